@@ -14,7 +14,7 @@ use super::regained_lines::{delivered_lines, regained_lines};
 use super::root_and_policy::RootAndPolicy;
 use patchadm_changeset::format::contents_stamp::OwnerCounts;
 use patchadm_changeset::records::{LastRecords, stamped};
-use patchadm_inputs::database::foreign_changes::{contents_digest, last_records, lost_copies};
+use patchadm_inputs::database::agreement::{contents_digest, last_records, lost_copies};
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordView, agreement, all, contents, places};
 use patchadm_inputs::stage::{LONGEST_RECORD, StagesRecord};
 use patchadm_rootfs::{FileType, Interrupt, InterruptibleRead};

@@ -1,7 +1,7 @@
 //! Reads the history of a root.
 
-use super::{DatabaseError, RecordView, places};
-
+use super::{DatabaseError, RecordView, ViewError, places};
+use crate::trial::{LONGEST_TRIAL_RECORD, TrialRecord, TrialRecordError};
 pub use patchadm_changeset::format::history::{HistoryEntry, HistoryError, parse};
 
 /// The largest history that is read, in bytes: 256 MiB.
@@ -24,6 +24,44 @@ pub fn readable_history(view: &RecordView<'_>) -> Vec<HistoryEntry> {
     text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect()
 }
 
+// Reads the record of the trial that a root is on.
+
+/// The reasons why the record of a trial is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialFault {
+    /// It could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// This program did not write it.
+    #[error("{path}: {error}")]
+    Record {
+        /// The file on the host.
+        path: String,
+        /// The defect.
+        error: TrialRecordError,
+    },
+    /// It names a patch that another run applied.
+    #[error("{path}: it is about run {run}, and patch {patch} was applied by {by}")]
+    OtherRun {
+        /// The file on the host.
+        path: String,
+        /// The run that it names.
+        run: String,
+        /// The patch.
+        patch: String,
+        /// The run that applied the patch, in words.
+        by: String,
+    },
+}
+
+/// Returns the trial that a root is on, whether or not it is over; `None` if no run is on trial.
+pub fn trial(view: &RecordView<'_>) -> Result<Option<TrialRecord>, TrialFault> {
+    let place = places::trial_record();
+    let Some(text) = view.read(&place, LONGEST_TRIAL_RECORD)? else { return Ok(None) };
+    let damaged = |error| TrialFault::Record { path: view.root().show(&place), error };
+    TrialRecord::parse(&text).map(Some).map_err(damaged)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +71,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = patchadm_rootfs::Root::open(dir.path()).unwrap();
         assert_eq!(history(&RecordView::live(&root)).unwrap(), []);
+    }
+
+    #[test]
+    fn a_root_without_the_record_is_on_no_trial() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = patchadm_rootfs::Root::open(dir.path()).unwrap();
+        assert!(trial(&RecordView::live(&root)).unwrap().is_none());
     }
 }

@@ -21,26 +21,20 @@
 
 pub mod agreement;
 pub mod all;
-
 #[cfg(debug_assertions)]
 mod counted;
 mod damage;
-pub mod foreign_changes;
 pub mod history;
 pub mod installed;
 pub mod ledger;
 mod ledger_draft;
-mod patch_traces;
 pub mod pieces;
 pub mod policy;
-mod record_places;
 pub mod saves;
 pub mod survey;
-pub mod trial;
 pub mod undo_data;
 
-use patchadm_rootfs::{Interrupt, RootError};
-use patchadm_svr4::format::contents::ContentsError;
+use places::{class_scripts, install, packages, patches, stages};
 
 #[cfg(debug_assertions)]
 pub use counted::package_reads;
@@ -50,9 +44,11 @@ pub use patchadm_changeset::records::{
     IdentityFault, OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, has_journal,
     identity_fault, last_run, marker, open_run, pkglog, read_consistently,
 };
+use patchadm_rootfs::{Interrupt, RecordPlaces, RootError};
+use patchadm_svr4::format::contents::ContentsError;
+use patchadm_svr4::package::ObjectPath;
 pub use patchadm_svr4::places;
 pub use places::own_directory;
-pub use record_places::{host_policy, records};
 
 /// The reasons why the records of a root cannot be read or make no sense.
 #[derive(Debug, thiserror::Error)]
@@ -130,4 +126,25 @@ impl From<RecordError> for DatabaseError {
             RecordError::NoFile { root, path } => RecordDamage::of_no_file(root, path).into(),
         }
     }
+}
+
+// The places whose owner and mode decide whether the records of a root are trusted.
+
+fn fixed(path: &str) -> ObjectPath {
+    ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
+}
+
+/// Returns the places of all records of a root. A user who may write there decides what the superuser's changes do.
+pub fn records() -> RecordPlaces {
+    RecordPlaces {
+        tree: places::records(),
+        used: vec![install(), packages(), patches(), own_directory(), stages()],
+        stages: Some(stages()),
+        elsewhere: vec![fixed("/etc/patchadm"), fixed("/etc/passwd"), fixed("/etc/group"), class_scripts()],
+    }
+}
+
+/// Returns the directory of the host's policy, which binds the superuser.
+pub fn host_policy() -> RecordPlaces {
+    RecordPlaces { tree: fixed("/etc/patchadm"), used: Vec::new(), stages: None, elsewhere: Vec::new() }
 }

@@ -4,12 +4,8 @@
 //! every file of this syntax. An unknown name or value is an error with its line: a misspelt policy would otherwise be
 //! no policy.
 
-use std::path::{Path, PathBuf};
-
-use regex::Regex;
-
 use super::places;
-use crate::password::without_password;
+use crate::http::without_password;
 use crate::path_glob::PathGlob;
 use crate::policy::{
     DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy, UndoLimit,
@@ -22,6 +18,8 @@ use patchadm_rootfs::{Root, RootError, Untrusted};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
+use regex::Regex;
+use std::path::{Path, PathBuf};
 
 /// The names of all settings.
 const SETTINGS: [&str; 34] = [

@@ -5,23 +5,19 @@
 //! beside a path, and the contents of a directory that would become something else. Every regular file among them is
 //! read once, for its digest. Meant for the holder of the lock: the live objects are not part of a view.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod patches;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::contents::{ContentsLines, lines_below, lines_of_paths};
 use super::undo_data::OutsideAccess;
 use super::{DatabaseError, RecordView, all, installed, marker, places};
-use crate::inventory::Interruption;
-use crate::inventory::{Installed, Inventory, LinkedDirectory, Touched};
-use patchadm_rootfs::{Digest, Interrupt, Live, LiveKind};
-use patchadm_rootfs::{Resolver, Root, accounts_of};
+use crate::inventory::{FileSystem, Installed, Interruption, Inventory, LinkedDirectory, Touched};
+use patchadm_rootfs::{
+    Digest, Interrupt, KnownFile, Live, LiveKind, ObjectStatus, Resolver, Root, RootError, accounts_of,
+    side_by_side,
+};
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
-
-mod file_systems;
-mod looking;
-mod patches;
-
-use file_systems::FileSystems;
-use looking::{DirectorySeen, SurveyedDirectory, kept_name};
 
 /// The input of a survey apart from the root.
 #[derive(Clone, Copy)]
@@ -268,7 +264,7 @@ impl<'a> ObjectSurvey<'a> {
             let is_listed = paths.iter().any(|(path, _)| self.touched.paths.contains(path));
             directories.push(SurveyedDirectory { physical, paths, is_listed });
         }
-        let seen = looking::look(self.root, &directories, &self.touched.known, self.setting.interrupt)?;
+        let seen = look(self.root, &directories, &self.touched.known, self.setting.interrupt)?;
         for (directory, DirectorySeen { live, kept }) in directories.iter().zip(seen) {
             for (path, live) in live {
                 self.below(&path, &live)?;
@@ -380,6 +376,175 @@ fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
     let paths =
         text.split(|&b| b == b'\n').skip(1).filter_map(|line| line.split(u8::is_ascii_whitespace).next());
     paths.filter_map(|path| ObjectPath::new(&patchadm_svr4::package::unescape(path)).ok()).collect()
+}
+
+// Reads the objects of many directories side by side. Reading and digesting them is most of a survey's work.
+
+/// The number of objects of one directory that a thread reads at a time.
+const PIECE: usize = 64;
+
+/// The bytes read at once.
+const BUFFER: usize = 1 << 17;
+
+/// A directory, with the objects to read in it.
+#[derive(Debug)]
+struct SurveyedDirectory {
+    /// The physical path.
+    physical: ObjectPath,
+    /// The paths of the survey in it, each with its name there.
+    paths: Vec<(ObjectPath, Vec<u8>)>,
+    /// Whether the names of kept files in it are wanted too.
+    is_listed: bool,
+}
+
+/// The content of a directory.
+#[derive(Debug, Default)]
+struct DirectorySeen {
+    /// The objects at the wanted paths.
+    live: Vec<(ObjectPath, Live)>,
+    /// The names of files that runs have kept in it, if they are wanted.
+    kept: Vec<Vec<u8>>,
+}
+
+/// A part of a directory: the directory's index, and the range of its names.
+type Piece = (usize, usize, usize);
+
+/// Reads all directories and returns their contents in order; a missing directory is empty. The bytes of files that are
+/// `known` and unchanged are not read. A signal ends it, also in the middle of a file.
+fn look(
+    root: &Root,
+    directories: &[SurveyedDirectory],
+    known: &BTreeMap<ObjectPath, KnownFile>,
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<DirectorySeen>, DatabaseError> {
+    let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
+    let seen = side_by_side(root.workers(), pieces.len(), || {
+        let (mut buffer, pieces) = (vec![0; BUFFER], &pieces);
+        move |at| {
+            let piece = pieces.get(at)?;
+            let seen = look_at(root, directories, (known, interrupt), *piece, &mut buffer);
+            // An interrupted read also fails.
+            let interrupted = |error| interrupt().map_or(error, DatabaseError::Interrupted);
+            Some((piece.0, seen.map_err(interrupted)))
+        }
+    });
+    let mut all: Vec<DirectorySeen> = directories.iter().map(|_| DirectorySeen::default()).collect();
+    // Whichever thread was faster: the first error in the order of the paths is the one that is told.
+    for (directory, found) in seen.into_iter().flatten() {
+        let found = found?;
+        if let Some(all) = all.get_mut(directory) {
+            all.live.extend(found.live);
+            all.kept.extend(found.kept);
+        }
+    }
+    Ok(all)
+}
+
+fn pieces((number, directory): (usize, &SurveyedDirectory)) -> impl Iterator<Item = Piece> {
+    let count = directory.paths.len();
+    (0..count).step_by(PIECE).map(move |from| (number, from, count.min(from + PIECE)))
+}
+
+fn look_at(
+    root: &Root,
+    directories: &[SurveyedDirectory],
+    (known, interrupt): (&BTreeMap<ObjectPath, KnownFile>, Interrupt<'_>),
+    (number, from, to): Piece,
+    buffer: &mut [u8],
+) -> Result<DirectorySeen, DatabaseError> {
+    let mut seen = DirectorySeen::default();
+    let Some(directory) = directories.get(number) else { return Ok(seen) };
+    let Some(dir) = root.dir_of_object(&directory.physical)? else { return Ok(seen) };
+    for (path, name) in directory.paths.get(from..to).unwrap_or_default() {
+        if let Some(signal) = interrupt() {
+            return Err(DatabaseError::Interrupted(signal));
+        }
+        if let Some(live) = dir.live_until(buffer, name, known.get(path), interrupt)? {
+            seen.live.push((path.clone(), live));
+        }
+    }
+    if from == 0 && directory.is_listed {
+        seen.kept = dir.names_that_are(|name| kept_name(name).is_some())?;
+    }
+    Ok(seen)
+}
+
+/// Returns the name under which a kept file was first known.
+fn kept_name(name: &[u8]) -> Option<&[u8]> {
+    let is_infix = |rest: &[u8]| rest.starts_with(b".edited-") || rest.starts_with(b".patch-");
+    let at = (0..name.len()).find(|at| name.get(*at..).is_some_and(is_infix))?;
+    name.get(..at)
+}
+
+// Finds the file system that a directory of the root is on.
+
+/// A mount and its file system. A bind mount has the file system of its source, yet nothing can be renamed between
+/// the two.
+type MountKey = (u64, (u32, u32));
+
+/// The file systems met so far.
+struct FileSystems<'a> {
+    root: &'a Root,
+    found: Vec<(MountKey, FileSystem)>,
+    known: HashMap<ObjectPath, usize>,
+}
+
+impl<'a> FileSystems<'a> {
+    fn new(root: &'a Root) -> Self {
+        Self { root, found: Vec::new(), known: HashMap::new() }
+    }
+
+    /// Returns the index of the file system that a physical directory is on, or would be once it is made.
+    fn of(&mut self, directory: &ObjectPath) -> Result<usize, RootError> {
+        let mut at = directory.clone();
+        let index = loop {
+            if let Some(&index) = self.known.get(&at) {
+                break index;
+            }
+            if let Some(seen) = self.look(&at)? {
+                break self.index(&at, key(&seen))?;
+            }
+            at = at.parent().unwrap_or_else(ObjectPath::root);
+        };
+        self.known.insert(directory.clone(), index);
+        Ok(index)
+    }
+
+    fn into_list(self) -> Vec<FileSystem> {
+        self.found.into_iter().map(|(_, file_system)| file_system).collect()
+    }
+
+    fn look(&self, directory: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
+        self.root.dir_of_object(directory)?.map(|dir| dir.itself()).transpose()
+    }
+
+    fn index(&mut self, directory: &ObjectPath, of: MountKey) -> Result<usize, RootError> {
+        if let Some(index) = self.found.iter().position(|(known, _)| *known == of) {
+            return Ok(index);
+        }
+        let mut top = directory.clone();
+        while let Some(parent) = top.parent() {
+            if self.look(&parent)?.is_none_or(|seen| key(&seen) != of) {
+                break;
+            }
+            top = parent;
+        }
+        let directory = self.root.dir(directory)?;
+        let space = directory.space()?;
+        let file_system = FileSystem {
+            name: self.root.show(&top),
+            free: space.bytes,
+            inodes: space.inodes,
+            unit: space.unit,
+            is_read_only: directory.is_read_only()?,
+        };
+        self.found.push((of, file_system));
+        Ok(self.found.len() - 1)
+    }
+}
+
+fn key(seen: &ObjectStatus) -> MountKey {
+    (seen.mount, seen.file_system)
 }
 
 #[cfg(test)]

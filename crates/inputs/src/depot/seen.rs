@@ -3,15 +3,13 @@
 //! JSON lines, one for each depot at each location. Without this memory an attacker between a depot and a root could
 //! show an old index with a good signature, and withhold a patch for ever.
 
-use std::collections::BTreeSet;
-
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-
-use super::index::{DepotIndex, stamp};
 use super::is_digest;
+use super::{DepotIndex, stamp};
+use chrono::{DateTime, Utc};
 use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_svr4::package::rule;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The largest memory that is read and written, in bytes: 1 MiB.
 pub const LARGEST_MEMORY: usize = 1 << 20;

@@ -5,5 +5,4 @@ pub mod objects_file;
 pub mod overtaken;
 pub mod plan_differences;
 pub mod plan_file;
-pub mod promotion_states;
 pub mod undo_export;

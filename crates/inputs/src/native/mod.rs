@@ -11,47 +11,38 @@
 //! ```
 
 mod changes;
-mod distribution;
 pub mod dpkg;
-mod error;
-mod file_sum;
 mod fixed_in;
-mod lock_file;
-mod origin;
 mod ownership;
 mod package;
-mod package_name;
 mod package_url;
 mod records;
-mod registration;
 pub mod rpm;
 mod upcoming;
 mod verifiers;
 
 pub use changes::{NativeChange, NativeChanges, NativeClaims, native_changes};
-pub use distribution::Distribution;
 pub use dpkg::{DivertedPath, Diverting};
-pub use error::NativeError;
-pub use file_sum::FileSum;
 pub use fixed_in::{
     FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_of, fixed_in_parameter, fixed_in_said,
 };
-pub use origin::{ADOPTED, NATIVE_NAME, NativeManager, NativeOrigin, NativeOwner};
 pub use ownership::{NativeIndex, NativeOwners};
-pub use package::{NativePackage, NativePath, NativePresence, RegisteredPackage, UnfinishedChange};
-pub use package_name::LONGEST_PKG;
-pub use package_url::{NativeIdentity, package_url};
-pub use records::NativeRecords;
-pub use registration::{
+pub use package::FileSum;
+pub use package::LONGEST_PKG;
+pub use package::NativeError;
+pub use package::{ADOPTED, NATIVE_NAME, NativeManager, NativeOrigin, NativeOwner};
+pub use package::{
     NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION,
     NativeRegistration, differing_of, differing_text, is_native_parameter,
 };
-
+pub use package::{NativePackage, NativePath, NativePresence, RegisteredPackage, UnfinishedChange};
+pub use package_url::Distribution;
+pub use package_url::{NativeIdentity, package_url};
+use patchadm_rootfs::Root;
+pub use records::NativeRecords;
+use std::cmp::Ordering;
 pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
 pub use verifiers::{VerifiedPath, VerifierReport};
-
-use patchadm_rootfs::Root;
-use std::cmp::Ordering;
 
 impl NativeManager {
     /// Compares two versions as the manager itself does.

@@ -8,16 +8,15 @@
 //! candidates by their last component and resolves the directories of these alone, so that it holds nothing that a changed
 //! link could make wrong. Records that cannot be read own nothing, and say so ([`NativeOwners::unreadable`]).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, RandomState};
-use std::ops::Range;
-
 use super::dpkg::{DivertedPath, Diverting, DpkgLists};
-use super::registration::differing_text;
+use super::package::differing_text;
 use super::rpm::RpmRecords;
 use super::{NativeManager, NativeOrigin, NativeOwner};
 use patchadm_rootfs::{Inode, Live, Resolver, Root, RootError};
 use patchadm_svr4::package::{ObjectPath, last_component};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
 
 /// The paths of all native packages of a root.
 #[derive(Debug, Default)]

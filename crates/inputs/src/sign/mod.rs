@@ -15,28 +15,24 @@
 //! Not done here: the comparison of a source with its manifest ([`source`](crate::source)), PKCS#7, and the check that
 //! an index is fresh.
 
-mod armor;
-mod curve;
 mod key_directory;
-mod key_rules;
 mod manifest;
-mod public_key;
 #[cfg(feature = "sign")]
 mod secret_key;
 mod signature;
 mod verdict;
 
-pub use curve::IS_AVAILABLE;
 pub use key_directory::{KeyDirectory, KeyDirectoryError, KeyRing, TrustedKey};
-pub use key_rules::{KeyRole, KeyRules, KeyRulesError, Revocations};
+pub use key_directory::{KeyRole, KeyRules, KeyRulesError, Revocations};
 pub(crate) use manifest::file_of_manifest;
 pub use manifest::is_of_manifest;
 pub use manifest::{
     BESIDE, LARGEST_MANIFEST, MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm, Sha256Sum,
     sha256, sha256_text,
 };
-pub use public_key::{KeyFileError, KeyId, PublicKey};
 #[cfg(feature = "sign")]
 pub use secret_key::{KeySeed, SecretKey, SecretKeyError};
+pub use signature::IS_AVAILABLE;
+pub use signature::{KeyFileError, KeyId, PublicKey};
 pub use signature::{LARGEST_SIGNATURE, Signature, SignatureError, SignatureFormat};
 pub use verdict::{Demand, DemandWord, SignatureState, SignedFiles, Verdict, judge};

@@ -3,24 +3,25 @@
 //! A key is encrypted by a stream that scrypt makes from the password; a key without a password is stored as it is. The
 //! memory that a file may ask of scrypt is limited, so that a foreign file takes no more than one of minisign.
 
-use std::fmt;
-
+use super::signature;
+use super::signature;
+use super::signature::{ALGORITHM, KeyId, LARGEST_KEY_FILE, PublicKey};
+use super::signature::{Signature, TrustedComment};
 use blake2::Digest as _;
 use ed25519_dalek::{Signer as _, SigningKey};
-
-use super::armor;
-use super::curve;
-use super::public_key::{ALGORITHM, KeyId, LARGEST_KEY_FILE, PublicKey};
-use super::signature::{Signature, TrustedComment};
 use patchadm_svr4::package::is_room_for;
+use std::fmt;
 
 /// The words for how a key is encrypted and checked.
 const BY_SCRYPT: [u8; 2] = *b"Sc";
+
 const NOT_ENCRYPTED: [u8; 2] = [0, 0];
+
 const BY_BLAKE2B: [u8; 2] = *b"B2";
 
 /// The scrypt costs of minisign: about a second and a gibibyte.
 const OPERATIONS: u64 = 1 << 25;
+
 const MEMORY: u64 = 1 << 30;
 
 /// The least that is asked of scrypt where memory is short.
@@ -113,9 +114,10 @@ impl SecretKey {
     /// Reads what was encrypted. minisign leaves the check of a key without password empty.
     fn open(plain: &[u8; SEALED], is_checked: bool) -> Option<Self> {
         let mut rest = &plain[..];
-        let id = KeyId(*armor::take(&mut rest)?);
-        let (secret, public) = (armor::take::<32>(&mut rest)?, armor::take::<32>(&mut rest)?);
-        let check = armor::take::<32>(&mut rest)?;
+        let id = KeyId(*signature::take_array(&mut rest)?);
+        let (secret, public) =
+            (signature::take_array::<32>(&mut rest)?, signature::take_array::<32>(&mut rest)?);
+        let check = signature::take_array::<32>(&mut rest)?;
         let key = SigningKey::from_bytes(secret);
         let found = Self { id, key };
         let is_whole = !is_checked || found.check() == *check;
@@ -174,7 +176,7 @@ impl SecretKey {
     /// Signs a message and a trusted comment, over the message's BLAKE2b-512 digest as minisign does. The comment must be
     /// one line.
     pub fn sign(&self, message: &[u8], trusted_comment: &str) -> Signature {
-        let bytes = self.key.sign(&curve::prehash(message)).to_bytes();
+        let bytes = self.key.sign(&signature::prehash(message)).to_bytes();
         let text = trusted_comment.as_bytes().to_vec();
         let signature = self.key.sign(&[&bytes[..], &text].concat()).to_bytes();
         let trusted = Some(TrustedComment { text, signature });
@@ -187,14 +189,14 @@ impl SealedKey {
         if text.len() > LARGEST_KEY_FILE {
             return Err(SecretKeyError::Form("it is larger than 4 KiB"));
         }
-        let [comment, key] = armor::lines(text)[..] else {
+        let [comment, key] = signature::text_lines(text)[..] else {
             return Err(SecretKeyError::Form("it has not two lines"));
         };
-        if armor::comment(comment).is_none() {
+        if signature::comment(comment).is_none() {
             return Err(SecretKeyError::Form("its first line is no comment line"));
         }
         let bytes =
-            armor::decode::<158>(key).ok_or(SecretKeyError::Form("its second line is not 158 bytes"))?;
+            signature::decode::<158>(key).ok_or(SecretKeyError::Form("its second line is not 158 bytes"))?;
         let sealed = Self::of(&bytes).ok_or(SecretKeyError::Form("its algorithm is not Ed25519"))?;
         match sealed.encryption {
             BY_SCRYPT | NOT_ENCRYPTED => Ok(sealed),
@@ -204,13 +206,13 @@ impl SealedKey {
 
     fn of(bytes: &[u8; 158]) -> Option<Self> {
         let mut rest = &bytes[..];
-        let algorithm = armor::take::<2>(&mut rest)?;
-        let encryption = *armor::take(&mut rest)?;
-        let check = armor::take::<2>(&mut rest)?;
-        let salt = *armor::take(&mut rest)?;
-        let operations = u64::from_le_bytes(*armor::take(&mut rest)?);
-        let memory = u64::from_le_bytes(*armor::take(&mut rest)?);
-        let sealed = *armor::take(&mut rest)?;
+        let algorithm = signature::take_array::<2>(&mut rest)?;
+        let encryption = *signature::take_array(&mut rest)?;
+        let check = signature::take_array::<2>(&mut rest)?;
+        let salt = *signature::take_array(&mut rest)?;
+        let operations = u64::from_le_bytes(*signature::take_array(&mut rest)?);
+        let memory = u64::from_le_bytes(*signature::take_array(&mut rest)?);
+        let sealed = *signature::take_array(&mut rest)?;
         let is_known = *algorithm == ALGORITHM && *check == BY_BLAKE2B;
         is_known.then_some(Self { encryption, salt, operations, memory, sealed })
     }
@@ -218,7 +220,7 @@ impl SealedKey {
     fn write(&self, comment: &str) -> String {
         let Self { encryption, salt, operations, memory, sealed } = self;
         let cost = [operations.to_le_bytes(), memory.to_le_bytes()].concat();
-        armor::write(comment, &[&ALGORITHM[..], encryption, &BY_BLAKE2B, salt, &cost, sealed].concat())
+        signature::armored(comment, &[&ALGORITHM[..], encryption, &BY_BLAKE2B, salt, &cost, sealed].concat())
     }
 }
 
@@ -325,11 +327,11 @@ mod tests {
     #[test]
     fn a_file_that_asks_for_endless_memory_is_refused() {
         let text = String::from_utf8(read("locked.sec")).unwrap();
-        let bytes = armor::decode::<158>(text.lines().nth(1).unwrap().as_bytes()).unwrap();
+        let bytes = signature::decode::<158>(text.lines().nth(1).unwrap().as_bytes()).unwrap();
         for (at, byte) in [(43, 1), (51, 1)] {
             let mut changed = bytes;
             changed[at] = byte;
-            let text = armor::write("c", &changed);
+            let text = signature::armored("c", &changed);
             let error = SecretKey::parse(text.as_bytes(), Some(b"test")).unwrap_err();
             assert_eq!(error, SecretKeyError::TooExpensive, "byte {at}");
         }

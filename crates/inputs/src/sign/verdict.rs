@@ -1,16 +1,14 @@
 //! The verdict on a signature, from the keys and the policy of a root; pure.
 
-use std::fmt;
-
-use chrono::{DateTime, SecondsFormat};
-
-use super::curve::IS_AVAILABLE;
+use super::key_directory::KeyRole;
 use super::key_directory::{KeyRing, TrustedKey};
-use super::key_rules::KeyRole;
 use super::manifest::{Manifest, ManifestForm};
-use super::public_key::KeyId;
+use super::signature::IS_AVAILABLE;
+use super::signature::KeyId;
 use super::signature::{Signature, SignatureFormat};
+use chrono::{DateTime, SecondsFormat};
 use patchadm_changeset::format::history::SignatureRecord;
+use std::fmt;
 
 /// A policy's demand on signatures, the strictest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,52 +14,43 @@
 //! Not done here: fetching from a network, per-class archives of old operating system media.
 
 mod bundle;
-mod directory;
 mod error;
+mod forms;
+mod held;
 mod image;
 mod member;
-mod members;
 mod objects;
-mod open;
-mod patch_directory;
-mod patch_macros;
 mod pipe;
 mod scan;
 mod seal;
 mod signed;
-mod stored;
-mod stream;
 pub mod sun_scripts;
-mod tar_archive;
-mod zip_archive;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-pub use bundle::{Bundle, BundlePatches, BundleTexts};
-pub use error::{SourceError, SourceProblem};
-pub use image::{Form, Hooks, Image, ImageSignature, PackageImage};
-pub use member::MemberStamp;
-pub use members::{FileSum, HeldDigests, HeldMembers};
-pub use objects::{ObjectHeader, Sink};
-pub use open::{Extent, Origin, open, open_descriptions, open_until};
-pub use patch_directory::{all_patches_in, directory_names, is_called_as_patch, patches_in};
-pub use patch_macros::{ImageMacros, ImageMacrosError};
-pub use signed::{open_signed, open_signed_until};
-
-use crate::input_file::InputFile;
-use directory::SourceDirectory;
 use error::NO_PACKAGE;
+use forms::SourceDirectory;
 use member::{Kind, PackagePart, SourceMember, Visit};
-use patchadm_changeset::stored_file::StoredFile;
-use patchadm_rootfs::{Interrupt, InterruptibleRead};
-use patchadm_svr4::package::PackagePath;
-use patchadm_svr4::package::is_room_for;
 use scan::{InformationLeft, Scan};
 use seal::{ReadBlock, Seal};
-pub(crate) use stored::StoredContent;
+
+use crate::input_file::InputFile;
+pub use bundle::{
+    Bundle, BundlePatches, BundleTexts, all_patches_in, directory_names, is_called_as_patch, patches_in,
+};
+pub use error::{SourceError, SourceProblem};
+pub use held::{FileSum, HeldDigests, HeldMembers};
+pub use image::{Form, Hooks, Image, ImageMacros, ImageMacrosError, ImageSignature, PackageImage};
+pub use member::MemberStamp;
+pub(crate) use objects::StoredContent;
+pub use objects::{ObjectHeader, Sink};
+use patchadm_changeset::stored_file::StoredFile;
+use patchadm_rootfs::{Interrupt, InterruptibleRead, never};
+use patchadm_svr4::package::{PackagePath, is_room_for};
+pub use signed::{open_signed, open_signed_until};
 
 /// The most bytes that a plan, its inventory and the run take for an entry of a pkgmap: 4,900 were measured for an
 /// apply.
@@ -245,7 +236,7 @@ impl Source {
             scan.take(member, data).map_err(|problem| WalkEnd::Failed(fail(problem)))?;
             if outstanding.is_last(&member.path, &mut scan) { Err(WalkEnd::AtObjects) } else { Ok(()) }
         };
-        match stream::walk(reader, &mut visit, &fail) {
+        match forms::walk_stream(reader, &mut visit, &fail) {
             Ok(()) | Err(WalkEnd::AtObjects) => {}
             Err(WalkEnd::Failed(error)) => return Err(error),
         }
@@ -329,13 +320,13 @@ impl Source {
             Input::File(file) => InterruptibleRead::new(Rewound::new(file, &self.seal), interrupt),
         };
         if self.form == Form::Zip {
-            return zip_archive::walk(file, visit, &fail);
+            return forms::walk_zip(file, visit, &fail);
         }
         let opened = patchadm_container::open_container(file)
             .map_err(|error| fail(SourceProblem::of_archive(error)))?;
         match self.form {
-            Form::Datastream(_) => stream::walk(opened.reader, visit, &fail),
-            _ => tar_archive::walk(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
+            Form::Datastream(_) => forms::walk_stream(opened.reader, visit, &fail),
+            _ => forms::walk_tar(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
         }
     }
 
@@ -395,6 +386,61 @@ impl Seek for Rewound<'_> {
         self.position = base.checked_add_signed(offset).ok_or_else(invalid)?;
         Ok(self.position)
     }
+}
+
+// The only entry to sources: everything that is read as a patch, a package or an undo archive is opened here.
+
+/// An object to be opened as a source.
+#[derive(Debug)]
+pub enum Origin<'a> {
+    /// A file or directory that the user named; symbolic links are followed.
+    Path(&'a Path),
+    /// A file that is open already, and the path that messages call it by.
+    File(File, &'a Path),
+}
+
+/// The extent to which a source is read and checked when it is opened.
+#[derive(Clone, Copy)]
+pub enum Extent<'a> {
+    /// Everything but the content of the objects. Refused are parameters or a pkgmap that cannot be read, an information
+    /// file that is not what the pkgmap says, a file of the pkgmap that is a symbolic link or a device, members that come
+    /// twice or lead outside.
+    Everything,
+    /// The same for the packages in directories that the function accepts; faults of others do not matter. A source
+    /// that is itself the directory of a package is accepted under any name.
+    Packages(&'a dyn Fn(&str) -> bool),
+    /// Everything, without a look at the information files: of packages as `pkgtrans -i` leaves them only these
+    /// descriptions are there.
+    Unchecked,
+}
+
+/// Opens a source and reads what it holds, apart from the content of its objects.
+pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), SourceError> {
+    open_until(origin, extent, &never)
+}
+
+/// Does the same until a signal comes.
+pub fn open_until(
+    origin: Origin<'_>,
+    extent: Extent<'_>,
+    interrupt: Interrupt<'_>,
+) -> Result<(Source, Image), SourceError> {
+    let source = match origin {
+        Origin::Path(path) => Source::open(path)?,
+        Origin::File(file, path) => Source::from_file(file, path)?,
+    };
+    let image = match extent {
+        Extent::Everything => source.scan(interrupt)?,
+        Extent::Packages(wanted) => source.scan_only(wanted, interrupt)?,
+        Extent::Unchecked => source.describe(&|_| true, interrupt)?,
+    };
+    Ok((source, image))
+}
+
+/// Opens a datastream that is known to be whole, as an undo archive is by its digest, and reads what stands before its
+/// objects: no further than to the last information file that its pkgmap names. `path` is what messages call it.
+pub fn open_descriptions(file: File, path: &Path) -> Result<(Source, Image), SourceError> {
+    Source::described(file, path)
 }
 
 #[cfg(test)]

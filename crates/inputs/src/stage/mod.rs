@@ -11,32 +11,91 @@
 //! could have written it. The statements of a stage follow its owner's wishes by nature. Nothing is opened here.
 
 mod base;
-mod base_line;
 mod cache;
-mod compared;
-mod error;
 mod identity;
-mod left_out;
 mod mounts;
-mod name;
-mod places;
-mod promotion;
+mod records;
 mod scope;
-mod stages;
 
-pub use base::{Base, BaseError, BaseHeader, BaseObjects, MOST_OBJECTS, write_base};
-pub use base_line::{BaseObject, BaseState};
+use std::fmt::Display;
+
+pub use base::{Base, BaseError, BaseHeader, BaseObject, BaseObjects, BaseState, MOST_OBJECTS, write_base};
 pub use cache::{CacheSide, CachedFile, CachedFiles, ReadFile, StageCache, write_cache};
-pub use compared::ComparedAttributes;
-pub use error::StageFileError;
-pub use identity::StageIdentity;
-pub use left_out::{LeftOut, LeftReason};
+pub use identity::{StageFileError, StageId, StageIdentity, StageName, StageNameError};
 pub use mounts::{MountWord, MountWordError, parse_mounts};
-pub use name::{StageId, StageName, StageNameError};
-pub use places::{
-    BASE_OF_NEW, BASES, CACHE, DIRECTORIES, DIRECTORY, EXCLUDED, IDENTITY, INSIDE, LOCK, LONGEST_RECORD,
-    MOUNTS, REFRESHING, SCRATCH, UNFINISHED, base_name, promotion_record, stages_record,
-};
-pub use promotion::PromotionRecord;
-pub use scope::{Scope, ScopeError, staged_path};
-pub use stages::{FIRST_BASE, ListedStage, StageRights, StagesRecord};
+use patchadm_svr4::package::{ObjectPath, PathError};
+use patchadm_svr4::places;
+pub use records::{FIRST_BASE, ListedStage, PromotionRecord, StageRights, StagesRecord};
+pub use scope::{ComparedAttributes, LeftOut, LeftReason, Scope, ScopeError, staged_path};
+
+// The names of the files of a stage, and the places of the records that a root keeps of stages.
+
+/// The directory of a stage's own files, at its top; never content.
+pub const DIRECTORY: &[u8] = b".patchadm-stage";
+
+/// The file that is there until a stage is complete.
+pub const UNFINISHED: &[u8] = b"unfinished";
+
+/// The identity of a stage.
+pub const IDENTITY: &[u8] = b"identity";
+
+/// The start of the name of each base.
+pub const BASES: &[u8] = b"base.";
+
+/// The base that `stage new` writes.
+pub const BASE_OF_NEW: &[u8] = b"base.0";
+
+/// The cache of both sides, which may be removed.
+pub const CACHE: &[u8] = b"cache";
+
+/// The mounts file that was given to `stage new`.
+pub const MOUNTS: &[u8] = b"mounts";
+
+/// The working directories that were named to `stage new`, one a line.
+pub const DIRECTORIES: &[u8] = b"directories";
+
+/// The patterns of `stage new --exclude`: one line, a JSON list of texts.
+pub const EXCLUDED: &[u8] = b"excluded";
+
+/// The decisions by the options of a refresh; the file exists until the refresh is done.
+pub const REFRESHING: &[u8] = b"refreshing";
+
+/// The directory in which a refresh copies objects. It exists until the bases are written and recorded, so that the next
+/// refresh knows that this one was interrupted.
+pub const SCRATCH: &[u8] = b"refresh";
+
+/// The lock of those who promote, refresh or remove a stage.
+pub const LOCK: &[u8] = b"lock";
+
+/// The lock that everybody inside a stage shares.
+pub const INSIDE: &[u8] = b"inside";
+
+/// The largest identity, promotion record or list of stages that is read, in bytes: 1 MiB.
+pub const LONGEST_RECORD: u64 = 1 << 20;
+
+/// Returns the name of the base that the promotion `id` writes.
+pub fn base_name(id: impl Display) -> Vec<u8> {
+    format!("base.{id}").into_bytes()
+}
+
+/// Returns the list of the stages of a root.
+pub fn stages_record() -> ObjectPath {
+    places::stage_list()
+}
+
+/// Returns the record of a promotion; fails if `id` makes no valid path.
+pub fn promotion_record(id: impl Display) -> Result<ObjectPath, PathError> {
+    places::patch(format_args!("{id}/promotion"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_stages_stand_where_the_contract_says() {
+        assert_eq!(stages_record().as_bytes(), b"/var/sadm/patchadm/stages");
+        assert_eq!(promotion_record("web-02").unwrap().as_bytes(), b"/var/sadm/patch/web-02/promotion");
+        assert_eq!(base_name("web-02"), b"base.web-02");
+    }
+}

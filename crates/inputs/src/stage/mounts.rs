@@ -1,9 +1,8 @@
 //! Additional mounts for processes inside a stage: `[rw:]SRC[:DST]`, in an option or as a line of a mounts file.
 
+use super::identity::StageFileError;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-
-use super::error::StageFileError;
 
 /// The most lines of a mounts file that count.
 const MOST: usize = 1000;

@@ -1,6 +1,9 @@
 //! The staged paths: the directories of a root that a stage or a promotion covers.
 
-use patchadm_svr4::package::{ObjectPath, PathError};
+use super::identity::StageFileError;
+use crate::path_glob::PathGlob;
+use patchadm_rootfs::FileType;
+use patchadm_svr4::package::{Mode, ObjectPath, PathError};
 
 /// Paths of a root, none of them inside another one; `/` alone means all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,104 @@ impl Scope {
     }
 }
 
+// Objects that no promotion takes and no stage gets: sockets, files that name a running process, and those that the
+// operator excludes.
+
+/// Patterns of the operator beside what is always left out.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut(Vec<PathGlob>);
+
+/// Why an object is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftReason {
+    /// It is a socket.
+    Socket,
+    /// Its name is that of a file with the number of a process (`*.pid`).
+    Volatile,
+    /// A pattern names it, or a directory above it.
+    Excluded,
+}
+
+impl LeftReason {
+    /// Returns the word of JSON documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Volatile => "volatile",
+            Self::Excluded => "excluded",
+        }
+    }
+}
+
+impl LeftOut {
+    /// Makes the list of what is left out by these patterns.
+    pub fn by(patterns: Vec<PathGlob>) -> Self {
+        Self(patterns)
+    }
+
+    /// Reads patterns that [`write`](Self::write) wrote.
+    pub fn parse(text: &[u8]) -> Result<Vec<PathGlob>, StageFileError> {
+        let texts: Vec<String> =
+            serde_json::from_slice(text).map_err(|error| StageFileError::at(1, error.to_string()))?;
+        let patterns = texts.iter().map(|text| PathGlob::parse(text));
+        let patterns = patterns.collect::<Result<Vec<_>, _>>();
+        patterns.map_err(|error| StageFileError::at(1, error.to_string()))
+    }
+
+    /// Writes patterns as a file of a stage has them.
+    pub fn write(patterns: &[PathGlob]) -> Vec<u8> {
+        let texts: Vec<&str> = patterns.iter().map(PathGlob::as_str).collect();
+        let mut line = serde_json::json!(texts).to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+
+    /// Returns why an object is left out, if it is. What lies below a directory that is left out is not asked for.
+    pub fn reason(&self, path: &ObjectPath, file_type: FileType) -> Option<LeftReason> {
+        if self.0.iter().any(|pattern| pattern.names(path)) {
+            return Some(LeftReason::Excluded);
+        }
+        match file_type {
+            FileType::Socket => Some(LeftReason::Socket),
+            FileType::Directory => None,
+            _ => path.name().ends_with(b".pid").then_some(LeftReason::Volatile),
+        }
+    }
+
+    /// Tells whether a pattern names a path, or a directory above it.
+    pub fn excludes(&self, path: &ObjectPath) -> bool {
+        self.0.iter().any(|pattern| pattern.names_it_or_above(path))
+    }
+}
+
+// The attributes that are part of the state of an object where a stage and a root are compared.
+
+/// Set-id bits.
+const SET_ID: u32 = 0o6000;
+
+/// Which attributes are part of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComparedAttributes {
+    /// Whether owners, set-id bits and the attributes of the namespaces `security` and `trusted` are: a copy made without
+    /// privileges cannot have them.
+    pub owners: bool,
+}
+
+impl ComparedAttributes {
+    /// Returns the permission bits that count.
+    pub fn mode(self, mode: Mode) -> Mode {
+        if self.owners { mode } else { Mode::of(mode.bits() & !SET_ID) }
+    }
+
+    /// Tells whether an extended attribute counts. A label belongs to the system that the object is on.
+    pub fn has_xattr(self, name: &[u8]) -> bool {
+        let is_label = [&b"security.selinux"[..], b"security.ima", b"security.evm"].contains(&name)
+            || name.starts_with(b"security.SMACK64");
+        let is_of_owner = name.starts_with(b"security.") || name.starts_with(b"trusted.");
+        !is_label && (self.owners || !is_of_owner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +207,33 @@ mod tests {
         assert!(matches!(Scope::new(paths(&["/", "usr"])), Err(ScopeError::Nested { .. })));
         assert_eq!(Scope::new(Vec::new()), Err(ScopeError::Empty));
         assert!(staged_path(b"usr/../etc").is_err());
+    }
+
+    #[test]
+    fn patterns_are_read_as_they_were_written_and_others_are_damage() {
+        let patterns = ["*.bak", "var/*/log", "a\nb\"%"].map(|text| PathGlob::parse(text).unwrap());
+        let read = LeftOut::parse(&LeftOut::write(&patterns)).unwrap();
+        let texts =
+            |patterns: &[PathGlob]| patterns.iter().map(|one| one.as_str().to_owned()).collect::<Vec<_>>();
+        assert_eq!(texts(&read), texts(&patterns));
+        for damaged in [&b""[..], b"[\"*.bak\"", b"[1]", b"[\"\"]", b"[\"[\"]"] {
+            assert!(LeftOut::parse(damaged).is_err(), "{damaged:?}");
+        }
+    }
+
+    #[test]
+    fn sockets_files_of_processes_and_what_a_pattern_names_are_left_out() {
+        let left = LeftOut::by(vec![PathGlob::parse("*.bak").unwrap(), PathGlob::parse("var/log").unwrap()]);
+        let reason = |path: &str, file_type| {
+            left.reason(&ObjectPath::new(path.as_bytes()).unwrap(), file_type).map(LeftReason::word)
+        };
+        assert_eq!(reason("/run/a", FileType::Socket), Some("socket"));
+        assert_eq!(reason("/run/a.pid", FileType::Regular), Some("volatile"));
+        assert_eq!(reason("/run/a.pid", FileType::Directory), None);
+        assert_eq!(reason("/usr/a.bak", FileType::Regular), Some("excluded"));
+        assert_eq!(reason("/var/log", FileType::Directory), Some("excluded"));
+        assert_eq!(reason("/usr/a", FileType::Regular), None);
+        assert!(left.excludes(&ObjectPath::new(b"/var/log/a/b").unwrap()));
+        assert_eq!(LeftOut::default().reason(&ObjectPath::new(b"/a.bak").unwrap(), FileType::Regular), None);
     }
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 use super::delivery::PackageDelivery;
 use super::previous::{PreviousError, PreviousPackage, PreviousPatch};
 use super::request::PatchLists;
-use patchadm_inputs::source::{Extent, Image, Origin, Source, SourceError, SourceProblem, open, patches_in};
+use patchadm_inputs::source as open;
+use patchadm_inputs::source::{Extent, Image, Origin, Source, SourceError, SourceProblem, patches_in};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 

@@ -12,7 +12,8 @@ use super::collector::content_of;
 use super::error::ReleaseProblem;
 use super::package_identity::PackageIdentity;
 use super::{ContentReader, ReleaseForm, ReleasePackage, SvrDescription};
-use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, Source, SourceError, open};
+use patchadm_inputs::source as open;
+use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, Source, SourceError};
 use patchadm_releases::{
     Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,
 };

@@ -12,8 +12,8 @@ use crate::operation::patches::removable::removable;
 use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoState, undo_states};
 use crate::operation::record_damage;
 use crate::operation::session::{RootAndPolicy, must_have_database};
+use patchadm_inputs::database::agreement::lost_copies;
 use patchadm_inputs::database::all::PackageRecords;
-use patchadm_inputs::database::foreign_changes::lost_copies;
 use patchadm_inputs::database::survey::prefix;
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordView, all, identity_fault, installed, open_run, read_consistently,

@@ -13,7 +13,7 @@ use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::history::readable_history;
-use patchadm_inputs::database::trial::trial;
+use patchadm_inputs::database::history::trial;
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::trial::{OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;

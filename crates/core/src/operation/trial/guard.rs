@@ -16,7 +16,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::after_run::AfterRun;
 use crate::operation::session::Caller;
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::database::trial::trial;
+use patchadm_inputs::database::history::trial;
 use patchadm_inputs::trial::TrialRecord;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::{LockHolder, Root};

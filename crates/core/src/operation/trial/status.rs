@@ -1,8 +1,8 @@
 //! What queries tell of a trial.
 
 use crate::operation::failure::Failure;
+use patchadm_inputs::database::history::trial;
 use patchadm_inputs::database::read_consistently;
-use patchadm_inputs::database::trial::trial;
 use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_rootfs::Root;
 

@@ -3,21 +3,26 @@
 //! It is opened once; each pass over it begins at its first byte. It knows no ledger: whether it is to be believed is
 //! decided above.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::database::ViewError;
+use crate::database::ledger::LedgerFault;
+use crate::source::{self, Extent, Image, Origin, PackageImage, Source, SourceError, StoredContent};
+use patchadm_changeset::RecordFile;
 use patchadm_changeset::archive_file::{
-    self, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent, digest_of, stream,
+    self, ArchiveFileError, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent,
+    digest_of, stream,
 };
-use patchadm_changeset::format::manifest::{Manifest, decode};
-use patchadm_rootfs::{Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, Sums};
+use patchadm_changeset::format::manifest::{KEPT_RECORDS, MANIFEST, Manifest, RECORDS, decode};
+use patchadm_rootfs::{
+    Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, RootError, Sums, Timestamp,
+};
+use patchadm_svr4::format::cpio::CpioReader;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
-use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst, rule};
-
-use super::error::ArchiveError;
-use crate::source::{self, Extent, Image, Origin, Source, SourceError, StoredContent};
+use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, rule};
 
 /// The bytes that may follow a datastream, as where a tape was filled up: 16 MiB. A compression may make much more of little.
 const LARGEST_REST: u64 = 16 << 20;
@@ -221,4 +226,274 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<
         }
     }
     Ok(())
+}
+
+// What undo data holds: the saved objects as a source, and the old record files.
+
+/// The old files of the package's directory in the database, by name.
+pub type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
+
+/// The content of undo data, open.
+#[derive(Debug)]
+pub struct UndoContent {
+    /// The saved objects, streamed by their paths in the image.
+    pub source: Source,
+    /// The backout package: one package, with what is known of each object.
+    pub image: Image,
+    /// The old record files; none in an archive of another tool.
+    pub records: OldRecords,
+}
+
+/// The reasons why the content of undo data cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoContentError {
+    /// The undo data is damaged.
+    #[error(transparent)]
+    Undo(#[from] ArchiveError),
+    /// It cannot be read as the package that it is.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl UndoContent {
+    /// Reads everything but the content of the objects.
+    pub(super) fn whole(
+        archive: UndoArchiveFile,
+        manifest: Option<&Manifest>,
+    ) -> Result<Self, UndoContentError> {
+        let path = archive.path().to_owned();
+        let (source, image) = archive.into_source(manifest)?;
+        let records = saved_records(&image, manifest, &path)?;
+        Ok(Self { source, image, records })
+    }
+
+    /// Reads what stands before the objects, with the manifest; `None` if there is no manifest.
+    pub(super) fn described(archive: UndoArchiveFile) -> Result<Option<(Manifest, Self)>, ArchiveError> {
+        let path = archive.path().to_owned();
+        let root = archive.root().clone();
+        let opened = archive.into_descriptions();
+        let (source, image) = opened.map_err(|error| damaged(&path, error.problem.to_string()))?;
+        let bytes = image.packages.first().and_then(|one| one.install.get(MANIFEST));
+        let manifest = bytes.map(|bytes| Manifest::parse(bytes)).transpose();
+        let manifest = manifest.map_err(|error| UnreadContent::from(error).of(&path))?;
+        let records = saved_records(&image, manifest.as_ref(), &path)?;
+        let stored = manifest.as_ref().and_then(|manifest| StoredContent::of(&root, manifest));
+        let source = source.with_stored(stored);
+        Ok(manifest.map(|manifest| (manifest, Self { source, image, records })))
+    }
+
+    /// Reads the old record files of undo data with this manifest.
+    pub(super) fn records(
+        archive: UndoArchiveFile,
+        manifest: &Manifest,
+    ) -> Result<OldRecords, UndoContentError> {
+        let path = archive.path().to_owned();
+        let (_, image) = archive.into_descriptions()?;
+        Ok(saved_records(&image, Some(manifest), &path)?)
+    }
+}
+
+fn saved_records(image: &Image, manifest: Option<&Manifest>, path: &str) -> Result<OldRecords, ArchiveError> {
+    let Some(bytes) = image.packages.first().and_then(|one| one.install.get(RECORDS)) else {
+        return Ok(OldRecords::new());
+    };
+    let mut files = records(bytes).map_err(|reason| damaged(path, reason))?;
+    for (name, nanoseconds) in manifest.into_iter().flat_map(|manifest| &manifest.header.record_times) {
+        if let Some(file) = files.get_mut(&*decode(name)) {
+            file.mtime.nanoseconds = *nanoseconds;
+        }
+    }
+    Ok(files)
+}
+
+fn records(bytes: &[u8]) -> Result<OldRecords, String> {
+    let mut files = OldRecords::new();
+    each_record(bytes, |name, file| {
+        files.insert(name, file);
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Reads the record files of packages of kept libraries that undo data with this backout package holds.
+pub fn kept_records(image: &PackageImage) -> Result<BTreeMap<PkgInst, OldRecords>, String> {
+    let mut packages: BTreeMap<PkgInst, OldRecords> = BTreeMap::new();
+    let Some(bytes) = image.install.get(KEPT_RECORDS) else { return Ok(packages) };
+    each_record(bytes, |path, file| {
+        let slash = path.iter().position(|byte| *byte == b'/');
+        let (package, name) = path.split_at(slash.unwrap_or(path.len()));
+        let package = std::str::from_utf8(package).ok().and_then(|name| PkgInst::new(name).ok());
+        let name = name.get(1..).filter(|name| {
+            let mut parts = name.split(|byte| *byte == b'/');
+            parts.all(|part| !part.is_empty() && part != b"." && part != b"..")
+        });
+        let (Some(package), Some(name)) = (package, name) else {
+            let name = String::from_utf8_lossy(&path).escape_debug().to_string();
+            return Err(format!("<{name}> is no record of a package"));
+        };
+        packages.entry(package).or_default().insert(name.to_vec(), file);
+        Ok(())
+    })?;
+    Ok(packages)
+}
+
+/// Hands each file of a cpio archive of record files to `take`.
+fn each_record(
+    bytes: &[u8],
+    mut take: impl FnMut(Vec<u8>, RecordFile) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut archive = CpioReader::new(bytes);
+    while let Some(header) = archive.next_member().map_err(|error| error.to_string())? {
+        let mut content = Vec::new();
+        archive.read_to_end(&mut content).map_err(|error| error.to_string())?;
+        let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
+        take(header.name, RecordFile { bytes: content.into(), mode: Mode::of(header.mode), mtime })?;
+    }
+    Ok(())
+}
+
+fn damaged(path: &str, reason: String) -> ArchiveError {
+    ArchiveError::Damaged { path: path.to_owned(), reason }
+}
+
+// The reasons why undo data cannot be used.
+
+/// The reasons why a patch cannot be backed out from its archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// There is no archive: the patch was applied without undo data, or the archive has been removed.
+    #[error("patch {patch}, package {package}: there is no undo archive at {path}")]
+    Missing {
+        /// The patch id.
+        patch: String,
+        /// The package instance.
+        package: PkgInst,
+        /// The expected place: the save directory, or the path on the host.
+        path: String,
+        /// Whether the archive is kept outside the save directory.
+        remote: bool,
+    },
+    /// The ledger names an archive, and neither it nor a pointer to it is in the save directory.
+    #[error("patch {patch}, package {package}: the undo data that run {run} saved at {path} is lost")]
+    Lost {
+        /// The patch id.
+        patch: String,
+        /// The package instance.
+        package: PkgInst,
+        /// The place where it was kept.
+        path: String,
+        /// The run that saved it.
+        run: String,
+    },
+    /// The archive is in an exported file.
+    #[error("patch {patch}, package {package}: the undo data was exported by run {run}")]
+    Exported {
+        /// The patch id.
+        patch: String,
+        /// The package instance.
+        package: PkgInst,
+        /// The run that exported it.
+        run: String,
+    },
+    /// The archive differs from what was written, or cannot be read to its end.
+    #[error("the undo archive {path} is damaged: {reason}")]
+    Damaged {
+        /// The path of the archive, or of the pointer to it.
+        path: String,
+        /// The damage.
+        reason: String,
+    },
+    /// An earlier form of the program made the archive, or the manifest of a patch without undo data.
+    #[error(
+        "the undo data {path} was made by an earlier form of this program, with digests that this one does not read"
+    )]
+    Earlier {
+        /// The path of the archive or manifest.
+        path: String,
+    },
+    /// The manifest of a patch without undo data is missing or differs from what was written.
+    #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]
+    KeptManifest {
+        /// The path of the manifest.
+        path: String,
+        /// The reason why it cannot be used.
+        reason: String,
+    },
+    /// The ledger of the root does not know the archive.
+    #[error("the undo archive {path}: {reason}")]
+    NotBound {
+        /// The path of the archive.
+        path: String,
+        /// The statement of the ledger instead.
+        reason: String,
+    },
+    /// The ledger of the package cannot be read.
+    #[error(transparent)]
+    Ledger(LedgerFault),
+    /// The archive lies outside the root, and only the root says so.
+    #[error("the undo archive {path} is not opened: {reason}")]
+    Outside {
+        /// The path on the host.
+        path: String,
+        /// The reason for the refusal.
+        reason: &'static str,
+    },
+    /// The archive saves objects of another root.
+    #[error("the undo archive {path} belongs to another root (its marker is {marker})")]
+    OtherRoot {
+        /// The path of the archive.
+        path: String,
+        /// The marker of that root.
+        marker: String,
+    },
+    /// A signal came while it was read.
+    #[error("reading the undo data was interrupted by signal {0}")]
+    Interrupted(i32),
+    /// The save directory could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A file could not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+impl ArchiveError {
+    /// Fails if a signal came.
+    pub(super) fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
+        interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
+    }
+
+    /// Returns the error, or the signal if one came: it is the reason then.
+    pub(super) fn or_interrupted(self, interrupt: Interrupt<'_>) -> Self {
+        interrupt().map_or(self, Self::Interrupted)
+    }
+
+    /// Tells whether the caller may not read it: that says nothing about its validity.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Root(error) => error.is_refused_access(),
+            Self::View(error) | Self::Ledger(LedgerFault::View(error)) => error.is_refused_access(),
+            Self::Ledger(LedgerFault::Database(error)) => error.is_refused_access(),
+            _ => false,
+        }
+    }
+}
+
+impl From<ArchiveFileError> for ArchiveError {
+    fn from(error: ArchiveFileError) -> Self {
+        match error {
+            ArchiveFileError::Damaged { path, reason } => Self::Damaged { path, reason },
+            ArchiveFileError::Earlier { path } => Self::Earlier { path },
+            ArchiveFileError::Root(error) => Self::Root(error),
+        }
+    }
+}
+
+impl From<LedgerFault> for ArchiveError {
+    fn from(fault: LedgerFault) -> Self {
+        match fault {
+            LedgerFault::View(error) => Self::View(error),
+            other => Self::Ledger(other),
+        }
+    }
 }

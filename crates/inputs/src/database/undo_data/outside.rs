@@ -4,20 +4,17 @@
 //! more than the owner, such a path is opened only if the caller, the host's policy or the root's ledger vouches for
 //! it.
 
-use std::path::{Path, PathBuf};
-
-use patchadm_changeset::outside::{NamesArchive, is_own};
-
-use super::error::ArchiveError;
+use super::archive::ArchiveError;
 use crate::format::ledger::{Ledger, LedgerLine};
 use patchadm_changeset::format::journal;
 use patchadm_changeset::format::outside_path::OutsidePath;
+pub use patchadm_changeset::outside::OutsideAccess;
+use patchadm_changeset::outside::{NamesArchive, is_own};
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 use patchadm_svr4::places;
-
-pub use patchadm_changeset::outside::OutsideAccess;
+use std::path::{Path, PathBuf};
 
 /// The rules for undo archives outside the root, in owned form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,29 +4,22 @@
 //! are not in `status` yet), the lists of paths and sums of a package below `info`, and `diversions`. A path that another
 //! package or the administrator has diverted is taken at its actual place. Nothing is interpreted that dpkg would run.
 
-mod all_lists;
 pub mod deb_file;
-mod diversions;
-mod lists;
-mod statoverride;
+mod overrides;
 mod status;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-pub(in crate::native) use all_lists::DpkgLists;
-pub use all_lists::{DivertedPath, Diverting};
-use diversions::Diversions;
-pub use lists::paths_of;
-use lists::{conffiles, md5sums};
-pub use statoverride::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
+use overrides::Diversions;
 use status::{DpkgStanding, DpkgStatus};
 
 use super::{
-    NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath, NativePresence,
-    RegisteredPackage, UnfinishedChange,
+    FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
+    NativePresence, RegisteredPackage, UnfinishedChange,
 };
+pub use overrides::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
@@ -214,7 +207,7 @@ impl<'a> DpkgRecords<'a> {
     }
 
     /// Returns the installed packages that say they replace or provide this one.
-    pub(in crate::native) fn successors(&self, name: &str) -> Vec<NativeOwner> {
+    pub(super) fn successors(&self, name: &str) -> Vec<NativeOwner> {
         let found = status::successors(&self.status, name).into_iter();
         let owner = |(name, DpkgStatus { arch, version, .. })| NativeOwner {
             origin: NativeOrigin { manager: NativeManager::Dpkg, name, arch: Some(arch), version: None },
@@ -224,7 +217,7 @@ impl<'a> DpkgRecords<'a> {
     }
 
     /// Returns the versions of a package that are installed, one for each architecture.
-    pub(in crate::native) fn installed_versions(&self, name: &str) -> Vec<String> {
+    pub(super) fn installed_versions(&self, name: &str) -> Vec<String> {
         if self.unfinished.contains(name) {
             return Vec::new();
         }
@@ -446,6 +439,165 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
     }
 }
 
+// The files of dpkg about one package: its paths, its configuration files, its sums (`info/NAME.list`, `.conffiles`, `.md5sums`).
+
+/// Returns the absolute paths in a text, one a line. Skips blank lines and the root directory itself.
+pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
+    let lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
+    let path =
+        |(at, line): (usize, &[u8])| ObjectPath::new(line).map_err(|error| format!("line {at}: {error}"));
+    let paths = lines.map(path).filter(|path| path.as_ref().map_or(true, |path| !path.relative().is_empty()));
+    paths.collect()
+}
+
+/// Returns the existing conffiles. Skips lines with words before the path: an upgrade removes their files.
+fn conffiles(text: &[u8]) -> impl Iterator<Item = ObjectPath> {
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
+    lines.filter_map(|line| ObjectPath::new(line.trim_ascii_end()).ok())
+}
+
+/// Returns the sums, by path. Skips invalid lines.
+fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
+    let lines = text.split(|&byte| byte == b'\n');
+    let read = |line: &[u8]| {
+        let (sum, path) = line.split_at_checked(32)?;
+        let path = [b"/", path.strip_prefix(b"  ")?].concat();
+        Some((ObjectPath::new(&path).ok()?, FileSum::parse(sum)?))
+    };
+    lines.filter_map(read).collect()
+}
+
+// The lists of paths of all packages that dpkg knows, for an index of owners.
+//
+// Also a package that is unpacked, half installed or removed but for its configuration owns the paths in its list.
+
+/// A path of a package that somebody else has diverted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DivertedPath {
+    /// The package whose file lies elsewhere.
+    pub package: String,
+    /// The path as its list has it.
+    pub listed: ObjectPath,
+    /// Where its file lies.
+    pub place: ObjectPath,
+    /// The package that diverts the path; `None` for the administrator.
+    pub by: Option<String>,
+}
+
+/// A rule of dpkg-divert(1): where files lie that any other package delivers at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diverting {
+    /// The path that it is about.
+    pub from: ObjectPath,
+    /// Where the files lie.
+    pub to: ObjectPath,
+    /// The package that diverts the path; `None` for the administrator.
+    pub by: Option<String>,
+}
+
+/// The list of a package.
+#[derive(Debug)]
+pub(super) struct PackageList {
+    pub(super) origin: NativeOrigin,
+    text: Vec<u8>,
+}
+
+impl PackageList {
+    /// Returns its absolute paths, without the root directory.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let lines = self.text.split(|&byte| byte == b'\n');
+        lines.filter(|line| line.len() > 1 && line.starts_with(b"/") && *line != b"/.")
+    }
+}
+
+/// All lists, and what decides where the listed files lie.
+#[derive(Debug)]
+pub(super) struct DpkgLists {
+    pub(super) lists: Vec<PackageList>,
+    diversions: Diversions,
+    /// The versions of packages, by name and architecture.
+    versions: BTreeMap<(String, String), String>,
+    /// The packages with `Multi-Arch: same`.
+    pub(super) multi_arch: BTreeSet<String>,
+    /// What could not be read, each a sentence.
+    pub(super) unreadable: Vec<String>,
+}
+
+impl DpkgLists {
+    /// Reads the lists; `None` where the root has no records of dpkg.
+    pub(super) fn read(root: &Root) -> Result<Option<Self>, NativeError> {
+        let physical = root.resolver().locate_dir(&path_of("info")?)?;
+        let Some(info) = root.dir_if_there(&physical)? else { return Ok(None) };
+        let mut lists = Self {
+            lists: Vec::new(),
+            diversions: Diversions::default(),
+            versions: BTreeMap::new(),
+            multi_arch: BTreeSet::new(),
+            unreadable: Vec::new(),
+        };
+        for (name, found) in status::known(&record(root, "status")?.unwrap_or_default()) {
+            if found.is_same {
+                lists.multi_arch.insert(name.clone());
+            }
+            lists.versions.insert((name, found.arch), found.version);
+        }
+        match Diversions::parse(&record(root, "diversions")?.unwrap_or_default()) {
+            Ok(diversions) => lists.diversions = diversions,
+            Err(reason) => lists.unreadable.push(format!("the diversions of dpkg cannot be read: {reason}")),
+        }
+        for file in info.names()? {
+            let Some(origin) = file.strip_suffix(b".list").and_then(origin_of) else { continue };
+            match info.read_regular(&file, LARGEST_RECORD) {
+                Ok(Some(text)) => lists.lists.push(PackageList { origin, text }),
+                Ok(None) => {}
+                Err(error) => lists.unreadable.push(error.to_string()),
+            }
+        }
+        Ok(Some(lists))
+    }
+
+    /// Returns the version of the package of a list; empty where `status` has none.
+    pub(super) fn version(&self, list: &PackageList) -> String {
+        let NativeOrigin { name, arch, .. } = &list.origin;
+        let of_name = self.versions.range((name.clone(), String::new())..);
+        let mut of_name = of_name.take_while(|((known, _), _)| known == name);
+        let found = of_name.find(|((_, of), _)| arch.as_ref().is_none_or(|arch| of == arch));
+        found.map(|(_, version)| version.clone()).unwrap_or_default()
+    }
+
+    /// Returns all rules.
+    pub(super) fn rules(&self) -> impl Iterator<Item = Diverting> {
+        self.diversions.rules().map(|(from, to, by)| Diverting {
+            from: from.clone(),
+            to: to.clone(),
+            by: by.map(str::to_owned),
+        })
+    }
+
+    /// Returns where a listed path of a package lies, if somebody else has diverted it.
+    pub(super) fn diverted(&self, package: &str, line: &[u8]) -> Option<DivertedPath> {
+        if self.diversions.is_empty() {
+            return None;
+        }
+        let listed = ObjectPath::new(line).ok()?;
+        let (place, by) = self.diversions.diverted(package, &listed)?;
+        Some(DivertedPath {
+            package: package.to_owned(),
+            place: place.clone(),
+            by: by.map(str::to_owned),
+            listed,
+        })
+    }
+}
+
+/// Returns the package of a file in `info`: `NAME` or `NAME:ARCH`.
+fn origin_of(name: &[u8]) -> Option<NativeOrigin> {
+    let text = std::str::from_utf8(name).ok().filter(|text| !text.is_empty())?;
+    let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));
+    let (name, arch) = (name.to_owned(), arch.map(str::to_owned));
+    Some(NativeOrigin { manager: NativeManager::Dpkg, name, arch, version: None })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,5 +635,28 @@ mod tests {
         assert_eq!(arch(&[entry("amd64", ok), entry("amd64", ok)]), Some(Err(())));
         let left = entry("i386", "deinstall ok config-files");
         assert_eq!(arch(&[same("amd64"), left]), None);
+    }
+
+    fn at(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_list_has_absolute_paths_and_a_relative_one_is_told_by_its_line() {
+        let paths = paths_of(b"/.\n/usr\n\n/usr/bin/a b\n").unwrap();
+        let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["/usr", "/usr/bin/a b"]);
+        assert!(paths_of(b"/a\nusr\n").unwrap_err().starts_with("line 2: "));
+    }
+
+    #[test]
+    fn sums_and_conffiles_are_those_of_whole_lines() {
+        let text =
+            b"d41d8cd98f00b204e9800998ecf8427e  usr/empty\nshort  x\nzz1d8cd98f00b204e9800998ecf8427e  y\n";
+        let sums = md5sums(text);
+        assert_eq!(sums.len(), 1);
+        assert_eq!(sums[0].0, at("/usr/empty"));
+        let files: Vec<ObjectPath> = conffiles(b"/etc/a\nremove-on-upgrade /etc/b\n\n").collect();
+        assert_eq!(files, [at("/etc/a")]);
     }
 }

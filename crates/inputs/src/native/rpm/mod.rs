@@ -3,7 +3,6 @@
 //! One query names a package and all of its files. Files that no package delivers (`%ghost`) are left out. A package can be
 //! installed several times: in several versions (kernels), or for several architectures.
 
-mod followed;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +10,6 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::{Command, Stdio};
-
-use followed::{InstalledOfNames, InstalledRpm, followed};
 
 use super::{
     FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
@@ -47,10 +44,11 @@ const NOT_INSTALLED: &str = "rpm has not installed it";
 
 /// Flags of a file: `%config`, `%ghost`.
 const CONFIG: u32 = 1;
+
 const GHOST: u32 = 1 << 6;
 
 /// An installed package with the paths at which its files are.
-pub(in crate::native) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
+pub(super) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
 
 /// The database of rpm in a root.
 pub struct RpmRecords {
@@ -148,7 +146,7 @@ impl RpmRecords {
     }
 
     /// Returns the installed packages that say they provide or obsolete this one.
-    pub(in crate::native) fn successors(&self, name: &str) -> Result<Vec<NativeOwner>, NativeError> {
+    pub(super) fn successors(&self, name: &str) -> Result<Vec<NativeOwner>, NativeError> {
         let answer = self.all(&format!(r"{PACKAGE}[O\t%{{OBSOLETES}}\n][O\t%{{PROVIDES}}\n]"))?;
         let (mut found, mut last): (Vec<NativeOwner>, Option<NativeOwner>) = (Vec::new(), None);
         for line in answer.split(|&byte| byte == b'\n') {
@@ -163,14 +161,14 @@ impl RpmRecords {
     }
 
     /// Returns the versions of a package that are installed.
-    pub(in crate::native) fn installed_versions(&self, name: &str) -> Result<Vec<String>, NativeError> {
+    pub(super) fn installed_versions(&self, name: &str) -> Result<Vec<String>, NativeError> {
         let found = self.installed(&[name])?.found.into_iter();
         Ok(found.filter(|one| one.name == name).map(|one| one.evr).collect())
     }
 
     /// Returns every installed package with the paths at which its own files are: not those that were replaced by another
     /// package, left out, or of another color.
-    pub(in crate::native) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
+    pub(super) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
         let answer = self.all(&format!("{PACKAGE}{STATES}"))?;
         let mut owned: Vec<OwnedPaths> = Vec::new();
         for line in answer.split(|&byte| byte == b'\n') {
@@ -462,9 +460,68 @@ fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
     Some((path, is_delivered.then(|| NativePath { ftype, sum: FileSum::parse(sum) })))
 }
 
+// Matches registrations with the installed packages of a name.
+
+/// A package that rpm has installed.
+#[derive(Debug)]
+struct InstalledRpm {
+    name: String,
+    evr: String,
+    arch: String,
+    stamp: String,
+}
+
+/// The installed packages of some names, and the names without any.
+#[derive(Debug, Default)]
+struct InstalledOfNames {
+    found: Vec<InstalledRpm>,
+    absent: Vec<String>,
+}
+
+impl InstalledOfNames {
+    fn of_name<'i>(&'i self, name: &str) -> impl Iterator<Item = &'i InstalledRpm> {
+        self.found.iter().filter(move |one| one.name == name)
+    }
+}
+
+/// Returns the package for which a registration stands among those of its name; `None` if it is gone.
+///
+/// That is the registered version, or else the only one for the architecture that no other registration stands for, or else
+/// the only one at all: an upgrade may change the architecture. Where several are left, the registered one was removed.
+fn followed<'i>(
+    package: &RegisteredPackage<'_>,
+    all: &[RegisteredPackage<'_>],
+    installed: impl Iterator<Item = &'i InstalledRpm>,
+) -> Option<&'i InstalledRpm> {
+    let is_of = |origin: &NativeOrigin, one: &InstalledRpm| {
+        let has = |own: &Option<String>, value: &str| own.as_ref().is_none_or(|own| own == value);
+        has(&origin.arch, &one.arch) && has(&origin.version, &one.evr)
+    };
+    let named: Vec<&InstalledRpm> = installed.filter(|one| is_of(package.origin, one)).collect();
+    let registered = |one: &&&InstalledRpm| one.evr == package.version && one.arch == package.arch;
+    if let Some(one) = named.iter().find(registered) {
+        return Some(one);
+    }
+    let others = || all.iter().filter(|other| other.origin.name == package.origin.name);
+    let stands_for = |other: &RegisteredPackage<'_>, one: &InstalledRpm| {
+        let is_named = other.origin.arch.is_some() && is_of(other.origin, one);
+        is_named || other.version == one.evr && other.arch == one.arch
+    };
+    let is_free = |one: &&&InstalledRpm| {
+        !others().any(|other| other.origin != package.origin && stands_for(other, one))
+    };
+    let free: Vec<&InstalledRpm> = named.iter().filter(is_free).copied().collect();
+    let of_arch: Vec<&InstalledRpm> = free.iter().filter(|one| one.arch == package.arch).copied().collect();
+    match (of_arch.as_slice(), free.as_slice()) {
+        ([one], _) | ([], [one]) => Some(one),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::native::NativeManager;
 
     const FILES: &str = "F\t0\td41d8cd98f00b204e9800998ecf8427e\t/usr/bin/web\nF\t17\t\t/etc/web.conf\nF\t64\t\t/var/log/web.log\n";
 
@@ -525,5 +582,60 @@ mod tests {
         };
         assert_eq!(several(&[line("1-1", "x86_64"), line("2-1", "x86_64")]), [true, true]);
         assert_eq!(several(&[line("1-1", "x86_64"), line("1-1", "i686")]), [false, false]);
+    }
+
+    /// The versions that registrations stand for, by their origin, version and architecture, where these are installed.
+    fn found(
+        registered: &[(Option<&str>, Option<&str>, &str, &str)],
+        installed: &[(&str, &str)],
+    ) -> Vec<String> {
+        let origins: Vec<NativeOrigin> = registered
+            .iter()
+            .map(|(arch, version, ..)| NativeOrigin {
+                manager: NativeManager::Rpm,
+                name: "web".to_owned(),
+                arch: arch.map(str::to_owned),
+                version: version.map(str::to_owned),
+            })
+            .collect();
+        let packages: Vec<RegisteredPackage<'_>> = origins
+            .iter()
+            .zip(registered)
+            .map(|(origin, (_, _, version, arch))| RegisteredPackage { origin, version, arch })
+            .collect();
+        let installed: Vec<InstalledRpm> = installed
+            .iter()
+            .map(|(evr, arch)| InstalledRpm {
+                name: "web".to_owned(),
+                evr: (*evr).to_owned(),
+                arch: (*arch).to_owned(),
+                stamp: String::new(),
+            })
+            .collect();
+        let followed = packages.iter().map(|one| followed(one, &packages, installed.iter()));
+        followed.map(|one| one.map_or("gone".to_owned(), |one| format!("{}.{}", one.evr, one.arch))).collect()
+    }
+
+    #[test]
+    fn a_name_follows_the_upgrade_of_its_package_and_one_of_several_versions_does_not() {
+        let single = (None, None, "1", "x");
+        assert_eq!(found(&[single], &[("2", "x")]), ["2.x"]);
+        assert_eq!(found(&[single], &[("2", "y")]), ["2.y"], "with another architecture");
+        assert_eq!(found(&[single], &[("1", "x"), ("2", "x")]), ["1.x"], "as it was adopted");
+        assert_eq!(found(&[single], &[("2", "x"), ("3", "x")]), ["gone"]);
+        assert_eq!(found(&[single], &[]), ["gone"]);
+        let exact = (Some("x"), Some("2"), "2", "x");
+        assert_eq!(found(&[single, exact], &[("1", "x"), ("2", "x")]), ["1.x", "2.x"]);
+        assert_eq!(found(&[single, exact], &[("2", "x")]), ["gone", "2.x"]);
+        assert_eq!(found(&[single, exact], &[("3", "x")]), ["3.x", "gone"]);
+    }
+
+    #[test]
+    fn each_of_two_architectures_follows_its_own_upgrade() {
+        let both = [(None, None, "1", "x"), (Some("i"), None, "1", "i")];
+        assert_eq!(found(&both, &[("2", "i"), ("2", "x")]), ["2.x", "2.i"]);
+        assert_eq!(found(&both, &[("2", "i"), ("1", "x")]), ["1.x", "2.i"]);
+        assert_eq!(found(&both, &[("2", "i")]), ["gone", "2.i"]);
+        assert_eq!(found(&both, &[("2", "x")]), ["2.x", "gone"]);
     }
 }

@@ -10,7 +10,7 @@ use crate::operation::patches::later_patches::run_of;
 use crate::operation::run::Execution;
 use crate::operation::session::Session;
 use patchadm_changeset::format::run::Run;
-use patchadm_inputs::database::trial::TrialFault;
+use patchadm_inputs::database::history::TrialFault;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::policy::Policy;

@@ -51,7 +51,7 @@ use crate::operation::session::{
 use crate::operation::trial::begin::{begin_change, must_be_off_trial};
 use crate::operation::trial::change::TrialChange;
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::database::trial::trial;
+use patchadm_inputs::database::history::trial;
 use patchadm_rootfs::Root;
 
 /// Backs patches out. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.

@@ -15,8 +15,8 @@ use crate::operation::stages::tree::{Tree, TreeObject};
 use patchadm_changeset::format::manifest::encode;
 use patchadm_inputs::database::{last_run, marker};
 use patchadm_inputs::format::plan_differences::PlanDifferences;
+use patchadm_inputs::format::plan_file::{MOST_STATES, PromotionStates, STATE_DIGITS};
 use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
-use patchadm_inputs::format::promotion_states::{MOST_STATES, PromotionStates, STATE_DIGITS};
 use patchadm_rootfs::{Digest, Digesting, FileType, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 

@@ -1,19 +1,37 @@
-//! A cache on disk: opened, searched, filled, and kept within its limit.
+//! The cache of fetched objects: private, bounded, and shared by commands that run at the same time.
+//!
+//! ```text
+//! CACHE/objects/ab/<sha256>    what was fetched whole, under its digest; read again and compared at each use
+//! CACHE/partial/<sha256>       what is being fetched, locked by the one who writes it; beside it .json, where from
+//! CACHE/index/<sha256>         the last index of each address, under the digest of that address
+//! CACHE/spool/                 a directory for each command at work: what it uses, under names for people
+//! ```
+//! The directory is the caller's and no other user may use it (0700), otherwise it is refused. An object gets its name
+//! when its digest is right and its bytes are durable. If the cache is larger than its limit, the least recently used
+//! objects go first. An object that a command uses has a second name in the spool, and stays.
+//!
+//! Nothing is fetched here.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::CacheError;
-use super::objects::digest_of_file;
-use super::partial::PartialDownload;
-use super::spool::PatchSpool;
-use patchadm_rootfs::{Dir, FileType, NewTree, ObjectStatus, RootError};
+use serde::{Deserialize, Serialize};
+
+use crate::sha256::{RunningDigest, Sha256};
+use crate::sign::sha256_text;
+use patchadm_rootfs::{Dir, FileType, NewTree, ObjectStatus, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
+// A cache on disk: opened, searched, filled, and kept within its limit.
+
 const OBJECTS: &[u8] = b"objects";
+
 const PARTIAL: &[u8] = b"partial";
+
 const INDEXES: &[u8] = b"index";
+
 const SPOOL: &[u8] = b"spool";
 
 /// The name that private names of files have in them.
@@ -143,7 +161,7 @@ impl DownloadCache {
     /// Reads an object that is small, compared with its digest; `None` if it is not there or damaged.
     pub fn read(&self, sha256: &str, limit: u64) -> Result<Option<Vec<u8>>, CacheError> {
         let bytes = self.shelf(sha256)?.read_regular(sha256.as_bytes(), limit)?;
-        Ok(bytes.filter(|bytes| crate::sign::sha256_text(&crate::sign::sha256(bytes)) == sha256))
+        Ok(bytes.filter(|bytes| sha256_text(&crate::sign::sha256(bytes)) == sha256))
     }
 
     /// Makes room for so many bytes more: removes what was not used for the longest time, until the cache is within its
@@ -226,13 +244,270 @@ fn two_digits(sha256: &str) -> &str {
     sha256.get(..2).unwrap_or("00")
 }
 
+// The reasons why a cache cannot be used.
+
+/// The reason a cache cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// A call on it failed.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A user other than the caller owns it or may use it.
+    #[error("the cache {0} is not the caller's own, with mode 0700")]
+    NotPrivate(String),
+    /// Another command fetches the same object, and for too long.
+    #[error("{0} is being fetched by another command")]
+    Held(String),
+    /// The caller wants it to end.
+    #[error("ended by signal {0}")]
+    Interrupted(i32),
+}
+
+// Objects by their digests: a file read to its end and compared.
+
+const BUFFER: usize = 1 << 18;
+
+/// The digest and size of what was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectDigest {
+    /// The SHA-256 in hexadecimal digits.
+    pub sha256: String,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+/// Reads a file to its end, and hands each part of it on; what that returns as an error ends the reading.
+pub fn digest_of_file<E: From<io::Error>>(
+    file: &mut impl Read,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<ObjectDigest, E> {
+    let (mut sum, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
+    loop {
+        let count = match file.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        sum.update(bytes);
+        size += count as u64;
+        each(bytes)?;
+    }
+    Ok(ObjectDigest { sha256: sha256_text(&sum.finalize()), size })
+}
+
+// An object that is being fetched: its bytes so far, and where they come from.
+
+/// The largest note about an origin that is read, in bytes.
+const LARGEST_ORIGIN: u64 = 16 << 10;
+
+/// Where the first bytes of an object came from, so that the rest can be asked of the same file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialOrigin {
+    /// The address.
+    pub url: String,
+    /// The strong entity tag, if the server gave one.
+    pub etag: Option<String>,
+    /// The date of the file as the server wrote it, if it gave one.
+    pub modified: Option<String>,
+    /// The size of the whole, in bytes.
+    pub size: u64,
+}
+
+/// An object that is being fetched, locked for one writer while the value exists.
+pub struct PartialDownload {
+    dir: Dir,
+    shelf: Dir,
+    sha256: String,
+    file: WritableFile,
+    sum: RunningDigest,
+}
+
+impl PartialDownload {
+    fn open(
+        dir: Dir,
+        shelf: Dir,
+        sha256: &str,
+        wait: &mut dyn FnMut(u64) -> Result<bool, CacheError>,
+    ) -> Result<Option<Self>, CacheError> {
+        loop {
+            let file = dir.open_or_create(sha256.as_bytes(), Mode::of(0o600))?;
+            if !file.try_lock()? {
+                if !wait(file.size()?)? {
+                    return Err(CacheError::Held(dir.root().show(&dir.at(sha256.as_bytes()))));
+                }
+                continue;
+            }
+            if shelf.look(sha256.as_bytes())?.is_some() {
+                // Another command was faster. The file that was made here a moment ago is useless.
+                dir.remove(sha256.as_bytes())?;
+                return Ok(None);
+            }
+            let is_current = dir.look(sha256.as_bytes())?.map(|seen| seen.inode) == Some(file.look()?.inode);
+            if is_current {
+                let sha256 = sha256.to_owned();
+                return Ok(Some(Self { dir, shelf, sha256, file, sum: RunningDigest::new() }));
+            }
+        }
+    }
+
+    /// Reads what an earlier command left, if its note says where that came from. Without a note it begins anew.
+    pub fn resume(&mut self) -> Result<Option<PartialOrigin>, CacheError> {
+        let note = self.dir.read_regular(self.note_name().as_bytes(), LARGEST_ORIGIN)?;
+        let origin = note.and_then(|text| serde_json::from_slice::<PartialOrigin>(&text).ok());
+        let length = self.file.size()?;
+        let Some(origin) = origin.filter(|origin| length > 0 && length <= origin.size) else {
+            self.restart()?;
+            return Ok(None);
+        };
+        self.file.rewind()?;
+        let mut spare: Option<Vec<u8>> = None;
+        loop {
+            let mut part = spare.take().unwrap_or_default();
+            part.resize(BUFFER, 0);
+            let count = match self.file.read(&mut part) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.dir.read_error(self.sha256.as_bytes(), &error).into()),
+                Ok(count) => count,
+            };
+            if count == 0 {
+                return Ok(Some(origin));
+            }
+            part.truncate(count);
+            spare = self.sum.update(part);
+        }
+    }
+
+    /// Notes where the bytes come from that follow.
+    pub fn note_origin(&self, origin: &PartialOrigin) -> Result<(), CacheError> {
+        // Strings and a number: serialising these cannot fail.
+        let text = serde_json::to_vec(origin).unwrap_or_default();
+        let name = self.note_name();
+        self.dir.remove(name.as_bytes())?;
+        self.dir.create(name.as_bytes())?.put(&text)?;
+        Ok(())
+    }
+
+    /// Returns the number of bytes that are there.
+    pub fn length(&self) -> u64 {
+        self.sum.size()
+    }
+
+    /// Appends bytes.
+    pub fn append(&mut self, bytes: Vec<u8>) -> Result<(), CacheError> {
+        self.file.put(&bytes)?;
+        self.sum.update(bytes);
+        Ok(())
+    }
+
+    /// Discards the bytes so far and begins at the first byte.
+    pub fn restart(&mut self) -> Result<(), CacheError> {
+        self.dir.remove(self.note_name().as_bytes())?;
+        self.file.set_size(0)?;
+        self.sum = RunningDigest::new();
+        Ok(())
+    }
+
+    /// Tells whether the bytes so far have the digest of the object.
+    pub fn is_right(&mut self) -> bool {
+        sha256_text(&self.sum.sha256()) == self.sha256
+    }
+
+    /// Makes an object of it, whose bytes are durable before it has its name.
+    pub fn finish(self) -> Result<(), CacheError> {
+        self.file.sync()?;
+        self.dir.replace(self.sha256.as_bytes(), &self.shelf, self.sha256.as_bytes())?;
+        Ok(self.dir.remove(self.note_name().as_bytes())?)
+    }
+
+    /// Removes the bytes so far: they are useless.
+    pub fn discard(self) -> Result<(), RootError> {
+        self.dir.remove(self.note_name().as_bytes())?;
+        self.dir.remove(self.sha256.as_bytes())
+    }
+
+    fn note_name(&self) -> String {
+        format!("{}.json", self.sha256)
+    }
+}
+
+// The spool of a command: the files that it uses, under names for people, in a directory that goes with the command.
+
+/// The name that the directories of commands have in them.
+const SPOOL_PROGRAM: &str = "run";
+
+/// The directory of a command, removed with the value. One that a killed command left is removed by a later one.
+#[derive(Debug)]
+pub struct PatchSpool {
+    above: Dir,
+    name: Vec<u8>,
+    dir: Dir,
+    path: PathBuf,
+}
+
+impl PatchSpool {
+    fn begin(above: &Dir, path: &Path) -> Result<Self, CacheError> {
+        above.remove_leftovers(SPOOL_PROGRAM)?;
+        let (name, dir) = above.make_private(SPOOL_PROGRAM)?;
+        let path = path.join(std::ffi::OsStr::from_bytes(&name));
+        Ok(Self { above: above.again()?, name, dir, path })
+    }
+
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the directory, to make other ones in it.
+    pub fn place(&self) -> Result<Dir, RootError> {
+        self.dir.again()
+    }
+
+    /// Gives an object of another directory of the cache a name here, unless it has it.
+    fn link(&self, from: &Dir, object: &[u8], name: &str) -> Result<(), RootError> {
+        if self.dir.look(name.as_bytes())?.is_some() {
+            return Ok(());
+        }
+        self.dir.make_link(name.as_bytes(), from, object)
+    }
+
+    fn open(&self, name: &str) -> Result<(File, ObjectStatus), RootError> {
+        self.dir.open_file(name.as_bytes())
+    }
+
+    /// Makes an empty file for content without a digest; replaces an existing one of this name.
+    pub fn create(&self, name: &str) -> Result<(PathBuf, WritableFile), CacheError> {
+        self.dir.remove(name.as_bytes())?;
+        Ok((self.path.join(name), self.dir.create(name.as_bytes())?))
+    }
+
+    /// Writes a small file.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, CacheError> {
+        let (path, mut file) = self.create(name)?;
+        file.put(bytes)?;
+        Ok(path)
+    }
+
+    /// Removes a file or a directory with everything in it.
+    pub fn discard(&self, name: &str) -> Result<(), CacheError> {
+        Ok(self.dir.remove_tree(name.as_bytes())?)
+    }
+}
+
+impl Drop for PatchSpool {
+    fn drop(&mut self) {
+        // If it cannot be removed now, the next command removes it.
+        let _ = self.above.remove_tree(&self.name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
     use crate::sign::{sha256, sha256_text};
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn cache(place: &tempfile::TempDir, limit: u64) -> DownloadCache {
         DownloadCache::open(&place.path().join("cache"), limit).unwrap()
@@ -240,7 +515,7 @@ mod tests {
 
     /// Stores bytes; their digest.
     fn stored(cache: &DownloadCache, bytes: &[u8]) -> String {
-        let digest = sha256_text(&sha256(bytes));
+        let digest = sha256_text(&crate::sign::sha256(bytes));
         cache.store(&digest, bytes).unwrap();
         // The order of uses is that of the clock of the file system, which is not finer than a few milliseconds.
         std::thread::sleep(std::time::Duration::from_millis(20));
