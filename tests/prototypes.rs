@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_inputs::source as open;
-use patchadm_inputs::source::{Extent, Origin};
+use patchadm_inputs::source::{Extent, Origin, open};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::prototype;
 use patchadm_svr4::format::prototype::{PrototypeCommand, PrototypeItem};

@@ -10,7 +10,7 @@ use patchadm_bulk_values::conf::ReportSettings;
 use patchadm_bulk_values::journal::PackageState;
 use patchadm_bulk_values::pbulk_files::{self, PbulkPackage, PbulkStatus};
 use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
-use patchadm_inputs::http::address::without_password;
+use patchadm_inputs::http::without_password;
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::package::control::printable;

@@ -6,8 +6,7 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use patchadm_container as container;
-use patchadm_inputs::source as open;
-use patchadm_inputs::source::{Extent, Origin, SourceError, SourceProblem};
+use patchadm_inputs::source::{Extent, Origin, SourceError, SourceProblem, open};
 use patchadm_svr4::format::compress;
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};

@@ -5,8 +5,8 @@ use patchadm_building::patches::PatchesError;
 use patchadm_cli::reply::failure::source_code;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_planning::plan::refusal::Command;
-use patchadm_producing::delta_ends::stop as stopped;
-use patchadm_producing::making_ends::of_release;
+use patchadm_producing::ends::of_release;
+use patchadm_producing::ends::stop as stopped;
 
 /// Returns the end of an action that made no patches.
 pub(crate) fn patches_failed(error: &PatchesError) -> Stop {

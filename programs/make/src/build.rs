@@ -14,7 +14,7 @@ use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_making::build::{
     BuildError, OtherPatch, PreviousError, PreviousPatch, WriteWatch, draft_patch, write_patch,
 };
-use patchadm_producing::making_ends::{of_build, of_previous};
+use patchadm_producing::ends::{of_build, of_previous};
 use report::BuildReport;
 
 /// The event that did not happen, as the first line of an end.

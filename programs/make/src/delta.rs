@@ -12,7 +12,7 @@ use patchadm_cli::reply::{Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_making::build::BuildRequest;
 use patchadm_making::delta::{DeltaReport, DeltaRequest, delta};
-use patchadm_producing::delta_ends::{of_failure, stop as stopped};
+use patchadm_producing::ends::{of_failure, stop as stopped};
 use patchadm_svr4::patch::PatchId;
 use report::DeltaReply;
 

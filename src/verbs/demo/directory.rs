@@ -190,8 +190,7 @@ fn write(tree: &mut NewTree, name: &str, bytes: &[u8], mode: Mode, mtime: i64) -
 mod tests {
     use super::super::fingerprint::fingerprint;
     use super::*;
-    use patchadm_inputs::source as open;
-    use patchadm_inputs::source::{Extent, Origin};
+    use patchadm_inputs::source::{Extent, Origin, open};
     use patchadm_rootfs::Root;
 
     #[test]

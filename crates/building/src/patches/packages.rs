@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use patchadm_bulk_values::report::SharedPath;
 use patchadm_inputs::sign::sha256_text;
-use patchadm_inputs::source as open;
-use patchadm_inputs::source::{Extent, Origin, PackageImage};
+use patchadm_inputs::source::{Extent, Origin, PackageImage, open};
 use patchadm_making::build::{LibraryFeature, needed_features, provided_features};
 use patchadm_making::release::identify;
 use patchadm_rootfs::{Root, side_by_side};

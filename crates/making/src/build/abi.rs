@@ -4,11 +4,7 @@
 //! The examined files are those that can be programs or libraries by their mode or name, and only as many as the
 //! question needs: those that change first, the others only if something is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::io::{self, Read};
-
-use super::against::OtherPatch;
+use super::delivery::OtherPatch;
 use super::pairs::ReleaseSide;
 use super::sparse::SparsePackage;
 use crate::release::{Release, ReleasePackage};
@@ -18,6 +14,9 @@ use patchadm_libraries::elf::{ElfFacts, ElfMachine};
 use patchadm_releases::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Read};
 
 /// The largest file that is looked into, in bytes: 128 MiB.
 const LARGEST: u64 = 128 << 20;

@@ -1,16 +1,15 @@
 //! The reasons no patch is made.
 
-use std::io;
-use std::path::PathBuf;
-
 use super::abi::{AbiError, AbiFinding};
-use super::against::Overlap;
+use super::delivery::Overlap;
 use super::pairs::PairError;
 use super::sparse::SparseError;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::format::datastream::DatastreamError;
 use patchadm_svr4::package::PathError;
 use patchadm_svr4::patch::PatchId;
+use std::io;
+use std::path::PathBuf;
 
 /// The reason why no patch is made. Nothing is there afterwards that was not there before.
 #[derive(Debug, thiserror::Error)]

@@ -15,16 +15,12 @@
 //! has is named and left out.
 
 mod abi;
-mod against;
-mod choices;
 mod delivery;
 mod draft;
 mod error;
 mod pairs;
-mod parameters;
 mod previous;
 mod request;
-mod same_time;
 mod sparse;
 mod texts;
 mod writing;
@@ -32,18 +28,18 @@ mod writing;
 pub use abi::{
     AbiCheck, AbiError, AbiFinding, LibraryFeature, find_providers, needed_features, provided_features,
 };
-pub use against::{OtherPatch, Overlap};
-pub use choices::ListChoices;
 pub use delivery::{DeliveredObject, DeliveryReason, PackageDelivery, TwoLists, deliver_moved, object_at};
+pub use delivery::{OtherPatch, Overlap};
+pub use draft::SameTimeFinding;
+pub(crate) use draft::looks_same;
 pub use draft::{BuildFinding, DraftedPackage, PatchDraft, draft_patch};
 pub use error::BuildError;
 pub use pairs::{
     PackagePair, PackagePairs, PairError, PairNaming, ReleaseSide, UnpairedPackage, pair, usual_name,
 };
 pub use previous::{PreviousError, PreviousPackage, PreviousPatch};
+pub use request::ListChoices;
 pub use request::{BuildRequest, PatchLists, ReadmeText};
-pub use same_time::SameTimeFinding;
-pub(crate) use same_time::looks_same;
 pub use sparse::{ChangeCounts, PackedFile, SparseError, SparsePackage};
 pub use writing::{PatchDestination, PatchForm, WriteWatch, WrittenPatch, remove_unfinished, write_patch};
 

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use super::request::PatchLists;
 use patchadm_inputs::format::objects_file::{GivenAttributes, OBJECTS, ObjectsFile, ObjectsFileError};
-use patchadm_inputs::source as open;
-use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, SourceError};
+use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, SourceError, open};
 use patchadm_svr4::package::{ContentInfo, Ftype, ObjectPath, PackagePath, PathError};
 use patchadm_svr4::patch::{PatchId, PatchMacros, PatchMacrosError};
 

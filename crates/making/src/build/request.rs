@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::choices::ListChoices;
 use super::pairs::PairNaming;
 use patchadm_inputs::native::FixedIn;
-use patchadm_releases::CompareOptions;
-use patchadm_svr4::package::ObjectPath;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_releases::{CompareOptions, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
+use patchadm_svr4::package::{ObjectPath, Word};
 use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 
 /// A patch to be made.
@@ -74,5 +74,89 @@ impl PatchLists {
         self.obsoletes.extend(other.obsoletes.iter().cloned());
         self.incompatibles.extend(other.incompatibles.iter().cloned());
         self.fixes.unite(&other.fixes);
+    }
+}
+
+// The producer's settings for objects that no release contains: objects to leave out, objects that are edited after
+// installation, their classes and their owners.
+
+/// The choices; they are made on both releases alike, so that none of them is a change.
+#[derive(Clone, Debug, Default)]
+pub struct ListChoices {
+    /// Objects that are left out, with everything below them.
+    pub exclude: Vec<PathGlob>,
+    /// Files of type `e`.
+    pub editable: Vec<PathGlob>,
+    /// Files of type `v`.
+    pub volatile: Vec<PathGlob>,
+    /// Classes; the last pattern that names an object counts.
+    pub classes: Vec<(PathGlob, Word)>,
+    /// The owner and the group of every object.
+    pub owner: Option<(Word, Word)>,
+}
+
+impl ListChoices {
+    /// Returns the list with the choices made.
+    pub fn applied(&self, objects: &[ReleaseObject]) -> Vec<ReleaseObject> {
+        let is_left_out =
+            |object: &ReleaseObject| self.exclude.iter().any(|glob| glob.names_it_or_above(&object.path));
+        let kept = objects.iter().filter(|object| !is_left_out(object));
+        kept.map(|object| self.made(object.clone())).collect()
+    }
+
+    fn made(&self, mut object: ReleaseObject) -> ReleaseObject {
+        let is_named = |globs: &[PathGlob]| globs.iter().any(|glob| glob.names(&object.path));
+        let chosen = match () {
+            () if is_named(&self.volatile) => Some(Upkeep::Volatile),
+            () if is_named(&self.editable) => Some(Upkeep::Editable),
+            () => None,
+        };
+        if let (ReleaseObjectKind::File { upkeep, .. }, Some(chosen)) = (&mut object.kind, chosen) {
+            *upkeep = chosen;
+        }
+        if let Some((_, class)) = self.classes.iter().rev().find(|(glob, _)| glob.names(&object.path)) {
+            object.class = class.clone();
+        }
+        if let Some((owner, group)) = &self.owner {
+            object.owner = ObjectOwner { name: Some(owner.clone()), id: None };
+            object.group = ObjectOwner { name: Some(group.clone()), id: None };
+        }
+        object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::tests::made_up::{directory, file};
+
+    #[test]
+    fn choices_leave_out_what_is_excluded_and_mark_the_rest() {
+        let glob = |text| PathGlob::parse(text).unwrap();
+        let choices = ListChoices {
+            exclude: vec![glob("usr/share/doc")],
+            editable: vec![glob("etc/**")],
+            volatile: vec![glob("*.log")],
+            classes: vec![(glob("etc/**"), "cfg".into()), (glob("etc/own"), "own".into())],
+            owner: Some(("root".into(), "sys".into())),
+        };
+        let list = [directory("/etc"), file("/etc/a", ""), file("/etc/a.log", ""), file("/etc/own", "")];
+        let list: Vec<_> = list.into_iter().chain([file("/usr/share/doc/x/y", "")]).collect();
+        let made = choices.applied(&list);
+        let told: Vec<String> = made
+            .iter()
+            .map(|object| {
+                let upkeep = match &object.kind {
+                    ReleaseObjectKind::File { upkeep, .. } => format!("{upkeep:?}"),
+                    _ => String::new(),
+                };
+                format!("{} {upkeep} {}", object.path, object.class)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            ["/etc  ", "/etc/a Editable cfg", "/etc/a.log Volatile cfg", "/etc/own Editable own"]
+        );
+        assert!(made.iter().all(|object| object.group.name == Some("sys".into())));
     }
 }

@@ -2,14 +2,13 @@
 //!
 //! A patch requires the first revision that has what it needs, so that a later revision of that one makes no new one of this.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::error::SourceFailure;
+use super::request::MadePatch;
 use super::request::NeededFeature;
-use super::trial::MadePatch;
 use super::work::WorkDirectory;
 use crate::build::{OtherPatch, find_providers};
 use patchadm_svr4::patch::{PatchId, Requirements};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What each source needs that only patches of other sources bring.
 pub(super) type SourceNeeds = BTreeMap<String, Vec<NeededFeature>>;

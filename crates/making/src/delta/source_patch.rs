@@ -1,26 +1,25 @@
 //! One source: the check that its patch belongs to the present inputs, and otherwise a new patch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 
+use chrono::DateTime;
+
 use super::error::SourceFailure;
-use super::inputs::InputFile;
-use super::key::KeyLines;
-use super::log;
+use super::inputs::{InputEntry, SourcePackages};
 use super::report::{SourceEnd, SourceOutcome};
-use super::request::DeltaRequest;
+use super::request::{DeltaRequest, PatchToTry, TrialFailure};
 use super::requirements::{required_patches, requirements};
 use super::revision::{EarlierPatches, EarlierRevision, NextRevision, RevisionChoice, after, choose};
-use super::sources::SourcePackages;
 use super::state::{BuiltNews, BuiltRecord, file_name};
-use super::trial::{PatchToTry, TrialFailure};
 use super::work::{PatchCondition, WorkDirectory};
 use crate::build::{
-    BuildError, BuildRequest, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide,
-    WriteWatch, draft_patch, write_patch,
+    BuildError, BuildFinding, BuildRequest, OtherPatch, PatchDestination, PatchDraft, PatchForm,
+    PreviousPatch, ReleaseSide, WriteWatch, draft_patch, write_patch,
 };
 use crate::release::{Release, ReleaseError, ReleasePackage, ReleaseProblem, open_packages};
-use patchadm_inputs::sign::sha256_text;
+use patchadm_inputs::sign::{sha256, sha256_text};
 use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::patch::{PatchId, Requirements};
 
@@ -28,7 +27,7 @@ use patchadm_svr4::patch::{PatchId, Requirements};
 pub(super) struct SourceRun<'a> {
     pub(super) request: &'a DeltaRequest<'a>,
     pub(super) work: &'a WorkDirectory,
-    pub(super) files: &'a [InputFile],
+    pub(super) files: &'a [InputEntry],
     /// The patches that none must overlap, and the digests of their files.
     pub(super) others: &'a [OtherPatch],
     pub(super) against: &'a [String],
@@ -122,13 +121,13 @@ impl SourceRun<'_> {
     fn build(&self, job: &mut SourceJob<'_>, next: &NextRevision) -> Result<SourceEnd, SourceFailure> {
         let key = self.key(job, &next.id, next.previous.as_ref());
         let request = self.patch_request(job, &next.id);
-        let mut text = log::beginning(job.name, request.date, job.packages, self.files);
+        let mut text = log_beginning(job.name, request.date, job.packages, self.files);
         let opened = self.open_both(job);
         let built = self.previous(next).and_then(|previous| {
             let (from, to) = opened?;
             let draft = draft_patch(&from, &to, previous.as_ref(), self.others, &request)?;
             self.must_be_unchanged(job.packages)?;
-            text += &log::of_draft(&draft);
+            text += &log_of_draft(&draft);
             job.built(&draft, next, key);
             let path = self.work.at("patches").join(file_name(&next.id, self.request.form));
             job.told.path = Some(path);
@@ -157,7 +156,7 @@ impl SourceRun<'_> {
         };
         job.told.end = end;
         if !self.request.is_dry_run {
-            text += &log::end(&job.told);
+            text += &log_end(&job.told);
             job.told.log = Some(self.work.put_log(&next.id.to_string(), text.as_bytes())?);
         }
         Ok(std::mem::replace(&mut job.told.end, SourceEnd::Unchanged))
@@ -373,4 +372,162 @@ impl SourceJob<'_> {
         let same = self.packages.pairs.keys().filter(|(other, _)| other == name).count();
         if same > 1 { format!("{name}:{arch}") } else { name.clone() }
     }
+}
+
+// The key of a patch: the digest of everything that it is built from. If it equals the key of an existing patch,
+// nothing has to be opened to know that the same patch would come out.
+
+/// The number of the way in which patches are made. A change that gives other bytes for the same input raises it.
+const TOOL_FORMAT: u32 = 1;
+
+/// The lines `NAME=VALUE` that a key is the digest of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyLines(Vec<u8>);
+
+impl KeyLines {
+    /// Begins with everything that is asked for about a patch, but for the moment that it bears. `against` are the digests
+    /// of the patches beside it.
+    pub(super) fn of(request: &BuildRequest, form: PatchForm, against: &[String]) -> Self {
+        let mut lines = Self::default();
+        lines.add("tool", TOOL_FORMAT);
+        lines.add("id", &request.id);
+        lines.add("format", form.word());
+        lines.of_packages(request);
+        lines.of_objects(request);
+        lines.of_patch(request);
+        lines.add_all("against", against);
+        lines
+    }
+
+    fn of_packages(&mut self, request: &BuildRequest) {
+        let naming = &request.naming;
+        self.add_all("pkg-map", naming.pkg_map.iter().map(|(name, pkg)| format!("{name} {pkg}")));
+        self.add_all("pkg", naming.pkg.iter());
+        self.add_all("arch", naming.arch.iter());
+        self.add_all("base-version", naming.base_version.iter());
+        self.add("basedir", &request.basedir);
+    }
+
+    fn of_objects(&mut self, request: &BuildRequest) {
+        let choices = &request.choices;
+        for (name, globs) in
+            [("exclude", &choices.exclude), ("editable", &choices.editable), ("volatile", &choices.volatile)]
+        {
+            self.add_all(name, globs.iter().map(|glob| glob.as_str().to_owned()));
+        }
+        self.add_all(
+            "class",
+            choices.classes.iter().map(|(glob, class)| format!("{}={class}", glob.as_str())),
+        );
+        self.add_all("owner", choices.owner.iter().map(|(user, group)| format!("{user}:{group}")));
+        self.add("mtimes", request.compare.mtimes);
+        let digests: BTreeMap<_, _> =
+            request.class_scripts.iter().map(|(name, text)| (name, sha256_text(&sha256(text)))).collect();
+        self.add_all("class-script", digests.iter().map(|(name, digest)| format!("{name} {digest}")));
+    }
+
+    fn of_patch(&mut self, request: &BuildRequest) {
+        let lists = &request.lists;
+        self.add("requires", lists.requires.joined(" "));
+        self.add("obsoletes", &lists.obsoletes);
+        self.add("incompat", &lists.incompatibles);
+        self.add_all("fixes", &lists.fixes);
+        self.add_all("fixed-in", request.fixed_in.iter());
+        self.add_all("property", &request.properties);
+        self.add_all("synopsis", request.readme.synopsis.iter());
+        self.add_all("keyword", &request.readme.keywords);
+        self.add_all("bug", &request.readme.bugs);
+        self.add("scripts", request.with_scripts);
+        self.add_all("restricted", request.restricted.iter());
+        self.add("allow-abi-break", request.allow_abi_break);
+    }
+
+    /// Adds the packages of one directory, in any order.
+    pub(super) fn add_inputs(&mut self, name: &str, digests: impl IntoIterator<Item = String>) {
+        let mut digests: Vec<String> = digests.into_iter().collect();
+        digests.sort();
+        self.add_all(name, digests);
+    }
+
+    /// Adds the revision before it, by the digest of its manifest, and returns the key.
+    pub(super) fn key(mut self, previous: Option<&str>) -> String {
+        self.add("previous", previous.unwrap_or("none"));
+        sha256_text(&sha256(&self.0))
+    }
+
+    fn add_all(&mut self, name: &str, values: impl IntoIterator<Item = impl Display>) {
+        for value in values {
+            self.add(name, value);
+        }
+    }
+
+    fn add(&mut self, name: &str, value: impl Display) {
+        // A value of several lines must not look like two values.
+        let value = value.to_string().replace('\\', "\\\\").replace('\n', "\\n");
+        self.0.extend_from_slice(format!("{name}={value}\n").as_bytes());
+    }
+}
+
+// The log of a patch: its inputs, and the outcome.
+
+/// Formats what a patch was built from: the moment, each file with its digest.
+fn log_beginning(source: &str, date: i64, packages: &SourcePackages, files: &[InputEntry]) -> String {
+    let moment = DateTime::from_timestamp(date, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ");
+    let mut text = format!("{moment} source {source}\n");
+    for file in packages.files.iter().filter_map(|at| files.get(*at)) {
+        let side = if file.side == ReleaseSide::From { "release" } else { "stable" };
+        let digest = file.content.as_ref().map_or("-", |content| &content.digest.sha256);
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{side} {digest} {}", file.path.display());
+    }
+    text
+}
+
+/// Formats what a draft holds.
+fn log_of_draft(draft: &PatchDraft<'_>) -> String {
+    let mut text = String::new();
+    for drafted in &draft.packages {
+        let (sparse, counts) = (&drafted.sparse, drafted.sparse.counts());
+        let _ = writeln!(
+            text,
+            "package {} {} {}: {} added, {} replaced, {} deleted, {} with other attributes",
+            sparse.pkg,
+            sparse.version,
+            sparse.arch,
+            counts.added,
+            counts.replaced,
+            counts.deleted,
+            counts.attributes
+        );
+    }
+    for unpaired in &draft.unpaired {
+        let side = if unpaired.side == ReleaseSide::From { "release" } else { "stable" };
+        let _ = writeln!(text, "only in {side}: {} {}", unpaired.name, unpaired.arch);
+    }
+    for script in &draft.scripts_left_out {
+        let _ = writeln!(text, "left out: script {script}");
+    }
+    for finding in &draft.findings {
+        let _ = match finding {
+            BuildFinding::Abi(finding) => writeln!(text, "{}: {finding}", finding.code()),
+            BuildFinding::SameTime(finding) => writeln!(text, "same-time: {finding}"),
+        };
+    }
+    text
+}
+
+/// Formats how it ended.
+fn log_end(outcome: &SourceOutcome) -> String {
+    let id = outcome.id.as_deref().unwrap_or("-");
+    let mut text = format!("{} {id}: {}\n", outcome.end.word(), outcome.reason);
+    for (what, names) in [("packed", &outcome.packages), ("unchanged siblings", &outcome.siblings_unchanged)]
+    {
+        if !names.is_empty() {
+            let _ = writeln!(text, "{what}: {}", names.join(" "));
+        }
+    }
+    if let Some(key) = &outcome.key {
+        let _ = writeln!(text, "key {key}");
+    }
+    text
 }

@@ -1,16 +1,19 @@
 //! Checks of the files against the pkgmap: sizes, sums, missing and superfluous files.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use super::codes::LintCode;
-use super::findings::LintFindings;
+use super::findings::{LintCode, LintFindings};
 use super::subject::{LintPackage, LintSubject};
-use patchadm_inputs::source::{FileSum, HeldMembers};
-use patchadm_svr4::package::checksum;
-use patchadm_svr4::package::{ContentInfo, PackagePath};
+use patchadm_inputs::input_file::{InputFile, read_start};
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm, Sha256Sum};
+use patchadm_inputs::source::{FileSum, HeldDigests, HeldMembers};
+use patchadm_svr4::package::{ContentInfo, PackagePath, checksum};
 
 /// Compares what a source holds with what its pkgmaps say.
-pub(super) fn check(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut LintFindings) {
+pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut LintFindings) {
     for (place, package) in subject.packages.iter().enumerate() {
         check_information(package, found);
         let mut listed = BTreeSet::new();
@@ -76,4 +79,89 @@ fn compare(
         }
         _ => {}
     }
+}
+
+// Checks of a manifest against the files that it lists, and for a signature. The validity of a signature is not
+// checked here: it depends on the trusted keys.
+
+/// The files that a manifest may have beside itself without listing them.
+const SIGNATURES: [&str; 2] = ["MANIFEST.minisig", "MANIFEST.sig"];
+
+/// Checks whether a patch is signed, from its contents and the files beside it.
+pub(super) fn check_signature(path: &Path, held: &HeldMembers, found: &mut LintFindings) {
+    let inside = SIGNATURES.iter().any(|name| held.beside.iter().any(|beside| beside == name));
+    let outside = ["manifest.minisig", "manifest.sig"].iter().any(|ending| beside(path, ending).is_file());
+    if !inside && !outside {
+        found.of_patch(LintCode::Unsigned, "there is no signature in it or beside it");
+    }
+}
+
+/// Checks the manifest inside a patch, whose files have been digested.
+pub(super) fn check_members(subject: &LintSubject<'_>, held: &HeldDigests, found: &mut LintFindings) {
+    let Some(text) = &held.manifest else { return };
+    let mut wrong = |text: String| found.push(LintCode::Manifest, None, Some("MANIFEST".to_owned()), text);
+    let manifest = match Manifest::parse(text) {
+        Ok(manifest) => manifest,
+        Err(reason) => return wrong(reason.to_string()),
+    };
+    check_head(subject, &manifest, ManifestForm::Members, &mut wrong);
+    let is_signature = |path: &[u8]| SIGNATURES.iter().any(|name| name.as_bytes() == path);
+    for (path, sum) in held.digests.iter().filter(|(path, _)| !is_signature(path)) {
+        match manifest.sum(path) {
+            None => wrong(format!("it does not list {}", path.escape_ascii())),
+            Some(listed) if listed != sum => wrong(format!("{} is another file", path.escape_ascii())),
+            Some(_) => {}
+        }
+    }
+    for entry in manifest.entries.iter().filter(|entry| !held.digests.contains_key(&entry.path)) {
+        wrong(format!("it lists {}, which is not there", entry.path.escape_ascii()));
+    }
+    for path in &held.others {
+        wrong(format!("{} is no file", path.escape_ascii()));
+    }
+}
+
+/// Checks the manifest beside a patch that is one file, if there is one.
+pub(super) fn check_file(subject: &LintSubject<'_>, path: &Path, found: &mut LintFindings) -> io::Result<()> {
+    let place = beside(path, "manifest");
+    if !path.is_file() || !place.is_file() {
+        return Ok(());
+    }
+    let text = read_start(&place, LARGEST_MANIFEST)?;
+    let mut digest = Sha256::new();
+    io::copy(&mut InputFile::open(path)?, &mut digest)?;
+    let sum: Sha256Sum = digest.finalize();
+    let name = place.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut wrong = |text: String| found.push(LintCode::Manifest, None, name.clone(), text);
+    match Manifest::parse(&text) {
+        Err(reason) => wrong(reason.to_string()),
+        Ok(manifest) => {
+            check_head(subject, &manifest, ManifestForm::File, &mut wrong);
+            if manifest.entries.iter().any(|entry| entry.sum != sum) {
+                wrong("it is not about this file".to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_head(
+    subject: &LintSubject<'_>,
+    manifest: &Manifest,
+    form: ManifestForm,
+    wrong: &mut dyn FnMut(String),
+) {
+    if let Some(id) = subject.id.as_ref().filter(|id| id.as_str() != manifest.patch) {
+        wrong(format!("it is for <{}>, the packages are of {id}", manifest.patch));
+    }
+    if manifest.form != form {
+        wrong(format!("its form is <{}>, here it has to be {}", manifest.form.word(), form.word()));
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
 }

@@ -8,32 +8,23 @@
 //! Every check adds its findings and none ends the others. A patch that cannot be read at all is an error, as for
 //! patchadd(1M). No script is run. The validity of a signature is not checked, only its presence.
 
-mod against_base;
-mod against_depot;
-mod codes;
+mod against;
 mod contents;
 mod findings;
-mod fixes;
 mod identity;
-mod libraries;
-mod manifest;
-mod objects;
-mod readme;
-mod scripts;
+mod packages;
 mod subject;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
-pub use codes::{LintCode, Severity};
-pub use findings::LintFinding;
-pub use scripts::SyntaxCheck;
-pub use subject::DepotPatch;
-
 use crate::release::Release;
+pub use findings::LintFinding;
 use findings::LintFindings;
+pub use findings::{LintCode, Severity};
+pub use packages::SyntaxCheck;
 use patchadm_inputs::source::{self, Extent, Form, Image, Origin, SourceError, SourceProblem, patches_in};
+use std::path::Path;
+pub use subject::DepotPatch;
 use subject::LintSubject;
 
 /// The inputs for checking a patch.
@@ -64,20 +55,20 @@ pub fn lint(path: &Path, input: &LintInput<'_>) -> Result<LintedPatch, SourceErr
     };
     let subject = check_image(&image, input, &mut found);
     let held = source.members(&image)?;
-    contents::check(&subject, &held, &mut found);
+    contents::check_contents(&subject, &held, &mut found);
     if let Some(base) = input.base.filter(|_| !found.has_damaged_content()) {
-        libraries::check((&source, &image), &subject, base, &mut found)?;
+        against::check_libraries((&source, &image), &subject, base, &mut found)?;
     }
-    manifest::check_signature(path, &held, &mut found);
+    contents::check_signature(path, &held, &mut found);
     if held.beside.iter().any(|name| name == "MANIFEST") {
-        manifest::check_members(&subject, &source.digests(&image)?, &mut found);
+        contents::check_members(&subject, &source.digests(&image)?, &mut found);
     }
     if image.form != Form::Directory {
         let unreadable = |error| SourceError {
             path: path.to_owned(),
             problem: SourceProblem::Io { file: Some("manifest".to_owned()), error },
         };
-        manifest::check_file(&subject, path, &mut found).map_err(unreadable)?;
+        contents::check_file(&subject, path, &mut found).map_err(unreadable)?;
     }
     Ok(LintedPatch { id: subject.id.as_ref().map(ToString::to_string), findings: found.sorted() })
 }
@@ -95,14 +86,14 @@ pub fn depot_patches(directory: &Path) -> Result<Vec<DepotPatch>, SourceError> {
 /// Makes all checks that need no content.
 fn check_image<'i>(image: &'i Image, input: &LintInput<'_>, found: &mut LintFindings) -> LintSubject<'i> {
     let subject = LintSubject::of(image, found);
-    identity::check(&subject, found);
-    objects::check(&subject, found);
-    scripts::check(&subject, input.syntax, found);
-    readme::check(&subject, found);
+    identity::check_identity(&subject, found);
+    packages::check_objects(&subject, found);
+    packages::check_scripts(&subject, input.syntax, found);
+    identity::check_files_beside(&subject, found);
     if let Some(base) = input.base {
-        against_base::check(&subject, base, found);
+        against::check_against_base(&subject, base, found);
     }
-    against_depot::check(&subject, input.depot, found);
+    against::check_against_depot(&subject, input.depot, found);
     subject
 }
 

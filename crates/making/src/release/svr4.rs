@@ -3,23 +3,21 @@
 //! Paths are below BASEDIR; one outside it is refused. A directory with neither mode nor owner in the package (`?`)
 //! belongs to another package and is left out. Size and sum of each file are compared with the pkgmap.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read};
-use std::path::Path;
-use std::sync::Arc;
-
-use super::collector::content_of;
+use super::PackageIdentity;
+use super::archive::content_of;
 use super::error::ReleaseProblem;
-use super::package_identity::PackageIdentity;
 use super::{ContentReader, ReleaseForm, ReleasePackage, SvrDescription};
-use patchadm_inputs::source as open;
-use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, Source, SourceError};
+use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, Source, SourceError, open};
 use patchadm_releases::{
     Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,
 };
 use patchadm_rootfs::{Sums, Timestamp};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, PackagePath, Params};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
 
 /// Scripts that run when a package comes or goes; class action scripts are kept by themselves.
 const SCRIPTS: [&str; 6] =

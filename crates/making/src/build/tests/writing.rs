@@ -7,8 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
 use crate::release::ContentReader;
-use patchadm_inputs::source as open;
-use patchadm_inputs::source::{Extent, Origin};
+use patchadm_inputs::source::{Extent, Origin, open};
 
 #[test]
 fn every_form_is_read_as_the_same_patch() {

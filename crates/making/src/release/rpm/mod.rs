@@ -8,22 +8,18 @@
 //! left out, the sizes of files of 4 GiB or more are those of the header, capabilities become the extended attribute
 //! that they are. Scriptlets and triggers are named, never translated. Signatures are not looked at.
 
-mod capabilities;
-mod files;
 mod header;
 mod payload;
-mod stripped;
 mod tags;
 
-use std::io::Read;
-
-use super::archive_file::ArchiveFile;
+use super::PackageIdentity;
+use super::archive::ArchiveFile;
 use super::error::ReleaseProblem;
-use super::package_identity::PackageIdentity;
 use super::{ReleaseForm, ReleasePackage};
 use header::{RpmHeader, damaged};
 use payload::Payload;
-use stripped::StrippedMembers;
+use payload::StrippedMembers;
+use std::io::Read;
 
 /// The bytes that a package begins with.
 pub(super) const MAGIC: &[u8] = b"\xed\xab\xee\xdb";
@@ -37,7 +33,7 @@ const SHA256: u64 = 8;
 /// Reads a package.
 pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
     let (header, start) = header(file)?;
-    let (objects, contents) = payload(file, start, &header)?.list(files::listed(&header)?)?;
+    let (objects, contents) = payload(file, start, &header)?.list(header::listed(&header)?)?;
     let PackageIdentity { name, arch, version, source } = identity(&header)?;
     Ok(ReleasePackage {
         origin,

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 
-use super::stripped::{self, StrippedMembers, StrippedReader};
-use crate::release::archive_file::FilePart;
-use crate::release::collector::{
-    ArchiveContents, ContentVisit, NumberedContents, ObjectCollector, content_of,
+use super::header::{GHOST, RpmHeader, damaged};
+use super::tags;
+use crate::release::archive::{
+    ArchiveContents, ContentVisit, FilePart, NumberedContents, ObjectCollector, content_of,
 };
 use crate::release::error::ReleaseProblem;
 use crate::release::tar_archive::member_path;
@@ -18,7 +18,7 @@ use patchadm_container::{ContainerFormat, open_container};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_releases::{FileContent, ReleaseObject, ReleaseObjectKind};
 use patchadm_rootfs::{Digest, Sums};
-use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader};
+use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader, TRAILER};
 use patchadm_svr4::package::ObjectPath;
 
 /// The most bytes after the archive: padding, skipped so that the compression around it is checked to its end.
@@ -113,7 +113,7 @@ impl Payload {
     ) -> Result<ControlFlow<(), R>, ReleaseProblem> {
         let mut magic = [0; 6];
         input.read_exact(&mut magic).map_err(ReleaseProblem::of_archive)?;
-        if magic != stripped::MAGIC {
+        if magic != MAGIC {
             let mut archive = CpioReader::new(magic.chain(input));
             while let Some(member) = archive.next_member().map_err(of_cpio)? {
                 if visit(&member, &mut archive)?.is_break() {
@@ -202,6 +202,196 @@ impl<R: Read> Read for Digested<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.sha256.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+// The stripped cpio archive of rpm packages with a file of 4 GiB or more, which no other archive of cpio can hold.
+//
+// ```text
+//   070701 ino mode … filesize … namesize check, name        what a member begins with in other packages
+//   07070X index                                             and in these: the place of the file in the header
+// ```
+// Names, modes and sizes are those of the header alone. Members and their data are filled up to 4 bytes, and the archive
+// ends as others do. The names of one file are those with its inode, and the last of them in the header has the content.
+
+/// The start of a stripped member, and that of the member that ends an archive.
+pub(super) const MAGIC: [u8; 6] = *b"07070X";
+
+const NEWC: [u8; 6] = *b"070701";
+
+/// The bytes of a newc header after its magic number, and of the name after it.
+const END: usize = 104 + TRAILER.len() + 1;
+
+/// The members that an archive may have, by their place in the header, each as a newc archive would describe it.
+#[derive(Debug)]
+pub(super) struct StrippedMembers(Vec<CpioHeader>);
+
+impl StrippedMembers {
+    /// Reads the list; `None` if the header has no sizes in 64 bits, as that of a package without a large file.
+    pub(super) fn listed(header: &RpmHeader) -> Result<Option<Self>, ReleaseProblem> {
+        if !header.has(tags::LONG_FILE_SIZES) {
+            return Ok(None);
+        }
+        let sizes = header.numbers(tags::LONG_FILE_SIZES)?;
+        let (names, directories) = (header.strings(tags::BASE_NAMES)?, header.strings(tags::DIR_NAMES)?);
+        let (directory_of, modes) = (header.numbers(tags::DIR_INDEXES)?, header.numbers(tags::FILE_MODES)?);
+        let columns = [&sizes, &directory_of, &modes].map(Vec::len);
+        if columns.iter().any(|&length| length != names.len()) {
+            return Err(damaged());
+        }
+        let mut members = Vec::new();
+        for (((name, size), at), mode) in names.iter().zip(sizes).zip(directory_of).zip(modes) {
+            let directory =
+                usize::try_from(at).ok().and_then(|at| directories.get(at)).ok_or_else(damaged)?;
+            let path = [*directory, *name].concat();
+            let mode = u32::try_from(mode).map_err(|_| damaged())?;
+            let member = CpioHeader::file(&path, 0, 0, size);
+            members.push(CpioHeader { mode, size: if has_data(mode) { size } else { 0 }, ..member });
+        }
+        let mut found = Self(members);
+        found.link(&Inodes::read(header)?);
+        Ok(Some(found))
+    }
+
+    /// Gives the names of one file its inode, and the content to the last of them.
+    fn link(&mut self, inodes: &Inodes) {
+        let mut groups: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
+        for (at, member) in self.0.iter().enumerate() {
+            if let Some(inode) = inodes.of(at).filter(|_| member.is_file()) {
+                groups.entry(inode).or_default().push(at);
+            }
+        }
+        for names in groups.into_values().filter(|names| names.len() > 1) {
+            let (first, last) = (names.first().copied().unwrap_or_default(), names.last());
+            for at in &names {
+                let Some(member) = self.0.get_mut(*at) else { continue };
+                // Which number it is does not matter: no two groups begin with the same member.
+                member.ino = u32::try_from(first).unwrap_or(u32::MAX);
+                member.nlink = u32::try_from(names.len()).unwrap_or(u32::MAX);
+                if Some(at) != last {
+                    member.size = 0;
+                }
+            }
+        }
+    }
+}
+
+/// Tells whether members of this mode have data: files their content, symbolic links their target.
+fn has_data(mode: u32) -> bool {
+    matches!(mode & 0o170_000, 0o100_000 | 0o120_000)
+}
+
+/// The inodes of the files of a header, where it has them.
+struct Inodes {
+    devices: Vec<u64>,
+    numbers: Vec<u64>,
+    flags: Vec<u64>,
+}
+
+impl Inodes {
+    fn read(header: &RpmHeader) -> Result<Self, ReleaseProblem> {
+        let numbers = |tag| header.numbers(tag);
+        let (devices, inodes) = (numbers(tags::FILE_DEVICES)?, numbers(tags::FILE_INODES)?);
+        Ok(Self { devices, numbers: inodes, flags: numbers(tags::FILE_FLAGS)? })
+    }
+
+    /// Returns device and inode of a file. A file that is not in the package has neither, nor does one with inode 0.
+    fn of(&self, at: usize) -> Option<(u64, u64)> {
+        let is_ghost = self.flags.get(at).is_some_and(|flags| flags & GHOST != 0);
+        let inode = *self.numbers.get(at).filter(|&&inode| inode > 0 && !is_ghost)?;
+        Some((*self.devices.get(at)?, inode))
+    }
+}
+
+/// A stripped archive being read, without the magic number that it begins with. [`Read`] gives the data of the current
+/// member and ends with it.
+pub(super) struct StrippedReader<'a, R> {
+    input: R,
+    members: &'a StrippedMembers,
+    /// The bytes read so far, and those that are left of the current member.
+    position: u64,
+    remaining: u64,
+}
+
+impl<'a, R: Read> StrippedReader<'a, R> {
+    /// Creates a reader of an archive whose first magic number has been read.
+    pub(super) fn behind_magic(input: R, members: &'a StrippedMembers) -> Self {
+        Self { input, members, position: MAGIC.len() as u64, remaining: 0 }
+    }
+
+    /// Moves to the next member; `None` at the end of the archive. Unread data is skipped.
+    pub(super) fn next_member(&mut self) -> Result<Option<&'a CpioHeader>, ReleaseProblem> {
+        io::copy(self, &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
+        // The caller read the first magic number to identify the archive.
+        let is_first = self.position == MAGIC.len() as u64;
+        let magic = if is_first { MAGIC } else { self.magic()? };
+        match magic {
+            MAGIC => {}
+            NEWC => return self.end(),
+            _ => return Err(bad(&format!("no cpio header at byte {}", self.position))),
+        }
+        let digits: [u8; 8] = self.bytes()?;
+        let at = digits.iter().try_fold(0_usize, |number, &digit| {
+            Some(number << 4 | usize::try_from(char::from(digit).to_digit(16)?).ok()?)
+        });
+        let Some(member) = at.and_then(|at| self.members.0.get(at)) else {
+            let shown = digits.escape_ascii();
+            return Err(bad(&format!("it has the file number {shown}, which the header does not list")));
+        };
+        self.skip_padding()?;
+        self.remaining = member.size;
+        Ok(Some(member))
+    }
+
+    /// Returns the input, positioned after the archive.
+    pub(super) fn into_inner(self) -> R {
+        self.input
+    }
+
+    /// Reads the member that ends an archive.
+    fn end<T>(&mut self) -> Result<Option<T>, ReleaseProblem> {
+        let end: [u8; END] = self.bytes()?;
+        if end.strip_suffix(b"\0").is_some_and(|end| end.ends_with(TRAILER)) {
+            return Ok(None);
+        }
+        Err(bad("it has members with and without a name"))
+    }
+
+    fn magic(&mut self) -> Result<[u8; 6], ReleaseProblem> {
+        self.skip_padding()?;
+        self.bytes()
+    }
+
+    /// Skips what fills up to 4 bytes.
+    fn skip_padding(&mut self) -> Result<(), ReleaseProblem> {
+        for _ in self.position..self.position.next_multiple_of(4) {
+            let [_] = self.bytes()?;
+        }
+        Ok(())
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ReleaseProblem> {
+        let mut bytes = [0; N];
+        self.input.read_exact(&mut bytes).map_err(ReleaseProblem::of_archive)?;
+        self.position += N as u64;
+        Ok(bytes)
+    }
+}
+
+fn bad(reason: &str) -> ReleaseProblem {
+    ReleaseProblem::BadForm(format!("the archive of the package is damaged: {reason}"))
+}
+
+impl<R: Read> Read for StrippedReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.input.read(buffer.get_mut(..wanted).unwrap_or_default())?;
+        if count == 0 && wanted > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position += count as u64;
+        self.remaining -= count as u64;
         Ok(count)
     }
 }

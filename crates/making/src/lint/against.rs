@@ -1,19 +1,20 @@
 //! Checks of a patch against the release that it is for.
 
 use std::collections::BTreeSet;
+use std::io::{self, Read};
 
-use super::codes::LintCode;
-use super::findings::LintFindings;
-use super::subject::{LintPackage, LintSubject};
-use crate::build::{looks_same, object_at, usual_name};
+use super::findings::{LintCode, LintFindings};
+use super::subject::{DepotPatch, LintPackage, LintSubject};
+use crate::build::{AbiCheck, AbiError, looks_same, object_at, usual_name};
 use crate::release::{Release, ReleasePackage};
+use patchadm_inputs::source::{Image, Source, SourceError, SourceProblem};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// The parameters about zones, which a patch takes over from the package it is for.
 const ZONES: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
 
 /// Compares every package with the one of the release that has its name.
-pub(super) fn check(subject: &LintSubject<'_>, base: &Release, found: &mut LintFindings) {
+pub(super) fn check_against_base(subject: &LintSubject<'_>, base: &Release, found: &mut LintFindings) {
     let paths = |package: &ReleasePackage| -> BTreeSet<Vec<u8>> {
         package.objects.iter().map(|object| object.path.as_bytes().to_vec()).collect()
     };
@@ -119,4 +120,107 @@ fn check_paths(
 /// Returns a path as releases write it: below the base directory, as an absolute one.
 pub(super) fn in_release(path: &PackagePath) -> Vec<u8> {
     if path.is_absolute() { path.as_bytes().to_vec() } else { [b"/", path.as_bytes()].concat() }
+}
+
+// Checks of the libraries that a patch changes against its release: the remaining programs must find what they need.
+
+/// Examines the programs and libraries of the patch, and those of the release if something goes. A file that cannot be
+/// examined is not a finding.
+pub(super) fn check_libraries(
+    (source, image): (&Source, &Image),
+    subject: &LintSubject<'_>,
+    base: &Release,
+    found: &mut LintFindings,
+) -> Result<(), SourceError> {
+    let mut libraries = AbiCheck::default();
+    for package in &subject.packages {
+        if let Some(own) = own_package(package, base) {
+            libraries.goes(own, changed_paths(package)).map_err(of_release)?;
+        }
+    }
+    source.stream_checked(image, &mut |_, _| true, &mut |package, path, _, data: &mut dyn Read| {
+        let name = image.packages.get(package).map_or("", |package| &package.directory);
+        let looked = libraries.comes(&format!("{name}: {path}"), data);
+        let read = looked.and_then(|()| io::copy(data, &mut io::sink()).map(drop));
+        read.map_err(|error| of_file(source.path(), Some(path.to_string()), error))
+    })?;
+    for finding in libraries.breaks(base).map_err(of_release)? {
+        found.of_patch(LintCode::Abi, finding);
+    }
+    Ok(())
+}
+
+/// Returns the paths that a package of the patch delivers or deletes, as releases write them.
+fn changed_paths(package: &LintPackage<'_>) -> BTreeSet<ObjectPath> {
+    let delivered = package.objects.values().map(|entry| &entry.path);
+    let paths = delivered.chain(package.deletes.values().copied());
+    paths.filter_map(|path| ObjectPath::new(&in_release(path)).ok()).collect()
+}
+
+fn of_release(error: AbiError) -> SourceError {
+    match error {
+        AbiError::Source(error) => error,
+        AbiError::Read { origin, error } => of_file(origin.as_ref(), None, error),
+    }
+}
+
+fn of_file(path: &std::path::Path, file: Option<String>, error: io::Error) -> SourceError {
+    SourceError { path: path.to_owned(), problem: SourceProblem::Io { file, error } }
+}
+
+// Checks of a patch against others: paths of two patches, and the deliveries of earlier revisions.
+
+/// Compares a patch with those of a depot; the patch itself may be among them.
+pub(super) fn check_against_depot(subject: &LintSubject<'_>, depot: &[DepotPatch], found: &mut LintFindings) {
+    let Some(own) = subject.as_depot_patch() else { return };
+    for other in depot.iter().filter(|other| other.id != own.id) {
+        if own.id.is_later_than(&other.id) {
+            check_cumulative(subject, other, found);
+            check_times_of_earlier(subject, other, found);
+        } else if !own.id.same_base(&other.id) && !own.is_related_to(other) {
+            check_overlap(subject, other, found);
+        }
+    }
+}
+
+fn check_cumulative(subject: &LintSubject<'_>, earlier: &DepotPatch, found: &mut LintFindings) {
+    for (name, paths) in &earlier.packages {
+        let package = subject.packages.iter().find(|package| package.name() == *name);
+        let Some(package) = package else {
+            let text = format!("{} changes package {}", earlier.id, name.0);
+            found.of_patch(LintCode::Cumulative, text);
+            continue;
+        };
+        let has =
+            |path: &ObjectPath| package.objects.contains_key(path) || package.deletes.contains_key(path);
+        for path in paths.keys().filter(|path| !has(path)) {
+            let text = format!("{} delivers or deletes it", earlier.id);
+            found.of_path(LintCode::Cumulative, package.directory(), path, text);
+        }
+    }
+}
+
+fn check_times_of_earlier(subject: &LintSubject<'_>, earlier: &DepotPatch, found: &mut LintFindings) {
+    for package in &subject.packages {
+        let Some(files) = earlier.files.get(&package.name()) else { continue };
+        for (path, entry) in &package.objects {
+            if files.get(path).is_some_and(|before| looks_same(before, &entry.object.content)) {
+                let text =
+                    format!("{} has it with other bytes, and this size and modification time", earlier.id);
+                found.of_path(LintCode::SameTime, package.directory(), &entry.path, text);
+            }
+        }
+    }
+}
+
+fn check_overlap(subject: &LintSubject<'_>, other: &DepotPatch, found: &mut LintFindings) {
+    for package in &subject.packages {
+        let Some(paths) = other.packages.get(&package.name()) else { continue };
+        for (path, entry) in &package.objects {
+            if !entry.object.ftype.is_directory() && paths.get(path) == Some(&true) {
+                let text = format!("{} delivers it as well", other.id);
+                found.of_path(LintCode::Overlap, package.directory(), &entry.path, text);
+            }
+        }
+    }
 }

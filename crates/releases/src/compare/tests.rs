@@ -1,7 +1,48 @@
 //! Two lists of objects compared.
 
-use super::made_up::{directory, file, link, symlink};
-use patchadm_releases::{ChangeKind, CompareOptions, Differences, ObjectChange, ReleaseObject, compare};
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::object::{FileContent, Upkeep};
+use patchadm_rootfs::{Digest, Timestamp};
+use patchadm_svr4::package::{Mode, checksum};
+
+fn object(path: &str, mode: u32, kind: ReleaseObjectKind) -> ReleaseObject {
+    let root = ObjectOwner { name: Some("root".into()), id: Some(0) };
+    ReleaseObject {
+        path: ObjectPath::new(path.as_bytes()).unwrap(),
+        kind,
+        mode: Mode::of(mode),
+        owner: root.clone(),
+        group: root,
+        mtime: Timestamp::whole(1_577_836_800),
+        xattrs: BTreeMap::new(),
+        class: String::new().into(),
+    }
+}
+
+fn regular(path: &str, bytes: &str, links: Option<LinkGroup>) -> ReleaseObject {
+    let bytes = bytes.as_bytes();
+    let (size, cksum, digest) = (bytes.len() as u64, checksum::sum(bytes), Digest::of(bytes));
+    let content = FileContent { size, cksum, digest };
+    object(path, 0o644, ReleaseObjectKind::File { content, upkeep: Upkeep::Delivered, links })
+}
+
+fn file(path: &str, bytes: &str) -> ReleaseObject {
+    regular(path, bytes, None)
+}
+
+fn link(path: &str, bytes: &str, group: u32) -> ReleaseObject {
+    regular(path, bytes, Some(LinkGroup(group)))
+}
+
+fn directory(path: &str) -> ReleaseObject {
+    object(path, 0o755, ReleaseObjectKind::Directory { exclusive: false })
+}
+
+fn symlink(path: &str, target: &str) -> ReleaseObject {
+    object(path, 0o777, ReleaseObjectKind::Symlink(target.as_bytes().to_vec()))
+}
 
 fn said(old: &[ReleaseObject], new: &[ReleaseObject]) -> Vec<String> {
     let (mut old, mut new) = (old.to_vec(), new.to_vec());
@@ -27,7 +68,7 @@ fn every_respect_in_which_objects_differ_is_named() {
     let old = file("/f", "old");
     let mut new = file("/f", "new");
     assert_eq!(said(std::slice::from_ref(&old), std::slice::from_ref(&new)), ["/f bytes"]);
-    new.mode = patchadm_svr4::package::Mode::of(0o600);
+    new.mode = Mode::of(0o600);
     new.owner.name = Some("bin".into());
     new.xattrs.insert(b"user.note".to_vec(), b"x".to_vec());
     assert_eq!(said(std::slice::from_ref(&old), &[new]), ["/f bytes mode owner xattrs"]);
@@ -40,7 +81,7 @@ fn every_respect_in_which_objects_differ_is_named() {
 fn attributes_alone_are_told_from_other_changes() {
     let old = file("/f", "x");
     let mut new = old.clone();
-    new.mode = patchadm_svr4::package::Mode::of(0o600);
+    new.mode = Mode::of(0o600);
     let found = compare(std::slice::from_ref(&old), &[new], CompareOptions::default());
     let [ObjectChange { kind: ChangeKind::Replaced(differences), .. }] = &found.changes[..] else { panic!() };
     assert!(differences.is_attributes_only());
