@@ -34,16 +34,12 @@ const INDEXES: &[u8] = b"index";
 
 const SPOOL: &[u8] = b"spool";
 
-/// The name that private names of files have in them.
 const PROGRAM: &str = "patchadm-cache";
 
-/// The largest note about an index, in bytes.
 const LARGEST_NOTE: u64 = 16 << 10;
 
-/// The permission bits of files: no one else reads them.
 const OWN: u32 = 0o600;
 
-/// An object with its directory, its name and its status.
 type CachedObject = (Vec<u8>, Vec<u8>, ObjectStatus);
 
 /// A cache that is open; as many commands as like have it open at a time.
@@ -187,7 +183,7 @@ impl DownloadCache {
         Ok(())
     }
 
-    /// Tells whether an object is not in use: a user gives it a second name.
+    /// True if no command uses the object: a user gives it a second name.
     fn is_free(&self, shelf: &[u8], name: &[u8], seen: &ObjectStatus) -> Result<bool, RootError> {
         let now = self.directory_below(OBJECTS, shelf)?.look(name)?;
         Ok(now.is_some_and(|now| now.links == 1 && now.ctime == seen.ctime))
@@ -221,14 +217,12 @@ impl DownloadCache {
     }
 }
 
-/// Makes the directory of a cache, and those above it where they are missing.
 fn made(path: &Path) -> Result<Dir, RootError> {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let above = NewTree::at(above)?.directory(b"")?;
     private_directory(&above, path.file_name().unwrap_or_default().as_bytes())
 }
 
-/// Opens a directory for the caller alone, and creates it if it is missing.
 fn private_directory(above: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match above.dir(name) {
         Err(error) if error.is_not_found() => match above.make_dir(name, Mode::of(0o700)) {
@@ -298,7 +292,6 @@ pub fn digest_of_file<E: From<io::Error>>(
 
 // An object that is being fetched: its bytes so far, and where they come from.
 
-/// The largest note about an origin that is read, in bytes.
 const LARGEST_ORIGIN: u64 = 16 << 10;
 
 /// Where the first bytes of an object came from, so that the rest can be asked of the same file.
@@ -433,7 +426,6 @@ impl PartialDownload {
 
 // The spool of a command: the files that it uses, under names for people, in a directory that goes with the command.
 
-/// The name that the directories of commands have in them.
 const SPOOL_PROGRAM: &str = "run";
 
 /// The directory of a command, removed with the value. One that a killed command left is removed by a later one.
@@ -463,7 +455,6 @@ impl PatchSpool {
         self.dir.again()
     }
 
-    /// Gives an object of another directory of the cache a name here, unless it has it.
     fn link(&self, from: &Dir, object: &[u8], name: &str) -> Result<(), RootError> {
         if self.dir.look(name.as_bytes())?.is_some() {
             return Ok(());

@@ -17,20 +17,18 @@ use rustix::io::Errno;
 
 use patchadm_rootfs::{each_entry, strange_above};
 
-/// The names of standard input.
 const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
-/// The directories of the descriptors of this process.
 const DESCRIPTORS: [&str; 2] = ["/dev/fd", "/proc/self/fd"];
 
-/// How a file is opened: a pipe without a writer is not waited for, and a terminal does not become ours.
+/// Opening must neither wait for a writer of a pipe nor acquire a controlling terminal.
 const AT_ONCE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// A file that is open for reading.
 #[derive(Debug)]
 pub struct InputFile {
     file: File,
-    /// Held back while it is open, if its bytes may have to be waited for.
+    /// Held back while a file is open whose bytes may have to be waited for.
     signals: Option<Box<HeldSignals>>,
 }
 
@@ -167,7 +165,6 @@ fn not_regular(is_directory: bool) -> io::Error {
 /// waits ends the next one. Dropped, it lets them through.
 #[derive(Debug)]
 pub struct HeldSignals {
-    /// The signals that were held back before.
     before: SigSet,
 }
 
@@ -205,10 +202,9 @@ impl Drop for HeldSignals {
 // Whose word a file is: one that decides what is done belongs to the caller or to the superuser, and nobody else may write
 // to it, or put another one in its place.
 
-/// The superuser, and the group that is the superuser's.
 const SUPERUSER: u32 = 0;
 
-/// Refuses a regular file or directory that another user than the caller and the superuser may change. A pipe that the
+/// Refuses a file or directory that users other than the caller and the superuser may change. A pipe that the
 /// caller handed over is the caller's own.
 fn must_be_own(seen: &Metadata) -> io::Result<()> {
     if !seen.is_file() && !seen.is_dir() {
@@ -220,7 +216,7 @@ fn must_be_own(seen: &Metadata) -> io::Result<()> {
     }
 }
 
-/// Refuses a path at which another user could put another file.
+/// Refuses a path where another user could replace the file.
 fn must_be_own_place(path: &Path) -> io::Result<()> {
     match strange_above(path)? {
         None => Ok(()),
@@ -231,7 +227,6 @@ fn must_be_own_place(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns who else may change an object of these attributes.
 fn stranger(seen: &Metadata, caller: u32) -> Option<String> {
     if seen.uid() != caller && seen.uid() != SUPERUSER {
         return Some(format!(
@@ -248,13 +243,11 @@ fn stranger(seen: &Metadata, caller: u32) -> Option<String> {
 
 // A directory that the caller names, with files that somebody else may have put there.
 
-/// How often a file is opened again while somebody renames directories.
 const MOST_TRIES: usize = 100;
 
-/// How a directory is opened: its files can be read, which does not take the right to list it.
+/// `O_PATH`: opening files below it needs no right to list the directory.
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// How a name is opened that may be a symbolic link: itself.
 const LINK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What a name in a directory leads to.

@@ -268,9 +268,7 @@ pub struct Interruption {
 /// The paths of an inventory at which a file may have another name. Without them all paths are looked through.
 #[derive(Clone, Debug, Default)]
 pub struct FileNames {
-    /// Those of recorded hard links.
     recorded: BTreeSet<ObjectPath>,
-    /// Those of objects that are one of several names of a file.
     live: BTreeSet<ObjectPath>,
 }
 

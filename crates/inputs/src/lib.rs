@@ -50,7 +50,6 @@ pub mod source;
 pub mod stage;
 pub mod trial;
 
-/// Reports which test is skipped and why, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

@@ -8,7 +8,6 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use patchadm_svr4::package::ObjectPath;
 
-/// The longest pattern, in bytes.
 const LONGEST: usize = 4096;
 
 /// A pattern for paths.
@@ -16,7 +15,6 @@ const LONGEST: usize = 4096;
 pub struct PathGlob {
     text: String,
     regex: Regex,
-    /// It is compared with the last component alone.
     by_name: bool,
 }
 
@@ -63,7 +61,6 @@ impl PathGlob {
     }
 }
 
-/// Returns the regular expression of a pattern; none if a bracket stays open.
 fn translated(glob: &str) -> Option<String> {
     let mut out = String::new();
     let mut letters = glob.chars().peekable();

@@ -13,7 +13,7 @@ use patchadm_changeset::plan::UndoFormat;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
-/// [`Policy::RESTRICTED`], compiled once: a command reads several policies.
+/// Compiled once, because a command reads several policies.
 #[allow(clippy::expect_used)] // a constant pattern, compiled by a test
 static RESTRICTED: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(Policy::RESTRICTED).expect("a constant pattern"));
@@ -251,7 +251,6 @@ impl fmt::Display for DeleteLimit {
 
 // Sizes and parts of a file system, as options and the policy name them.
 
-/// The letters behind a number of bytes, each 1024 times the one before.
 const UNITS: [char; 4] = ['K', 'M', 'G', 'T'];
 
 /// The most bytes of undo data that a root keeps.

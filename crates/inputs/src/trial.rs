@@ -16,13 +16,10 @@ use patchadm_svr4::patch::PatchId;
 
 // How long a trial lasts.
 
-/// The shortest trial, in seconds.
 const SHORTEST: u64 = 10;
 
-/// The longest trial, in seconds: 30 days.
 const LONGEST: u64 = 30 * 24 * 60 * 60;
 
-/// The units, with their seconds, the largest first.
 const UNITS: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60), ('s', 1)];
 
 /// The duration of a trial in seconds: from ten seconds to 30 days.
@@ -76,7 +73,6 @@ impl fmt::Display for TrialDuration {
 // ```
 // What the program could not have written is not believed: such a record ends nothing and backs nothing out.
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
 /// The size of the largest record that is read, in bytes: 1 MiB.
@@ -85,7 +81,6 @@ pub const LONGEST_TRIAL_RECORD: u64 = 1 << 20;
 /// The most boots that a trial may go on after.
 pub const MOST_REBOOTS: u32 = 100;
 
-/// The longest reason for which a trial is stuck, in bytes.
 const LONGEST_REASON: usize = 1_000;
 
 /// A run whose patches are on trial.
@@ -118,7 +113,6 @@ pub struct TrialRecord {
 #[error("it is not a record of a trial: {0}")]
 pub struct TrialRecordError(String);
 
-/// The line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenTrial {
@@ -257,7 +251,7 @@ impl TrialRecord {
     }
 }
 
-/// Tells whether a text can be the id of a patch, whatever the root has between base and revision.
+/// True if a text can be a patch id, with any separator between base and revision.
 fn is_patch_id(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     (1..=PatchId::LONGEST).contains(&text.len())
@@ -352,7 +346,8 @@ impl TrialRecord {
         Some(Self { boot: now.boot.clone(), monotonic: 0, boots, ..self.clone() })
     }
 
-    /// A clock on the wall that was set in the meantime does not make it longer than it would be within one boot.
+    /// A wall clock that was set in the meantime never makes the trial longer than it would be within one
+    /// boot.
     fn after_boot(&self, now: &Moment) -> TrialState {
         let left_of_boot = self.duration.milliseconds().saturating_sub(now.since_boot);
         match self.by_the_wall(now) {

@@ -25,7 +25,6 @@ pub mod lint;
 pub mod make;
 pub mod release;
 
-/// Reports which test is skipped and why, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

@@ -23,7 +23,6 @@ use patchadm_rootfs::LockError;
 /// The default number of days for which an index is valid.
 pub const DAYS: u32 = 30;
 
-/// The largest key file that is read, in bytes.
 const LARGEST_KEY: u64 = 4096;
 
 /// The key that `--key` names.
@@ -60,10 +59,10 @@ pub fn read_key(
 
 // The ends of `patchadm publish` if the index stays as it is: codes, causes, and the next step.
 
-/// The code where a patch or an index does not fit the depot.
+/// Exit code: a patch or an index does not fit the depot.
 const NO_FIT: u8 = 10;
 
-/// The code where what was named is damaged.
+/// Exit code: damaged input.
 const DAMAGED: u8 = 33;
 
 /// Returns the end where nothing was published.

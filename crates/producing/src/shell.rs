@@ -32,7 +32,6 @@ pub fn read_by_shell(text: &[u8]) -> Result<(), String> {
     Err(reason.strip_prefix("/bin/sh: ").unwrap_or(reason).to_owned())
 }
 
-/// Tells whether a script names a shell, or nothing, as its interpreter.
 fn is_for_shell(text: &[u8]) -> bool {
     let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let Some(interpreter) = first.strip_prefix(b"#!") else { return true };

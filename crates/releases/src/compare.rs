@@ -155,7 +155,6 @@ pub fn compare(old: &[ReleaseObject], new: &[ReleaseObject], options: CompareOpt
     }
 }
 
-/// Compares two objects in every respect but the names of a file.
 fn differences(old: &ReleaseObject, new: &ReleaseObject, options: CompareOptions) -> Differences {
     use ReleaseObjectKind::{Block, Character, Directory, File, Pipe, Symlink};
     let mut found = Differences::default();
@@ -198,7 +197,7 @@ fn has_other_owner(old: &ReleaseObject, new: &ReleaseObject) -> bool {
     !is_same_owner(&old.owner, &new.owner) || !is_same_owner(&old.group, &new.group)
 }
 
-/// Tells whether two owners are one, by name where both have one, else by number.
+/// Compares names if both have one, else numbers.
 fn is_same_owner(old: &ObjectOwner, new: &ObjectOwner) -> bool {
     match (&old.name, &new.name) {
         (Some(old), Some(new)) => old == new,

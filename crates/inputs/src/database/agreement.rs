@@ -25,10 +25,8 @@ use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 
-/// The largest pkgmap that is read, in bytes: 1 GiB.
 const LARGEST_MAP: u64 = 1 << 30;
 
-/// The most bad lines that are told of one file.
 const MOST_BAD_LINES: usize = 1000;
 
 /// Refuses a root whose `contents` is missing beside packages, has a line that cannot be parsed, or names a package
@@ -101,14 +99,12 @@ fn instance(name: &[u8]) -> Option<PkgInst> {
     PkgInst::new(std::str::from_utf8(name).ok()?).ok()
 }
 
-/// The directories of the packages.
 struct PackageDirectories<'a> {
     view: &'a RecordView<'a>,
-    /// All names in the directory above them, sorted.
     names: Vec<Vec<u8>>,
-    /// That directory, if the live files count.
+    /// `None` unless the live files count.
     above: Option<Dir>,
-    /// The names in it that its listing calls directories, sorted: a thousand packages need no look each.
+    /// Sorted. A listing saves one look per package.
     directories: Vec<Vec<u8>>,
 }
 
@@ -125,7 +121,7 @@ impl<'a> PackageDirectories<'a> {
         Ok(Self { view, names, above, directories })
     }
 
-    /// Tells whether a package has a directory. One that cannot be looked at is left to its reader.
+    /// True if a package has a directory. A directory that cannot be examined is left to its reader.
     fn has(&self, package: &PkgInst) -> bool {
         let name = package.as_str().as_bytes();
         if self.directories.binary_search_by(|other| other.as_slice().cmp(name)).is_ok() {
@@ -138,8 +134,7 @@ impl<'a> PackageDirectories<'a> {
         seen.is_some_and(|seen| matches!(seen.file_type, FileType::Directory | FileType::Symlink))
     }
 
-    /// Returns the damage of a root that has no `contents`: none without packages, or where all that are there have no
-    /// objects.
+    /// Damage of a root without `contents`: none if there are no packages, or none of them has objects.
     fn without_contents(&self, reason: &str) -> Result<Vec<RecordDamage>, DatabaseError> {
         for package in self.names.iter().filter_map(|name| instance(name)) {
             if self.has(&package) && self.may_have_objects(&package)? {
@@ -168,14 +163,14 @@ impl<'a> PackageDirectories<'a> {
         Ok(objects.any(|entry| is_installed(&entry.object.class)))
     }
 
-    /// Tells whether the classic tools have put its directory aside while they update it.
+    /// True if classic tools have set the directory aside while they update it.
     fn has_saved(&self, package: &PkgInst) -> bool {
         let saved = format!(".save.{package}").into_bytes();
         self.names.binary_search(&saved).is_ok()
     }
 }
 
-/// Returns the packages that `contents` names without a mark, and its bad lines.
+/// Packages that `contents` names without a mark, and its malformed lines.
 fn owners_in(
     view: &RecordView<'_>,
     file: File,
@@ -204,7 +199,6 @@ fn owners_in(
     read
 }
 
-/// Returns the owners of a line that no unfinished tool has marked.
 fn unmarked(line: ContentsLine) -> impl Iterator<Item = PkgInst> {
     line.owners.into_iter().filter(|owner| owner.status.is_none()).map(|owner| owner.package)
 }
@@ -257,7 +251,6 @@ fn line_by_line(
     Ok((owners.into_iter().collect(), found))
 }
 
-/// Returns the damage about packages that have no directory, each with the first line that names it without a mark.
 fn named_in(
     view: &RecordView<'_>,
     strange: &BTreeSet<PkgInst>,
@@ -332,7 +325,7 @@ pub fn last_records<'v>(view: &'v RecordView<'_>) -> Result<Option<&'v LastRecor
     Ok(last_done_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))
 }
 
-/// Returns the number of the last run that was not rolled back; none if there is no such run or no record of it.
+/// Number of the last run that was not rolled back.
 fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
     if let Some(run) = last_committed_run(view.root())? {
         return Ok(Some(run));

@@ -16,10 +16,8 @@ use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The largest `depend` file that is read, in bytes.
 const LARGEST_DEPEND: u64 = 16 << 20;
 
-/// The number of packages worth a thread.
 const SHARE: usize = 100;
 
 /// A directory below `var/sadm/pkg` whose name is a package instance.
@@ -27,10 +25,9 @@ const SHARE: usize = 100;
 pub struct PackageRecords<'a> {
     inst: PkgInst,
     view: &'a RecordView<'a>,
-    /// The open directory, or `None` if the view has to be asked.
+    /// `None` if the view has to be asked.
     dir: Option<Dir>,
     is_being_updated: bool,
-    /// Whether it has a ledger: a run of this program applied patches to it.
     has_ledger: bool,
 }
 
@@ -98,7 +95,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Refuses a directory that has no pkginfo, unless a tool is at work on the package or was interrupted.
+    /// Refuses a directory without a pkginfo, unless a tool is at work on the package or was interrupted.
     fn without_pkginfo(&self) -> Result<(), DatabaseError> {
         // A run shows its own scripts no package that it brings.
         let is_within = !self.view.is_live() && !self.view.is_during_run();
@@ -207,14 +204,12 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     })
 }
 
-/// The facts about a package from the names in two directories.
 struct NamedPackage {
     inst: PkgInst,
     is_being_updated: bool,
     has_ledger: bool,
 }
 
-/// Processes the packages of one thread.
 fn share<T, E: From<DatabaseError>>(
     view: &RecordView<'_>,
     directory: Option<&Dir>,
@@ -293,10 +288,11 @@ pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches,
 // line of the ledger nothing is concluded: other tools leave save directories of patches that they did not finish, and
 // take away lines, directories and records of those that they back out.
 
-/// The start of the value in which old tools record a patch that they backed out.
+/// Old tools record a backed-out patch with a value that starts like this.
 const BACKED_OUT: &[u8] = b"backed out";
 
-/// Refuses parameters that lack a patch, or the record of one. What is wrong with the ledger is told by who needs it.
+/// Refuses parameters that lack a patch, or its record. Faults of the ledger itself are reported by its
+/// users.
 pub(super) fn must_be_listed(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -313,11 +309,8 @@ pub(super) fn must_be_listed(
     }
 }
 
-/// The patches that are named in one place and not in another.
 struct Suspects {
-    /// With a save directory, or a record, and in no list.
     unlisted: Vec<String>,
-    /// In the list, without record.
     unrecorded: Vec<String>,
 }
 
@@ -346,7 +339,6 @@ impl Suspects {
         self.unlisted.is_empty() && self.unrecorded.is_empty()
     }
 
-    /// Returns the missing record, for the first patch that a run of this program applied.
     fn fault(&self, ledger: &Ledger) -> Option<String> {
         let unlisted = self.unlisted.iter().find_map(|name| line_of(ledger, name));
         let unlisted = unlisted.map(|line| {
@@ -360,7 +352,6 @@ impl Suspects {
     }
 }
 
-/// Tells whether a patch is among others that may be spelt differently.
 fn has_other_spelling(others: &HashSet<&str>, name: &str) -> bool {
     PatchId::new(name)
         .is_ok_and(|id| others.iter().any(|other| PatchId::new(other).is_ok_and(|other| other == id)))

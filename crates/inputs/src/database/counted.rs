@@ -9,7 +9,6 @@ use patchadm_rootfs::Root;
 
 static READS: Mutex<BTreeMap<PathBuf, u64>> = Mutex::new(BTreeMap::new());
 
-/// Counts one reading of all packages of a root.
 pub(super) fn note(root: &Root) {
     let mut reads = READS.lock().unwrap_or_else(PoisonError::into_inner);
     *reads.entry(root.prefix().to_owned()).or_default() += 1;

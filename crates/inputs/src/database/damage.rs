@@ -100,13 +100,11 @@ impl RecordDamage {
         Self { line, ..Self::of_pkginfo(root, package, reason) }
     }
 
-    /// A directory of a package that is empty.
     pub(super) fn of_empty_directory(root: &Root, package: &PkgInst) -> Self {
         let repair = RecordRepair::EmptyDirectory(package.clone());
         Self::new(root, root.show(&places::package(package)), "it is empty: it has no pkginfo", repair)
     }
 
-    /// The copy of what was delivered of a package, which is not there any more.
     pub(super) fn of_lost_copy(root: &Root, package: &PkgInst, run: u64, is_patched: bool) -> Self {
         let reason = format!("it is not there, and was after run {run}");
         let repair = RecordRepair::LostCopy { package: package.clone(), is_patched };
@@ -128,7 +126,6 @@ impl RecordDamage {
         Self::new(root, root.show(&places::contents()), reason, RecordRepair::Contents)
     }
 
-    /// A package that owns objects and has no directory.
     pub(super) fn of_owner(root: &Root, package: &PkgInst, lost_after: Option<u64>) -> Self {
         let directory = root.show(&places::package(package));
         let reason = format!("package {package} owns objects, and {directory} is not there");
@@ -142,26 +139,22 @@ impl RecordDamage {
         Some(Self { line, ..Self::of_contents(root, reason) })
     }
 
-    /// Returns the same for an error that another caller met.
     pub(super) fn of_contents_error(root: Option<String>, file: &str, error: &ContentsError) -> Option<Self> {
         let (line, reason) = line_and_reason(error)?;
         Some(Self { file: file.to_owned(), line, reason, repair: RecordRepair::Contents, root })
     }
 
-    /// A log of another tool beside `contents` that cannot be read.
     pub(super) fn of_pkglog(root: Option<String>, file: String, error: &PkglogError) -> Self {
         let (line, reason) = parted(&error.to_string());
         Self { file, line, reason, repair: RecordRepair::Contents, root }
     }
 
-    /// Such a log with the beginning of a change that never became complete.
     pub(super) fn of_unfinished_log(root: &Root, bytes: u64) -> Self {
         let reason =
             format!("its last {bytes} bytes belong to a change that another tool began and did not complete");
         Self::new(root, root.show(&places::pkglog()), reason, RecordRepair::Contents)
     }
 
-    /// Something other than a regular file in the place of `contents`.
     pub(super) fn of_no_file(root: Option<String>, file: String) -> Self {
         let reason = "it is not a regular file".to_owned();
         Self { file, line: None, reason, repair: RecordRepair::Contents, root }
@@ -188,7 +181,6 @@ fn line_and_reason(error: &ContentsError) -> Option<(Option<u64>, String)> {
     }
 }
 
-/// Parts `line N: reason`.
 fn parted(text: &str) -> (Option<u64>, String) {
     let numbered = || {
         let (number, reason) = text.strip_prefix("line ")?.split_once(": ")?;

@@ -17,12 +17,9 @@ use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst, rule};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 
-/// The largest file of a package's directory that is kept in memory as a record: 64 MiB.
 const LARGEST_RECORD: u64 = 64 << 20;
 
-/// The locks of an unfinished installation or removal.
 pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
-/// The lock of an unfinished installation.
 pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
 
 /// Tells whether the root has a package database: whether `var/sadm/pkg` exists. A database without `contents` is
@@ -63,7 +60,6 @@ pub fn patch_records(
     records.map_err(|error| RecordDamage::of_pkginfo(root, package, error.to_string()).into())
 }
 
-/// The parameters that every installation records.
 const MANDATORY: [&str; 5] = ["PKG", "NAME", "ARCH", "VERSION", "INSTDATE"];
 
 /// Returns a parameter that every installation records and that is missing.
@@ -103,7 +99,7 @@ pub(super) fn parse(
     }
 }
 
-/// Does the same for those who change or ask for other packages: parameters may be missing.
+/// Like [`parse`], but parameters may be missing: for callers that change or examine other packages.
 pub(super) fn parse_leniently(
     view: &RecordView<'_>,
     text: &[u8],
@@ -152,12 +148,11 @@ fn known(
     Ok(Some(Installed { params, partial, interruption, saves, ..Installed::default() }))
 }
 
-/// Tells whether the directory of a package holds the lock of an unfinished installation or removal.
 pub(super) fn is_partial(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
     Ok(is_locked(&view.list(&places::package(package))?.unwrap_or_default()))
 }
 
-/// Tells whether a tool without recovery is at work on a package, or was interrupted there.
+/// True if a tool without recovery is at work on a package, or was interrupted.
 pub(super) fn is_at_work(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
     let names = view.list(&places::package(package))?.unwrap_or_default();
     Ok(is_locked(&names) || names.iter().any(|name| name == package.as_str().as_bytes()))
@@ -172,7 +167,6 @@ pub fn interruption(view: &RecordView<'_>, package: &PkgInst) -> Result<Interrup
     traces(view, package, &view.list(&places::package(package))?.unwrap_or_default())
 }
 
-/// Does the same with the names in the directory at hand.
 fn traces(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -183,8 +177,7 @@ fn traces(
     Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })
 }
 
-/// Reads the parameters of the records that were put aside. Unreadable ones, or those of another package, do not
-/// count.
+/// Reads parameters that were set aside. Unreadable ones, and those of another package, are ignored.
 pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(path) = places::package(package).join(format!("{package}/pkginfo").as_bytes()) else {
         return Ok(None);
@@ -260,7 +253,7 @@ pub fn records(
     Ok(())
 }
 
-/// Returns the directories in which the scripts of these classes keep what they replaced. No class name leads
+/// Directories in which the scripts of these classes keep the files they replaced. No class name leads
 /// elsewhere.
 fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
     let is_own = |class: &&str| class.bytes().all(|byte| byte.is_ascii_alphanumeric()) && *class != "pspool";

@@ -84,11 +84,11 @@ pub fn info(params: &Params, patch: &str) -> Option<Digest> {
     PatchRecordsByName::of(params).info(patch)
 }
 
-/// The records of the applied patches of a package, read once: ledgers have thousands of lines.
+/// Applied patch records of a package, indexed because ledgers have thousands of lines.
 #[derive(Default)]
 pub(super) struct PatchRecordsByName<'a>(HashMap<PatchName<'a>, &'a [u8]>);
 
-/// A word that names a patch: two spellings of one revision are the same.
+/// Two spellings of one revision are equal.
 #[derive(PartialEq, Eq, Hash)]
 enum PatchName<'a> {
     Id(PatchId),
@@ -116,7 +116,6 @@ impl<'a> PatchRecordsByName<'a> {
         Self(records)
     }
 
-    /// Computes the digest of a patch's record, as [`info`] does.
     pub(super) fn info(&self, patch: &str) -> Option<Digest> {
         let mut hashing = Hashing::new(*self.0.get(&PatchName::of(patch))?);
         std::io::copy(&mut hashing, &mut std::io::sink()).ok()?;
@@ -124,12 +123,10 @@ impl<'a> PatchRecordsByName<'a> {
     }
 }
 
-/// Returns the fault of the patch that a line is about, if there is one.
 fn fault_of_id(patch: &str) -> Option<&'static str> {
     (!rule::holds("ledger.patch.id", is_id(patch))).then_some("that is no patch id")
 }
 
-/// Returns the fault of a line, if there is one.
 fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     if let LedgerUndo::Kept { place: UndoLocation::Host(path), .. } = &line.undo {
         let is_place = OutsidePath::parse(path).is_some_and(|at| at.is_of(&line.patch, package.as_str()));
@@ -140,7 +137,6 @@ fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     None
 }
 
-/// Tells whether a word may be a patch id, with any separator between its base and revision.
 fn is_id(word: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     !word.is_empty()

@@ -21,7 +21,6 @@ use patchadm_svr4::patch::PatchId;
 use regex::Regex;
 use std::path::{Path, PathBuf};
 
-/// The names of all settings.
 const SETTINGS: [&str; 34] = [
     "restricted",
     "separator",
@@ -59,7 +58,7 @@ const SETTINGS: [&str; 34] = [
     "untrusted_roots",
 ];
 
-/// Settings that say which roots the superuser trusts: no other root may say that of itself.
+/// Settings that say which roots the superuser trusts. Only the host may set them.
 const OF_THE_HOST: [&str; 3] = ["trusted_roots", "as_owner_roots", "untrusted_roots"];
 
 /// Why a policy does not count.
@@ -231,7 +230,6 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The settings about undo data.
 fn set_of_undo(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     match name {
         "undo_format" => {
@@ -248,7 +246,6 @@ fn set_of_undo(policy: &mut Policy, name: &str, value: &str) -> Result<(), Strin
     Ok(())
 }
 
-/// The settings about libraries.
 fn set_of_libraries(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     match name {
         "shlib_keep" => policy.shlib_keep = patterns(value)?,
@@ -265,7 +262,6 @@ fn set_of_libraries(policy: &mut Policy, name: &str, value: &str) -> Result<(), 
     Ok(())
 }
 
-/// Words between blanks or commas.
 fn words(value: &str) -> Vec<String> {
     let words = value.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
     words.map(str::to_owned).collect()
@@ -284,7 +280,6 @@ fn absolute(value: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Returns a program of the root.
 fn program(value: &str) -> Result<ObjectPath, String> {
     let path = ObjectPath::new(value.as_bytes())
         .ok()
@@ -292,7 +287,7 @@ fn program(value: &str) -> Result<ObjectPath, String> {
     path.ok_or_else(|| format!("<{value}> is not the absolute path of a file"))
 }
 
-/// Returns a depot: an address, or an absolute path, which means the same in every working directory.
+/// A depot: an address, or an absolute path, which means the same in every working directory.
 fn depot(value: &str) -> Result<String, String> {
     let schemes = ["http://", "https://", "file:/"];
     if value.starts_with('/') || schemes.iter().any(|scheme| value.starts_with(scheme)) {
@@ -305,7 +300,6 @@ fn seconds(value: &str) -> Result<u64, String> {
     value.parse().map_err(|_| format!("<{value}> is not a number of seconds"))
 }
 
-/// Returns the meaning of a word, or an error that names all words.
 fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
     found.ok_or_else(|| {
@@ -314,7 +308,6 @@ fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-/// Returns a separator with which patch ids can be written.
 fn separator(value: &str) -> Result<String, String> {
     match PatchId::parse(&format!("1{value}1"), value) {
         Ok(_) => Ok(value.to_owned()),
@@ -322,14 +315,14 @@ fn separator(value: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the fault of a pattern, without the multi-line picture of it.
+/// The fault of a pattern, without its multi-line picture.
 fn regex_reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     format!("not a regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
-/// Returns the line on which `name` is set first, passing over continued lines.
+/// The line that sets `name` first, after continued lines are joined.
 fn line_of(text: &[u8], name: &str) -> usize {
     let mut continued = false;
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

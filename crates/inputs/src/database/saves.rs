@@ -18,30 +18,25 @@ use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::PkgInst;
 
-/// The most bytes read of `remote` and `obsoleted_by`: 64 KiB and 16 MiB.
 const LARGEST_REMOTE: u64 = 64 << 10;
 const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
 
-/// The list of the paths that an archive changed, and the most bytes of it that are read: 64 MiB.
+/// The list of paths that an archive changed.
 const PATHS: &[u8] = b"undo.paths";
 const LARGEST_PATHS: u64 = 64 << 20;
 
-/// The spooled copy of a package in its `save` directory; it is not a save directory of a patch.
+/// The spooled copy of a package, which is not the save directory of a patch.
 const SPOOL: &[u8] = b"pspool";
 
-/// The treatment of a file that the caller may not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnreadableFile {
-    /// Fails, because a restore depends on the file.
     Refused,
-    /// Counts the file as missing.
     PassedOver,
 }
 
-/// The number of save directories read by a thread at a time.
 const PORTION: usize = 50;
 
-/// The digest beside an archive, which goes with it.
+/// The digest beside an archive. It moves along with the archive.
 const UNDO_DIGEST: &[u8] = b"undo.b3";
 
 /// Reads the save directories of a package: every directory in `save` except the spooled copy, by name. Those of class
@@ -65,8 +60,8 @@ pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String
     Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
 }
 
-/// Reads all save directories, each with the result of `more` on its open directory; there is no result if the view
-/// had to be asked.
+/// Reads all save directories, each with the result of `more` on its open directory (`None` if the view had
+/// to be asked).
 pub(super) fn each<T: Send>(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -101,7 +96,6 @@ pub(super) fn each<T: Send>(
     Ok(all)
 }
 
-/// Reads one save directory from its open parent, or returns `None` if there is none.
 fn in_directory<T>(
     held: &Dir,
     id: &str,
@@ -122,7 +116,6 @@ fn in_directory<T>(
     Ok(Some((save, Some(more(id, &dir)?))))
 }
 
-/// Reads one save directory through the view.
 fn through(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -146,7 +139,6 @@ fn through(
     Ok(Some(save(read, |name| view.look(&path(name)), |_| Ok(0))?))
 }
 
-/// Reads the content of a save directory.
 fn save<E>(
     read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
     look: impl Fn(&[u8]) -> Result<Option<ObjectStatus>, E>,
@@ -179,7 +171,7 @@ fn save<E>(
     Ok(save)
 }
 
-/// Returns the name that an archive gets where its patch is obsoleted, or in force again.
+/// The other name of an archive, which changes when its patch is obsoleted or comes back into force.
 fn other_name(name: &str) -> String {
     match name.strip_prefix("undo") {
         Some(suffix) => format!("obsolete{suffix}"),
@@ -187,13 +179,11 @@ fn other_name(name: &str) -> String {
     }
 }
 
-/// Returns the directory of a snapshot in that of its patch.
 fn snapshot_directory() -> &'static str {
     SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory)
 }
 
-/// Returns which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot;
-/// none without one.
+/// Paths that the patch of a save directory changed, from the list beside its archive or snapshot.
 pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
     if let Some(list) = listed(save)? {
         return Ok(Some(list));

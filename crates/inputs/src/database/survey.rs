@@ -35,7 +35,6 @@ pub struct SurveySettings<'a> {
 }
 
 impl SurveySettings<'_> {
-    /// Ends the survey if a signal came.
     fn go_on(&self) -> Result<(), DatabaseError> {
         DatabaseError::unless_interrupted(self.interrupt)
     }
@@ -156,7 +155,6 @@ pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<It
     }
 }
 
-/// The part of a survey that reads objects: from path to path, directory by directory.
 struct ObjectSurvey<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
@@ -164,9 +162,7 @@ struct ObjectSurvey<'a> {
     setting: &'a SurveySettings<'a>,
     inventory: Inventory,
     file_systems: FileSystems<'a>,
-    /// The paths still to be read.
     open: BTreeSet<ObjectPath>,
-    /// The directories whose whole subtrees are surveyed.
     trees: Vec<ObjectPath>,
 }
 
@@ -190,7 +186,6 @@ impl<'a> ObjectSurvey<'a> {
         walk
     }
 
-    /// Adds a path and the directories above it.
     fn add(&mut self, path: &ObjectPath) {
         let mut next = (!self.is_known(path.as_bytes())).then(|| path.clone());
         while let Some(path) = next {
@@ -201,12 +196,11 @@ impl<'a> ObjectSurvey<'a> {
         }
     }
 
-    /// Tells whether a path is in the survey already.
     fn is_known(&self, path: &[u8]) -> bool {
         self.open.contains(path) || self.inventory.physical.contains_key(path)
     }
 
-    /// Reads the lines of the paths, and of the other names of their files, which become paths of the survey too.
+    /// Reads the lines of the paths, and adds the other names of their files to the survey.
     fn lines(&mut self, view: &RecordView<'_>) -> Result<(), DatabaseError> {
         let mut lines = ContentsLines::new();
         let mut new = self.open.clone();
@@ -225,7 +219,6 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Reads all paths, and those that they bring with them.
     fn objects(&mut self) -> Result<(), DatabaseError> {
         while !self.open.is_empty() {
             let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>> = BTreeMap::new();
@@ -252,7 +245,6 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Reads the paths of each directory.
     fn directories(
         &mut self,
         by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>>,
@@ -276,7 +268,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Adds the content of a directory that is to become something else.
+    /// Adds the content of a directory that will become something else.
     fn below(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let goes =
             self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
@@ -293,7 +285,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Follows a symbolic link in the place of a delivered or recorded directory.
+    /// Follows a symbolic link in place of a delivered or recorded directory.
     fn behind(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let recorded = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype.is_directory());
         let delivered = self.touched.paths.contains(path) && !self.touched.not_directories.contains(path);
@@ -308,8 +300,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Adds the files that runs have kept beside the paths concerned, `PATH.edited-…` and `PATH.patch-…`, because
-    /// their names are taken.
+    /// Adds the files kept beside the paths (`PATH.edited-…`, `PATH.patch-…`), because their names are taken.
     fn beside(&mut self, kept: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
         if kept.is_empty() {
             return;
@@ -340,12 +331,11 @@ impl<'a> ObjectSurvey<'a> {
     }
 }
 
-/// Makes a map anew that was filled in the order of its keys: that leaves its nodes half empty, and all at once fills them.
+/// Rebuilds a map that was filled in key order: such a map has half-empty nodes.
 fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
     *map = std::mem::take(map).into_iter().collect();
 }
 
-/// Returns the source files of recorded hard links.
 fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
     lines
         .values()
@@ -354,9 +344,9 @@ fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
         .collect()
 }
 
-/// Marks the files that the running system swaps to, which cannot be renamed over.
+/// Marks swap files, which cannot be renamed over.
 fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), DatabaseError> {
-    /// The most bytes read of the kernel's short table.
+    /// The kernel's table is short.
     const LARGEST: u64 = 1 << 20;
     if !root.is_system() {
         return Ok(());
@@ -371,7 +361,6 @@ fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), Databas
     Ok(())
 }
 
-/// Returns the paths in the text of `/proc/swaps`.
 fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
     let paths =
         text.split(|&b| b == b'\n').skip(1).filter_map(|line| line.split(u8::is_ascii_whitespace).next());
@@ -380,33 +369,23 @@ fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
 
 // Reads the objects of many directories side by side. Reading and digesting them is most of a survey's work.
 
-/// The number of objects of one directory that a thread reads at a time.
 const PIECE: usize = 64;
 
-/// The bytes read at once.
 const BUFFER: usize = 1 << 17;
 
-/// A directory, with the objects to read in it.
 #[derive(Debug)]
 struct SurveyedDirectory {
-    /// The physical path.
     physical: ObjectPath,
-    /// The paths of the survey in it, each with its name there.
     paths: Vec<(ObjectPath, Vec<u8>)>,
-    /// Whether the names of kept files in it are wanted too.
     is_listed: bool,
 }
 
-/// The content of a directory.
 #[derive(Debug, Default)]
 struct DirectorySeen {
-    /// The objects at the wanted paths.
     live: Vec<(ObjectPath, Live)>,
-    /// The names of files that runs have kept in it, if they are wanted.
     kept: Vec<Vec<u8>>,
 }
 
-/// A part of a directory: the directory's index, and the range of its names.
 type Piece = (usize, usize, usize);
 
 /// Reads all directories and returns their contents in order; a missing directory is empty. The bytes of files that are
@@ -469,7 +448,6 @@ fn look_at(
     Ok(seen)
 }
 
-/// Returns the name under which a kept file was first known.
 fn kept_name(name: &[u8]) -> Option<&[u8]> {
     let is_infix = |rest: &[u8]| rest.starts_with(b".edited-") || rest.starts_with(b".patch-");
     let at = (0..name.len()).find(|at| name.get(*at..).is_some_and(is_infix))?;
@@ -478,11 +456,10 @@ fn kept_name(name: &[u8]) -> Option<&[u8]> {
 
 // Finds the file system that a directory of the root is on.
 
-/// A mount and its file system. A bind mount has the file system of its source, yet nothing can be renamed between
-/// the two.
+/// A mount and its file system. A bind mount shares the file system of its source, but renames between the
+/// two fail.
 type MountKey = (u64, (u32, u32));
 
-/// The file systems met so far.
 struct FileSystems<'a> {
     root: &'a Root,
     found: Vec<(MountKey, FileSystem)>,
@@ -494,7 +471,7 @@ impl<'a> FileSystems<'a> {
         Self { root, found: Vec::new(), known: HashMap::new() }
     }
 
-    /// Returns the index of the file system that a physical directory is on, or would be once it is made.
+    /// Index of the file system that a physical directory is on, or will be on once it is made.
     fn of(&mut self, directory: &ObjectPath) -> Result<usize, RootError> {
         let mut at = directory.clone();
         let index = loop {

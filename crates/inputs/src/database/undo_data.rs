@@ -40,7 +40,6 @@ use patchadm_rootfs::{Digest, Interrupt, Root, never};
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst, rule};
 
-/// The most bytes of a `remote` file that are read.
 const LARGEST_REMOTE: u64 = 64 << 10;
 
 /// Where the undo data of a root's patches is looked for.
@@ -134,7 +133,6 @@ pub fn exported(line: &LedgerLine, package: &PkgInst) -> Option<ArchiveError> {
 
 type FoundFile = (File, ObjectPath);
 
-/// Opens the first existing archive name in a directory.
 fn first_of(
     directory: &ObjectPath,
     open: impl Fn(&ObjectPath) -> Result<Option<File>, ArchiveError>,
@@ -169,7 +167,6 @@ fn moved(
     first_of(&place, |path| open_on(host, path))?.ok_or_else(none)
 }
 
-/// Returns the path of the archive to which a `remote` file points.
 fn pointed_to(text: &[u8], shown: &str) -> Result<ObjectPath, ArchiveError> {
     let damaged = |reason: String| ArchiveError::Damaged { path: shown.to_owned(), reason };
     let remote = RemoteArchive::parse(text).map_err(|error| damaged(error.to_string()))?;
@@ -261,7 +258,6 @@ impl UndoReader<'_> {
     }
 }
 
-/// Returns the path for messages, and the content of the file.
 fn read(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -289,7 +285,6 @@ pub struct UndoData {
     package: PkgInst,
     patch: String,
     line: Option<LedgerLine>,
-    /// The path on the host, if it is kept outside the save directory.
     outside: Option<ObjectPath>,
 }
 
@@ -483,7 +478,6 @@ impl UndoData {
         digesting.wait(interrupt).map(|()| Some(manifest))
     }
 
-    /// Reads while a thread computes the digest, if a line names the undo data.
     fn while_digesting<T>(
         &self,
         read: impl FnOnce() -> Result<Option<(Manifest, T)>, ArchiveError>,
@@ -571,7 +565,7 @@ impl UndoData {
         Ok(manifest)
     }
 
-    /// Checks that an archive without a line was made by another tool.
+    /// An archive without a ledger line must be that of another tool.
     fn must_be_foreign(&self, marker: Option<&str>) -> Result<(), ArchiveError> {
         let Some(manifest) = self.manifest()? else { return Ok(()) };
         if marker.is_some_and(|marker| marker != manifest.header.root) {
@@ -593,7 +587,7 @@ impl UndoData {
         ArchiveError::NotBound { path: self.path().to_owned(), reason }
     }
 
-    /// Checks that a manifest is about this patch and package, and makes sense.
+    /// A manifest must be about this patch and package, and make sense.
     fn accepts(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
         manifest::fault(manifest, &self.patch, &self.package)
             .map_or(Ok(()), |reason| Err(self.damaged(&reason)))
@@ -613,7 +607,6 @@ pub fn must_have_size(path: &str, line: &LedgerLine, written: u64, found: u64) -
 #[derive(Debug)]
 pub struct DigestCheck {
     thread: JoinHandle<Result<(), ArchiveError>>,
-    /// A message for each portion that the thread reads.
     portions: Receiver<()>,
 }
 

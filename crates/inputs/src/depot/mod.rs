@@ -25,7 +25,6 @@ use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_svr4::patch::{FixId, PatchId};
 pub use seen::{IndexSight, LARGEST_MEMORY, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};
 
-/// Tells whether a text is the digest of an object, as an index writes it: 64 lower-case hexadecimal digits.
 fn is_digest(text: &str) -> bool {
     is_hex(text, 64)
 }
@@ -56,7 +55,7 @@ pub struct DepotIndex {
     pub expires: Option<DateTime<Utc>>,
     /// The SHA-256 of the index before this one; `None` in the first.
     pub previous: Option<String>,
-    /// The patches by id; no two spellings of one id.
+    /// At most one spelling of each id.
     patches: BTreeMap<PatchId, DepotPatch>,
 }
 
@@ -100,7 +99,6 @@ pub enum IndexError {
     },
 }
 
-/// The document as it is read.
 #[derive(Deserialize)]
 struct Document {
     schema: String,
@@ -112,7 +110,6 @@ struct Document {
     patches: Vec<DepotPatch>,
 }
 
-/// The first line, without the bracket that ends it.
 #[derive(Serialize)]
 struct Head<'a> {
     schema: &'a str,
@@ -152,7 +149,7 @@ impl DepotIndex {
         Ok(index)
     }
 
-    /// Takes an entry of a document: valid, and after all others in the order of ids.
+    /// Takes an entry of a document, which must be valid and after all others by id.
     fn read_patch(&mut self, patch: DepotPatch) -> Result<(), IndexError> {
         let fault = |reason, patch: DepotPatch| IndexError::Patch { id: patch.id, reason };
         if let Some(reason) = patch.fault() {
@@ -228,17 +225,15 @@ fn checked(field: &'static str, text: String, is_valid: impl Fn(&str) -> bool) -
     if is_valid(&text) { Ok(text) } else { Err(IndexError::Field { field, value: shown(&text) }) }
 }
 
-/// Returns a value of a stranger, cut to a readable length.
+/// Cuts untrusted text to a readable length.
 fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
 // One patch of a depot's index.
 
-/// The most entries of one list of a patch.
 const LONGEST_LIST: usize = 10_000;
 
-/// The longest name of a file, in bytes.
 const LONGEST_NAME: usize = 255;
 
 /// A patch and all that a reader must know of it before the patch itself is fetched.
@@ -331,7 +326,6 @@ impl DepotFile {
 }
 
 impl DepotPatch {
-    /// Creates a minimal patch for tests, of one package.
     #[cfg(test)]
     pub(crate) fn plain(id: &str) -> Self {
         let sha256 = "ab".repeat(32);
@@ -361,8 +355,7 @@ impl DepotPatch {
         }
     }
 
-    /// Returns the fault of the entry, if there is one: an invalid id, an object whose path leads elsewhere, a list
-    /// that is too long.
+    /// The fault of an entry: an invalid id, an object path that leads elsewhere, or a list that is too long.
     fn fault(&self) -> Option<&'static str> {
         if PatchId::new(&self.id).is_err() {
             return Some("its id is not a patch id");
@@ -444,7 +437,6 @@ fn is_zero(value: &u64) -> bool {
 /// The largest file of flags that is read, in bytes: 4 MiB.
 pub const LARGEST_FLAGS: u64 = 4 << 20;
 
-/// The words that mean something.
 const WORDS: [&str; 3] = ["recommended", "security", "withdrawn"];
 
 /// The flags of patches, by id.

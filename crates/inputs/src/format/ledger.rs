@@ -24,19 +24,15 @@ pub const LARGEST: usize = 16 << 20;
 /// The snapshot of the program's own in a save directory, beside the archive that scripts made.
 pub const SNAPSHOT: &str = "snapshot/undo.gz";
 
-/// The word before a BLAKE3 digest.
 const B3: &str = "b3:";
 
-/// The word before each digest of a line of an earlier form.
 const EARLIER: &str = "sha256:";
 
-/// `where` of an archive in the save directory.
 const SAVE: &str = "save";
 
 /// The lines of a ledger, in the order in which their patches were applied; no patch twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// They are older than all others.
     earlier: Vec<EarlierLine>,
     lines: Vec<LedgerLine>,
 }
@@ -133,7 +129,6 @@ pub enum LedgerError {
     },
 }
 
-/// A line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenLine {
@@ -271,7 +266,7 @@ impl Ledger {
 }
 
 impl EarlierLine {
-    /// Reads a line in which only the word before the digests is another one.
+    /// Reads a line that differs only in the prefix of its digests.
     fn read(written: WrittenLine, text: &[u8]) -> Result<Self, String> {
         let LedgerLine { run, patch, undo, snapshot, manifest, .. } = LedgerLine::read(written, EARLIER)?;
         let is_own = matches!(undo, LedgerUndo::Kept { is_classic: false, .. });
@@ -310,7 +305,6 @@ impl LedgerLine {
         }
     }
 
-    /// Reads a line whose digests have this word before them.
     fn read(written: WrittenLine, algorithm: &str) -> Result<Self, String> {
         if !rule::holds("ledger.run", is_run(&written.run)) {
             return Err("`run` is no run".to_owned());
@@ -389,7 +383,6 @@ impl LedgerLine {
     }
 }
 
-/// Reads why there is no archive.
 fn read_none(
     written: &WrittenLine,
     digest: impl Fn(&str, &str) -> Result<Digest, String>,
@@ -442,7 +435,6 @@ fn read_undo(
     Ok(LedgerUndo::Kept { b3: digest("undo", undo)?, size, files: written.files, place, is_classic })
 }
 
-/// Tells whether a text is a run as it is written, whose number others can follow.
 fn is_run(text: &str) -> bool {
     let run = Run::parse(text).filter(|run| run.number <= i64::MAX.unsigned_abs());
     run.is_some_and(|run| run.to_string() == text)
@@ -452,7 +444,6 @@ fn is_script_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
-/// Returns a digest with the name of its algorithm.
 fn tagged(text: &str, algorithm: &str) -> Option<Digest> {
     let hex = text.strip_prefix(algorithm)?;
     Digest::from_hex(hex).filter(|digest| digest.to_string() == hex)

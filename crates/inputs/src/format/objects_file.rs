@@ -19,13 +19,10 @@ pub const OBJECTS: &str = "patchadm.objects";
 /// The version of the format.
 pub const VERSION: u32 = 1;
 
-/// The longest line that is read.
 const LONGEST_LINE: usize = 1 << 20;
 
-/// The longest value of an attribute that Linux takes (`XATTR_SIZE_MAX`).
 const LONGEST_VALUE: usize = 1 << 16;
 
-/// The longest name of an attribute that Linux takes (`XATTR_NAME_MAX`).
 const LONGEST_NAME: usize = 255;
 
 /// The file, read: what it gives to each object, by the path in the pkgmap.
@@ -64,13 +61,11 @@ pub enum ObjectsFileError {
     },
 }
 
-/// The first line.
 #[derive(Serialize, Deserialize)]
 struct WrittenHeader {
     objects: u32,
 }
 
-/// A line of an object.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenObject {

@@ -71,7 +71,6 @@ pub struct LostPath {
 }
 
 impl LostPath {
-    /// Tells whether it is a path, and the name of its owner is one line.
     fn is_sensible(&self) -> bool {
         self.object_path().is_some() && self.by.iter().flat_map(|by| by.chars()).all(|c| !c.is_control())
     }
@@ -135,8 +134,7 @@ impl OvertakenState {
 }
 
 impl OvertakenPatch {
-    /// Tells whether its fields can be those of a patch and a package: nothing in them is a line or a control sequence of its
-    /// own.
+    /// Fields must be those of a patch and a package, without newlines or control sequences.
     fn is_sensible(&self) -> bool {
         let Self { patch, manager, package, version, fixed_in, time, .. } = self;
         let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);

@@ -11,10 +11,8 @@ use serde_json::Value;
 
 use super::plan_file::{PlanFile, PlannedLibrary};
 
-/// So many differences are told.
 const TOLD: usize = 20;
 
-/// The longest value that is told as it is, in characters.
 const LONGEST_VALUE: usize = 200;
 
 /// The differences between two plans: the first twenty, and how many there are.
@@ -24,14 +22,10 @@ pub struct PlanDifferences {
     count: usize,
 }
 
-/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PlanDifference {
-    /// Its subject: a path, a patch, an option.
     subject: String,
-    /// The value in the file.
     then: String,
-    /// The value now.
     now: String,
 }
 
@@ -54,7 +48,7 @@ impl PlanDifferences {
         (differences.count > 0).then_some(differences)
     }
 
-    /// Compares what promotions were planned with. Where no path tells a difference, the fingerprint does.
+    /// Compares the states that promotions were planned with. If no path differs, the fingerprint decides.
     fn compare_states(&mut self, file: &PlanFile, now: &PlanFile) {
         let (Some(then), Some(now)) = (&file.promotion, &now.promotion) else { return };
         self.compare("the stage", &value(&then.stage), &value(&now.stage));
@@ -96,7 +90,6 @@ impl fmt::Display for PlanDifferences {
     }
 }
 
-/// Returns everything that is compared, each with a name of its own.
 fn subjects(plan: &PlanFile) -> Vec<(String, Value)> {
     let mut all = Subjects::default();
     all.add("the root".to_owned(), &plan.root);
@@ -144,7 +137,6 @@ fn subjects(plan: &PlanFile) -> Vec<(String, Value)> {
     all.named
 }
 
-/// Values with unique names.
 #[derive(Default)]
 struct Subjects {
     named: Vec<(String, Value)>,
@@ -160,12 +152,11 @@ impl Subjects {
     }
 }
 
-/// Returns the value as JSON has it.
 fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or(Value::Null)
 }
 
-/// Both values in words; of objects the fields that differ.
+/// Both values in words; for objects, only the fields that differ.
 fn shown(then: &Value, now: &Value) -> (String, String) {
     let (Value::Object(old), Value::Object(new)) = (then, now) else { return (word(then), word(now)) };
     let differs = |name: &&String| old.get(*name) != new.get(*name);
@@ -178,7 +169,6 @@ fn shown(then: &Value, now: &Value) -> (String, String) {
     (fields(old), fields(new))
 }
 
-/// Returns a field with its name; permission bits as people write them.
 fn field(name: &str, value: &Value) -> String {
     match (name, value.as_u64()) {
         ("mode", Some(mode)) => format!("mode {mode:04o}"),
@@ -186,7 +176,6 @@ fn field(name: &str, value: &Value) -> String {
     }
 }
 
-/// Returns a value in one short word or a few.
 fn word(value: &Value) -> String {
     let text = match value {
         Value::Null => "nothing".to_owned(),

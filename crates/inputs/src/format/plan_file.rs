@@ -260,7 +260,6 @@ pub enum PlanFileError {
     },
 }
 
-/// The part that is read first.
 #[derive(Deserialize)]
 struct Head {
     schema: String,
@@ -306,7 +305,6 @@ impl PlanFile {
         if text.len() > LARGEST_PLAN { Err(PlanFileError::TooLarge) } else { Ok(text) }
     }
 
-    /// Refuses names that are none.
     fn check(&self) -> Result<(), PlanFileError> {
         must_be("command", &self.command, |word| matches!(word, "add" | "update" | "promote"))?;
         if let Some(root) = &self.root {
@@ -382,7 +380,6 @@ pub struct PromotionStates {
 }
 
 impl PromotionStates {
-    /// Returns an impossible value: the name of the field, and the value.
     pub(super) fn fault(&self) -> Option<(&'static str, &str)> {
         let digits = self.fingerprint.strip_prefix("b3:");
         if !digits.is_some_and(|digits| is_hex(digits, 64)) {
@@ -399,7 +396,6 @@ impl PromotionStates {
         None
     }
 
-    /// Returns the objects whose states differ, each with the words for then and now.
     pub(super) fn differences<'a>(&'a self, now: &'a Self) -> Vec<(String, &'static str, &'static str)> {
         let sides =
             [(&self.staged, &now.staged, "in the stage"), (&self.live, &now.live, "on the live tree")];

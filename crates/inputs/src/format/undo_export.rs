@@ -21,13 +21,10 @@ use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
 use patchadm_rootfs::{Digest, Hashing};
 use patchadm_svr4::package::{PkgInst, rule};
 
-/// The name of the file that says what is there.
 const TABLE: &str = "patchadm.undo-export";
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
-/// The most bytes of the table that are read: 16 MiB.
 const LARGEST_TABLE: u64 = 16 << 20;
 
 /// An undo archive that is exported.
@@ -73,7 +70,6 @@ pub enum ExportError {
     Io(io::Error),
 }
 
-/// The first line of the table.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenHead {
@@ -81,7 +77,6 @@ struct WrittenHead {
     root: String,
 }
 
-/// Any other line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenArchive {
@@ -91,19 +86,16 @@ struct WrittenArchive {
 }
 
 impl ExportedArchive {
-    /// Returns its digest and its size.
     fn expected(&self) -> Option<(Digest, u64)> {
         self.line.archive()
     }
 
-    /// Returns its path in the file.
     fn path(&self) -> String {
         format!("{}/{}/undo{}", self.line.patch, self.package, self.format.suffix())
     }
 }
 
 impl ExportTable {
-    /// Returns the bytes of the table.
     fn write(&self) -> Vec<u8> {
         let head = WrittenHead { undo_export: VERSION, root: self.root.clone() };
         // Strings, numbers and maps with string keys: serialising these cannot fail.
@@ -122,7 +114,6 @@ impl ExportTable {
         text
     }
 
-    /// Reads the table.
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = text.strip_suffix(b"\n").ok_or("its table has no end")?;
         let mut lines = text.split(|&byte| byte == b'\n');
@@ -270,7 +261,7 @@ impl<R: Read> Read for EndNotingInput<R> {
     }
 }
 
-/// Tells an end that comes too early from bytes that are no tar archive, and both from a disk that does not read.
+/// Distinguishes a truncated archive, bytes that are no tar archive, and a read error.
 fn of_input(error: io::Error, has_ended: bool) -> ExportError {
     if error.raw_os_error().is_some() {
         ExportError::Io(error)

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-/// The longest address, in bytes.
 const LONGEST: usize = 4096;
 
 /// An absolute `http:` or `https:` address, without user name, password and fragment; it has only characters that an
@@ -11,7 +10,7 @@ const LONGEST: usize = 4096;
 pub struct Address {
     is_secure: bool,
     authority: String,
-    /// It begins with a slash, and ends with the query if there is one.
+    /// Begins with a slash; includes the query.
     path: String,
 }
 
@@ -121,7 +120,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// Splits an authority; a host in brackets keeps them.
 fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
     match authority.get(after_brackets..).and_then(|rest| rest.rfind(':')) {
@@ -144,7 +142,7 @@ fn is_authority(authority: &str) -> bool {
     is_host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-/// Takes `.` and `..` out of a path, never above its beginning.
+/// Resolves `.` and `..`, never above the first slash.
 fn without_dots(path: &str) -> String {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let mut parts: Vec<&str> = Vec::new();
@@ -200,7 +198,7 @@ pub fn without_passwords(line: &str) -> String {
     line.split(' ').map(shown).collect::<Vec<_>>().join(" ")
 }
 
-/// Tells whether the text before an `@` is `user:password` and begins with no scheme.
+/// True if the text before `@` is `user:password`, without a scheme in front.
 fn is_user_and_password(before: &str) -> bool {
     let Some((word, rest)) = before.split_once(':') else { return false };
     let is_scheme = ["http", "https", "ftp", "file", "socks", "socks4", "socks4a", "socks5", "socks5h"]
@@ -209,7 +207,7 @@ fn is_user_and_password(before: &str) -> bool {
     !is_scheme && !rest.starts_with("//")
 }
 
-/// Tells whether an address begins with a scheme, and is no path or query with a colon in it.
+/// True if an address begins with a scheme. A path or query with a colon does not.
 pub(crate) fn has_scheme(location: &str) -> bool {
     let Some((scheme, _)) = location.split_once(':') else { return false };
     scheme.starts_with(|first: char| first.is_ascii_alphabetic())

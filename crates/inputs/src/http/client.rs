@@ -16,7 +16,6 @@ use super::address::{Address, without_password};
 use super::tls::{believed, tls_problem};
 use super::{HttpAnswer, HttpError, HttpProblem, HttpRequest, HttpSettings, Patience, Validators};
 
-/// The most redirects on the way to a file.
 const MOST_REDIRECTS: usize = 5;
 
 /// A client, which keeps its connections for the next question.
@@ -59,7 +58,6 @@ impl HttpClient {
     }
 }
 
-/// Returns where an answer redirects to, if it does.
 fn redirect(from: &Address, exchange: &Exchange) -> Result<Option<Address>, HttpProblem> {
     if !matches!(exchange.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
@@ -113,7 +111,7 @@ fn validators_of(exchange: &Exchange) -> Validators {
     }
 }
 
-/// Tells whether the answer is of the same state of the file. A server need not say it again.
+/// True if the answer is about the same state of the file. A server need not repeat its validators.
 fn is_same(known: &Validators, now: &Validators) -> bool {
     match (&known.etag, &now.etag) {
         (Some(known), Some(now)) => known == now,
@@ -121,7 +119,6 @@ fn is_same(known: &Validators, now: &Validators) -> bool {
     }
 }
 
-/// `Content-Range: bytes FROM-TO/SIZE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ContentRange {
     from: u64,
@@ -146,15 +143,12 @@ fn parse_range(text: &str) -> Option<ContentRange> {
 // The caller waits for a part only for a moment at a time, so that it can end regardless of the server. A thread
 // without a listener ends at its next part, or when the server is silent for too long.
 
-/// The pause between two looks at whether to go on.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The parts in which a file is handed on, in bytes, and how many wait at most.
 const PART: usize = 64 << 10;
 
 const MOST_WAITING: usize = 32;
 
-/// A message of the thread.
 enum Heard {
     Head(StatusCode, HeaderMap),
     Part(Vec<u8>),
@@ -162,7 +156,6 @@ enum Heard {
     Failed(HttpProblem),
 }
 
-/// A question that was sent.
 pub(super) struct Exchange {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -181,13 +174,12 @@ struct Listener {
     heard: Receiver<Heard>,
     address: String,
     patience: Patience,
-    /// How long was waited for a part, and the bytes that came in that time.
+    /// Time spent waiting for a part, and the bytes received meanwhile.
     waited: Duration,
     bytes: u64,
 }
 
 impl Exchange {
-    /// Asks a server, and waits for the head of its answer.
     pub(super) fn begin(
         agent: &Agent,
         request: &HttpRequest<'_>,
@@ -211,12 +203,10 @@ impl Exchange {
         }
     }
 
-    /// Returns the text of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Returns the content that follows.
     pub(super) fn body(self, from: u64, size: Option<u64>, validators: Validators) -> HttpBody {
         HttpBody { listener: self.listener, from, size, validators }
     }
@@ -250,7 +240,7 @@ impl HttpBody {
 }
 
 impl Listener {
-    /// Waits for the next message of the thread, unless the speed stays below the slowest for a whole `limit`.
+    /// Waits for the next message, unless the speed stays below the minimum for a whole `limit`.
     fn next(&mut self, limit: Duration, interrupt: &dyn Fn() -> Option<i32>) -> Result<Heard, HttpError> {
         loop {
             let began = Instant::now();
@@ -300,7 +290,7 @@ fn headers_of(request: &HttpRequest<'_>) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// Sends the request, and passes on what arrives until there is no listener.
+/// Sends the request, and passes on the answer until there is no listener.
 fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller: &SyncSender<Heard>) {
     let mut request = agent.get(address.to_string());
     for (name, value) in headers {
@@ -326,7 +316,6 @@ fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller
     let _ = teller.send(last);
 }
 
-/// Hands on all bytes; returns false if there is no listener.
 fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Result<bool, HttpProblem> {
     let mut buffer = vec![0; PART];
     loop {
@@ -344,7 +333,7 @@ fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Resul
     }
 }
 
-/// Calls the library: a panic in it is an error like any other.
+/// Turns a panic of the HTTP library into an error.
 pub(super) fn without_panic<T>(work: impl FnOnce() -> Result<T, HttpProblem>) -> Result<T, HttpProblem> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -353,7 +342,7 @@ pub(super) fn without_panic<T>(work: impl FnOnce() -> Result<T, HttpProblem>) ->
     })
 }
 
-/// Returns the words of the system without its number.
+/// The system's message without its error number.
 fn without_number(text: &str) -> String {
     text.split(" (os error").next().unwrap_or(text).to_owned()
 }
@@ -374,23 +363,19 @@ fn problem_of(error: &Error) -> HttpProblem {
 
 // The connections of a client: one set for each proxy, and one for servers that are reached directly.
 
-/// The name that the program gives to servers.
 const NAME: &str = concat!("patchadm/", env!("CARGO_PKG_VERSION"));
 
-/// The largest head of an answer, in bytes.
 const LARGEST_HEAD: usize = 64 << 10;
 
-/// The buffer of a connection, in bytes.
 const BUFFER: usize = 128 << 10;
 
-/// The connections by proxy.
 #[derive(Debug, Default)]
 pub(super) struct Agents {
     by_proxy: Mutex<BTreeMap<(Option<String>, bool), Agent>>,
 }
 
 impl Agents {
-    /// Returns the connections for an address. Certificates are read when the first secure address is asked for.
+    /// Certificates are only read for the first secure address.
     pub(super) fn of(&self, address: &Address, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
         let key = (settings.proxies.of(address), address.is_secure());
         let mut agents = self.by_proxy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -428,7 +413,7 @@ fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Resul
     Ok(config.new_agent())
 }
 
-/// Returns a proxy that the library can use. It panics at some of those that it cannot use.
+/// A proxy that the library accepts. It panics on some others.
 fn usable(named: &str) -> Result<Proxy, HttpProblem> {
     let (scheme, rest) = named.split_once("://").unwrap_or(("", named));
     if scheme.to_ascii_lowercase().starts_with("socks") {

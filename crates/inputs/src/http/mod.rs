@@ -253,7 +253,6 @@ impl Proxies {
     }
 }
 
-/// Tells whether an entry of `no_proxy` is about the host of an address.
 fn excludes(entry: &str, address: &Address) -> bool {
     if entry == "*" {
         return true;

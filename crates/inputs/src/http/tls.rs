@@ -9,7 +9,7 @@ use ureq::tls::{Certificate, PemItem, parse_pem};
 use super::{HttpProblem, HttpSettings};
 use crate::input_file::{read_own, read_small};
 
-/// Where systems keep all certificates in one file; the first that is there counts.
+/// The first existing bundle counts.
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -19,13 +19,10 @@ const BUNDLES: [&str; 6] = [
     "/etc/certs/ca-certificates.crt",
 ];
 
-/// The largest file of certificates that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// The most files that are read of a directory.
 const MOST_FILES: usize = 10_000;
 
-/// Reads all certificates that count.
 pub(super) fn believed(settings: &HttpSettings) -> Result<Vec<Certificate<'static>>, HttpProblem> {
     let mut found = Vec::new();
     match &settings.certificate_file {
@@ -86,7 +83,6 @@ fn of_directory(directory: &Path) -> Result<Vec<Certificate<'static>>, HttpProbl
 // The faults of a secure connection, in the words of people: an unknown authority is another matter than a wrong name or an
 // old certificate, and only the first one is helped by naming its certificates.
 
-/// Returns the problem of a connection that was not made.
 pub(super) fn tls_problem(error: &Error) -> HttpProblem {
     let words = match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => return HttpProblem::UnknownIssuer,
@@ -131,7 +127,7 @@ fn of_other(other: &OtherError) -> String {
     format!("the certificate of the server is not accepted: {}", words(&text))
 }
 
-/// Returns the name of a fault as words: `UnsupportedCertVersion` as "unsupported cert version".
+/// Splits a name into words: `UnsupportedCertVersion` becomes "unsupported cert version".
 fn words(name: &str) -> String {
     let mut words = String::new();
     for letter in name.chars() {

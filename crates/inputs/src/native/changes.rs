@@ -191,11 +191,10 @@ pub fn native_changes<'p>(
     found
 }
 
-/// An adopted package and the answer of its manager; true if other files of it are diverted than registered.
+/// An adopted package and the answer of its manager; true if other files are diverted than registered.
 type Seen<'p> = (bool, Adopted<'p>, Result<NativePresence, NativeError>);
 
-/// Returns those of these packages whose records are those with which they were registered, although their stamp or their
-/// diversions are not.
+/// Packages whose records equal the registered ones, although their stamp or diversions differ.
 fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTreeSet<&'p PkgInst> {
     let is_doubtful = |(has_other_diversions, one, presence): &&Seen<'p>| match presence {
         Ok(NativePresence::Installed { version, stamp, .. }) => {
@@ -215,13 +214,10 @@ fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTre
     doubtful.into_iter().zip(natives).filter(is_same).map(|(one, _)| one.package).collect()
 }
 
-/// The records of a manager, and what they say of each package that was adopted from it.
 type Answer<'r> = (NativeRecords<'r>, Vec<Result<NativePresence, NativeError>>);
 
-/// Adopted packages and the answers about them, by manager.
 type Presences<'p, 'r> = Vec<(Vec<Adopted<'p>>, Result<Answer<'r>, NativeError>)>;
 
-/// Asks package managers about all packages that were adopted from them.
 fn presences<'p, 'r>(
     root: &'r Root,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
@@ -255,7 +251,6 @@ pub struct NativeClaims {
     claims: Vec<NativeClaim>,
 }
 
-/// A package of a package manager, and its registration.
 #[derive(Debug)]
 struct NativeClaim {
     package: PkgInst,
@@ -327,7 +322,6 @@ impl NativeClaims {
     }
 }
 
-/// An adopted package, and what its registration says.
 struct Adopted<'p> {
     package: &'p PkgInst,
     origin: NativeOrigin,

@@ -21,16 +21,16 @@ use std::ops::Range;
 /// The paths of all native packages of a root.
 #[derive(Debug, Default)]
 pub struct NativeIndex {
-    /// The bytes of all paths, one after another.
+    /// The bytes of all paths, concatenated.
     text: Vec<u8>,
     packages: Vec<NativeOwner>,
     /// Sorted by the hash of the last component.
     entries: Vec<Entry>,
     hasher: RandomState,
     diverted: Vec<DivertedPath>,
-    /// The rules by which they are diverted, and any other file of a package would be.
+    /// Diversion rules, also for files that no package has yet.
     rules: Vec<Diverting>,
-    /// The packages of dpkg that are installed for several architectures beside each other (`Multi-Arch: same`), or could be.
+    /// dpkg packages installed for several architectures, or that could be (`Multi-Arch: same`).
     multi_arch: BTreeSet<String>,
     unreadable: Vec<String>,
 }
@@ -65,7 +65,6 @@ impl NativeIndex {
         self.entries.is_empty() && self.unreadable.is_empty()
     }
 
-    /// Returns the diversions of paths of each package of dpkg, as a registration records them.
     pub(super) fn diverted_by_package(&self) -> BTreeMap<&str, String> {
         let mut by_package: BTreeMap<&str, BTreeSet<&ObjectPath>> = BTreeMap::new();
         for diverted in &self.diverted {
@@ -189,7 +188,6 @@ impl NativeIndex {
         Ok(listings)
     }
 
-    /// Finds the listed paths that are names of one of these files, by the number of the file.
     fn names_of(
         &self,
         root: &Root,
@@ -260,7 +258,7 @@ impl NativeIndex {
     }
 }
 
-/// Tells whether a path in the spelling of a list is at this place.
+/// True if a path as spelled in a list leads to this place.
 fn is_at(spelled: &[u8], place: &ObjectPath, resolver: &Resolver<'_>) -> Result<bool, RootError> {
     let Ok(path) = ObjectPath::new(spelled) else { return Ok(false) };
     Ok(resolver.locate_object(&path)? == *place)
@@ -270,11 +268,9 @@ fn is_at(spelled: &[u8], place: &ObjectPath, resolver: &Resolver<'_>) -> Result<
 #[derive(Clone, Debug, Default)]
 pub struct NativeOwners {
     owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
-    /// The diverted paths of packages, each with the place to which its spelling leads.
     diverted: Vec<(ObjectPath, DivertedPath)>,
     rules: Vec<Diverting>,
     multi_arch: BTreeSet<String>,
-    /// The listed paths that are names of files with several names, by the file.
     names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>,
     unreadable: Vec<String>,
 }

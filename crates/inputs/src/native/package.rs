@@ -99,7 +99,7 @@ impl NativePackage {
         self.stamp.split_whitespace().filter_map(moment).max()
     }
 
-    /// Returns the SHA-256 over its paths in their order: path, type and sum of each.
+    /// SHA-256 over the sorted paths, each with its type and sum.
     fn digest(&self) -> String {
         let mut digest = Sha256::new();
         for (path, native) in &self.paths {
@@ -284,10 +284,8 @@ impl fmt::Display for NativeOwner {
 /// The longest name of a package, in bytes (pkginfo(4)).
 pub const LONGEST_PKG: usize = 32;
 
-/// The digits of the digest at the end of a name that is cut.
 const DIGITS: usize = 6;
 
-/// The digits of the digest at the end of an instance.
 const INSTANCE_DIGITS: usize = 8;
 
 impl NativeManager {
@@ -333,7 +331,6 @@ impl NativePackage {
     }
 }
 
-/// Returns the first digits of the SHA-256 of a text.
 fn digits(text: &str, count: usize) -> String {
     FileSum::Sha256(Sha256::digest(text)).to_string().chars().take(count).collect()
 }

@@ -74,7 +74,6 @@ pub fn package_url(package: &PkgInst, params: &Params, distribution: Option<&Dis
     url("generic", None, package.abbreviation(), &value("VERSION"), &[("arch", Some(value("ARCH")))])
 }
 
-/// Returns the vendor that packages of rpm have in URLs: the name of the distribution but for one.
 fn rpm_vendor(id: &str) -> &str {
     if id == "rhel" { "redhat" } else { id }
 }
@@ -105,7 +104,7 @@ fn url(
     url
 }
 
-/// Returns a part of a URL with every byte encoded that is neither a letter, a digit nor one of `.-_~:`.
+/// Percent-encodes everything except letters, digits and `.-_~:`.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -120,13 +119,11 @@ fn encoded(text: &str) -> String {
 
 // The distribution that a root is of, by its `etc/os-release` (os-release(5)): the vendor in the URLs of its packages.
 
-/// The largest file that is read, in bytes.
 const LARGEST: u64 = 64 << 10;
 
-/// The longest value that is believed, in bytes.
 const LONGEST: usize = 64;
 
-/// The places of the file, in the order of os-release(5).
+/// In the order of os-release(5).
 const PLACES: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
 /// A distribution.

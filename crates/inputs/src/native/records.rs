@@ -43,7 +43,6 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Tells of each of these packages whether it is installed, in their order.
     pub(super) fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -54,7 +53,6 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Reads everything about packages that were registered, in their order: those of these versions and architectures.
     pub(super) fn registered(
         &self,
         packages: &[RegisteredPackage<'_>],

@@ -4,13 +4,12 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead, Take};
 
-/// The longest input that is read, in bytes. apt tells its whole configuration first.
+/// In bytes. apt sends its whole configuration first.
 const LONGEST: u64 = 64 << 20;
 
-/// The most lines that are read; the configuration of apt has some thousand.
+/// The configuration of apt has some thousand lines.
 const MOST_LINES: usize = 1_000_000;
 
-/// The most packages that are taken in; no system has as many.
 const MOST: usize = 100_000;
 
 /// A package that is about to be changed.
@@ -66,7 +65,6 @@ pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, Upco
     }
 }
 
-/// The lines of an input, one at a time, of which only so many bytes are read.
 struct Lines<I> {
     input: Take<I>,
     line: Vec<u8>,
@@ -88,7 +86,6 @@ impl<I: BufRead> Lines<I> {
         Ok((count > 0).then(|| String::from_utf8_lossy(line)))
     }
 
-    /// Reads the changes of the lines that are left.
     fn changes(
         mut self,
         mut found: Vec<UpcomingChange>,
@@ -104,27 +101,25 @@ impl<I: BufRead> Lines<I> {
     }
 }
 
-/// A line `NAME NEWVERSION`.
 fn plain(line: &str) -> Option<UpcomingChange> {
     let mut words = line.split_whitespace();
     let (name, version) = (words.next()?, words.next()?);
     words.next().is_none().then(|| change(name, None, version))
 }
 
-/// Returns the columns of a line of apt, which has exactly so many. The last one may be the path of a file, with blanks.
+/// The columns of a line of apt. Only the last one, a file path, may contain blanks.
 fn columns<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
     line.splitn(COUNT, ' ').collect::<Vec<&str>>().try_into().ok()
 }
 
-/// A line of version 2: name, old version, direction, new version, action.
+/// Version 2: name, old version, direction, new version, action.
 fn second(line: &str) -> Option<UpcomingChange> {
     let [name, old, _, version, action] = columns(line)?;
     is_change(action)
         .then(|| UpcomingChange { is_new: old == "-", ..of_file(change(name, None, version), action) })
 }
 
-/// A line of version 3: name, old version, its architecture and kind of Multi-Arch, direction, the same three of the new
-/// version, action.
+/// Version 3: name; old version, architecture and Multi-Arch; direction; the same of the new version; action.
 fn third(line: &str) -> Option<UpcomingChange> {
     let [name, old, old_arch, old_kind, _, version, new_arch, new_kind, action] = columns(line)?;
     let (arch, kind) = if version == "-" { (old_arch, old_kind) } else { (new_arch, new_kind) };
@@ -136,12 +131,12 @@ fn third(line: &str) -> Option<UpcomingChange> {
     is_change(action).then(|| of_file(change, action))
 }
 
-/// Whether an action changes files: a package is configured after it was unpacked, and is named twice.
+/// True if an action changes files. A package is named again when it is configured.
 fn is_change(action: &str) -> bool {
     !matches!(action, "**CONFIGURE**" | "**ERROR**")
 }
 
-/// The change by the action of apt, which is the path of a file for what is installed.
+/// The action of apt is a file path for whatever is installed.
 fn of_file(change: UpcomingChange, action: &str) -> UpcomingChange {
     UpcomingChange { file: action.starts_with('/').then(|| action.to_owned()), ..change }
 }

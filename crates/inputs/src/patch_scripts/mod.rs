@@ -10,13 +10,9 @@
 
 use std::collections::BTreeMap;
 
-/// `checkinstall` of a patch: decides whether it may be applied, and computes the patch lists.
 const CHECKINSTALL: &str = include_str!("checkinstall.sh");
-/// `preinstall` of a patch: makes the undo archive, before anything is replaced.
 const PREINSTALL: &str = include_str!("preinstall.sh");
-/// `i.<class>` of a patch: puts files in place.
 const CLASS: &str = include_str!("class.sh");
-/// `postinstall` of a patch: deletes what the patch no longer has, and marks the undo data of earlier revisions.
 const POSTINSTALL: &str = include_str!("postinstall.sh");
 
 /// `checkinstall` of the package that takes a patch back; in the patch `patch_checkinstall`.

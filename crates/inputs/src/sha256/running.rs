@@ -10,42 +10,36 @@ use std::thread::{self, JoinHandle};
 
 use super::{Sha256, Sha256Sum};
 
-/// The bytes that are digested before there is a thread: most patches are smaller.
+/// Most patches are smaller, so that they need no thread.
 const AT_ONCE: u64 = 1 << 20;
 
-/// The default for the most parts that wait for the thread.
 const MOST_WAITING: usize = 16;
 
-/// A digest under way.
 pub(crate) struct RunningDigest {
     size: u64,
     most_waiting: usize,
     worker: DigestWorker,
 }
 
-/// The worker that computes the digest.
 enum DigestWorker {
     Caller(Sha256),
     Thread { parts: SyncSender<Vec<u8>>, digested: Receiver<Vec<u8>>, thread: JoinHandle<Sha256> },
 }
 
 impl RunningDigest {
-    /// Begins with no bytes.
     pub(crate) fn new() -> Self {
         Self::of_parts_waiting(MOST_WAITING)
     }
 
-    /// Creates one with this limit on the number of waiting parts.
     pub(crate) fn of_parts_waiting(most_waiting: usize) -> Self {
         Self { size: 0, most_waiting, worker: DigestWorker::Caller(Sha256::new()) }
     }
 
-    /// Returns the number of bytes so far.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Takes the next bytes. Returns a buffer of bytes that were digested, if there is one, to be filled again.
+    /// Takes the next bytes. Returns a used buffer to fill again, if there is one.
     pub(crate) fn update(&mut self, part: Vec<u8>) -> Option<Vec<u8>> {
         self.size += part.len() as u64;
         match &mut self.worker {
@@ -67,12 +61,11 @@ impl RunningDigest {
         }
     }
 
-    /// Computes the SHA-256 of all bytes so far.
     pub(crate) fn sha256(&mut self) -> Sha256Sum {
         self.take_back().finalize()
     }
 
-    /// Waits for the thread, if there is one, and goes on without it.
+    /// Waits for the thread, if there is one, and continues without it.
     fn take_back(&mut self) -> Sha256 {
         let none = DigestWorker::Caller(Sha256::new());
         let sum = match std::mem::replace(&mut self.worker, none) {
@@ -87,7 +80,6 @@ impl RunningDigest {
     }
 }
 
-/// Hands a digest to a thread, if the system has one.
 fn in_thread(sum: Sha256, most_waiting: usize) -> DigestWorker {
     let (parts, waiting) = sync_channel(most_waiting);
     let (used, digested) = channel();

@@ -16,13 +16,10 @@ use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
 use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::package::ObjectPath;
 
-/// The most keys of a root.
 const MOST_KEYS: usize = 1000;
 
-/// The largest list of revoked keys, in bytes: 1 MiB.
 const LARGEST_LIST: u64 = 1 << 20;
 
-/// The name of the list of revoked keys.
 const REVOKED: &[u8] = b"revoked";
 
 /// Why the keys of a root cannot be believed.
@@ -111,7 +108,7 @@ impl KeyRing {
 pub struct KeyDirectory<'a> {
     root: &'a Root,
     place: &'a ObjectPath,
-    /// Whether the caller named it, and not the root.
+    /// True if the caller named the directory, rather than the root.
     is_of_caller: bool,
 }
 
@@ -178,7 +175,7 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(ring))
     }
 
-    /// Refuses what is in the place of the directory, or of one above it, and is no directory.
+    /// An object in place of the directory, or above it, that is not a directory is an error.
     fn must_be_absent(&self) -> Result<(), KeyDirectoryError> {
         let resolver = self.root.resolver();
         for at in std::iter::once(self.place.clone()).chain(self.place.ancestors()) {
@@ -212,7 +209,6 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(TrustedKey { name: String::from_utf8_lossy(stem).into_owned(), key, rules }))
     }
 
-    /// Reads a file of the directory; none if it is missing.
     fn file(&self, dir: &Dir, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>, KeyDirectoryError> {
         let Some((file, seen)) = dir.open_seen(name)? else { return Ok(None) };
         let path = self.root.show(&dir.at(name));
@@ -243,7 +239,7 @@ impl<'a> KeyDirectory<'a> {
     }
 }
 
-/// Returns why a name means nothing in a directory of keys, if that is so. Hidden files are written at the moment.
+/// Why a name is ignored. Hidden files are those being written.
 fn ignored(name: &[u8], names: &[Vec<u8>]) -> Option<String> {
     let belongs = match name.strip_suffix(b".rules") {
         Some(stem) => names.contains(&[stem, b".pub"].concat()),

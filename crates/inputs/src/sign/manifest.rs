@@ -17,7 +17,6 @@ use patchadm_svr4::patch::PatchId;
 /// The largest manifest that is read: 64 MiB.
 pub const LARGEST_MANIFEST: u64 = 64 << 20;
 
-/// The first line.
 const HEAD: &[u8] = b"# patchadm manifest 1";
 
 /// The name of the manifest inside a directory, whose files it lists.
@@ -237,18 +236,15 @@ pub fn is_of_manifest(path: &[u8]) -> bool {
     without_signature(path) == MANIFEST.as_bytes()
 }
 
-/// Returns the file that another one is the manifest of, or a signature of its manifest: the name before `.manifest`.
 pub(crate) fn file_of_manifest(path: &[u8]) -> Option<&[u8]> {
     without_signature(path).strip_suffix(BESIDE.as_bytes())
 }
 
-/// Returns the name that a signature is made of, or the name itself where it is not that of a signature.
 fn without_signature(path: &[u8]) -> &[u8] {
     let mut endings = SignatureFormat::ALL.into_iter().map(SignatureFormat::ending);
     endings.find_map(|ending| path.strip_suffix(ending.as_bytes())).unwrap_or(path)
 }
 
-/// Bytes as lower-case hexadecimal digits.
 struct Hex<'a>(&'a [u8]);
 
 impl fmt::Display for Hex<'_> {
@@ -257,14 +253,12 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// The lines of a text, counted.
 struct Lines<'a> {
     rest: &'a [u8],
     line: usize,
 }
 
 impl<'a> Lines<'a> {
-    /// Returns the next line without its end; every line has one.
     fn next(&mut self) -> Result<Option<&'a [u8]>, ManifestError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -281,7 +275,6 @@ impl<'a> Lines<'a> {
         Ok(Some(line))
     }
 
-    /// Returns the value of a line that begins so.
     fn field(&mut self, begins: &[u8], reason: &'static str) -> Result<&'a str, ManifestError> {
         let line = self.next()?.unwrap_or_default();
         let value = line.strip_prefix(begins).and_then(|value| str::from_utf8(value).ok());
@@ -301,7 +294,6 @@ fn date_text(date: i64) -> String {
     DateTime::from_timestamp(date, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Returns a date in the one form that it has.
 fn date_of(text: &[u8]) -> Option<&str> {
     const FORM: &[u8] = b"0000-00-00T00:00:00Z";
     let is_like = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
@@ -344,7 +336,7 @@ fn sum_of(digits: &[u8; 64]) -> Option<Sha256Sum> {
     Some(sum)
 }
 
-/// Returns a path as `sha256sum --tag` writes it.
+/// Escapes a path as `sha256sum --tag` does.
 fn escape(path: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(path.len());
     for &byte in path {
@@ -358,7 +350,7 @@ fn escape(path: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// Returns the path of an escaped one; none if it is not escaped in the only valid way.
+/// `None` if the path is not escaped in the only valid way.
 fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut path = Vec::with_capacity(text.len());
     let mut bytes = text.iter();

@@ -12,7 +12,6 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use patchadm_svr4::package::is_room_for;
 use std::fmt;
 
-/// The words for how a key is encrypted and checked.
 const BY_SCRYPT: [u8; 2] = *b"Sc";
 
 const NOT_ENCRYPTED: [u8; 2] = [0, 0];
@@ -24,10 +23,8 @@ const OPERATIONS: u64 = 1 << 25;
 
 const MEMORY: u64 = 1 << 30;
 
-/// The least that is asked of scrypt where memory is short.
 const LEAST_MEMORY: u64 = 1 << 24;
 
-/// The length of what is encrypted: identity, secret key, check.
 const SEALED: usize = 8 + 64 + 32;
 
 /// Why a secret key cannot be used.
@@ -74,7 +71,6 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// A key file, taken apart.
 struct SealedKey {
     encryption: [u8; 2],
     salt: [u8; 32],
@@ -111,7 +107,7 @@ impl SecretKey {
         Self::open(&sealed.sealed, is_encrypted).ok_or(wrong)
     }
 
-    /// Reads what was encrypted. minisign leaves the check of a key without password empty.
+    /// minisign leaves the checksum empty if a key has no password.
     fn open(plain: &[u8; SEALED], is_checked: bool) -> Option<Self> {
         let mut rest = &plain[..];
         let id = KeyId(*signature::take_array(&mut rest)?);
@@ -224,18 +220,17 @@ impl SealedKey {
     }
 }
 
-/// The costs for scrypt.
 #[derive(Clone, Copy)]
 struct Cost {
     log_n: u8,
     p: u32,
 }
 
-/// The block size of scrypt that libsodium always takes.
+/// libsodium always uses this block size.
 const BLOCKS: u32 = 8;
 
 impl Cost {
-    /// Returns the parameters that libsodium makes of these limits.
+    /// The parameters that libsodium derives from these limits.
     fn of(operations: u64, memory: u64) -> Result<Self, SecretKeyError> {
         if operations > OPERATIONS || memory > MEMORY {
             return Err(SecretKeyError::TooExpensive);
@@ -253,13 +248,11 @@ impl Cost {
         Ok(Self { log_n: u8::try_from(log_n).unwrap_or(u8::MAX), p })
     }
 
-    /// Returns the memory it takes, in bytes.
     fn memory(self) -> u64 {
         (1u64 << self.log_n.min(40)) * 128 * u64::from(BLOCKS)
     }
 }
 
-/// Encrypts, or decrypts, with the stream that scrypt makes of a password.
 fn cipher(
     password: &[u8],
     salt: &[u8; 32],

@@ -10,7 +10,6 @@ use base64ct::{Base64, Encoding};
 /// The largest signature file that is read, in bytes.
 pub const LARGEST_SIGNATURE: u64 = 4096;
 
-/// The algorithm of signatures over the BLAKE2b-512 digest of a file.
 pub(super) const HASHED: [u8; 2] = *b"ED";
 
 const TRUSTED: &[u8] = b"trusted comment: ";
@@ -59,7 +58,6 @@ pub struct Signature {
     pub(super) trusted: Option<TrustedComment>,
 }
 
-/// A comment that is signed together with the signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TrustedComment {
     pub(super) text: Vec<u8>,
@@ -147,10 +145,8 @@ fn trusted_comment(line: &[u8], signature: &[u8]) -> Result<TrustedComment, Sign
 
 // Public keys, as minisign and signify write them: the two are the same bytes.
 
-/// The largest key file that is read, in bytes.
 pub(super) const LARGEST_KEY_FILE: usize = 4096;
 
-/// The algorithm of every key: Ed25519.
 pub(super) const ALGORITHM: [u8; 2] = *b"Ed";
 
 /// The identity of a key, which signatures name it by: eight bytes, shown as sixteen hexadecimal digits as minisign
@@ -232,38 +228,33 @@ impl PublicKey {
 
 // The two lines that keys and signatures are written in: a comment, and base64 of a fixed number of bytes.
 
-/// The start of the comment line of every file.
 const COMMENT: &str = "untrusted comment: ";
 
-/// Returns the text_lines of a file without their ends. The last may lack its end; nothing may follow it.
+/// Lines without their ends. The last line may lack its newline; nothing may follow it.
 pub(super) fn text_lines(text: &[u8]) -> Vec<&[u8]> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect()
 }
 
-/// Returns the comment of the first line; none if it is no comment line.
 pub(super) fn untrusted_comment(line: &[u8]) -> Option<&[u8]> {
     line.strip_prefix(COMMENT.as_bytes())
 }
 
-/// Decodes a line of exactly `N` bytes. Other padding, or stray bits in the last letter, are not accepted.
+/// Decodes exactly `N` bytes. Rejects other padding and stray bits in the last letter.
 pub(super) fn decode<const N: usize>(line: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let length = Base64::decode(line, &mut bytes).ok()?.len();
     (length == N).then_some(bytes)
 }
 
-/// Encodes the bytes of a line.
 pub(super) fn encode(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
 }
 
-/// Writes the comment line and the line after it.
 pub(super) fn armored(comment: &str, bytes: &[u8]) -> String {
     format!("{COMMENT}{comment}\n{}\n", encode(bytes))
 }
 
-/// Takes the first `N` bytes off.
 pub(super) fn take_array<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     let (first, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
@@ -277,8 +268,7 @@ pub(super) fn take_array<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a
 /// Whether this build can verify signatures.
 pub const IS_AVAILABLE: bool = cfg!(feature = "sign");
 
-/// Tells whether a signature is that of a message. Points of small order and second spellings of a signature are not
-/// accepted, as by the tools that use libsodium.
+/// Verifies strictly, as libsodium does: points of small order and alternative encodings are rejected.
 #[cfg(feature = "sign")]
 pub(super) fn verifies(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     let signature = ed25519_dalek::Signature::from_bytes(signature);
@@ -286,13 +276,11 @@ pub(super) fn verifies(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> 
         .is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
 }
 
-/// Tells that a signature cannot be verified by this build.
 #[cfg(not(feature = "sign"))]
 pub(super) fn verifies(_key: &[u8; 32], _message: &[u8], _signature: &[u8; 64]) -> bool {
     false
 }
 
-/// Computes the BLAKE2b-512 digest of a message.
 #[cfg(feature = "sign")]
 pub(super) fn prehash(message: &[u8]) -> [u8; 64] {
     use blake2::Digest as _;
@@ -310,7 +298,6 @@ pub(super) fn prehash(_message: &[u8]) -> [u8; 64] {
 mod tests {
     use super::*;
 
-    /// Returns a file made by the real tools (testdata/signatures).
     fn read(name: &str) -> Vec<u8> {
         std::fs::read(format!("{}/../../testdata/signatures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     }

@@ -237,7 +237,6 @@ fn of_signature(
     (found, manifest)
 }
 
-/// Whether the key may sign this, whose signature is good.
 fn of_key(
     signer: &TrustedKey,
     signature: &Signature,
@@ -311,7 +310,6 @@ mod tests {
         assert_eq!(manifest.unwrap().patch, "300001-03");
     }
 
-    /// State, and whether `warn` and `require` refuse it.
     #[test]
     fn every_other_state_has_its_reason_and_its_consequence() {
         use SignatureState::{Bad, Expired, NotAllowed, Revoked, UnknownKey, Unsigned};

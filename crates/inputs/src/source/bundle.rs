@@ -27,22 +27,18 @@ use patchadm_svr4::format::patch_order;
 use patchadm_svr4::package::{Mode, PackagePath};
 use patchadm_svr4::patch::PatchId;
 
-/// The name for the directory of unpacked patches, in the directory that they are unpacked below.
 const PROGRAM: &str = "patchadm-bundle";
 
-/// The most directories above a patch in an archive: `10_Recommended/patches`.
+/// `10_Recommended/patches`.
 const DEEPEST: usize = 2;
 
-/// The most patches in one bundle.
 const MOST_PATCHES: usize = 100_000;
 
-/// The largest `patch_order` or `CLUSTER_README` that is read, in bytes.
 const LARGEST_TEXT: u64 = 4 << 20;
 
-/// The largest buffer for content.
 const BUFFER: usize = 1 << 18;
 
-/// The space that a file or directory takes on a disk in addition to its content, in bytes.
+/// Disk space of a file or directory in addition to its content, in bytes.
 const BLOCK: u64 = 4096;
 
 /// A bundle that was opened, its patches not yet.
@@ -62,10 +58,8 @@ pub struct BundleTexts {
     pub name: Option<String>,
 }
 
-/// A patch in a bundle.
 #[derive(Debug, Default)]
 struct BundledPatch {
-    /// The bytes and files that it becomes when it is unpacked.
     bytes: u64,
     files: u64,
 }
@@ -77,7 +71,6 @@ pub struct BundlePatches {
     pub paths: Vec<PathBuf>,
     /// The bundle's description of itself.
     pub texts: BundleTexts,
-    /// The unpacked files, which go with the value.
     _unpacked: Option<UnnamedDirectory>,
 }
 
@@ -130,7 +123,6 @@ impl Bundle {
         Ok(BundlePatches { paths, texts: self.texts, _unpacked: Some(unpacked) })
     }
 
-    /// Finds the patches of a directory: in it, or in `patches` below it.
     fn look_into_directory(&mut self) -> Result<(), SourceError> {
         let path = self.source.path.clone();
         for inside in ["", "patches"] {
@@ -156,7 +148,6 @@ impl Bundle {
         Ok(())
     }
 
-    /// Finds the patches of an archive, and how large they are.
     fn look_into_archive(&mut self, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let (mut survey, mut texts) = (ArchiveSurvey::default(), BundleTexts::default());
         let source = &self.source;
@@ -187,7 +178,6 @@ impl Bundle {
         Err(self.source.error(SourceProblem::NoSpool { needed, free, place }))
     }
 
-    /// Writes the members of all patches.
     fn unpack(&self, unpacked: &mut UnnamedDirectory, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let fail = |error: RootError| self.source.error(SourceProblem::Spool(error));
         let mut buffer = vec![0; BUFFER];
@@ -213,7 +203,7 @@ impl Bundle {
         })
     }
 
-    /// Returns the patch that a member belongs to: the file itself, what stands beside it under its name, or its
+    /// The patch that a member belongs to: the file itself, a file of the same name with an ending, or its
     /// directory.
     fn patch_of(&self, path: &PackagePath) -> Option<&PackagePath> {
         let known = |path: &[u8]| self.patches.get_key_value(path).map(|(path, _)| path);
@@ -223,14 +213,11 @@ impl Bundle {
     }
 }
 
-/// The file with the ids.
 const ORDER: &str = "patch_order";
 
-/// The file about the set.
 const CLUSTER: &str = "CLUSTER_README";
 
 impl BundleTexts {
-    /// Takes in one of the two texts.
     fn read(&mut self, name: &[u8], data: &mut dyn Read) -> Result<(), SourceProblem> {
         let mut text = Vec::new();
         data.take(LARGEST_TEXT + 1).read_to_end(&mut text).map_err(SourceProblem::of_archive)?;
@@ -248,14 +235,11 @@ impl BundleTexts {
     }
 }
 
-/// The known facts about an archive while it is read: packages reveal the patches, and come in any order.
+/// Packages reveal the patches of an archive, and come in any order.
 #[derive(Debug, Default)]
 struct ArchiveSurvey {
-    /// The directories with a pkginfo of their own, by the directory above them.
     pkginfos: BTreeSet<PackagePath>,
-    /// The files that are called as archives of patches are.
     archives: BTreeMap<PackagePath, BundledPatch>,
-    /// The bytes and files below each directory that may be a patch.
     directories: BTreeMap<PackagePath, BundledPatch>,
 }
 
@@ -290,7 +274,7 @@ impl ArchiveSurvey {
         Ok(())
     }
 
-    /// Returns the patches: archives outside of all packages, and directories of packages, the outermost only.
+    /// Archives outside of all packages, and the outermost directories of packages.
     fn finish(mut self) -> BTreeMap<PackagePath, BundledPatch> {
         let mut patches: BTreeMap<PackagePath, BundledPatch> = BTreeMap::new();
         let is_inside = |path: &PackagePath| {
@@ -315,18 +299,16 @@ impl BundledPatch {
     }
 }
 
-/// Returns the directory of a path, ended by `/` or empty, and its last component.
 fn last(path: &PackagePath) -> (&[u8], &[u8]) {
     let bytes = path.as_bytes();
     bytes.split_at(bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1))
 }
 
-/// Returns the number of directories above a path.
 fn depth(path: &PackagePath) -> usize {
     path.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1)
 }
 
-/// Returns the directories above a path that can be patches, the outermost first, without a slash at the end.
+/// Directories above a path that can be patches, outermost first, without a trailing slash.
 fn directories_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes.take(DEEPEST + 1).filter_map(|(at, _)| path.get(..at))
@@ -336,7 +318,7 @@ fn below(top: &Path, at: &PackagePath) -> PathBuf {
     top.join(OsStr::from_bytes(at.as_bytes()))
 }
 
-/// Copies the content of a member, which must be as long as its archive says.
+/// Fails unless the content is as long as its archive says.
 fn copy(
     member: &SourceMember,
     data: &mut dyn Read,
@@ -369,22 +351,16 @@ fn copy(
 // Only directories and the beginning of a pkginfo are opened: the answer is a list for people, and reading a patch
 // shows whether it is right.
 
-/// The most names of a directory that are looked at.
 const MOST_NAMES: usize = 10_000;
 
-/// The most directories that are looked into to find out what they are.
 const MOST_DIRECTORIES: usize = 1_000;
 
-/// The most packages of a directory that are looked at.
 const MOST_PACKAGES: usize = 64;
 
-/// The part of a pkginfo that is looked at, in bytes.
 const BEGINNING: u64 = 64 << 10;
 
-/// The parameters in which a package names its patch.
 const MARKS: [&[u8]; 2] = [b"SUNW_PATCHID=", b"Patch_label="];
 
-/// The endings of archives that patches come as.
 const ENDINGS: [&str; 20] = [
     ".zip", ".jar", ".tar", ".tar.gz", ".tar.Z", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".taz", ".tbz2",
     ".txz", ".tzst", ".pkg", ".pkg.gz", ".pkg.Z", ".pkg.bz2", ".pkg.xz", ".pkg.zst", ".ds",
@@ -422,7 +398,7 @@ pub fn all_patches_in(directory: &Path) -> io::Result<Vec<OsString>> {
     Ok(only_patches(directory, names, usize::MAX).into_iter().map(|(name, _)| name).collect())
 }
 
-/// Keeps the names of patches; `looks` is how many directories are looked into to find out.
+/// `looks` limits the directories that are opened to find out what they are.
 fn only_patches(
     directory: &Path,
     mut names: Vec<(OsString, bool)>,
@@ -439,17 +415,15 @@ fn only_patches(
     names
 }
 
-/// Tells whether a name is an id; that of a description, such as `README.105181-05`, is none.
+/// True for an id, but not for a description such as `README.105181-05`.
 fn is_id(name: &str) -> bool {
     !name.contains('.') && PatchId::new(name).is_ok()
 }
 
-/// Tells whether a file is called as the archive of a patch is.
 pub(super) fn is_archive_of_id(name: &str) -> bool {
     ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(is_id))
 }
 
-/// Tells whether one of the first directories inside has a pkginfo that calls itself a patch's.
 fn holds_packages(directory: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return false };
     let Ok(top) = InputDirectory::open(directory) else { return false };

@@ -132,19 +132,15 @@ impl SourceError {
         matches!(self.problem, SourceProblem::Changed(_))
     }
 
-    /// The refusal of a source that did not stay what it was.
     pub(super) fn changed(path: &std::path::Path, reason: &str) -> Self {
         Self { path: path.to_owned(), problem: SourceProblem::Changed(reason.to_owned()) }
     }
 }
 
-/// The reason that holds for what has no package in it.
 pub(super) const NO_PACKAGE: &str = "no package in it (no directory with a pkginfo and a pkgmap)";
 
-/// The reason that holds for a file of a package that is not there.
 pub(super) const MISSING: &str = "missing from the source";
 
-/// The most names in a message.
 const MOST_LISTED: usize = 20;
 
 fn listed(names: &[String]) -> String {
@@ -160,7 +156,6 @@ fn of(file: Option<&str>) -> String {
 }
 
 impl SourceProblem {
-    /// Returns the problem for an error while an archive was read.
     pub(super) fn of_archive(error: io::Error) -> Self {
         if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());
@@ -181,7 +176,6 @@ impl SourceProblem {
         }
     }
 
-    /// The same, where it is known which member was read.
     pub(super) fn of_member(member: &PackagePath, error: io::Error) -> Self {
         match Self::of_archive(error) {
             Self::Io { error, .. } => Self::read(&member.to_string(), error),

@@ -24,10 +24,8 @@ use patchadm_rootfs::each_entry;
 use patchadm_svr4::format::datastream::{self, DatastreamPackage, DatastreamPart, DatastreamReader};
 use patchadm_svr4::package::PackagePath;
 
-/// Directories inside directories, at most.
 const DEEPEST: usize = 256;
 
-/// An open directory operand.
 #[derive(Debug)]
 pub(super) struct SourceDirectory {
     top: OwnedFd,
@@ -66,7 +64,6 @@ impl SourceDirectory {
         Ok(())
     }
 
-    /// Gives path and kind of everything inside a directory but directories; `directory` is empty for the operand itself.
     pub(super) fn each_name(
         &self,
         directory: &mut Vec<u8>,
@@ -90,7 +87,6 @@ impl SourceDirectory {
         Ok(())
     }
 
-    /// Gives everything inside a directory, whose name is extended meanwhile by those inside.
     fn walk_below<E: From<SourceError>>(
         &self,
         directory: &mut Vec<u8>,
@@ -134,7 +130,6 @@ impl SourceDirectory {
         visit(&member, &mut reader)
     }
 
-    /// Opens a regular file below the directory; no link on the way is followed.
     pub(super) fn open_file(&self, path: &PackagePath) -> io::Result<File> {
         // Without O_NONBLOCK a pipe that someone put there would hold the program for ever.
         let file = self.open_at(path.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
@@ -156,7 +151,6 @@ impl SourceDirectory {
             })
     }
 
-    /// Returns the contents of a directory, sorted by name.
     fn list(&self, directory: &[u8]) -> Result<Vec<DirectoryEntry>, SourceProblem> {
         let read = || -> io::Result<Vec<DirectoryEntry>> {
             let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
@@ -178,7 +172,6 @@ impl SourceDirectory {
     }
 }
 
-/// An object in a directory under a name.
 #[derive(Debug)]
 struct DirectoryEntry {
     name: Vec<u8>,
@@ -200,7 +193,7 @@ fn kind(stat: &Stat) -> (Kind, u64) {
     }
 }
 
-/// A file that is opened when it is first read, so that a walk opens no file that is not needed.
+/// Opened at the first read, so that a walk opens no file without need.
 struct Unopened<'a> {
     directory: &'a SourceDirectory,
     path: &'a PackagePath,
@@ -223,7 +216,6 @@ impl Read for Unopened<'_> {
 /// end. No more is read, because the end may never come.
 const JUNK: u64 = 1 << 20;
 
-/// The number of bytes that are read at once.
 const BUFFER: usize = 1 << 18;
 
 /// Gives each member of each part as `<pkginst>/<path>`; `pkginfo` and `pkgmap` come first, from the table of
@@ -280,7 +272,7 @@ fn inside(package: &DatastreamPackage, path: &[u8]) -> Result<PackagePath, Sourc
     checked_name(&name)?.ok_or_else(|| SourceProblem::BadForm("a member has no name".to_owned()))
 }
 
-/// Refuses a package that its table of contents and its archive describe differently: it is a trap.
+/// Refuses a package that its table of contents and its archive describe differently.
 fn compare<R: Read>(
     reader: &mut DatastreamReader<R>,
     part: DatastreamPart,
@@ -315,13 +307,11 @@ fn compare<R: Read>(
 // pax record that gives a member another size than its header is refused: readers that disagree about it see different
 // archives (CVE-2025-62518).
 
-/// The longest record before a member: names and other contents of pax headers.
 const LONGEST_RECORD: u64 = 1 << 20;
 
-/// The most bytes after the end mark: padding, skipped so that a compression around the archive is checked to its end.
+/// Padding after the end mark is read so that a compression around the archive is checked to its end.
 const PADDING: u64 = 16 << 20;
 
-/// The information on a member from the records before it.
 #[derive(Default)]
 struct Announced {
     name: Option<Vec<u8>>,
@@ -329,7 +319,6 @@ struct Announced {
     size: Option<u64>,
 }
 
-/// Gives each member.
 pub(super) fn walk_tar<E: From<SourceError>>(
     input: Box<dyn Read + '_>,
     visit: &mut Visit<'_, E>,
@@ -411,7 +400,6 @@ fn record(entry: &mut impl Read) -> Result<Vec<u8>, SourceProblem> {
     Ok(data)
 }
 
-/// Returns a record that is one name, ended by NUL.
 fn text(entry: &mut impl Read) -> Result<Vec<u8>, SourceProblem> {
     let mut data = record(entry)?;
     while data.last() == Some(&0) {
@@ -447,7 +435,6 @@ impl Announced {
 // Names that come twice, members that overlap (a small file can be made to unfold into petabytes), encryption, and
 // compression methods unknown to the zip crate are refused.
 
-/// The longest target of a symbolic link.
 const LONGEST_TARGET: u64 = 4096;
 
 fn open_zip<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, SourceProblem> {
@@ -461,7 +448,6 @@ fn open_zip<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, SourceP
     Ok(archive)
 }
 
-/// Gives each member, in the order of the central directory.
 pub(super) fn walk_zip<E: From<SourceError>>(
     file: impl Read + Seek,
     visit: &mut Visit<'_, E>,
@@ -491,7 +477,7 @@ pub(super) fn walk_zip<E: From<SourceError>>(
     Ok(())
 }
 
-/// Returns the stamp of a member. A zip archive has local time without a zone: it counts as UTC.
+/// Zip archives have local time without a zone: it counts as UTC.
 fn zip_stamp(mode: Option<u32>, modified: Option<zip::DateTime>) -> MemberStamp {
     let moment = modified.and_then(|at| {
         let day = NaiveDate::from_ymd_opt(at.year().into(), at.month().into(), at.day().into())?;

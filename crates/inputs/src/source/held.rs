@@ -16,7 +16,6 @@ use patchadm_rootfs::never;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::package::checksum::Checksum;
 
-/// The largest file beside the packages whose text is kept: 16 MiB.
 const LARGEST_TEXT: u64 = 16 << 20;
 
 /// The size and sum of a file.
@@ -51,11 +50,9 @@ pub struct HeldDigests {
     pub manifest: Option<Vec<u8>>,
 }
 
-/// A walk that is under way.
 struct MemberSurvey<'i> {
     image: &'i Image,
     held: HeldMembers,
-    /// Every file that was read, for names that are links to it.
     files: HashMap<PackagePath, FileSum>,
     groups: HashMap<LinkGroup, FileSum>,
     /// Names whose data another member has.
@@ -106,7 +103,6 @@ impl Source {
     }
 }
 
-/// Returns the path below the directory that holds the packages.
 fn below_top<'p>(image: &Image, path: &'p [u8]) -> Option<&'p [u8]> {
     match &image.top {
         Some(top) => path.strip_prefix(top.as_bytes())?.strip_prefix(b"/"),
@@ -163,7 +159,6 @@ impl MemberSurvey<'_> {
     }
 }
 
-/// Reads a file to its end.
 fn sum_of(member: &SourceMember, data: &mut dyn Read) -> Result<FileSum, SourceProblem> {
     let (mut sum, mut size, mut buffer) = (Checksum::new(), 0, vec![0; 1 << 16]);
     loop {

@@ -30,7 +30,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Returns the form of a file with this content in this compression. Refuses anything that is not a source.
+    /// Fails if the content is that of no source.
     pub(super) fn of(
         content: ContainerFormat,
         compression: Option<Compression>,
@@ -68,7 +68,6 @@ pub struct Image {
     pub signature: ImageSignature,
     /// The SHA-256 of the source, if whoever read it asked for it: of its file, or of the sorted list of its files.
     pub sha256: Option<String>,
-    /// Which package is in which directory (see [`PackageImage::at`]).
     pub(super) index: HashMap<Vec<u8>, usize>,
 }
 
@@ -86,12 +85,11 @@ pub struct ImageSignature {
 }
 
 impl ImageSignature {
-    /// Creates the state of a signature that was not examined.
     pub(super) fn unchecked() -> Self {
         Self { verdict: Verdict::unchecked(), files: None, patch: None, is_waived: false }
     }
 
-    /// Creates the state after a verdict: it keeps the files only if there is a trusted manifest.
+    /// Keeps the files only if the manifest is trusted.
     pub(super) fn of(verdict: Verdict, files: Option<SignedFiles>, manifest: Option<&Manifest>) -> Self {
         let files = files.filter(|_| manifest.is_some());
         let patch = manifest.map(|manifest| manifest.patch.clone());
@@ -139,7 +137,7 @@ pub struct PackageImage {
     pub given: ObjectsFile,
     /// Whether it is in a datastream that has nothing but its pkginfo and pkgmap, as `pkgtrans -i -s` writes it.
     pub is_description: bool,
-    /// The path of its directory in the source, ended by `/`; empty if the source is the package.
+    /// Ended by `/`; empty if the source is the package.
     pub(super) at: Vec<u8>,
     pub(super) stamps: BTreeMap<String, MemberStamp>,
 }
@@ -205,7 +203,6 @@ impl Image {
         }
     }
 
-    /// Returns the package that a member of the source belongs to, and what the member is to it.
     pub(super) fn locate<'p>(&self, path: &'p PackagePath) -> Option<(usize, PackagePart<'p>)> {
         // All packages of a source are at the same depth, so that one of them decides where to cut.
         let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
@@ -214,7 +211,6 @@ impl Image {
     }
 }
 
-/// Returns the first `depth` components with the slash after them, and the rest.
 pub(super) fn cut(path: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
     if depth == 0 {
         return Some((&[], path));

@@ -52,15 +52,11 @@ use patchadm_rootfs::{Interrupt, InterruptibleRead, never};
 use patchadm_svr4::package::{PackagePath, is_room_for};
 pub use signed::{open_signed, open_signed_until};
 
-/// The most bytes that a plan, its inventory and the run take for an entry of a pkgmap: 4,900 were measured for an
-/// apply.
+/// Memory of plan, inventory and run per pkgmap entry; an apply was measured at 4,900 bytes.
 const ROOM_TO_PLAN: u64 = 6 << 10;
 
-/// Why a walk ends before the source does.
 enum WalkEnd {
-    /// The rest is not wanted.
     AtObjects,
-    /// It cannot go on.
     Failed(SourceError),
 }
 
@@ -76,9 +72,7 @@ pub struct Source {
     path: PathBuf,
     form: Form,
     input: Input,
-    /// Its state when its signature was verified.
     seal: Seal,
-    /// The objects that it does not hold itself.
     stored: Option<StoredContent>,
 }
 
@@ -89,7 +83,6 @@ enum Input {
 }
 
 impl Source {
-    /// Opens a file or directory, through symbolic links if need be, and finds out what it is.
     fn open(path: &Path) -> Result<Self, SourceError> {
         let fail = |problem| SourceError { path: path.to_owned(), problem };
         let unreadable = |error: io::Error| match error.kind() {
@@ -116,12 +109,11 @@ impl Source {
         Self::from_file(file, path)
     }
 
-    /// Takes a file that is open already; `path` is what messages call it.
+    /// `path` is only used in messages.
     fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
         Self::from_sealed_file(file, path, Seal::default())
     }
 
-    /// Takes a file that must stay the same.
     fn from_sealed_file(file: File, path: &Path, seal: Seal) -> Result<Self, SourceError> {
         let form = form_of(&file, &seal).map_err(|problem| match seal.broken() {
             Some(reason) => SourceError::changed(path, reason),
@@ -130,7 +122,6 @@ impl Source {
         Ok(Self { path: path.to_owned(), form, input: Input::File(file), seal, stored: None })
     }
 
-    /// Returns the same source, whose objects are these.
     pub(crate) fn with_stored(self, stored: Option<StoredContent>) -> Self {
         Self { stored, ..self }
     }
@@ -150,7 +141,6 @@ impl Source {
         self.form
     }
 
-    /// Reads everything but the content of the objects ([`Extent::Everything`]).
     fn scan(&self, interrupt: Interrupt<'_>) -> Result<Image, SourceError> {
         self.scan_only(&|_| true, interrupt)
     }
@@ -166,7 +156,7 @@ impl Source {
         Ok(image)
     }
 
-    /// Returns the error that names the patches in it, where a directory without packages holds some.
+    /// If a directory has no packages but contains patches, the error names them.
     fn or_of_patches(&self, error: SourceError) -> SourceError {
         let SourceProblem::BadForm(reason) = &error.problem else { return error };
         if self.form != Form::Directory {
@@ -192,7 +182,6 @@ impl Source {
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
     }
 
-    /// Shows every member to a scan; the order of the packages of a datastream.
     fn walk_into(
         &self,
         scan: &mut Scan,
@@ -215,7 +204,6 @@ impl Source {
         Ok(order)
     }
 
-    /// Opens a datastream and reads it until its objects begin.
     fn described(file: File, path: &Path) -> Result<(Self, Image), SourceError> {
         let (seal, fail) = (Seal::default(), |problem| SourceError { path: path.to_owned(), problem });
         let of_archive = |error| fail(SourceProblem::of_archive(error));
@@ -262,7 +250,6 @@ impl Source {
         Err(self.error(SourceProblem::Io { file: None, error }))
     }
 
-    /// Gives every member, from the first.
     fn walk<E: From<SourceError>>(
         &self,
         interrupt: Interrupt<'_>,
@@ -334,7 +321,7 @@ impl Source {
         SourceError { path: self.path.clone(), problem }
     }
 
-    /// Returns the last component of the operand; of what it leads to where that is `.` or `..`.
+    /// The last component of the operand, or of its target for `.` and `..`.
     fn name(&self) -> String {
         let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let resolved = || self.path.canonicalize().ok().as_deref().and_then(named);
@@ -342,7 +329,7 @@ impl Source {
     }
 }
 
-/// Tells whether what names no file is an address of the network.
+/// True if a name without a file looks like a network address.
 fn is_address(path: &Path) -> bool {
     ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }
@@ -353,7 +340,7 @@ fn form_of(file: &File, seal: &Seal) -> Result<Form, SourceProblem> {
     Form::of(opened.form, opened.compression)
 }
 
-/// A file read from its beginning, with a position of its own.
+/// A file with a position of its own, which starts at 0.
 struct Rewound<'a> {
     file: &'a File,
     seal: &'a Seal,

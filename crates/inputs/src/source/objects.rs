@@ -16,7 +16,8 @@ use patchadm_rootfs::{Dir, Interrupt, InterruptibleRead, ObjectStatus, Root, Sum
 use patchadm_svr4::package::checksum::Checksum;
 use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath};
 
-/// A file with several names is given to all of them from memory up to this size; a larger one costs a pass each.
+/// The data of a file with several names is kept in memory up to this size. A larger file costs a pass per
+/// name.
 const HELD: u64 = 16 << 20;
 
 /// The receiver of an object: number of its package, its path, its header in the source, its content.
@@ -31,34 +32,26 @@ pub struct ObjectHeader {
     pub stamp: MemberStamp,
 }
 
-/// An object that is waited for.
 struct Want<'a> {
     package: usize,
     path: &'a PackagePath,
     part: u32,
     met: bool,
-    /// The stamp of the last member met without data.
     stamp: MemberStamp,
 }
 
 impl<'a> Want<'a> {
-    /// Returns its package and its path.
     fn place(&self) -> (usize, &'a [u8]) {
         (self.package, self.path.as_bytes())
     }
 }
 
-/// All that is waited for, and what is known about names that share a file.
 struct Round<'a> {
     image: &'a Image,
     wants: Vec<Want<'a>>,
-    /// The places in `wants`, in the order of packages and paths.
     index: Vec<usize>,
-    /// Names met without data, whose group may bring it.
     groups: HashMap<LinkGroup, Vec<usize>>,
-    /// Groups whose data was met.
     filled: HashSet<LinkGroup>,
-    /// Names that are links to a member that came before.
     links: HashMap<PackagePath, Vec<usize>>,
 }
 
@@ -184,7 +177,6 @@ impl<'a> Round<'a> {
         Self { image, wants, index, groups, filled, links }
     }
 
-    /// Returns the directories of the packages with awaited objects.
     fn directories(&self) -> HashSet<&'a [u8]> {
         let packages: HashSet<usize> = self.wants.iter().map(|want| want.package).collect();
         let packages = packages.into_iter().filter_map(|package| self.image.packages.get(package));
@@ -200,7 +192,6 @@ impl<'a> Round<'a> {
         SourceProblem::corrupt(package, want.path.to_string(), reason)
     }
 
-    /// Returns the object that is waited for at this place.
     fn want(&self, member: &SourceMember) -> Option<usize> {
         let (package, place) = self.image.locate(&member.path)?;
         let PackagePart::Object(part, path) = place else { return None };
@@ -254,7 +245,6 @@ impl<'a> Round<'a> {
         self.give(source, &names, member, data, sink)
     }
 
-    /// Gives the content of a member to its names.
     fn give<E: From<SourceError>>(
         &mut self,
         source: &Source,
@@ -308,7 +298,7 @@ impl<'a> Round<'a> {
     }
 }
 
-/// The content of a member, which knows why reading it failed and does not end too early unnoticed.
+/// Reports why reading failed, and detects a premature end.
 struct WatchedMember<'a> {
     inner: &'a mut dyn Read,
     member: &'a SourceMember,
@@ -343,7 +333,6 @@ impl Read for WatchedMember<'_> {
     }
 }
 
-/// Content that is summed while it passes.
 struct Summed<'a> {
     inner: &'a mut dyn Read,
     sum: Checksum,
@@ -361,7 +350,6 @@ impl Read for Summed<'_> {
 
 // Objects that a source describes and does not hold: those of undo data as files lie in undo directories of the root.
 
-/// The stored objects of undo data.
 #[derive(Debug)]
 pub(crate) struct StoredContent {
     root: Root,
@@ -369,7 +357,6 @@ pub(crate) struct StoredContent {
 }
 
 impl StoredContent {
-    /// Finds the objects that a manifest names; `None` for undo data that holds its objects.
     pub(crate) fn of(root: &Root, manifest: &Manifest) -> Option<Self> {
         let directories = manifest.header.files.as_ref()?;
         let mut files = BTreeMap::new();
@@ -383,7 +370,6 @@ impl StoredContent {
         Some(Self { root: root.clone(), files })
     }
 
-    /// Reads all objects: the sums of each, by its path. A signal ends it with an error.
     pub(crate) fn sums(
         &self,
         interrupt: Interrupt<'_>,
@@ -399,12 +385,10 @@ impl StoredContent {
         Ok(all)
     }
 
-    /// Returns the place of an object.
     pub(super) fn file(&self, path: &PackagePath) -> Option<&StoredFile> {
         self.files.get(path)
     }
 
-    /// Gives the content of the wanted objects to `sink`, by path.
     pub(super) fn stream<E: From<SourceError>>(
         &self,
         source: &Source,
@@ -430,7 +414,6 @@ impl StoredContent {
     }
 }
 
-/// Undo directories that are open.
 struct OpenDirectories<'a> {
     root: &'a Root,
     dirs: BTreeMap<&'a ObjectPath, Dir>,

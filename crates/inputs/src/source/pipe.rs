@@ -12,13 +12,11 @@ use super::error::SourceProblem;
 use crate::input_file::InputFile;
 use patchadm_container::ContainerFormat;
 
-/// Where the file without a name may be, the roomiest place first.
+/// The roomiest place first.
 const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 
-/// As many bytes as tell what a source is.
 const START: u64 = 512;
 
-/// Reads all of it; the file that holds it now.
 pub(super) fn spooled(mut input: InputFile) -> Result<File, SourceProblem> {
     let unreadable = |error| SourceProblem::Io { file: None, error };
     let mut start = Vec::new();
@@ -34,7 +32,7 @@ pub(super) fn spooled(mut input: InputFile) -> Result<File, SourceProblem> {
     copied.map_err(unreadable)
 }
 
-/// Returns a file without a name; in memory where no file system can have one.
+/// An unnamed file; in memory if no file system supports them.
 fn unnamed() -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     for place in PLACES {

@@ -70,7 +70,6 @@ pub fn open_signed_until(
     open_members(Source::open(path)?, demands, interrupt)
 }
 
-/// Opens a source that may have a manifest inside.
 fn open_members(
     mut source: Source,
     demands: &[Demand],
@@ -105,11 +104,9 @@ fn open_members(
     Ok((source, image))
 }
 
-/// The message about a Java archive with a signature of Sun's kind.
 const PKCS7: &str = "is signed as a Java archive (PKCS#7), which is not verified; `patchadm sign` signs it";
 
-/// Returns the verdict of the strictest demand, and the manifest where one of them trusts it; the refusing verdict if
-/// there is one.
+/// The verdict of the strictest demand, with the manifest if it is trusted.
 fn judge_all(
     files: Option<&SignedFiles>,
     demands: &[Demand],
@@ -128,7 +125,7 @@ fn judge_all(
     Ok((worst.unwrap_or_else(Verdict::unchecked), trusted))
 }
 
-/// Returns a file that has a manifest beside it, each opened once; none for anything else.
+/// A file with a manifest beside it, each opened once.
 fn beside(path: &Path) -> Result<Option<(File, SignedFiles)>, SourceError> {
     let fail = |file: &Path, error| SourceError {
         path: path.to_owned(),
@@ -163,18 +160,16 @@ fn appended(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Why a file has no digests.
 enum FileFault {
     Io(io::Error),
     Differs(&'static str),
     Interrupted(i32),
 }
 
-/// The blocks that wait for their SHA-256 at most: so many MiB are held in memory, and three more.
+/// Limits memory to this many MiB and three more.
 const MOST_WAITING: usize = 2;
 
-/// Reads a file once: its sum must be that of the manifest; the digest of each MiB. The two are of the same bytes in memory,
-/// and computed beside each other.
+/// Reads a file once, for its SHA-256 and for the digest of each MiB; both cover the same bytes in memory.
 fn sealed_blocks(
     file: &File,
     manifest: &Manifest,
@@ -208,7 +203,6 @@ fn sealed_blocks(
 }
 
 impl Source {
-    /// Returns every name of the source but those of directories.
     fn every_name(&self, scan: &Scan) -> Result<BTreeMap<Vec<u8>, Kind>, SourceError> {
         let mut names = BTreeMap::new();
         if let Input::Directory(directory) = &self.input {
@@ -221,7 +215,7 @@ impl Source {
         Ok(names)
     }
 
-    /// Reads what will not be read as the content of an object, so that it has been compared as well.
+    /// Reads members that are not read as objects, so that they are compared, too.
     fn read_unread(
         &self,
         image: &Image,

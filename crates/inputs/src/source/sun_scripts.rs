@@ -16,7 +16,6 @@ use regex::bytes::{NoExpand, Regex};
 use crate::sha256::Sha256;
 use crate::sign::sha256_text;
 
-/// The largest script that is looked at; the stock ones have some 8,000 bytes.
 const LARGEST: usize = 1 << 16;
 
 /// One of the stock scripts.
@@ -107,7 +106,6 @@ pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
 static SEPARATOR: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"match\(\$0, "[^"'`$\\\n]+"\)"#).ok());
 static RESTRICTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"egrep -s "[^"'`$\\\n]+""#).ok());
-/// The length of the separator, on the same line or the next.
 static LENGTH: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"("Patchvers_pfx"\)(?:\\\n)?)\+[0-9]{1,3}\)"#).ok());
 

@@ -20,19 +20,16 @@ use patchadm_rootfs::{Digest, Digesting, FileType, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst, is_room_for, rule};
 use patchadm_svr4::patch::PatchId;
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
 /// The most objects of a base.
 pub const MOST_OBJECTS: u64 = 8_000_000;
 
-/// The longest line, in bytes: an object may have 64 KiB of attributes, each byte two digits, and more than one.
+/// An object may have 64 KiB of attributes, written as two digits per byte.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// Bytes of lines that are put together before they are written.
 const PIECE: usize = 1 << 16;
 
-/// The memory that an object takes at least, in bytes.
 const LEAST_MEMORY: u64 = 200;
 
 /// A whole base.
@@ -85,7 +82,6 @@ pub enum BaseError {
     TooLarge(u64),
 }
 
-/// The header line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenHeader {
@@ -99,7 +95,6 @@ struct WrittenHeader {
     digest: String,
 }
 
-/// Returns the digest of the lines of these objects, as the header of a base has it.
 fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
     let mut digest = Digesting::default();
     // Nothing is written, so nothing fails.
@@ -142,7 +137,6 @@ pub fn write_base(out: &mut impl Write, header: &BaseHeader, objects: &BaseObjec
     each_piece(objects.objects.iter(), |piece| out.write_all(piece))
 }
 
-/// Hands over the lines of objects, many at a time.
 fn each_piece<'o>(
     objects: impl Iterator<Item = &'o BaseObject>,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
@@ -232,7 +226,6 @@ impl BaseHeader {
         Digest::of(&Self { promotion: None, ..self.clone() }.line(objects, digest))
     }
 
-    /// Formats the header line.
     fn line(&self, objects: u64, digest: Digest) -> Vec<u8> {
         let written = WrittenHeader {
             base: VERSION,
@@ -254,7 +247,6 @@ impl BaseHeader {
         line
     }
 
-    /// Reads the header line. Also returns the number of objects and their digest.
     fn parse(line: &[u8]) -> Result<(Self, u64, Digest), String> {
         let written: WrittenHeader = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if !rule::holds("base.version", written.base == VERSION) {
@@ -280,7 +272,7 @@ impl BaseHeader {
     }
 }
 
-/// Reads the next line without its newline; false at the end, where the line is what has no newline.
+/// Returns false at the end, where `line` holds what lacks a newline.
 fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>, number: usize) -> Result<bool, BaseError> {
     line.clear();
     input.take(LONGEST_LINE).read_until(b'\n', line)?;
@@ -294,13 +286,10 @@ fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>, number: usize) -> Res
     Ok(false)
 }
 
-/// Reads objects one after another and compares each with those before.
 struct ObjectReader<'a> {
     paths: &'a Scope,
     objects: Vec<BaseObject>,
-    /// The first object of each link group.
     groups: HashMap<u32, usize>,
-    /// The mount points, sorted as they come.
     mounts: Vec<ObjectPath>,
 }
 
@@ -333,7 +322,6 @@ impl<'a> ObjectReader<'a> {
         Ok(())
     }
 
-    /// Tells whether an object is as the first one of its link group.
     fn is_like_its_group(&mut self, object: &BaseObject) -> bool {
         let Some(group) = object.object().and_then(|state| state.group) else { return true };
         let at = self.objects.len();
@@ -362,7 +350,6 @@ pub enum BaseState {
     Mount,
 }
 
-/// A line as it is written: `was` of the undo manifest with `path`, or `mount`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenObject<'a> {
@@ -417,7 +404,6 @@ impl BaseObject {
         self
     }
 
-    /// Reads a line, without its newline.
     pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
         let written: WrittenObject<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let path = ObjectPath::new(&decode(&written.path)).map_err(|error| error.to_string())?;
@@ -435,7 +421,6 @@ impl BaseObject {
         Ok(Self { path, state })
     }
 
-    /// Appends the line, with its newline.
     pub(super) fn append_to(&self, out: &mut Vec<u8>) {
         let mut written = WrittenObject::at(&self.path);
         match &self.state {
@@ -479,7 +464,6 @@ impl<'a> WrittenObject<'a> {
         }
     }
 
-    /// Tells whether it says nothing but its path.
     fn is_bare(&self) -> bool {
         let is_attributed = self.kind.is_some()
             || self.mode.is_some()
@@ -536,7 +520,7 @@ impl<'a> WrittenObject<'a> {
         })
     }
 
-    /// Tells whether it has what an object of this type has, and nothing else.
+    /// An object must have what its type requires, and nothing else.
     fn fits(&self, kind: FileType) -> bool {
         let is_file = kind == FileType::Regular;
         let is_link = kind == FileType::Symlink;

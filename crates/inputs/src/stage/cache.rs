@@ -10,19 +10,15 @@ use crate::little_endian::Fields;
 use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
-/// The start of the file.
 const MAGIC: &[u8; 16] = b"patchadm stage1\n";
 
-/// The length of the digest at the end, in bytes.
 const DIGEST: usize = 32;
 
-/// The largest cache that is read, in bytes: 4 GiB.
 const LARGEST: u64 = 4 << 30;
 
-/// How long before the look a file must have been left alone, in nanoseconds.
+/// Nanoseconds for which a file must have been unchanged when it was examined.
 const QUIET: i128 = 20_000_000;
 
-/// The most bytes of attributes that an entry has.
 const MOST_XATTRS: usize = 4096;
 
 /// A file with every fact that one look at it does not tell.
@@ -143,7 +139,6 @@ fn nanoseconds(time: Timestamp) -> i128 {
     i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds)
 }
 
-/// Appends the number of the files, then the files.
 fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
     let (at, mut count) = (out.len(), 0_u64);
     out.extend(count.to_le_bytes());
@@ -167,7 +162,7 @@ fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
     out.splice(at..at + size_of::<u64>(), count.to_le_bytes());
 }
 
-/// Appends the length of an object's bytes (fewer than 64 KiB), then the bytes.
+/// Length (fewer than 64 KiB) and bytes.
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(u16::try_from(bytes.len()).unwrap_or_default().to_le_bytes());
     out.extend(bytes);

@@ -9,7 +9,6 @@ use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_svr4::package::{ObjectPath, rule};
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
 /// A stage's description of itself.
@@ -31,7 +30,6 @@ pub struct StageIdentity {
     pub owners: bool,
 }
 
-/// The line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenIdentity {
@@ -96,7 +94,6 @@ impl StageIdentity {
     }
 }
 
-/// Tells whether a text is a time as records have it.
 pub(super) fn is_time(text: &str) -> bool {
     text.len() <= 40 && DateTime::parse_from_rfc3339(text).is_ok()
 }
@@ -140,7 +137,6 @@ impl fmt::Display for StageId {
 }
 
 impl StageName {
-    /// The length of the longest name, in bytes.
     const LONGEST: usize = 28;
 
     /// Reads a name by its form alone, as files have it.

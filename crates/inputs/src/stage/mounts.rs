@@ -4,7 +4,6 @@ use super::identity::StageFileError;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-/// The most lines of a mounts file that count.
 const MOST: usize = 1000;
 
 /// A directory or file of the host, to be mounted inside.

@@ -17,7 +17,6 @@ use patchadm_svr4::patch::PatchId;
 /// The name of the base of `stage new` among the recorded bases.
 pub const FIRST_BASE: &str = "0";
 
-/// The prefix of a written digest.
 const DIGEST: &str = "b3:";
 
 /// One stage of a root.
@@ -51,7 +50,6 @@ pub struct StageRights {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StagesRecord(Vec<ListedStage>);
 
-/// A line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenStage {
@@ -157,7 +155,7 @@ impl ListedStage {
 }
 
 impl StageRights {
-    /// Reads the fields of a line, of which all are there or none.
+    /// Either all fields are present or none.
     fn of(
         owner: Option<u32>,
         owners: Option<bool>,
@@ -188,7 +186,6 @@ impl StageRights {
 
 // The record of a promotion, `var/sadm/patch/<ID>/promotion`: one line that says what it took, and what it brought.
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
 /// A root's record of a promotion that is applied.
@@ -212,7 +209,6 @@ pub struct PromotionRecord {
     pub new_packages: Vec<PkgInst>,
 }
 
-/// The line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenPromotion {
@@ -288,24 +284,20 @@ impl PromotionRecord {
     }
 }
 
-/// Reads the paths of a scope, sorted as they are written.
 pub(super) fn scope(texts: &[String]) -> Result<Scope, String> {
     let paths = texts.iter().map(|text| ObjectPath::new(&decode(text)).map_err(|error| error.to_string()));
     let paths: Vec<ObjectPath> = paths.collect::<Result<_, _>>()?;
     Scope::new(paths).map_err(|error| error.to_string())
 }
 
-/// Formats the paths of a scope.
 pub(super) fn written_paths(scope: &Scope) -> Vec<String> {
     scope.paths().iter().map(|path| encode(path.as_bytes())).collect()
 }
 
-/// Reads a patch id.
 pub(super) fn patch(text: &str) -> Result<PatchId, String> {
     PatchId::new(text).map_err(|error| error.to_string())
 }
 
-/// Reads the id of a stage.
 pub(super) fn stage(text: &str) -> Result<StageId, String> {
     StageId::parse(text).ok_or_else(|| "`stage` is not 16 hexadecimal digits".to_owned())
 }

@@ -34,7 +34,6 @@ pub fn staged_path(text: &[u8]) -> Result<ObjectPath, PathError> {
 }
 
 impl Scope {
-    /// The most paths of a scope.
     const MOST: usize = 1000;
 
     /// Returns the scope that is all of a root.
@@ -153,7 +152,6 @@ impl LeftOut {
 
 // The attributes that are part of the state of an object where a stage and a root are compared.
 
-/// Set-id bits.
 const SET_ID: u32 = 0o6000;
 
 /// Which attributes are part of a state.

@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 
-/// The largest file that is looked into, in bytes: 128 MiB.
 const LARGEST: u64 = 128 << 20;
 
 /// Something that a library provides or an object needs: a library, or a symbol version of it.
@@ -117,19 +116,15 @@ impl AbiFinding {
     }
 }
 
-/// Features, each with the object that provides or needs it.
 type Features = BTreeMap<LibraryFeature, String>;
 
 /// The changes of a patch to libraries, put together package by package.
 #[derive(Debug, Default)]
 pub struct AbiCheck {
-    /// The features that the changed and removed objects provide in the old release.
     old: Features,
-    /// The features that the delivered objects provide.
     new: Features,
-    /// The features that the delivered objects need.
     needed: Features,
-    /// The objects that do not stay as they are, by the origin of their package in the new release.
+    /// Objects that change, by the origin of their package in the new release.
     changed: BTreeMap<String, BTreeSet<ObjectPath>>,
     skipped: Vec<AbiFinding>,
 }
@@ -160,7 +155,6 @@ impl AbiCheck {
         Ok(findings)
     }
 
-    /// Looks into what a package changes.
     pub(super) fn look_at(
         &mut self,
         old: &ReleasePackage,
@@ -186,7 +180,6 @@ impl AbiCheck {
         Ok(())
     }
 
-    /// Finds what breaks, and what should be required.
     pub(super) fn findings(
         mut self,
         to: &Release,
@@ -235,7 +228,7 @@ pub fn find_providers(
     provided_by(patches, &needed, &mut Vec::new())
 }
 
-/// Returns the needed features that other patches provide; the first patch with a feature counts.
+/// The first patch that provides a feature counts.
 fn provided_by(
     others: &[OtherPatch],
     needed: &Features,
@@ -260,7 +253,7 @@ fn provided_by(
     Ok(found)
 }
 
-/// Hands each program and library of a package whose path is wanted to `look`, under one of its names.
+/// Passes each program and library whose path is wanted to `look`, under one of its names.
 fn look_into(
     package: &ReleasePackage,
     wanted: &dyn Fn(&ObjectPath) -> bool,
@@ -287,14 +280,13 @@ fn look_into(
     read.map_err(|error| AbiError::Read { origin: package.origin.clone(), error })
 }
 
-/// Tells whether a file can be a program or a library.
 fn may_be_linked(object: &ReleaseObject) -> bool {
     let is_named_so = || object.path.name().windows(3).any(|part| part == b".so");
     object.content().is_some_and(|content| content.size > 0)
         && (object.mode.bits() & 0o111 != 0 || is_named_so())
 }
 
-/// Reads a file if it is a program or library. One that is too large or damaged is told.
+/// Reads an ELF file. Files that are too large or damaged are reported.
 fn elf_facts(
     place: &str,
     data: &mut dyn Read,

@@ -13,7 +13,7 @@ use patchadm_releases::{ChangeKind, Comparison, Differences, LinkGroup, ReleaseO
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 
-/// The attribute with which a directory gives attributes to new objects in it.
+/// New objects in a directory get their attributes from this one.
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
 /// An object that is delivered.
@@ -191,7 +191,6 @@ pub struct OtherPatch {
     image: Image,
 }
 
-/// Two patches of different bases that have one path of a package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{id} and {other} both have {path} of package {pkg}, and {more} more; neither requires nor obsoletes the other"
@@ -225,7 +224,6 @@ impl OtherPatch {
         Ok(Self { patch, source, image })
     }
 
-    /// Hands the content of each file that it delivers to `look`.
     pub(super) fn each_file(
         &self,
         look: &mut dyn FnMut(&PackagePath, &mut dyn Read) -> io::Result<()>,
@@ -240,7 +238,7 @@ impl OtherPatch {
     }
 }
 
-/// Refuses a path that one of the others has as well, unless one of both patches names the other.
+/// Refuses a path of another patch, unless one of the two names the other.
 pub(super) fn overlaps(
     id: &PatchId,
     lists: &PatchLists,
@@ -269,7 +267,6 @@ pub(super) fn overlaps(
     Ok(())
 }
 
-/// Returns the paths that a patch changes and another one has, directories apart.
 fn in_both<'a>(
     theirs: &'a PreviousPackage,
     delivery: &'a PackageDelivery,
@@ -281,7 +278,6 @@ fn in_both<'a>(
     theirs.paths.iter().filter(is_ours)
 }
 
-/// Tells whether lists name a revision of a base.
 fn names(lists: &PatchLists, id: &PatchId) -> bool {
     let required = lists.requires.iter().flat_map(Requirement::ids);
     required.chain(lists.obsoletes.iter()).any(|named| named.same_base(id))

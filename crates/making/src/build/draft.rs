@@ -59,7 +59,6 @@ pub enum BuildFinding {
     SameTime(SameTimeFinding),
 }
 
-/// The two lists of a pair, with the choices of the producer made.
 struct PreparedPair<'r> {
     pair: PackagePair<'r>,
     old: Vec<ReleaseObject>,
@@ -120,7 +119,6 @@ pub fn draft_patch<'r>(
     })
 }
 
-/// Makes the package of each pair that has something to do.
 fn drafted<'r>(
     prepared: &[PreparedPair<'r>],
     deliveries: Vec<PackageDelivery>,
@@ -137,7 +135,6 @@ fn drafted<'r>(
     Ok(packages)
 }
 
-/// Examines libraries, and refuses to take away needed features.
 fn libraries(
     packages: &[DraftedPackage<'_>],
     to: &Release,
@@ -155,7 +152,7 @@ fn libraries(
     }
 }
 
-/// Refuses an id that a restricted patch cannot have, and one that is not a later revision.
+/// Refuses an id that a restricted patch cannot have, or that is no later revision.
 fn check_id(request: &BuildRequest, previous: Option<&PreviousPatch>) -> Result<(), BuildError> {
     if let Some(pattern) = &request.restricted {
         let bad = |_| BuildError::Pattern(pattern.clone());
@@ -177,7 +174,6 @@ fn prepare<'r>(pair: PackagePair<'r>, request: &BuildRequest) -> PreparedPair<'r
     PreparedPair { pair, old, new }
 }
 
-/// Compares each pair, and adds what the revision before it and the other pairs make necessary.
 fn deliveries(
     prepared: &[PreparedPair<'_>],
     previous: Option<&PreviousPatch>,
@@ -208,7 +204,6 @@ fn deliveries(
     Ok(deliveries.into_iter().map(|(delivery, _)| delivery).collect())
 }
 
-/// Returns the scripts of other formats in the packages of a patch.
 fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
     let of_package = |drafted: &DraftedPackage<'_>| {
         let name = drafted.new.name.clone().unwrap_or_else(|| drafted.new.origin.clone());
@@ -222,7 +217,6 @@ fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
 // Python's `__pycache__`, make(1), rsync(1) and other programs compare size and time instead of bytes. Python rounds the
 // time down to a second, and a pkgmap has no more.
 
-/// The number of paths that a finding names.
 const MOST_NAMED: usize = 5;
 
 /// Files of a package that look like the ones that they replace.
@@ -254,13 +248,12 @@ impl fmt::Display for SameTimeFinding {
     }
 }
 
-/// Tells whether two files have different bytes, and nothing but their bytes tells them apart.
+/// True if nothing but their bytes distinguishes two files.
 pub(crate) fn looks_same(one: &ContentInfo, other: &ContentInfo) -> bool {
     let is_known = one.size.is_some() && one.mtime.is_some() && one.cksum.is_some() && other.cksum.is_some();
     is_known && (one.size, one.mtime) == (other.size, other.mtime) && one.cksum != other.cksum
 }
 
-/// Finds such files in packages, each against that of the old release, and against the revision before.
 pub(super) fn find_same_times<'p>(
     packages: impl Iterator<Item = (&'p SparsePackage, &'p ReleasePackage)>,
     previous: Option<&PreviousPatch>,
@@ -289,7 +282,6 @@ pub(super) fn find_same_times<'p>(
     found
 }
 
-/// Does the same for two objects of releases, whose digests are known.
 fn replaces_unseen(old: &ReleaseObject, new: &ReleaseObject) -> bool {
     let (Some(before), Some(after)) = (old.content(), new.content()) else { return false };
     before.size == after.size && before.digest != after.digest && old.mtime.seconds == new.mtime.seconds

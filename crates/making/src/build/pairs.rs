@@ -153,10 +153,9 @@ pub fn pair<'r>(
     Ok(PackagePairs { pairs, unpaired })
 }
 
-/// Packages that belong together, and those without a partner.
 type Matched<'r> = (Vec<(&'r ReleasePackage, &'r ReleasePackage)>, Vec<UnpairedPackage>);
 
-/// Finds the partner of each package. A tree has no name: alone it pairs with the single package on the other side.
+/// Pairs packages. A tree has no name and pairs with the single package of the other side.
 fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairError> {
     if let ([old], [new]) = (&from.packages[..], &to.packages[..])
         && (old.name.is_none() || new.name.is_none())
@@ -176,7 +175,6 @@ fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairEr
     Ok((pairs, unpaired.into_iter().collect()))
 }
 
-/// Name and architecture of a package.
 type PackageKey<'r> = (&'r str, &'r str);
 
 fn by_name(release: &Release) -> Result<BTreeMap<PackageKey<'_>, &ReleasePackage>, PairError> {
@@ -197,7 +195,6 @@ fn by_name(release: &Release) -> Result<BTreeMap<PackageKey<'_>, &ReleasePackage
     Ok(found)
 }
 
-/// Gives a pair the names that its sparse package has.
 fn named<'r>(
     old: &'r ReleasePackage,
     new: &'r ReleasePackage,
@@ -233,7 +230,6 @@ fn named<'r>(
     }
 }
 
-/// Returns words as a list in a sentence.
 fn listed(words: impl Iterator<Item = &'static str>) -> String {
     let words: Vec<&str> = words.collect();
     match &words[..] {
@@ -252,7 +248,6 @@ pub fn usual_name(form: ReleaseForm, name: &str) -> String {
     manager.package_name(name)
 }
 
-/// Checks a PKG.
 fn checked(origin: &str, pkg: &str) -> Result<PkgInst, PairError> {
     let bad = |reason| PairError::Name { name: origin.to_owned(), pkg: pkg.to_owned(), reason };
     if pkg.len() > LONGEST_PKG {

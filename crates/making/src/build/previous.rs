@@ -9,7 +9,6 @@ use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, SourceError, 
 use patchadm_svr4::package::{ContentInfo, Ftype, ObjectPath, PackagePath, PathError};
 use patchadm_svr4::patch::{PatchId, PatchMacros, PatchMacrosError};
 
-/// The separator between base and revision of the ids that are made.
 const SEPARATOR: &str = PatchId::SEPARATOR;
 
 /// An earlier revision, as far as a later one must contain it.
@@ -120,7 +119,6 @@ impl PreviousPatch {
     }
 }
 
-/// Returns the macros of a package of a patch.
 pub(super) fn macros_of(package: &PackageImage, name: &str) -> Result<PatchMacros, PreviousError> {
     let macros =
         PatchMacros::from_params(&package.params, SEPARATOR).map_err(|error| PreviousError::Macros {
@@ -132,7 +130,6 @@ pub(super) fn macros_of(package: &PackageImage, name: &str) -> Result<PatchMacro
 }
 
 impl PreviousPackage {
-    /// Takes the paths of a package.
     pub(super) fn of(package: &PackageImage, name: &str) -> Result<Self, PreviousError> {
         let basedir = package.params.get("BASEDIR").and_then(|basedir| ObjectPath::new(basedir).ok());
         let basedir = basedir.unwrap_or_else(ObjectPath::root);
@@ -178,7 +175,7 @@ impl PreviousPackage {
         Ok(found)
     }
 
-    /// Adds the other names of files with attributes: each has what the file has.
+    /// All names of a file have its attributes.
     fn add_other_names(&mut self, links: impl Iterator<Item = (ObjectPath, ObjectPath)>) {
         let mut links: Vec<_> = links.collect();
         loop {
@@ -198,7 +195,6 @@ impl PreviousPackage {
     }
 }
 
-/// Returns the place of a path below the base directory, as an absolute path; none if it lies elsewhere.
 fn below(basedir: &ObjectPath, path: &PackagePath) -> Result<Option<ObjectPath>, PathError> {
     let names_variable = |part: &[u8]| part.starts_with(b"$") && part.len() > 1;
     if path.as_bytes().split(|&byte| byte == b'/').any(names_variable) {

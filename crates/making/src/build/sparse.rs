@@ -20,24 +20,20 @@ use patchadm_svr4::package::{
 };
 use patchadm_svr4::patch::{FIXES, is_fix_record};
 
-/// The class of objects that have none.
 const NO_CLASS: &str = "none";
 
-/// The classes for which every system has a script.
+/// Every system has a script for these classes.
 const STANDARD: [&str; 7] = ["awk", "build", "manifest", "preserve", "renamenew", "renameold", "sed"];
 
-/// The allocation unit of file systems, in bytes, and in blocks of 512.
 const UNIT: u64 = 4096;
 
 const UNIT_BLOCKS: u64 = UNIT / 512;
 
-/// The permission bits that everyone gets on a file of a package that waits for its installation, and the bits that are
-/// kept of its own mode.
+/// Everyone may read files that wait for installation; these bits of their own mode are kept.
 const READABLE: u32 = 0o644;
 
 const KEPT: u32 = 0o777;
 
-/// The longest owner or group, in bytes.
 const LONGEST_ACCOUNT: usize = 64;
 
 /// A sparse package, complete but for the content of its files.
@@ -187,7 +183,6 @@ impl SparsePackage {
     }
 }
 
-/// The objects of a package as entries of a pkgmap.
 struct ObjectLayout {
     entries: Vec<PkgmapEntry>,
     files: BTreeMap<ObjectPath, PackedFile>,
@@ -218,7 +213,6 @@ impl ObjectLayout {
         Ok(layout)
     }
 
-    /// Adds an object that is not another name of one before it.
     fn put(
         &mut self,
         pkg: &PkgInst,
@@ -254,7 +248,7 @@ impl ObjectLayout {
         Ok(())
     }
 
-    /// Returns the classes of the objects: first those of the new release in its order, then all others by name.
+    /// The classes of the new release in its order, then all others by name.
     fn classes(&self, svr4: Option<&SvrDescription>) -> Vec<String> {
         let used: BTreeSet<&str> = self.entries.iter().map(|entry| entry.object.class.as_str()).collect();
         let known = svr4.map(|svr4| svr4.params.text("CLASSES").into_owned()).unwrap_or_default();
@@ -266,7 +260,6 @@ impl ObjectLayout {
         if classes.is_empty() { vec![NO_CLASS.to_owned()] } else { classes }
     }
 
-    /// Returns the pkgmap, with the information files among the objects.
     fn pkgmap(
         &self,
         params: &Params,
@@ -292,7 +285,7 @@ impl ObjectLayout {
         Ok(pkgmap)
     }
 
-    /// Counts the blocks that the package takes on a file system, not fewer than it needs.
+    /// Rounded up to the allocation unit.
     fn blocks(&self, pkgmap: &Pkgmap) -> u64 {
         let text = pkgmap.write().len() as u64 + UNIT;
         let sizes = pkgmap.entries.iter().filter_map(|entry| entry.object.content.size);
@@ -306,7 +299,6 @@ impl ObjectLayout {
     }
 }
 
-/// Returns the entry of an object, without its path.
 fn object(pkg: &PkgInst, delivered: &DeliveredObject) -> Result<Object, SparseError> {
     let source = &delivered.object;
     let ftype = match &source.kind {
@@ -375,7 +367,6 @@ fn class_of<'a>(pkg: &PkgInst, delivered: &'a DeliveredObject) -> Result<&'a str
     })
 }
 
-/// Returns the path of an object in the pkgmap: relative to BASEDIR.
 fn package_path(pkg: &PkgInst, path: &ObjectPath) -> Result<PackagePath, SparseError> {
     let is_variable = |part: &[u8]| part.first() == Some(&b'$');
     if path.relative().split(|&byte| byte == b'/').any(is_variable) {
@@ -384,7 +375,6 @@ fn package_path(pkg: &PkgInst, path: &ObjectPath) -> Result<PackagePath, SparseE
     Ok(PackagePath::new(path.relative())?)
 }
 
-/// Returns the target of a hard link: the way from its directory to the file.
 fn relative_target(link: &ObjectPath, file: &ObjectPath) -> Vec<u8> {
     let parts = |path: &ObjectPath| -> Vec<Vec<u8>> {
         path.relative().split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect()
@@ -397,7 +387,6 @@ fn relative_target(link: &ObjectPath, file: &ObjectPath) -> Vec<u8> {
     up.chain(down).collect::<Vec<_>>().join(&b'/')
 }
 
-/// Returns the files of `install/`.
 fn information(
     pair: &PackagePair<'_>,
     layout: &ObjectLayout,
@@ -424,7 +413,7 @@ fn information(
     Ok(files)
 }
 
-/// Returns the scripts of the classes: the producer's own, else those of the new release.
+/// The producer's own scripts, else those of the new release.
 fn class_scripts(
     pair: &PackagePair<'_>,
     classes: &[String],
@@ -444,10 +433,9 @@ fn class_scripts(
 // PKG, ARCH and VERSION are those of the installed package, so that the patch finds it. All others come from the new
 // release, and the macros are those of the patch.
 
-/// Parameters that compare a package with an installed one: those of the old release count.
+/// Parameters that are compared with those of the installed package, so the old release counts.
 const OF_OLD: [&str; 4] = ["BASEDIR", "SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
 
-/// Parameters of a release that no sparse package takes over.
 const LEFT_OUT: [&str; 14] = [
     "PATCHLIST",
     "PATCH_OBSOLETES",
@@ -465,7 +453,6 @@ const LEFT_OUT: [&str; 14] = [
     "PKGSAV",
 ];
 
-/// Returns the parameters of a sparse package.
 pub(super) fn params_of(
     pair: &PackagePair<'_>,
     classes: &[String],
@@ -501,7 +488,6 @@ pub(super) fn params_of(
     params
 }
 
-/// Returns the NAME of a package without one: one line about it, else its name.
 fn name_of(pair: &PackagePair<'_>) -> String {
     let line = pair.new.summary.as_deref().and_then(|summary| summary.lines().next());
     let line = line.map(str::trim).filter(|line| !line.is_empty());
@@ -509,7 +495,7 @@ fn name_of(pair: &PackagePair<'_>) -> String {
     name.chars().filter(|letter| !letter.is_control()).take(256).collect()
 }
 
-/// Takes over the parameters of an SVR4 package: those of the new release, except those that must stay as installed.
+/// Takes over the parameters of the new release, except those that must stay as installed.
 fn take_over(pair: &PackagePair<'_>, params: &mut Params) {
     let kept = ["PKG", "ARCH", "VERSION", "CLASSES"];
     let is_patch =

@@ -15,25 +15,20 @@ use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{Sha256Sum, sha256_text};
 use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 
-/// An entry of one of the directories.
 #[derive(Debug)]
 pub(super) struct InputEntry {
-    /// Its path.
     pub(super) path: PathBuf,
-    /// The directory that has it.
     pub(super) side: ReleaseSide,
     /// Its digest and its packages, or why it cannot be read.
     pub(super) content: Result<InputContent, Arc<ReleaseError>>,
 }
 
-/// The contents of an entry.
 #[derive(Debug)]
 pub(super) struct InputContent {
     pub(super) digest: InputDigest,
     pub(super) packages: Vec<PackageIdentity>,
 }
 
-/// Reads the entries of both directories. An unreadable entry is also a result.
 pub(super) fn read_inputs(
     release: &Path,
     stable: &Path,
@@ -63,7 +58,6 @@ fn content(path: &Path) -> Result<InputContent, ReleaseError> {
 }
 
 impl InputEntry {
-    /// Returns its last component, as far as it is text.
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -75,29 +69,22 @@ impl InputEntry {
 // unreadable file is not known. The file is taken for a package of the other directory that its own directory lacks
 // and that its name begins with. So a damaged file stops its own source and no other one.
 
-/// The packages of one source.
 #[derive(Debug, Default)]
 pub(super) struct SourcePackages {
-    /// The packages that both directories have, by name and architecture, and whether their files are the same.
     pub(super) pairs: BTreeMap<(String, String), bool>,
-    /// The packages that one directory lacks, sorted.
     pub(super) unpaired: Vec<UnpairedPackage>,
-    /// The numbers of the files that hold them.
     pub(super) files: BTreeSet<usize>,
-    /// A file that is taken for one of them and cannot be read.
+    /// A file that probably belongs to the source and cannot be read.
     pub(super) damage: Option<Arc<ReleaseError>>,
 }
 
-/// The sources of both directories.
 #[derive(Debug, Default)]
 pub(super) struct SourceTable {
-    /// The sources by name.
     pub(super) sources: BTreeMap<String, SourcePackages>,
-    /// The files that cannot be read and belong to no source, by their names.
+    /// Unreadable files that belong to no source, by name.
     pub(super) strays: BTreeMap<String, Arc<ReleaseError>>,
 }
 
-/// The files of a package in each directory.
 #[derive(Default)]
 struct PackageFiles {
     from: Vec<usize>,
@@ -105,7 +92,6 @@ struct PackageFiles {
 }
 
 impl SourceTable {
-    /// Sorts packages by their sources.
     pub(super) fn of(files: &[InputEntry]) -> Self {
         let mut table = Self::default();
         for (name, packages) in by_source(files) {
@@ -128,7 +114,6 @@ impl SourceTable {
         table
     }
 
-    /// Finds the sources of the files that cannot be read.
     fn blame(&mut self, files: &[InputEntry]) {
         for file in files {
             let Err(error) = &file.content else { continue };
@@ -153,12 +138,11 @@ impl SourceTable {
 }
 
 impl SourcePackages {
-    /// Tells whether nothing differs, as far as that is seen without opening anything.
+    /// True if nothing differs, as far as digests show.
     pub(super) fn is_same(&self) -> bool {
         self.pairs.values().all(|is_same| *is_same)
     }
 
-    /// Returns the digests of the files on one side.
     pub(super) fn digests<'f>(
         &self,
         files: &'f [InputEntry],
@@ -169,13 +153,12 @@ impl SourcePackages {
         of_side.filter_map(|file| Some(file.content.as_ref().ok()?.digest.sha256.clone()))
     }
 
-    /// Returns the bytes of all its files.
     pub(super) fn size(&self, files: &[InputEntry]) -> u64 {
         let contents = self.files.iter().filter_map(|at| files.get(*at)?.content.as_ref().ok());
         contents.map(|content| content.digest.size).sum()
     }
 
-    /// Returns the same of packages that have to be opened: none where the files of both directories are the same.
+    /// Bytes of the packages that have to be opened; files that are equal on both sides are not.
     pub(super) fn size_to_read(&self, files: &[InputEntry]) -> u64 {
         if self.is_same() { 0 } else { self.size(files) }
     }
@@ -191,7 +174,6 @@ impl SourcePackages {
     }
 }
 
-/// The files of each package, by source, name and architecture.
 type PackagesOfSource = BTreeMap<(String, String), PackageFiles>;
 
 fn by_source(files: &[InputEntry]) -> BTreeMap<String, PackagesOfSource> {
@@ -209,7 +191,6 @@ fn by_source(files: &[InputEntry]) -> BTreeMap<String, PackagesOfSource> {
     found
 }
 
-/// Tells whether one file on each side has the package, and both have the same bytes.
 fn is_same(files: &[InputEntry], from: &[usize], to: &[usize]) -> bool {
     let digest = |at: usize| Some(&files.get(at)?.content.as_ref().ok()?.digest.sha256);
     match (from, to) {
@@ -220,48 +201,40 @@ fn is_same(files: &[InputEntry], from: &[usize], to: &[usize]) -> bool {
 
 // Digests of files and directories of the host, and the evidence that they have not changed since.
 
-/// Directories inside directories, at most.
 const DEEPEST: usize = 256;
 
-/// Bytes read at once.
 const BUFFER: usize = 1 << 17;
 
-/// The known facts about a package before it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct InputDigest {
-    /// The SHA-256 of the file, in hexadecimal digits; of a directory that of its names, types and contents.
+    /// SHA-256 of a file in hexadecimal digits; for a directory, of its names, types and contents.
     pub(super) sha256: String,
-    /// The bytes of all files.
     pub(super) size: u64,
-    /// A digest of what the system says of each file: it is another one after a change.
+    /// Digest of the system's attributes of each file, which changes whenever a file does.
     pub(super) stamp: Sha256Sum,
 }
 
-/// The two digests of an input while it is read.
 struct InputSums {
     content: Sha256,
     stamp: Sha256,
     size: u64,
     buffer: Vec<u8>,
-    /// Whether contents are read.
     reads: bool,
 }
 
 impl InputDigest {
-    /// Reads a file, or a directory with all below it. A link is followed at the top only.
+    /// Reads a file, or a directory recursively. A link is only followed at the top.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let sums = InputSums::of(path, true)?;
         let sha256 = sha256_text(&sums.content.finalize());
         Ok(Self { sha256, size: sums.size, stamp: sums.stamp.finalize() })
     }
 
-    /// Tells whether nothing was changed since.
     pub(super) fn is_still(&self, path: &Path) -> io::Result<bool> {
         Ok(self.stamp == InputSums::of(path, false)?.stamp.finalize())
     }
 }
 
-/// Computes the SHA-256 of what a reader gives.
 pub(super) fn sha256_of(input: &mut impl Read) -> io::Result<Sha256Sum> {
     let (mut sum, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
     while let Some(bytes) = next(input, &mut buffer)? {
@@ -270,7 +243,6 @@ pub(super) fn sha256_of(input: &mut impl Read) -> io::Result<Sha256Sum> {
     Ok(sum.finalize())
 }
 
-/// Reads the next bytes; none at the end.
 fn next<'b>(input: &mut impl Read, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
     let count = loop {
         match input.read(buffer) {

@@ -93,7 +93,6 @@ pub fn built_patches(work: &Path) -> Result<Vec<(String, String)>, DeltaError> {
     Ok(looked.built().into_iter().map(|record| (record.id, record.sha256)).collect())
 }
 
-/// Returns the report, unless a signal kept a source from being taken.
 fn finished(report: DeltaReport) -> Result<DeltaReport, DeltaError> {
     match interruption(&report.sources) {
         Some(signal) => Err(DeltaError::Interrupted(signal)),
@@ -101,13 +100,12 @@ fn finished(report: DeltaReport) -> Result<DeltaReport, DeltaError> {
     }
 }
 
-/// Returns the outcomes of files that belong to no source.
 fn strays(table: &mut SourceTable) -> Vec<SourceOutcome> {
     let strays = std::mem::take(&mut table.strays).into_iter();
     strays.map(|(name, error)| SourceOutcome::failed(&name, SourceFailure::Release(error))).collect()
 }
 
-/// Returns the outcomes of sources that have nothing but a patch.
+/// Sources that only exist as patches.
 fn gone(table: &SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome> {
     let mut gone: BTreeMap<String, SourceOutcome> = BTreeMap::new();
     for record in work.built() {
@@ -121,7 +119,6 @@ fn gone(table: &SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome> {
     gone.into_values().collect()
 }
 
-/// Refuses a named source that there is not, before anything is made.
 fn must_be_there<'a>(
     table: &SourceTable,
     others: impl Iterator<Item = &'a SourceOutcome>,
@@ -135,7 +132,6 @@ fn must_be_there<'a>(
     }
 }
 
-/// Leaves out all sources but those that were named.
 fn choose_only(table: &mut SourceTable, others: &mut Vec<SourceOutcome>, only: &[String]) {
     if !only.is_empty() {
         table.sources.retain(|name, _| only.contains(name));
@@ -143,11 +139,9 @@ fn choose_only(table: &mut SourceTable, others: &mut Vec<SourceOutcome>, only: &
     }
 }
 
-/// The patches that none must overlap.
 #[derive(Default)]
 struct OtherPatches {
     patches: Vec<OtherPatch>,
-    /// The digests of what was named.
     digests: Vec<String>,
 }
 
@@ -163,7 +157,8 @@ impl OtherPatches {
     }
 }
 
-/// Takes source after source, several at a time, the largest first; those that others need before these.
+/// Builds source after source, several at a time, the largest first, but required ones before those that need
+/// them.
 fn patches(
     request: &DeltaRequest<'_>,
     work: &WorkDirectory,
@@ -181,7 +176,6 @@ fn patches(
     outcomes
 }
 
-/// Takes sources that do not need each other.
 fn patches_of(
     request: &DeltaRequest<'_>,
     work: &WorkDirectory,
@@ -213,7 +207,6 @@ fn patches_of(
     outcomes.into_iter().flatten().collect()
 }
 
-/// Returns the signal that kept a source from being taken.
 fn interruption(sources: &[SourceOutcome]) -> Option<i32> {
     sources.iter().find_map(|outcome| match &outcome.end {
         SourceEnd::Failed(failure) => match &**failure {
@@ -226,13 +219,10 @@ fn interruption(sources: &[SourceOutcome]) -> Option<i32> {
 
 // The trial of the patches of all sources together: once for each composition.
 
-/// The patches that have passed it: a line `ID SHA256` each.
 const TRIED: &[u8] = b"tried";
 
-/// The name of its log.
 const LOG: &str = "together";
 
-/// The largest list that is read, in bytes.
 const LARGEST: u64 = 64 << 20;
 
 /// Tries the patches of all sources together, unless exactly these have passed before. Those that keep the others from passing,
@@ -327,14 +317,13 @@ fn withdraw(
     Ok(guilty)
 }
 
-/// Tells whether what is needed is brought by just this patch. What cannot be found out is required.
+/// True if this patch provides the required features. Features that cannot be determined count as required.
 fn requires(work: &WorkDirectory, needed: &[NeededFeature], patch: &MadePatch) -> bool {
     needed.iter().any(|need| need.source == patch.source)
         && requirements(work, needed, false)
             .map_or(true, |ids| ids.iter().any(|id| id.to_string() == patch.id))
 }
 
-/// Makes the outcome of a source a failed trial.
 fn fail(outcome: &mut SourceOutcome, reason: String) {
     let failure = SourceFailure::Trial(TrialFailure::Patch(reason));
     (outcome.path, outcome.key, outcome.sha256, outcome.news) = (None, None, None, None);

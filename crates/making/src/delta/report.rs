@@ -83,7 +83,6 @@ impl SourceEnd {
 }
 
 impl SourceOutcome {
-    /// Begins an outcome with only its end known.
     pub(super) fn new(source: &str, end: SourceEnd, reason: impl Into<String>) -> Self {
         Self {
             source: source.to_owned(),
@@ -112,7 +111,6 @@ impl SourceOutcome {
         self.scripts_left_out = news.scripts_left_out;
     }
 
-    /// The outcome of a source that failed.
     pub(super) fn failed(source: &str, failure: SourceFailure) -> Self {
         let reason = failure.to_string();
         Self::new(source, SourceEnd::Failed(Box::new(failure)), reason)

@@ -23,29 +23,23 @@ use patchadm_inputs::sign::{sha256, sha256_text};
 use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::patch::{PatchId, Requirements};
 
-/// The common inputs for the patches of all sources.
 pub(super) struct SourceRun<'a> {
     pub(super) request: &'a DeltaRequest<'a>,
     pub(super) work: &'a WorkDirectory,
     pub(super) files: &'a [InputEntry],
-    /// The patches that none must overlap, and the digests of their files.
     pub(super) others: &'a [OtherPatch],
     pub(super) against: &'a [String],
-    /// The number of threads for one source.
     pub(super) cores: usize,
 }
 
-/// A source and what is told of it.
 struct SourceJob<'a> {
     name: &'a str,
     packages: &'a SourcePackages,
-    /// What its patch must require.
     requires: Requirements,
     told: SourceOutcome,
 }
 
 impl SourceRun<'_> {
-    /// Takes one source.
     pub(super) fn outcome(&self, name: &str, packages: &SourcePackages) -> SourceOutcome {
         let told = SourceOutcome::new(name, SourceEnd::Unchanged, "");
         let mut job = SourceJob { name, packages, requires: Requirements::default(), told };
@@ -90,7 +84,7 @@ impl SourceRun<'_> {
         }
     }
 
-    /// Makes a patch, or the one after it, where nothing is left to deliver in its own place.
+    /// If nothing is left to deliver under this id, the patch gets the next one.
     fn make(
         &self,
         job: &mut SourceJob<'_>,
@@ -117,7 +111,7 @@ impl SourceRun<'_> {
         }
     }
 
-    /// Builds a patch. Its log is written whether that succeeds or not.
+    /// The log is written even if the build fails.
     fn build(&self, job: &mut SourceJob<'_>, next: &NextRevision) -> Result<SourceEnd, SourceFailure> {
         let key = self.key(job, &next.id, next.previous.as_ref());
         let request = self.patch_request(job, &next.id);
@@ -162,7 +156,6 @@ impl SourceRun<'_> {
         Ok(std::mem::replace(&mut job.told.end, SourceEnd::Unchanged))
     }
 
-    /// Writes a patch and makes it durable.
     fn write(&self, job: &SourceJob<'_>, draft: &PatchDraft<'_>) -> Result<BuiltRecord, SourceFailure> {
         let file = file_name(&draft.id, self.request.form);
         if self.work.is_signed(&file)? {
@@ -186,7 +179,6 @@ impl SourceRun<'_> {
         Ok(BuiltRecord { told, ..BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256) })
     }
 
-    /// Has a patch tried that was written, and removes it if it does not pass.
     fn pass_trial(&self, job: &SourceJob<'_>, id: &PatchId, text: &mut String) -> Result<(), SourceFailure> {
         let (Some(trials), Some(path)) = (self.request.trials, &job.told.path) else { return Ok(()) };
         let required = required_patches(self.work, &self.request.needs, job.name);
@@ -206,7 +198,7 @@ impl SourceRun<'_> {
         Ok(self.work.remove_other_forms(id, Some(&file))?)
     }
 
-    /// Removes what a run that was killed left of the patch after the last one, as this run does not make it.
+    /// Removes the unfinished patch of a killed run if this run does not make it.
     fn forget_unfinished(&self, source: &str, last: Option<&BuiltRecord>) -> Result<(), SourceFailure> {
         if self.request.is_dry_run {
             return Ok(());
@@ -219,7 +211,7 @@ impl SourceRun<'_> {
         next.map_or(Ok(()), |id| Ok(self.work.remove_other_forms(&id, None)?))
     }
 
-    /// Removes what a run that was killed left of a patch that it made in another form.
+    /// Removes the patch of a killed run in another form.
     fn forget_other_forms(&self, last: &BuiltRecord) -> Result<(), SourceFailure> {
         if self.request.is_dry_run {
             return Ok(());
@@ -227,7 +219,6 @@ impl SourceRun<'_> {
         Ok(self.work.remove_other_forms(&PatchId::new(&last.id)?, Some(last.file()))?)
     }
 
-    /// Returns the known facts about the patches of a source.
     fn earlier(&self, records: &[BuiltRecord]) -> Result<Option<EarlierPatches>, SourceFailure> {
         let Some((last, rest)) = records.split_last() else { return Ok(None) };
         let before = match rest.last() {
@@ -250,7 +241,6 @@ impl SourceRun<'_> {
         Ok(path.map(|path| PreviousPatch::read(&path)).transpose()?)
     }
 
-    /// Returns the request for a patch of a source.
     fn patch_request(&self, job: &SourceJob<'_>, id: &PatchId) -> BuildRequest {
         let mut request = (self.request.patch)(id.clone());
         let requires = request.lists.requires.iter().chain(job.requires.iter());
@@ -266,7 +256,6 @@ impl SourceRun<'_> {
         lines.key(previous.map(|previous| previous.manifest.as_str()))
     }
 
-    /// Opens the packages of a source in both directories, at once where that is allowed.
     fn open_both(&self, job: &SourceJob<'_>) -> Result<(Release, Release), SourceFailure> {
         if self.request.cores < 2 {
             return Ok((self.open(job, ReleaseSide::From)?, self.open(job, ReleaseSide::To)?));
@@ -281,7 +270,6 @@ impl SourceRun<'_> {
         })
     }
 
-    /// Opens the packages of a source in one directory.
     fn open(&self, job: &SourceJob<'_>, side: ReleaseSide) -> Result<Release, SourceFailure> {
         let files = job.packages.files.iter().filter_map(|at| self.files.get(*at));
         let files = files.filter(|file| file.side == side);
@@ -293,7 +281,7 @@ impl SourceRun<'_> {
         opened.map_err(|error| SourceFailure::Release(error.into()))
     }
 
-    /// Refuses packages that no longer have the digests that the key was made from.
+    /// Refuses packages whose digests are no longer those of the key.
     fn must_be_unchanged(&self, packages: &SourcePackages) -> Result<(), SourceFailure> {
         for file in packages.files.iter().filter_map(|at| self.files.get(*at)) {
             let Ok(content) = &file.content else { continue };
@@ -308,7 +296,6 @@ impl SourceRun<'_> {
 }
 
 impl SourceJob<'_> {
-    /// Returns the end of a source that only one directory has.
     fn alone(&mut self) -> SourceEnd {
         let only = |side| self.packages.unpaired.iter().all(|one| one.side == side);
         let (end, reason) = match () {
@@ -361,13 +348,12 @@ impl SourceJob<'_> {
         };
     }
 
-    /// Returns the names of the packages that both directories have, chosen by whether their files are the same.
     fn names(&self, wanted: impl Fn(bool) -> bool) -> Vec<String> {
         let pairs = self.packages.pairs.iter().filter(|(_, is_same)| wanted(**is_same));
         pairs.map(|(pair, _)| self.shown(pair)).collect()
     }
 
-    /// Returns the name of a package; with its architecture where the source has several of the name.
+    /// Adds the architecture if the source has several packages of this name.
     fn shown(&self, (name, arch): &(String, String)) -> String {
         let same = self.packages.pairs.keys().filter(|(other, _)| other == name).count();
         if same > 1 { format!("{name}:{arch}") } else { name.clone() }
@@ -377,16 +363,14 @@ impl SourceJob<'_> {
 // The key of a patch: the digest of everything that it is built from. If it equals the key of an existing patch,
 // nothing has to be opened to know that the same patch would come out.
 
-/// The number of the way in which patches are made. A change that gives other bytes for the same input raises it.
+/// Increase the number if a change produces other bytes from the same inputs.
 const TOOL_FORMAT: u32 = 1;
 
-/// The lines `NAME=VALUE` that a key is the digest of.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeyLines(Vec<u8>);
 
 impl KeyLines {
-    /// Begins with everything that is asked for about a patch, but for the moment that it bears. `against` are the digests
-    /// of the patches beside it.
+    /// Starts with all options except the date. `against` are the digests of other patches.
     pub(super) fn of(request: &BuildRequest, form: PatchForm, against: &[String]) -> Self {
         let mut lines = Self::default();
         lines.add("tool", TOOL_FORMAT);
@@ -442,14 +426,12 @@ impl KeyLines {
         self.add("allow-abi-break", request.allow_abi_break);
     }
 
-    /// Adds the packages of one directory, in any order.
     pub(super) fn add_inputs(&mut self, name: &str, digests: impl IntoIterator<Item = String>) {
         let mut digests: Vec<String> = digests.into_iter().collect();
         digests.sort();
         self.add_all(name, digests);
     }
 
-    /// Adds the revision before it, by the digest of its manifest, and returns the key.
     pub(super) fn key(mut self, previous: Option<&str>) -> String {
         self.add("previous", previous.unwrap_or("none"));
         sha256_text(&sha256(&self.0))
@@ -470,7 +452,6 @@ impl KeyLines {
 
 // The log of a patch: its inputs, and the outcome.
 
-/// Formats what a patch was built from: the moment, each file with its digest.
 fn log_beginning(source: &str, date: i64, packages: &SourcePackages, files: &[InputEntry]) -> String {
     let moment = DateTime::from_timestamp(date, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ");
     let mut text = format!("{moment} source {source}\n");
@@ -483,7 +464,6 @@ fn log_beginning(source: &str, date: i64, packages: &SourcePackages, files: &[In
     text
 }
 
-/// Formats what a draft holds.
 fn log_of_draft(draft: &PatchDraft<'_>) -> String {
     let mut text = String::new();
     for drafted in &draft.packages {
@@ -516,7 +496,6 @@ fn log_of_draft(draft: &PatchDraft<'_>) -> String {
     text
 }
 
-/// Formats how it ended.
 fn log_end(outcome: &SourceOutcome) -> String {
     let id = outcome.id.as_deref().unwrap_or("-");
     let mut text = format!("{} {id}: {}\n", outcome.end.word(), outcome.reason);

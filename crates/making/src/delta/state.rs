@@ -10,24 +10,18 @@ use serde::{Deserialize, Serialize};
 use crate::build::PatchForm;
 use patchadm_svr4::patch::PatchId;
 
-/// The schema of the file.
 const SCHEMA: &str = "patchadm-delta/1";
 
-/// The directory of the patches, as paths begin.
 const PATCHES: &str = "patches/";
 
-/// The forms of patches that are one file.
 pub(super) const FORMS: [PatchForm; 4] =
     [PatchForm::TarGz, PatchForm::Tar, PatchForm::Zip, PatchForm::Datastream];
 
-/// The largest state and the largest list of bases that are read, in bytes: 16 MiB.
 pub(super) const LARGEST: u64 = 16 << 20;
 
-/// The patches of a working directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DeltaState(Vec<BuiltRecord>);
 
-/// One patch of a working directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BuiltRecord {
     /// The source package it was built for.
@@ -106,7 +100,7 @@ pub enum StateError {
 }
 
 impl DeltaState {
-    /// Reads the file. A path that leads out of `patches`, or an id that is none, is an error.
+    /// Rejects invalid ids and paths that lead out of `patches`.
     pub(super) fn parse(text: &[u8]) -> Result<Self, StateError> {
         let document: Document = serde_json::from_slice(text)?;
         if document.schema != SCHEMA {
@@ -124,7 +118,6 @@ impl DeltaState {
         Ok(Self(document.sources))
     }
 
-    /// Formats the file.
     pub(super) fn write(&self) -> Vec<u8> {
         let document = Document { schema: SCHEMA.to_owned(), sources: self.0.clone() };
         // Strings: serialising these cannot fail.
@@ -133,19 +126,17 @@ impl DeltaState {
         text
     }
 
-    /// Returns the patches of a source, the highest revision last.
     pub(super) fn of_source(&self, source: &str) -> Vec<BuiltRecord> {
         let mut records: Vec<_> = self.0.iter().filter(|record| record.source == source).cloned().collect();
         records.sort_by_cached_key(|record| PatchId::new(&record.id).ok());
         records
     }
 
-    /// Returns all patches, sorted by source and id.
     pub(super) fn records(&self) -> &[BuiltRecord] {
         &self.0
     }
 
-    /// Completes a list of bases by those of the patches, which must agree with it.
+    /// Adds the bases of the patches, which must agree with the list.
     pub(super) fn complete(&self, bases: &mut BTreeMap<String, String>) -> Result<(), StateError> {
         for record in &self.0 {
             let Ok(id) = PatchId::new(&record.id) else { continue };
@@ -158,12 +149,10 @@ impl DeltaState {
         Ok(())
     }
 
-    /// Removes the patch with this id.
     pub(super) fn withdraw(&mut self, id: &str) {
         self.0.retain(|record| record.id != id);
     }
 
-    /// Enters a patch in the place of the one with its id.
     pub(super) fn enter(&mut self, record: BuiltRecord) {
         self.0.retain(|other| other.id != record.id);
         self.0.push(record);
@@ -172,7 +161,7 @@ impl DeltaState {
 }
 
 impl BuiltRecord {
-    /// Returns the id, if everything is as it is written here.
+    /// `None` unless everything is written as this program writes it.
     fn valid_id(&self) -> Option<PatchId> {
         let form = self.file().strip_prefix(self.id.as_str())?.strip_prefix('.')?;
         let is_form = FORMS.iter().any(|known| known.word() == form);
@@ -181,25 +170,21 @@ impl BuiltRecord {
         PatchId::new(&self.id).ok().filter(|_| is_valid)
     }
 
-    /// Returns the name of the file in the directory of the patches.
     pub(super) fn file(&self) -> &str {
         self.path.strip_prefix(PATCHES).unwrap_or_default()
     }
 
-    /// Makes the record of a patch.
     pub(super) fn of(source: &str, id: &PatchId, key: String, form: PatchForm, sha256: String) -> Self {
         let path = format!("{PATCHES}{}", file_name(id, form));
         Self { source: source.to_owned(), id: id.to_string(), key, path, sha256, told: None }
     }
 }
 
-/// Tells whether the name of a source can stand in a line of its own.
 pub(super) fn is_word(name: &str) -> bool {
     let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
     !name.is_empty() && !name.starts_with('#') && !name.chars().any(is_odd)
 }
 
-/// Returns the name of the file that a patch is.
 pub(super) fn file_name(id: &PatchId, form: PatchForm) -> String {
     format!("{id}.{}", form.word())
 }
@@ -224,7 +209,6 @@ pub fn parse_bases(text: &str) -> Result<BTreeMap<String, String>, StateError> {
     Ok(bases)
 }
 
-/// Formats the same lines.
 pub(super) fn write_bases(bases: &BTreeMap<String, String>) -> Vec<u8> {
     bases.iter().flat_map(|(source, base)| format!("{source} {base}\n").into_bytes()).collect()
 }

@@ -22,7 +22,6 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::PatchId;
 
-/// The mark in the private name of a file that is being written, and in the lock.
 const PROGRAM: &str = "patchadm-delta";
 
 const LOCK: &[u8] = b"lock";
@@ -35,45 +34,35 @@ const PATCHES: &[u8] = b"patches";
 
 const LOGS: &[u8] = b"logs";
 
-/// The directory of what is handed over.
 pub(super) const HANDOVER: &[u8] = b"handover";
 
-/// The endings of signatures.
 const SIGNATURES: [&str; 2] = [".minisig", ".sig"];
 
-/// The largest log that is kept beside the new one, in bytes: 16 MiB.
 const LARGEST_LOG: u64 = 16 << 20;
 
-/// A working directory, or what there is of one.
 pub(super) struct WorkDirectory {
     path: PathBuf,
-    /// The directory, and that of its patches; none if a dry run finds none.
+    /// `None` if a dry run finds no directory.
     top: Option<Dir>,
     patches: Option<Dir>,
     records: Mutex<WorkRecords>,
     _lock: Option<Lock>,
 }
 
-/// The records of a working directory.
 #[derive(Clone, Debug, Default)]
 struct WorkRecords {
     state: DeltaState,
     bases: BTreeMap<String, String>,
-    /// The list of bases as it is on the disk.
     bases_on_disk: Vec<u8>,
 }
 
-/// The state of the object under the name of a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PatchCondition {
-    /// The patch as it was built; with the digest of its manifest, in hexadecimal digits.
     AsBuilt(String),
-    /// Something else, or nothing.
     NotAsBuilt(&'static str),
 }
 
 impl WorkDirectory {
-    /// Tells whether a run has made the working directory: it has its lock.
     pub(super) fn is_made(path: &Path) -> Result<bool, DeltaError> {
         match Dir::of_host(path) {
             Err(error) if error.is_not_found() => Ok(false),
@@ -81,7 +70,7 @@ impl WorkDirectory {
         }
     }
 
-    /// Opens a working directory, made if it is missing, and locks it. What killed runs left is removed.
+    /// Opens and locks a working directory, and makes it if it is missing. Removes leftovers of killed runs.
     pub(super) fn open(
         path: &Path,
         given: &BTreeMap<String, String>,
@@ -99,7 +88,7 @@ impl WorkDirectory {
         Ok(Self { path: path.to_owned(), top, patches, records: Mutex::new(records), _lock: lock })
     }
 
-    /// Looks at a working directory that may be missing, and changes nothing.
+    /// Opens a working directory that may be missing, without changes.
     pub(super) fn look(path: &Path, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
         let there = |found: Result<Dir, RootError>| match found {
             Err(error) if error.is_not_found() => Ok(None),
@@ -114,12 +103,10 @@ impl WorkDirectory {
         Ok(Self { path: path.to_owned(), top, patches, records: Mutex::new(records), _lock: None })
     }
 
-    /// Returns the path of something in it.
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Returns the directory itself.
     pub(super) fn top(&self) -> Result<Dir, RootError> {
         match &self.top {
             Some(top) => top.again(),
@@ -127,7 +114,6 @@ impl WorkDirectory {
         }
     }
 
-    /// Returns the directory of the patches.
     pub(super) fn patches(&self) -> Result<Dir, RootError> {
         match &self.patches {
             Some(patches) => patches.again(),
@@ -135,17 +121,15 @@ impl WorkDirectory {
         }
     }
 
-    /// Returns the patches of a source, the highest revision last.
     pub(super) fn of_source(&self, source: &str) -> Vec<BuiltRecord> {
         self.records().state.of_source(source)
     }
 
-    /// Returns all patches, sorted by source and id.
     pub(super) fn built(&self) -> Vec<BuiltRecord> {
         self.records().state.records().to_vec()
     }
 
-    /// Returns the base of the patches of a source: the one that it was given, else its name.
+    /// The base of a source's patches; by default the source's name.
     pub(super) fn base_of(&self, source: &str) -> Result<String, SourceFailure> {
         if !is_word(source) {
             return Err(SourceFailure::Name(source.chars().take(80).collect()));
@@ -160,7 +144,6 @@ impl WorkDirectory {
         }
     }
 
-    /// Notes the base of a source, before its first patch is there.
     pub(super) fn note_base(&self, source: &str, base: &str) -> Result<(), RootError> {
         let mut records = self.records();
         records.bases.insert(source.to_owned(), base.to_owned());
@@ -172,20 +155,19 @@ impl WorkDirectory {
         Ok(())
     }
 
-    /// Enters a patch that is whole and on the disk.
+    /// The patch must be complete and durable.
     pub(super) fn enter(&self, record: BuiltRecord) -> Result<(), RootError> {
         let mut records = self.records();
         records.state.enter(record);
         put_file(&self.top()?, STATE, &records.state.write())
     }
 
-    /// Tells whether there is a signature of an entered patch.
     pub(super) fn is_signed_patch(&self, patch: &MadePatch) -> Result<bool, RootError> {
         let record = self.of_source(&patch.source).into_iter().find(|record| record.id == patch.id);
         record.map_or(Ok(false), |record| self.is_signed(record.file()))
     }
 
-    /// Takes the record of a patch out, and removes its files: its id is free again.
+    /// Removes a patch and its record; its id is free again.
     pub(super) fn withdraw(&self, patch: &MadePatch) -> Result<(), RootError> {
         {
             let mut records = self.records();
@@ -198,7 +180,6 @@ impl WorkDirectory {
         }
     }
 
-    /// Compares a patch and its manifest with what was built.
     pub(super) fn condition(&self, record: &BuiltRecord) -> Result<PatchCondition, RootError> {
         let Some(patches) = &self.patches else { return Ok(PatchCondition::NotAsBuilt("is not there")) };
         let name = record.file().as_bytes();
@@ -219,7 +200,7 @@ impl WorkDirectory {
         }
     }
 
-    /// Tells whether there is a signature of a patch, beside it or where it was handed over.
+    /// A signature may lie beside the patch or in the handover directory.
     pub(super) fn is_signed(&self, file: &str) -> Result<bool, RootError> {
         let Some(top) = &self.top else { return Ok(false) };
         for folder in [PATCHES, HANDOVER] {
@@ -236,7 +217,6 @@ impl WorkDirectory {
         Ok(false)
     }
 
-    /// Makes a patch durable, so that it can be entered.
     pub(super) fn settle(&self, file: &str) -> Result<(), RootError> {
         let patches = self.patches()?;
         for name in [file.to_owned(), beside(file)] {
@@ -247,8 +227,7 @@ impl WorkDirectory {
         patches.sync()
     }
 
-    /// Removes what a run that was killed, or one that asked for another form, left of a patch: all its forms but one.
-    /// What is signed stays.
+    /// Removes the leftovers of a killed run, or of other options, in all forms but one. Signed files stay.
     pub(super) fn remove_other_forms(&self, id: &PatchId, kept: Option<&str>) -> Result<(), RootError> {
         let Some(patches) = &self.patches else { return Ok(()) };
         for file in FORMS.map(|form| file_name(id, form)) {
@@ -265,7 +244,7 @@ impl WorkDirectory {
         Ok(())
     }
 
-    /// Writes a log, that of a patch under its id; the one before it stays as `.log.1`. Returns its path.
+    /// Writes the log of a patch; the log before it stays as `.log.1`.
     pub(super) fn put_log(&self, name: &str, text: &[u8]) -> Result<PathBuf, RootError> {
         let logs = folder(&self.top()?, LOGS)?;
         let name = format!("{name}.log");
@@ -300,7 +279,7 @@ impl WorkRecords {
         records.with_bases(given)
     }
 
-    /// Adds the bases that are given. A source keeps the one that it has, and no two sources have the same one.
+    /// A source keeps its base, and bases are unique.
     fn with_bases(mut self, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
         for (name, wanted) in given {
             let had = self.bases.entry(name.clone()).or_insert_with(|| wanted.clone());
@@ -320,13 +299,12 @@ impl WorkRecords {
     }
 }
 
-/// Writes a file that replaces the one of this name, by a rename of bytes that are on the disk.
+/// Replaces a file by renaming durable bytes.
 pub(super) fn put_file(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name, bytes, Mode::of(0o644))?;
     dir.sync()
 }
 
-/// Opens a directory of the working directory, made if it is missing.
 pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match top.dir(name) {
         Err(error) if error.is_not_found() => top.make_dir(name, Mode::of(0o755)),
@@ -334,7 +312,6 @@ pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     }
 }
 
-/// Tells whether a text is the manifest of a patch as it was built.
 pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
     Manifest::parse(text).is_ok_and(|manifest| {
         let sums: Vec<String> = manifest.entries.iter().map(|entry| sha256_text(&entry.sum)).collect();
@@ -343,7 +320,6 @@ pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
     })
 }
 
-/// Returns the name of the manifest beside a file.
 pub(super) fn beside(file: &str) -> String {
     format!("{file}{BESIDE}")
 }
@@ -353,13 +329,11 @@ pub(super) fn beside(file: &str) -> String {
 // It is made from the records at the end of every run, so that it is right again after a killed run. Signatures that
 // were brought here stay.
 
-/// The list: `ID SIZE SHA256 FILE`.
+/// Lines `ID SIZE SHA256 FILE`.
 const LIST: &[u8] = b"LIST";
 
-/// The largest list that is compared, in bytes: 16 MiB.
 const LARGEST_LIST: u64 = 16 << 20;
 
-/// Writes the manifests to be signed and their list, removes those that are not to be signed, and returns their number.
 pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
     let (patches, handover) = (work.patches()?, folder(&work.top()?, HANDOVER)?);
     let (mut list, mut names) = (String::new(), Vec::new());
@@ -387,7 +361,6 @@ pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
     Ok(names.len())
 }
 
-/// Writes a file unless it has these bytes.
 fn put(dir: &Dir, name: &[u8], bytes: &[u8], limit: u64) -> Result<(), RootError> {
     if let Ok(Some(there)) = dir.read_regular(name, limit)
         && there == bytes

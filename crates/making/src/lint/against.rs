@@ -10,10 +10,8 @@ use crate::release::{Release, ReleasePackage};
 use patchadm_inputs::source::{Image, Source, SourceError, SourceProblem};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
-/// The parameters about zones, which a patch takes over from the package it is for.
 const ZONES: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
 
-/// Compares every package with the one of the release that has its name.
 pub(super) fn check_against_base(subject: &LintSubject<'_>, base: &Release, found: &mut LintFindings) {
     let paths = |package: &ReleasePackage| -> BTreeSet<Vec<u8>> {
         package.objects.iter().map(|object| object.path.as_bytes().to_vec()).collect()
@@ -34,8 +32,7 @@ pub(super) fn check_against_base(subject: &LintSubject<'_>, base: &Release, foun
     }
 }
 
-/// Returns the package of a release that a package of the patch is for: that of its name and architecture, or the tree
-/// that is the whole release.
+/// The release's package of that name and architecture, or the tree that is the whole release.
 pub(super) fn own_package<'b>(package: &LintPackage<'_>, base: &'b Release) -> Option<&'b ReleasePackage> {
     if let [tree] = &base.packages[..]
         && tree.name.is_none()
@@ -46,7 +43,6 @@ pub(super) fn own_package<'b>(package: &LintPackage<'_>, base: &'b Release) -> O
     base.packages.iter().find(|base| is_named(base, &name) && base.arch.as_deref() == Some(&arch))
 }
 
-/// Tells whether a package of a release has this name as an SVR4 package.
 fn is_named(package: &ReleasePackage, name: &str) -> bool {
     package.name.as_deref().is_some_and(|own| usual_name(package.form, own) == name)
 }
@@ -81,7 +77,6 @@ fn check_parameters(package: &LintPackage<'_>, base: &ReleasePackage, found: &mu
     }
 }
 
-/// Finds files that only their bytes tell from those of the base.
 fn check_times(package: &LintPackage<'_>, base: &ReleasePackage, found: &mut LintFindings) {
     for entry in package.objects.values().filter(|entry| entry.object.ftype.is_regular()) {
         let Ok(path) = ObjectPath::new(&in_release(&entry.path)) else { continue };
@@ -117,15 +112,14 @@ fn check_paths(
     }
 }
 
-/// Returns a path as releases write it: below the base directory, as an absolute one.
 pub(super) fn in_release(path: &PackagePath) -> Vec<u8> {
     if path.is_absolute() { path.as_bytes().to_vec() } else { [b"/", path.as_bytes()].concat() }
 }
 
 // Checks of the libraries that a patch changes against its release: the remaining programs must find what they need.
 
-/// Examines the programs and libraries of the patch, and those of the release if something goes. A file that cannot be
-/// examined is not a finding.
+/// Examines the libraries of the patch, and those of the release if something goes. Unreadable files are no
+/// findings.
 pub(super) fn check_libraries(
     (source, image): (&Source, &Image),
     subject: &LintSubject<'_>,
@@ -150,7 +144,6 @@ pub(super) fn check_libraries(
     Ok(())
 }
 
-/// Returns the paths that a package of the patch delivers or deletes, as releases write them.
 fn changed_paths(package: &LintPackage<'_>) -> BTreeSet<ObjectPath> {
     let delivered = package.objects.values().map(|entry| &entry.path);
     let paths = delivered.chain(package.deletes.values().copied());
@@ -170,7 +163,7 @@ fn of_file(path: &std::path::Path, file: Option<String>, error: io::Error) -> So
 
 // Checks of a patch against others: paths of two patches, and the deliveries of earlier revisions.
 
-/// Compares a patch with those of a depot; the patch itself may be among them.
+/// The depot may contain the patch itself.
 pub(super) fn check_against_depot(subject: &LintSubject<'_>, depot: &[DepotPatch], found: &mut LintFindings) {
     let Some(own) = subject.as_depot_patch() else { return };
     for other in depot.iter().filter(|other| other.id != own.id) {

@@ -12,7 +12,6 @@ use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm, Sha256Sum}
 use patchadm_inputs::source::{FileSum, HeldDigests, HeldMembers};
 use patchadm_svr4::package::{ContentInfo, PackagePath, checksum};
 
-/// Compares what a source holds with what its pkgmaps say.
 pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut LintFindings) {
     for (place, package) in subject.packages.iter().enumerate() {
         check_information(package, found);
@@ -37,7 +36,6 @@ pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, foun
     }
 }
 
-/// Compares the files of `install` and the pkginfo.
 fn check_information(package: &LintPackage<'_>, found: &mut LintFindings) {
     let mut listed = BTreeSet::from(["pkginfo".to_owned()]);
     for entry in package.image.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
@@ -84,10 +82,9 @@ fn compare(
 // Checks of a manifest against the files that it lists, and for a signature. The validity of a signature is not
 // checked here: it depends on the trusted keys.
 
-/// The files that a manifest may have beside itself without listing them.
+/// Files beside a manifest that it does not list.
 const SIGNATURES: [&str; 2] = ["MANIFEST.minisig", "MANIFEST.sig"];
 
-/// Checks whether a patch is signed, from its contents and the files beside it.
 pub(super) fn check_signature(path: &Path, held: &HeldMembers, found: &mut LintFindings) {
     let inside = SIGNATURES.iter().any(|name| held.beside.iter().any(|beside| beside == name));
     let outside = ["manifest.minisig", "manifest.sig"].iter().any(|ending| beside(path, ending).is_file());
@@ -96,7 +93,6 @@ pub(super) fn check_signature(path: &Path, held: &HeldMembers, found: &mut LintF
     }
 }
 
-/// Checks the manifest inside a patch, whose files have been digested.
 pub(super) fn check_members(subject: &LintSubject<'_>, held: &HeldDigests, found: &mut LintFindings) {
     let Some(text) = &held.manifest else { return };
     let mut wrong = |text: String| found.push(LintCode::Manifest, None, Some("MANIFEST".to_owned()), text);
@@ -121,7 +117,6 @@ pub(super) fn check_members(subject: &LintSubject<'_>, held: &HeldDigests, found
     }
 }
 
-/// Checks the manifest beside a patch that is one file, if there is one.
 pub(super) fn check_file(subject: &LintSubject<'_>, path: &Path, found: &mut LintFindings) -> io::Result<()> {
     let place = beside(path, "manifest");
     if !path.is_file() || !place.is_file() {

@@ -19,27 +19,22 @@ pub struct LintFinding {
     pub text: String,
 }
 
-/// The findings of one patch, in the order in which they were found.
 #[derive(Debug, Default)]
 pub(super) struct LintFindings(Vec<LintFinding>);
 
 impl LintFindings {
-    /// Adds a finding about the patch as a whole.
     pub(super) fn of_patch(&mut self, code: LintCode, text: impl Display) {
         self.push(code, None, None, text);
     }
 
-    /// Adds a finding about a package.
     pub(super) fn of_package(&mut self, code: LintCode, package: &str, text: impl Display) {
         self.push(code, Some(package.to_owned()), None, text);
     }
 
-    /// Adds a finding about a path, script or parameter of a package.
     pub(super) fn of_path(&mut self, code: LintCode, package: &str, path: &dyn Display, text: impl Display) {
         self.push(code, Some(package.to_owned()), Some(path.to_string()), text);
     }
 
-    /// Adds a finding.
     pub(super) fn push(
         &mut self,
         code: LintCode,
@@ -51,14 +46,14 @@ impl LintFindings {
         self.0.push(LintFinding { code, severity: code.severity(), package, path, text });
     }
 
-    /// Tells whether a file is not what the pkgmap says, so that reading it again would end with that.
+    /// True if a file differs from the pkgmap, so that reading it again would fail.
     pub(super) fn has_damaged_content(&self) -> bool {
         let is_damage =
             |code| matches!(code, LintCode::Checksum | LintCode::Size | LintCode::Member | LintCode::Type);
         self.0.iter().any(|finding| is_damage(finding.code))
     }
 
-    /// Returns the findings: errors first, each kind in the order of the manual, packages and paths as they were found.
+    /// Errors first; by kind in the order of the manual, then as found.
     pub(super) fn sorted(mut self) -> Vec<LintFinding> {
         self.0.sort_by_key(|finding| (finding.severity, finding.code));
         self.0
@@ -77,7 +72,6 @@ pub enum Severity {
     Warning,
 }
 
-/// Makes the enum, its names, severities and sentences from one table.
 macro_rules! codes {
     ($($code:ident $name:literal $severity:ident $means:literal $advice:literal)*) => {
         /// The kind of a finding. Its name never changes its meaning.

@@ -11,10 +11,8 @@ use patchadm_svr4::patch::{
     FIXES, FixId, FixList, PatchId, PatchList, PatchMacros, PatchMacrosError, Requirement, Requirements,
 };
 
-/// The longest name of a package that pkgadd(1M) takes.
 const LONGEST_NAME: usize = 32;
 
-/// Checks the patch as a whole and every package.
 pub(super) fn check_identity(subject: &LintSubject<'_>, found: &mut LintFindings) {
     check_ids(subject, found);
     for package in &subject.packages {
@@ -156,7 +154,6 @@ fn check_patchinfo(subject: &LintSubject<'_>, found: &mut LintFindings) {
     }
 }
 
-/// Returns the words of a list over all packages.
 fn union(subject: &LintSubject<'_>, list: impl Fn(&PatchMacros) -> String) -> BTreeSet<String> {
     let macros = subject.packages.iter().filter_map(|package| package.macros.as_ref());
     macros.flat_map(|macros| list(macros).split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
@@ -164,10 +161,9 @@ fn union(subject: &LintSubject<'_>, list: impl Fn(&PatchMacros) -> String) -> BT
 
 // Checks of what a patch says that it fixes: scanners know a vulnerability by the exact text of its id alone.
 
-/// The name of the file beside the packages.
 const PATCHINFO: &str = "patchinfo";
 
-/// Checks the lists of every package and of the patchinfo, each by itself: they usually say the same.
+/// Checks the lists of each package and of the patchinfo separately, although they usually agree.
 pub(super) fn check_fixes(subject: &LintSubject<'_>, found: &mut LintFindings) {
     for package in &subject.packages {
         let text = package.image.params.text(FIXES);
@@ -182,7 +178,6 @@ pub(super) fn check_fixes(subject: &LintSubject<'_>, found: &mut LintFindings) {
     }
 }
 
-/// Returns the faults of a list.
 fn faults<'w>(words: impl Iterator<Item = &'w str>) -> Vec<(LintCode, String)> {
     let (mut known, mut faults, mut count) = (BTreeSet::new(), Vec::new(), 0_usize);
     for word in words {
@@ -209,13 +204,10 @@ fn faults<'w>(words: impl Iterator<Item = &'w str>) -> Vec<(LintCode, String)> {
 
 // Checks of the files beside the packages: the README, the signature, and attributes for this program alone.
 
-/// The fields that a README should have.
 const FIELDS: [&str; 3] = ["Patch-ID#", "Synopsis", "Date"];
 
-/// The file of a package with attributes that a pkgmap cannot express.
 const OBJECTS: &str = "patchadm.objects";
 
-/// Checks the README and the attributes.
 pub(super) fn check_files_beside(subject: &LintSubject<'_>, found: &mut LintFindings) {
     check_readme(subject, found);
     for package in &subject.packages {

@@ -83,7 +83,6 @@ pub fn depot_patches(directory: &Path) -> Result<Vec<DepotPatch>, SourceError> {
     Ok(patches)
 }
 
-/// Makes all checks that need no content.
 fn check_image<'i>(image: &'i Image, input: &LintInput<'_>, found: &mut LintFindings) -> LintSubject<'i> {
     let subject = LintSubject::of(image, found);
     identity::check_identity(&subject, found);
@@ -97,7 +96,6 @@ fn check_image<'i>(image: &'i Image, input: &LintInput<'_>, found: &mut LintFind
     subject
 }
 
-/// Turns a fault of a package's file that prevents all other checks into a finding; returns any other error.
 fn found_at_opening(error: SourceError) -> Result<LintedPatch, SourceError> {
     let mut found = LintFindings::default();
     match &error.problem {

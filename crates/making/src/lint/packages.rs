@@ -8,13 +8,10 @@ use patchadm_inputs::source::sun_scripts;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, ObjectPath, escape};
 
-/// The bit of a mode that lets everybody write.
 const WORLD_WRITABLE: u32 = 0o002;
 
-/// The sticky bit: only the owner of a file removes it from the directory.
 const STICKY: u32 = 0o1000;
 
-/// Checks every object of every package.
 pub(super) fn check_objects(subject: &LintSubject<'_>, found: &mut LintFindings) {
     for package in &subject.packages {
         if package.objects.is_empty() && package.deletes.is_empty() {
@@ -89,7 +86,6 @@ fn check_attributes(package: &LintPackage<'_>, entry: &PkgmapEntry, found: &mut 
     }
 }
 
-/// Finds paths that several packages deliver as something else than the same directory.
 fn check_between_packages(subject: &LintSubject<'_>, found: &mut LintFindings) {
     let mut known: BTreeMap<&ObjectPath, &LintPackage<'_>> = BTreeMap::new();
     for package in &subject.packages {
@@ -121,14 +117,13 @@ const PROCEDURES: [&str; 8] = [
     "patch_postinstall",
 ];
 
-/// The scripts that keep the records of a patch under a classic pkgadd.
+/// Scripts that keep the records of a patch under a classic pkgadd.
 const OF_PATCHES: [&str; 5] =
     ["checkinstall", "preinstall", "postinstall", "patch_checkinstall", "patch_postinstall"];
 
 /// Reads the text of a script and tells what a shell finds wrong with it.
 pub type SyntaxCheck<'a> = dyn Fn(&[u8]) -> Result<(), String> + 'a;
 
-/// Checks every script.
 pub(super) fn check_scripts(subject: &LintSubject<'_>, syntax: &SyntaxCheck<'_>, found: &mut LintFindings) {
     let hooks = &subject.image.hooks;
     for (name, text) in [
@@ -187,7 +182,6 @@ fn check_package(package: &LintPackage<'_>, syntax: &SyntaxCheck<'_>, found: &mu
     }
 }
 
-/// Reads a script: bytes that no shell expects first, then its syntax.
 fn read(name: &str, text: &[u8], syntax: &SyntaxCheck<'_>) -> Result<(), String> {
     if text.contains(&0) {
         return Err(format!("{name} has a NUL byte"));

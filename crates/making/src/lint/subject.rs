@@ -9,27 +9,21 @@ use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros, Requirement, Require
 use patchadm_svr4::places;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The separator between base code and revision of an id.
 pub(super) const SEPARATOR: &str = "-";
 
-/// A patch as its packages describe it.
 #[derive(Debug)]
 pub(super) struct LintSubject<'i> {
     pub(super) image: &'i Image,
-    /// The id, if its packages agree about one.
+    /// `None` unless its packages agree about one.
     pub(super) id: Option<PatchId>,
     pub(super) packages: Vec<LintPackage<'i>>,
 }
 
-/// A package of it.
 #[derive(Debug)]
 pub(super) struct LintPackage<'i> {
     pub(super) image: &'i PackageImage,
-    /// Its objects by the paths at which they would be.
     pub(super) objects: BTreeMap<ObjectPath, &'i PkgmapEntry>,
-    /// The paths that it deletes, with the same key.
     pub(super) deletes: BTreeMap<ObjectPath, &'i PackagePath>,
-    /// The patch macros of its pkginfo, if they can be read.
     pub(super) macros: Option<PatchMacros>,
 }
 
@@ -50,7 +44,6 @@ pub struct DepotPatch {
 }
 
 impl<'i> LintSubject<'i> {
-    /// Resolves the paths of a patch; what cannot be resolved is found to be wrong.
     pub(super) fn of(image: &'i Image, found: &mut LintFindings) -> Self {
         let packages: Vec<_> = image.packages.iter().map(|package| LintPackage::of(package, found)).collect();
         let ids: BTreeSet<&PatchId> =
@@ -59,7 +52,6 @@ impl<'i> LintSubject<'i> {
         Self { image, id, packages }
     }
 
-    /// Returns the facts that other patches need about it; `None` without an id.
     pub(super) fn as_depot_patch(&self) -> Option<DepotPatch> {
         let id = self.id.clone()?;
         let (mut obsoletes, mut requires) = (PatchList::new(), String::new());
@@ -91,7 +83,7 @@ impl DepotPatch {
         LintSubject::of(image, &mut LintFindings::default()).as_depot_patch()
     }
 
-    /// Tells whether one of the two requires or obsoletes a revision of the other.
+    /// True if one of the two requires or obsoletes a revision of the other.
     pub(super) fn is_related_to(&self, other: &Self) -> bool {
         let names = |one: &Self, id: &PatchId| {
             one.obsoletes.iter().any(|each| each.same_base(id))
@@ -144,19 +136,16 @@ impl<'i> LintPackage<'i> {
         package
     }
 
-    /// Returns PKG and ARCH.
     pub(super) fn name(&self) -> (String, String) {
         let text = |name| self.image.params.text(name).trim().to_owned();
         (text("PKG"), text("ARCH"))
     }
 
-    /// Returns the directory, which findings use as the package's name.
     pub(super) fn directory(&self) -> &'i str {
         &self.image.directory
     }
 }
 
-/// Returns the path at which an object would be installed.
 fn resolve(package: &PackageImage, path: &PackagePath) -> Result<ObjectPath, PathError> {
     let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),
@@ -165,7 +154,6 @@ fn resolve(package: &PackageImage, path: &PackagePath) -> Result<ObjectPath, Pat
     path.resolve(&base, |name| variables::value(&package.params, name))
 }
 
-/// Returns the reason why no package may have an object at a path.
 fn reserved(path: &ObjectPath) -> Option<&'static str> {
     let records = [places::BELOW_PACKAGES, places::BELOW_PATCHES, places::BELOW_OWN_DIRECTORY];
     if path.relative().is_empty() {

@@ -125,15 +125,13 @@ pub fn describe(request: &DescribeRequest) -> Result<PrototypeDescription, RootE
 struct DescriptionWalk<'a> {
     request: &'a DescribeRequest,
     accounts: Accounts,
-    /// Where the first name of each file with several names is in the package.
     names: HashMap<(u64, u64), PackagePath>,
-    /// Device and number of the directories above the present object.
+    /// Device and inode of the parent directories, to detect loops.
     above: Vec<(u64, u64)>,
     found: PrototypeDescription,
 }
 
 impl DescriptionWalk<'_> {
-    /// Describes what is at `path`, called `place` in the package; `local` is how a line says where it comes from.
     fn object(&mut self, path: &Path, place: &[u8], local: Option<&[u8]>, descend: bool) {
         let seen = match self.look(path) {
             Ok(seen) => seen,
@@ -172,7 +170,7 @@ impl DescriptionWalk<'_> {
         }
     }
 
-    /// Returns the object itself, or with `-i` what it leads to; a link to nothing stays a link.
+    /// With `-i`, a link is followed if it leads to something.
     fn look(&self, path: &Path) -> io::Result<Metadata> {
         let followed = if self.request.follow_links { fs::metadata(path).ok() } else { None };
         followed.map_or_else(|| fs::symlink_metadata(path), Ok)
@@ -225,7 +223,6 @@ impl DescriptionWalk<'_> {
         Ok(())
     }
 
-    /// Returns the target of a symbolic link; one that leads to nothing is noted.
     fn target(&mut self, path: &Path) -> Result<Vec<u8>, UndescribedObject> {
         let unreadable = |error| UndescribedObject::Read { path: path.to_owned(), error };
         let target = fs::read_link(path).map_err(unreadable)?;
@@ -235,7 +232,6 @@ impl DescriptionWalk<'_> {
         Ok(target.into_os_string().into_vec())
     }
 
-    /// Returns where the first name of a file with several names is; none if this is it.
     fn first_name(&mut self, seen: &Metadata, path: &PackagePath) -> Option<PackagePath> {
         if !seen.is_file() || seen.nlink() < 2 {
             return None;
@@ -264,7 +260,6 @@ impl DescriptionWalk<'_> {
     }
 }
 
-/// Returns a path without the slashes at its end.
 fn trimmed(mut path: &[u8]) -> &[u8] {
     while let Some(shorter) = path.strip_suffix(b"/").filter(|shorter| !shorter.is_empty()) {
         path = shorter;

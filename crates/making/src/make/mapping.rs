@@ -19,20 +19,15 @@ use patchadm_svr4::package::{
     Ftype, Mode, Object, ObjectAttributes, PackagePath, Params, escape, last_component,
 };
 
-/// The longest owner or group, in bytes.
 const LONGEST_ACCOUNT: usize = 64;
 
-/// An object or information file of the package.
 #[derive(Clone, Debug)]
 pub(super) struct PackageItem {
-    /// Its line in the pkgmap; of the content nothing is known yet.
     pub(super) entry: PkgmapEntry,
-    /// The source of its content, if it has any.
     pub(super) source: Option<FoundContent>,
 }
 
 impl PackageItem {
-    /// Returns where it stands in the directory of the package; nothing if it has no content.
     pub(super) fn member(&self) -> Option<Vec<u8>> {
         self.source.as_ref()?;
         Some(match self.entry.object.ftype {
@@ -42,7 +37,7 @@ impl PackageItem {
     }
 }
 
-/// Finds the pkginfo that a prototype names. None: it is named and not there, which [`map`] will tell.
+/// `None` if the prototype names no pkginfo, or one that is missing, which [`map`] reports.
 pub(super) fn pkginfo(
     read: &ReadPrototype,
     lookup: &ObjectLookup<'_>,
@@ -58,16 +53,12 @@ fn is_pkginfo(entry: &PrototypeEntry) -> bool {
     entry.ftype == Ftype::Information && entry.path.as_bytes() == b"pkginfo"
 }
 
-/// The result of mapping the entries of a prototype.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MappedPrototype {
-    /// All objects and information files but the pkginfo, in the order of the pkgmap.
     pub(super) items: Vec<PackageItem>,
-    /// The classes of the objects, in the order in which the prototype has them.
     pub(super) classes: Vec<String>,
 }
 
-/// Maps all entries.
 pub(super) fn map(
     read: ReadPrototype,
     lookup: &ObjectLookup<'_>,
@@ -96,14 +87,12 @@ pub(super) fn map(
     Ok(mapped)
 }
 
-/// Where a path was met first.
 type Met = HashMap<(bool, PackagePath), (Rc<Path>, u64)>;
 
 struct Mapping<'a> {
     lookup: &'a ObjectLookup<'a>,
     variables: &'a PrototypeVariables,
     met: Met,
-    /// Whether a path that begins with a variable was met.
     is_parametric: bool,
 }
 
@@ -187,7 +176,6 @@ impl Mapping<'_> {
         Ok(attributes)
     }
 
-    /// Returns the value of an attribute; none if it stays open.
     fn settled<T: Clone>(
         &self,
         local: &Params,
@@ -223,7 +211,6 @@ fn account(text: &str) -> Result<String, &'static str> {
     if fits { Ok(text.to_owned()) } else { Err("is not the name of an account") }
 }
 
-/// Warns about each directory that holds an object and has no entry, once.
 pub(super) fn missing_directories(items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let objects = || items.iter().map(|item| &item.entry).filter(|entry| !entry.is_information());
     let known: BTreeSet<&[u8]> = objects().map(|entry| entry.path.as_bytes()).collect();
@@ -245,27 +232,21 @@ pub(super) fn missing_directories(items: &[PackageItem], watch: &mut MakeWatch<'
 // path; `!search` with its last component; the directory of the prototype with the last component, then with the whole
 // path. `/dev/null` is an empty file. Only regular files count.
 
-/// The file that stands for no content.
 const NOTHING: &[u8] = b"/dev/null";
 
-/// The directories that the command line names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ObjectLookup<'a> {
     pub(super) roots: &'a [PathBuf],
     pub(super) basedir: Option<&'a Path>,
 }
 
-/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FoundContent {
-    /// A regular file.
     File(PathBuf),
-    /// No bytes.
     Empty,
 }
 
 impl ObjectLookup<'_> {
-    /// Finds the source of a file or information file that is called `path` in the package.
     pub(super) fn find(
         &self,
         entry: &PrototypeEntry,
@@ -297,7 +278,7 @@ impl ObjectLookup<'_> {
             .ok_or_else(|| NoObject { name: String::from_utf8_lossy(name).escape_debug().to_string(), place })
     }
 
-    /// `-b` alone says nothing of absolute paths.
+    /// `-b` alone does not apply to absolute paths.
     fn applies_to(&self, name: &[u8]) -> bool {
         !self.roots.is_empty() || self.basedir.is_some() && name.first() != Some(&b'/')
     }
@@ -312,7 +293,6 @@ impl ObjectLookup<'_> {
     }
 }
 
-/// Returns the places of `!rsearch`, `!search` and the prototype itself.
 fn searched(path: &[u8], scope: &PrototypeScope) -> Vec<PathBuf> {
     let whole = relative(path);
     let last = OsStr::from_bytes(last_component(path));
@@ -322,7 +302,6 @@ fn searched(path: &[u8], scope: &PrototypeScope) -> Vec<PathBuf> {
     places
 }
 
-/// Returns a path without the slashes at its beginning.
 fn relative(path: &[u8]) -> &OsStr {
     let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
     OsStr::from_bytes(path.get(start..).unwrap_or_default())
@@ -330,7 +309,7 @@ fn relative(path: &[u8]) -> &OsStr {
 
 // Opening the files that a package is made of.
 
-/// Opens a file for reading, and returns its status; refuses a pipe without a writer, without waiting.
+/// Opens a file without waiting for a writer of a pipe.
 pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

@@ -190,7 +190,7 @@ impl fmt::Display for SearchPlace {
 }
 
 impl fmt::Display for PrototypeTrouble {
-    /// As pkgmk prints it: the file, then what is wrong, indented, and the line at the end.
+    /// As pkgmk prints it: the file, then the indented fault, and the line at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ERROR in {}:", self.file.display())?;
         for line in self.kind.to_string().lines() {
@@ -324,7 +324,6 @@ pub enum MakeWarning {
     },
 }
 
-/// Returns how many objects there are beside one that is named.
 fn more(others: usize) -> String {
     match others {
         0 => String::new(),

@@ -94,13 +94,10 @@ pub fn map_package(request: &MakeRequest, watch: &mut MakeWatch<'_>) -> Result<M
     Ok(MadePackage { package, directory, parameters, pkgmap })
 }
 
-/// Everything that is known of a package before its sources are read.
 struct PackageDraft {
     package: PkgInst,
     parameters: Params,
-    /// The bytes of its pkginfo.
     pkginfo: Vec<u8>,
-    /// Objects and information files but for the pkginfo, in the order of the pkgmap.
     items: Vec<PackageItem>,
     blocks: u64,
     now: i64,
@@ -142,7 +139,6 @@ impl PackageDraft {
         Ok(Self { package, parameters, pkginfo, items, blocks: space.blocks, now: request.now })
     }
 
-    /// Returns the pkgmap, when the content of every item is known.
     fn pkgmap(self) -> Result<Pkgmap, MakeError> {
         let mut object = Object::new(Ftype::Information, "");
         object.content = ContentInfo {
@@ -159,7 +155,6 @@ impl PackageDraft {
     }
 }
 
-/// Returns the prototype that is meant.
 fn prototype(named: Option<&Path>) -> Result<PathBuf, MakeError> {
     if let Some(path) = named {
         return Ok(path.to_owned());
@@ -170,19 +165,15 @@ fn prototype(named: Option<&Path>) -> Result<PathBuf, MakeError> {
 
 // Writes a package beside its place, and moves it there as a whole.
 
-/// The part of a private name that marks a package that is being made.
 const PROGRAM: &str = "pkgmk";
 
-/// Bytes that are read at once.
 const BUFFER: usize = 1 << 18;
 
-/// The permission bits that everyone gets on the files of a package, and the bits that are kept of their own mode
-/// (pkgmk(1)).
+/// Everyone may read the files of a package; these bits of their own mode are kept (pkgmk(1)).
 const READABLE: u32 = 0o644;
 
 const KEPT: u32 = 0o777;
 
-/// Reads all sources and writes nothing.
 fn read(mut draft: PackageDraft, watch: &mut MakeWatch<'_>) -> Result<Pkgmap, MakeError> {
     let mut buffer = vec![0; BUFFER];
     for item in &mut draft.items {
@@ -194,7 +185,6 @@ fn read(mut draft: PackageDraft, watch: &mut MakeWatch<'_>) -> Result<Pkgmap, Ma
     draft.pkgmap()
 }
 
-/// Writes the package of a draft.
 fn write(
     mut draft: PackageDraft,
     request: &MakeRequest,
@@ -230,16 +220,13 @@ fn write(
     }
 }
 
-/// Where the package is to stand.
 struct PackagePlace {
-    /// The directory that was named as the device.
     top: Dir,
     path: PathBuf,
     overwrite: bool,
 }
 
 impl PackagePlace {
-    /// Finds out whether the package may stand there, before anything is written.
     fn of(request: &MakeRequest, package: &PkgInst) -> Result<Self, MakeError> {
         let top = Dir::of_host(&request.device)?;
         let path = request.device.join(package.as_str());
@@ -259,12 +246,10 @@ impl PackagePlace {
     }
 }
 
-/// Writes a file of the making itself.
 fn own_file(tree: &mut NewTree, name: &[u8], bytes: &[u8], now: Timestamp) -> Result<(), RootError> {
     tree.write(name, bytes, Mode::of(READABLE))?.set_mtime(now)
 }
 
-/// Writes the content of an item, and enters into the item what was written.
 fn member(
     tree: &mut NewTree,
     item: &mut PackageItem,
@@ -287,7 +272,6 @@ fn member(
     Ok(())
 }
 
-/// Gives the bytes of a source to `put`, and tells what they were, and what the file is.
 fn pass(
     source: &FoundContent,
     now: i64,
@@ -325,27 +309,23 @@ fn as_path(bytes: &[u8]) -> &Path {
 // The space of a package on a file system, the same on every machine: files and directories are counted in units of
 // 4,096 bytes, regardless of the file system's own unit.
 
-/// The allocation unit of file systems, in bytes, and in blocks of 512.
 const UNIT: u64 = 4096;
 
 const UNIT_BLOCKS: u64 = UNIT / 512;
 
-/// The longest line of a pkgmap without its path, in bytes: two words of 64, five numbers, blanks.
+/// In bytes: two words of 64, five numbers, blanks.
 const LONGEST_REST: u64 = 256;
 
-/// The entries of every package: its directory, the pkgmap, the pkginfo, the directory of its information files.
+/// The directory, the pkgmap, the pkginfo, the directory of information files.
 const OWN_ENTRIES: usize = 4;
 
-/// The space that a package takes on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PackageSpace {
-    /// Blocks of 512 bytes, not fewer than it needs.
     blocks: u64,
-    /// Entries as the classic pkgmk counts them.
     entries: usize,
 }
 
-/// Counts what the items, sorted by path, and a pkginfo of `pkginfo` bytes take, and a pkgmap of all that.
+/// Counts the items (sorted by path), the pkginfo, and the resulting pkgmap.
 fn space(items: &[PackageItem], pkginfo: u64) -> PackageSpace {
     let line = |item: &PackageItem| item.entry.path.as_bytes().len() as u64 + LONGEST_REST;
     let pkgmap = items.iter().map(line).fold(LONGEST_REST, u64::saturating_add);

@@ -18,7 +18,6 @@ use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, compact};
 use patchadm_svr4::package::{Ftype, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-/// The longest abbreviation, NAME and VERSION, and word of ARCH and CATEGORY, in bytes (pkginfo(4)).
 const LONGEST_ABBREVIATION: usize = 32;
 
 const LONGEST_VALUE: usize = 256;
@@ -36,7 +35,6 @@ pub struct ParameterDefaults {
     pub pstamp: String,
 }
 
-/// Reads a pkginfo.
 pub(super) fn read(source: &FoundContent) -> Result<Params, MakeError> {
     let FoundContent::File(path) = source else { return Ok(Params::new()) };
     let mut text = Vec::new();
@@ -48,7 +46,6 @@ pub(super) fn read(source: &FoundContent) -> Result<Params, MakeError> {
     Ok(file.params())
 }
 
-/// Puts the parameters together; `path` is the pkginfo that was read.
 pub(super) fn compose(
     request: &MakeRequest,
     variables: &PrototypeVariables,
@@ -88,7 +85,6 @@ pub(super) fn compose(
     Ok(params)
 }
 
-/// Checks the rules of pkginfo(4) for values.
 fn check(params: &Params) -> Result<(), MakeError> {
     let wrong = |name, reason| Err(MakeError::Value { name, reason });
     for name in ["NAME", "ARCH", "VERSION", "CATEGORY"] {
@@ -111,7 +107,6 @@ fn check(params: &Params) -> Result<(), MakeError> {
     Ok(())
 }
 
-/// Warns about classes that CLASSES does not name: their objects would not be installed.
 fn compare_classes(params: &Params, classes: &[String], watch: &mut MakeWatch<'_>) {
     let text = params.text("CLASSES").into_owned();
     let named: BTreeSet<&str> = text.split_whitespace().collect();
@@ -120,7 +115,6 @@ fn compare_classes(params: &Params, classes: &[String], watch: &mut MakeWatch<'_
     }
 }
 
-/// Warns about class action scripts whose class CLASSES does not name: they would not be run.
 pub(super) fn check_scripts(params: &Params, items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let text = params.text("CLASSES").into_owned();
     for item in items.iter().filter(|item| item.entry.object.ftype == Ftype::Information) {
@@ -132,7 +126,6 @@ pub(super) fn check_scripts(params: &Params, items: &[PackageItem], watch: &mut 
     }
 }
 
-/// Returns the instance: as asked for, else PKG.
 pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgInst, MakeError> {
     let name = params.text("PKG").into_owned();
     let fits = (1..=LONGEST_ABBREVIATION).contains(&name.len())
@@ -148,7 +141,6 @@ pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgI
 
 // The warnings that the maker of a patch should see before the patch is applied.
 
-/// The lowest number of an account of a person; those below are the system's.
 const FIRST_PERSON: u32 = 1000;
 
 /// Warns about an invalid id, and about VERSION and ARCH that are not given: they must equal those of the package that
@@ -172,7 +164,7 @@ pub(super) fn look_at_parameters(
     }
 }
 
-/// Warns about a file `deletes` that has no effect, cannot be read_file, or names paths that the package delivers.
+/// Warns about a `deletes` that has no effect, is unreadable, or names delivered paths.
 pub(super) fn look_at_deletes(params: &Params, items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let is_deletes = |item: &&PackageItem| {
         item.entry.object.ftype == Ftype::Information && item.entry.path.as_bytes() == b"deletes"
@@ -205,7 +197,7 @@ fn read_file(path: &Path) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Warns about owners and groups that are people of this machine, each once: another root need not know them.
+/// Warns once about each owner and group that is a person of this machine, unknown to other roots.
 pub(super) fn look_at_owners(items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let Some(accounts) = Root::open(Path::new("/")).ok().and_then(|host| accounts_of(&host, &host).ok())
     else {

@@ -14,19 +14,15 @@ use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 use patchadm_svr4::format::prototype::{self, PrototypeAttributes, PrototypeCommand, PrototypeItem};
 use patchadm_svr4::package::Params;
 
-/// How deep prototypes may include each other (prototype(4)).
 const DEEPEST: usize = 20;
 
-/// How many may be included at all: two that include each other twice at every level would be a million.
+/// Two files that include each other twice at each level would be read a million times.
 const MOST_FILES: usize = 10_000;
 
-/// The largest prototype, in bytes.
 const LARGEST: u64 = 1 << 30;
 
-/// So many wrong lines are told of.
 const MOST_TROUBLES: usize = 100;
 
-/// An entry of a prototype, where it stands, and what holds there.
 #[derive(Clone, Debug)]
 pub(super) struct PlacedEntry {
     pub(super) entry: prototype::PrototypeEntry,
@@ -35,21 +31,15 @@ pub(super) struct PlacedEntry {
     pub(super) scope: Rc<PrototypeScope>,
 }
 
-/// The settings by the commands of a prototype so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrototypeScope {
-    /// The directory of the prototype.
     pub(super) directory: PathBuf,
     pub(super) variables: Params,
-    /// Directories to be searched for the last component of a path.
     pub(super) search: Vec<PathBuf>,
-    /// Directories to be searched for the whole path.
     pub(super) search_whole: Vec<PathBuf>,
-    /// The attributes for entries that lack them.
     pub(super) defaults: PrototypeAttributes,
 }
 
-/// The result of reading.
 #[derive(Debug, Default)]
 pub(super) struct ReadPrototype {
     pub(super) entries: Vec<PlacedEntry>,
@@ -62,7 +52,6 @@ impl PlacedEntry {
     }
 }
 
-/// Reads a prototype and what it includes.
 pub(super) fn read(path: &Path, variables: &PrototypeVariables) -> ReadPrototype {
     let mut reading = PrototypeReading { variables, files: 0, read: ReadPrototype::default() };
     reading.file(path, Params::new(), &mut Vec::new());
@@ -76,7 +65,6 @@ struct PrototypeReading<'a> {
 }
 
 impl PrototypeReading<'_> {
-    /// Reads one file; `from` are the places of the `!include` lines that lead to it.
     fn file(&mut self, path: &Path, variables: Params, from: &mut Vec<(Rc<Path>, u64)>) {
         self.files += 1;
         if from.len() > DEEPEST || self.files > MOST_FILES {
@@ -149,7 +137,6 @@ impl PrototypeReading<'_> {
         }
     }
 
-    /// Notes what is wrong with a file: at the line that includes it, where one does.
     fn note(&mut self, from: Option<&(Rc<Path>, u64)>, path: &Path, kind: PrototypeTroubleKind) {
         let (file, line) =
             from.map_or_else(|| (path.to_owned(), 0), |(file, line)| (file.to_path_buf(), *line));
@@ -181,11 +168,9 @@ fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
 // is. In the paths of this machine both are replaced. The command line takes precedence over `!NAME=value`, and that
 // over the pkginfo. The environment does not count: a package is the same for every maker.
 
-/// Values that hold for a whole making.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrototypeVariables {
     command: Params,
-    /// Those of the pkginfo, when it has been read.
     pub(super) pkginfo: Params,
 }
 
@@ -194,18 +179,16 @@ impl PrototypeVariables {
         Self { command: command.clone(), ..Self::default() }
     }
 
-    /// Returns the parameters of the command line.
     pub(super) fn command(&self) -> &Params {
         &self.command
     }
 
-    /// Returns the value of a variable; `local` are those of the prototype at this place.
     pub(super) fn value<'a>(&'a self, local: &'a Params, name: &str) -> Option<&'a [u8]> {
         self.command.get(name).or_else(|| local.get(name)).or_else(|| self.pkginfo.get(name))
     }
 
-    /// Returns a path of the package: build variables replaced, install variables as they are. The error
-    /// is the path, if one of its build variables has no value.
+    /// Replaces build variables and leaves install variables. The error is a path with an undefined build
+    /// variable.
     pub(super) fn package_path(&self, local: &Params, path: &[u8]) -> Result<Vec<u8>, String> {
         let replaced = |component: &[u8]| match name_of(component) {
             Some(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
@@ -218,7 +201,6 @@ impl PrototypeVariables {
         Ok(parts?.join(&b'/'))
     }
 
-    /// Returns a path of this machine: every variable that has a value replaced.
     pub(super) fn local_path(&self, local: &Params, path: &[u8]) -> Vec<u8> {
         let replaced = |component: &[u8]| {
             let value = name_of(component).and_then(|name| self.value(local, name));
@@ -228,7 +210,6 @@ impl PrototypeVariables {
     }
 }
 
-/// Returns the variable that a component is; none if it is a name.
 fn name_of(component: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(component.strip_prefix(b"$")?).ok()?;
     name.starts_with(|c: char| c.is_ascii_alphabetic()).then_some(name)

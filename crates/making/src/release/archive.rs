@@ -15,17 +15,14 @@ use patchadm_releases::{FileContent, LinkGroup, ReleaseObject, ReleaseObjectKind
 use patchadm_rootfs::{Sums, WorkStep};
 use patchadm_svr4::package::ObjectPath;
 
-/// An open regular file.
 #[derive(Clone, Debug)]
 pub(super) struct ArchiveFile {
     file: Arc<File>,
     size: u64,
-    /// The step of the work that counts what is read.
     step: Option<WorkStep>,
 }
 
 impl ArchiveFile {
-    /// Opens a regular file, through symbolic links if need be.
     pub(super) fn open(path: &Path) -> Result<Self, ReleaseProblem> {
         let file = InputFile::open_anything(path).map_err(ReleaseProblem::Io)?.into_regular();
         let file =
@@ -34,23 +31,19 @@ impl ArchiveFile {
         Ok(Self { file: Arc::new(file), size: seen.len(), step: None })
     }
 
-    /// Returns the same file, whose bytes count for a step as they are read.
     pub(super) fn counted(self, step: WorkStep) -> Self {
         Self { step: Some(step), ..self }
     }
 
-    /// Returns the size that the file had when it was opened.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Returns a part of the file.
     pub(super) fn part(&self, start: u64, size: u64) -> FilePart {
         FilePart { file: self.clone(), start, size }
     }
 }
 
-/// A part of a file.
 #[derive(Clone, Debug)]
 pub(super) struct FilePart {
     file: ArchiveFile,
@@ -59,13 +52,11 @@ pub(super) struct FilePart {
 }
 
 impl FilePart {
-    /// Reads the part from its beginning.
     pub(super) fn reader(&self) -> PartReader<'_> {
         PartReader { file: &self.file, position: self.start, left: self.size }
     }
 }
 
-/// A part of a file being read.
 #[derive(Debug)]
 pub(super) struct PartReader<'a> {
     file: &'a ArchiveFile,
@@ -86,7 +77,6 @@ impl Read for PartReader<'_> {
     }
 }
 
-/// Reads at most `limit` bytes to the end; `what` names what would be longer.
 pub(super) fn read_limited(input: &mut dyn Read, limit: u64, what: &str) -> Result<Vec<u8>, ReleaseProblem> {
     let mut bytes = Vec::new();
     input.take(limit + 1).read_to_end(&mut bytes).map_err(ReleaseProblem::of_archive)?;
@@ -101,10 +91,8 @@ pub(super) fn read_limited(input: &mut dyn Read, limit: u64, what: &str) -> Resu
 // Refuses, once for all archives, two objects of one path, an object below one that is not a directory (so that no
 // name leads out through a link), and a hard link to nothing.
 
-/// Hard links to hard links, at most.
 const LONGEST_CHAIN: usize = 64;
 
-/// The objects of an archive so far.
 #[derive(Default)]
 pub(super) struct ObjectCollector {
     drafts: Vec<Draft>,
@@ -116,35 +104,27 @@ struct Draft {
     source: DraftSource,
 }
 
-/// Where the bytes of an object are.
 enum DraftSource {
-    /// It has none.
     Nowhere,
-    /// The content of this number in the archive.
     Content(usize),
-    /// Those of the object at this path.
     LinkTo(ObjectPath),
 }
 
-/// The sorted names of one content of an archive.
 #[derive(Debug, Default)]
 pub(super) struct ContentEntry {
     names: Vec<ObjectPath>,
     size: u64,
 }
 
-/// Returns the content of a regular file with these sums.
 pub(super) fn content_of(sums: Sums) -> FileContent {
     FileContent { size: sums.size, cksum: sums.cksum, digest: sums.b3 }
 }
 
 impl ObjectCollector {
-    /// Adds an object without content.
     pub(super) fn add(&mut self, object: ReleaseObject) {
         self.drafts.push(Draft { object, source: DraftSource::Nowhere });
     }
 
-    /// Adds the names of the next content of the archive.
     pub(super) fn add_files(&mut self, objects: impl IntoIterator<Item = ReleaseObject>) {
         let number = self.contents;
         self.contents += 1;
@@ -152,12 +132,10 @@ impl ObjectCollector {
         self.drafts.extend(drafts);
     }
 
-    /// Adds another name of the file at `target`, which may come later.
     pub(super) fn add_link(&mut self, object: ReleaseObject, target: ObjectPath) {
         self.drafts.push(Draft { object, source: DraftSource::LinkTo(target) });
     }
 
-    /// Checks all and puts it in order.
     pub(super) fn finish(mut self) -> Result<(Vec<ReleaseObject>, Vec<ContentEntry>), ReleaseProblem> {
         self.drafts.sort_by(|one, other| one.object.path.cmp(&other.object.path));
         self.refuse_duplicates()?;
@@ -215,8 +193,8 @@ impl ObjectCollector {
         self.drafts.binary_search_by(|draft| draft.object.path.as_bytes().cmp(path)).ok()
     }
 
-    /// Makes each hard link a name of the content it leads to, with the attributes of that file, or a symbolic link like
-    /// the one it leads to.
+    /// Makes each hard link a name of its content, with the attributes of that file, or a symbolic link like
+    /// its target.
     fn resolve_links(&mut self) -> Result<(), ReleaseProblem> {
         for at in 0..self.drafts.len() {
             let Some(Draft { object, source: DraftSource::LinkTo(first) }) = self.drafts.get(at) else {
@@ -255,19 +233,14 @@ impl ObjectCollector {
     }
 }
 
-/// An archive whose contents can be read again, each with the number it had in the first pass.
 pub(super) trait NumberedContents: Send + Sync {
-    /// Gives the contents in the order of the archive, until told to stop.
     fn each_content(&self, visit: &mut ContentVisit<'_>) -> Result<(), ReleaseProblem>;
 }
 
-/// The visitor of a content, by its number.
 pub(super) type ContentVisit<'a> = dyn FnMut(usize, &mut dyn Read) -> ControlFlow<()> + 'a;
 
-/// The contents of an archive by the paths of its objects.
 pub(super) struct ArchiveContents<A> {
     pub(super) archive: A,
-    /// The names of each content, in the order of the archive.
     pub(super) names: Vec<ContentEntry>,
 }
 

@@ -14,16 +14,12 @@ use super::tar_archive::TarPart;
 use super::{PackageIdentity, ReleaseForm, ReleasePackage};
 use patchadm_releases::{ReleaseObject, ReleaseObjectKind, Upkeep};
 
-/// The bytes that an ar archive begins with.
 pub(super) const MAGIC: &[u8] = b"!<arch>\n";
 
-/// The longest file of a package's description that is read, in bytes.
 const LONGEST_CONTROL: u64 = 16 << 20;
 
-/// The scripts that dpkg or debconf runs when the package comes or goes.
 const SCRIPTS: [&str; 6] = ["config", "postinst", "postrm", "preinst", "prerm", "triggers"];
 
-/// The files of control.tar that say something here.
 #[derive(Default)]
 struct Description {
     control: Option<Vec<u8>>,
@@ -31,7 +27,6 @@ struct Description {
     scripts: Vec<String>,
 }
 
-/// Reads a package.
 pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
     let members = members(file)?;
     let (control, data) = parts(&members)?;
@@ -58,7 +53,6 @@ pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage,
     })
 }
 
-/// Reads only what a package says of itself.
 pub(super) fn identify(file: &ArchiveFile) -> Result<PackageIdentity, ReleaseProblem> {
     let (control, _) = parts(&members(file)?)?;
     let ControlFields { package, version, architecture, source, .. } =
@@ -80,7 +74,6 @@ fn mark_editable(object: Option<&mut ReleaseObject>) {
     }
 }
 
-/// Returns the two archives inside.
 fn parts(members: &[ArMember]) -> Result<(FilePart, FilePart), ReleaseProblem> {
     let mut seen = members.iter().filter(|member| !member.name.starts_with('_'));
     let version = seen.next().filter(|member| member.name == "debian-binary");
@@ -122,19 +115,15 @@ fn describe(control: &TarPart) -> Result<Description, ReleaseProblem> {
 
 // The members of an ar archive (ar(5)), found without reading their content.
 
-/// The most members of an archive; a Debian package has three.
 const MOST_MEMBERS: usize = 64;
 
-/// A member of an archive.
 #[derive(Debug)]
 struct ArMember {
-    /// The name without what fills its field.
     name: String,
-    /// The place of its content.
     part: FilePart,
 }
 
-/// Finds the members. One that would be longer than the file is an error, as are bytes after the last one.
+/// A member that exceeds the file, or bytes after the last one, are errors.
 fn members(file: &ArchiveFile) -> Result<Vec<ArMember>, ReleaseProblem> {
     let mut found = Vec::new();
     let mut at = MAGIC.len() as u64;
@@ -169,7 +158,6 @@ fn bytes<const N: usize>(file: &ArchiveFile, at: u64) -> Result<[u8; N], Release
     Ok(bytes)
 }
 
-/// The name and size in a header.
 fn parse(header: &[u8; 60]) -> Result<(String, u64), ReleaseProblem> {
     let field = |from: usize, to: usize| {
         let text = header.get(from..to).and_then(|field| std::str::from_utf8(field).ok());
@@ -186,20 +174,18 @@ fn parse(header: &[u8; 60]) -> Result<(String, u64), ReleaseProblem> {
 
 // The control file of a Debian package (deb-control(5)) and its list of conffiles.
 
-/// The fields that matter here.
 #[derive(Debug, PartialEq, Eq)]
 struct ControlFields {
     package: String,
     version: String,
     architecture: String,
-    /// The source package, without the version in parentheses that may follow.
+    /// Without the version in parentheses that may follow.
     source: Option<String>,
-    /// The first line of the description.
     summary: Option<String>,
 }
 
 impl ControlFields {
-    /// Parses the first paragraph; the names of fields may be written in any case.
+    /// Parses the first paragraph; field names are case-insensitive.
     fn parse(text: &[u8]) -> Result<Self, ReleaseProblem> {
         let text = String::from_utf8_lossy(text);
         let field = |wanted: &str| {
@@ -225,7 +211,7 @@ impl ControlFields {
     }
 }
 
-/// Returns the paths of a list of conffiles. Lines with a flag are about files that the package no longer has.
+/// Skips lines with a flag, which are about files that the package no longer has.
 fn conffiles(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| line.starts_with(b"/"))
 }

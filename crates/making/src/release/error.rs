@@ -60,7 +60,7 @@ pub enum ReleaseProblem {
 }
 
 impl ReleaseProblem {
-    /// Sorts an error by whether the data or the disk is to blame.
+    /// Distinguishes damaged data from a failing disk.
     pub(super) fn of_archive(error: io::Error) -> Self {
         if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());

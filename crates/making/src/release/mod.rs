@@ -140,7 +140,6 @@ pub fn is_kept_attribute(name: &[u8]) -> bool {
         || matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default")
 }
 
-/// Leaves only the attributes that a release keeps.
 fn kept(mut xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     xattrs.retain(|name, _| is_kept_attribute(name));
     xattrs

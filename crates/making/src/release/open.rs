@@ -84,7 +84,6 @@ fn open_unsaid(path: &Path, cores: usize, meter: &WorkMeter) -> Result<Vec<Relea
     read(path, OperandForm::Tree, cores, meter)
 }
 
-/// Reads several packages at a time.
 fn read_set(
     entries: &[PathBuf],
     cores: usize,
@@ -132,7 +131,6 @@ fn read(
     packages.map_err(|problem| failed(path, problem))
 }
 
-/// Returns a tar archive of a tree.
 fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
     let (objects, contents) = TarPart(file.part(0, file.size())).list()?;
     Ok(ReleasePackage {
@@ -150,7 +148,7 @@ fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProb
     })
 }
 
-/// Refuses two packages that no pairing could tell apart.
+/// Refuses two packages that cannot be distinguished when pairing.
 fn refuse_namesakes(packages: &[ReleasePackage]) -> Result<(), ReleaseProblem> {
     let is_same = |one: &ReleasePackage, other: &ReleasePackage| {
         one.name.is_some() && (&one.name, &one.arch, one.form) == (&other.name, &other.arch, other.form)
@@ -173,10 +171,8 @@ fn refuse_namesakes(packages: &[ReleasePackage]) -> Result<(), ReleaseProblem> {
 
 // The form of an operand, or of an entry of a set: determined by its content, from its first bytes alone.
 
-/// The most packages of a set.
 pub(super) const MOST_PACKAGES: usize = 100_000;
 
-/// The form of an operand, or of an entry of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OperandForm {
     Tree,
@@ -186,7 +182,6 @@ pub(super) enum OperandForm {
     Rpm,
 }
 
-/// Returns the entries of a directory, sorted.
 pub(super) fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path)? {
@@ -205,7 +200,6 @@ pub(super) fn is_svr4_directory(path: &Path) -> bool {
         .all(|name| path.join(name).symlink_metadata().is_ok_and(|seen| seen.is_file()))
 }
 
-/// Returns the form of an entry in a directory, if it is a package by itself; links are not packages.
 pub(super) fn package_form(path: &Path) -> Option<OperandForm> {
     let seen = path.symlink_metadata().ok()?;
     if seen.is_dir() {
@@ -214,7 +208,6 @@ pub(super) fn package_form(path: &Path) -> Option<OperandForm> {
     file_form(path).ok().filter(|form| seen.is_file() && *form != OperandForm::Tar)
 }
 
-/// Returns the form of an entry in a directory that the user called a set.
 pub(super) fn named_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     if !std::fs::metadata(path).map_err(ReleaseProblem::Io)?.is_dir() {
         return file_form(path);
@@ -225,7 +218,6 @@ pub(super) fn named_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     Err(ReleaseProblem::bad("it is a directory in a set, and no package"))
 }
 
-/// Returns the form of a file, from its first bytes.
 pub(super) fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     let file = ArchiveFile::open(path)?;
     let whole = file.part(0, file.size());

@@ -19,17 +19,15 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Scripts that run when a package comes or goes; class action scripts are kept by themselves.
+/// Class action scripts are stored separately.
 const SCRIPTS: [&str; 6] =
     ["checkinstall", "postinstall", "postremove", "preinstall", "preremove", "request"];
 
-/// An open source and what it holds, shared by its packages.
 struct SharedSource {
     source: Source,
     image: Image,
 }
 
-/// The failure of a walk: in the source itself, or in the receiver of the bytes.
 enum StreamFailure {
     Source(SourceError),
     Sink(io::Error),
@@ -41,7 +39,6 @@ impl From<SourceError> for StreamFailure {
     }
 }
 
-/// Reads all packages of a directory or datastream.
 pub(super) fn read(path: &Path, origin: &str) -> Result<Vec<ReleasePackage>, ReleaseProblem> {
     let (source, image) = open(Origin::Path(path), Extent::Everything).map_err(|error| error.problem)?;
     let mut sums: HashMap<(usize, PackagePath), FileContent> = HashMap::new();
@@ -60,7 +57,6 @@ pub(super) fn read(path: &Path, origin: &str) -> Result<Vec<ReleasePackage>, Rel
     packages.map(|(number, package)| described(&shared, number, package, &sums, origin)).collect()
 }
 
-/// Reads only what the packages of a directory or datastream say of themselves.
 pub(super) fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseProblem> {
     let (_, image) = open(Origin::Path(path), Extent::Everything).map_err(|error| error.problem)?;
     let of_package = |package: &PackageImage| {
@@ -110,7 +106,6 @@ fn described(
     })
 }
 
-/// The objects of a package, by the path that each has below BASEDIR.
 struct SvrObjects<'a> {
     base: ObjectPath,
     entries: BTreeMap<ObjectPath, &'a PkgmapEntry>,
@@ -132,7 +127,7 @@ impl<'a> SvrObjects<'a> {
         Ok(Self { base, entries })
     }
 
-    /// Describes the objects, sorted by path, each with its path in the package where it has bytes of its own.
+    /// Lists the objects by path, each with its path in the package if it has bytes of its own.
     fn list(
         &self,
         content: &dyn Fn(&PackagePath) -> Option<FileContent>,
@@ -162,7 +157,6 @@ impl<'a> SvrObjects<'a> {
         Ok(found)
     }
 
-    /// Returns the file that a hard link leads to, or the path itself where it is none.
     fn file_of(&self, path: &ObjectPath) -> Result<ObjectPath, ReleaseProblem> {
         let Some(entry) = self.entries.get(path).filter(|entry| entry.object.ftype == Ftype::Link) else {
             return Ok(path.clone());
@@ -186,7 +180,6 @@ impl<'a> SvrObjects<'a> {
     }
 }
 
-/// Returns the path of an object below BASEDIR; `None` for BASEDIR itself.
 fn below(
     base: &ObjectPath,
     params: &Params,
@@ -207,7 +200,6 @@ fn strip(base: &ObjectPath, full: &ObjectPath) -> Option<ObjectPath> {
     ObjectPath::new(full.as_bytes().strip_prefix(base.as_bytes())?).ok()
 }
 
-/// Describes an entry; `None` for a directory of another package.
 fn object(
     path: ObjectPath,
     entry: &PkgmapEntry,
@@ -261,11 +253,9 @@ fn device(path: &ObjectPath, numbers: Option<(Option<u32>, Option<u32>)>) -> Res
     }
 }
 
-/// The contents of one package of a source.
 struct SvrContents {
     shared: Arc<SharedSource>,
     number: usize,
-    /// The names of each file, by its path in the package, in the order of paths.
     paths: Vec<(PackagePath, ObjectPath)>,
 }
 

@@ -19,25 +19,20 @@ use patchadm_releases::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, U
 use patchadm_rootfs::{Digest, Sums, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
-/// The longest record before a member.
 const LONGEST_RECORD: u64 = 1 << 20;
 
-/// The most bytes after the end mark: padding, skipped so that a compression around the archive is checked to its end.
+/// Padding after the end mark is read so that a compression around the archive is checked to its end.
 const PADDING: u64 = 16 << 20;
 
-/// Bytes read at once.
 const BUFFER: usize = 1 << 16;
 
-/// A tar archive in a part of a file, compressed or not.
 pub(super) struct TarPart(pub(super) FilePart);
 
-/// A member of an archive.
 struct TarMember {
     object: ReleaseObject,
     kind: TarKind,
 }
 
-/// The kind of a member, as far as it matters for the content.
 enum TarKind {
     File,
     Link(ObjectPath),
@@ -47,7 +42,6 @@ enum TarKind {
 type MemberVisit<'a> = dyn FnMut(TarMember, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
 
 impl TarPart {
-    /// Reads all members, with the sums of the files.
     pub(super) fn list(self) -> Result<(Vec<ReleaseObject>, ArchiveContents<Self>), ReleaseProblem> {
         let mut collector = ObjectCollector::default();
         let mut buffer = vec![0; BUFFER];
@@ -80,7 +74,6 @@ impl TarPart {
         }
     }
 
-    /// Gives the files of an archive by name, as those of a package's description are read.
     pub(super) fn each_file(
         &self,
         visit: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> Result<(), ReleaseProblem>,
@@ -107,7 +100,6 @@ impl NumberedContents for TarPart {
     }
 }
 
-/// Gives each member but the top directory.
 fn walk_members(input: Box<dyn Read + '_>, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
     let input = ZeroTail { inner: BufReader::with_capacity(BUFFER, input), zeros: 0 };
     let mut archive = Archive::new(input);
@@ -147,7 +139,6 @@ fn without_nuls(mut name: Vec<u8>) -> Vec<u8> {
     name
 }
 
-/// Describes a member; `None` for the top directory itself.
 fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, ReleaseProblem> {
     let name = records.path.clone().unwrap_or_else(|| header.path_bytes().into_owned());
     let link = records.link.clone().or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default();
@@ -173,7 +164,6 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
     Ok(Some(TarMember { object, kind }))
 }
 
-/// Tells what a member is, and the object that it makes; a link is to `link`.
 fn kinds(
     header: &Header,
     (name, path): (&[u8], &ObjectPath),
@@ -224,7 +214,6 @@ fn damaged(error: &io::Error) -> ReleaseProblem {
     ReleaseProblem::BadForm(format!("archive is damaged: {error}"))
 }
 
-/// The sums of no bytes, before the real ones are known.
 const NOTHING: Sums = Sums { size: 0, cksum: 0, b3: Digest([0; 32]) };
 
 fn owner(record: Option<Vec<u8>>, name: Option<&[u8]>, id: Option<u64>) -> ObjectOwner {
@@ -233,7 +222,6 @@ fn owner(record: Option<Vec<u8>>, name: Option<&[u8]>, id: Option<u64>) -> Objec
     ObjectOwner { name, id: id.and_then(|id| u32::try_from(id).ok()) }
 }
 
-/// Checks the name of a member; `None` for the top directory.
 pub(super) fn member_path(name: &[u8]) -> Result<Option<ObjectPath>, ReleaseProblem> {
     let refused = |reason: &str| {
         let shown = name.get(..200).unwrap_or(name).escape_ascii().to_string();
@@ -249,7 +237,7 @@ pub(super) fn member_path(name: &[u8]) -> Result<Option<ObjectPath>, ReleaseProb
     }
 }
 
-/// A reader that counts the zero bytes before the place it has come to.
+/// Counts the zero bytes before the current position.
 struct ZeroTail<R> {
     inner: R,
     zeros: u64,
@@ -267,10 +255,8 @@ impl<R: Read> Read for ZeroTail<R> {
 
 // The pax records before a member of a tar archive.
 
-/// The names of extended attributes follow this.
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// The information on a member from the records before it.
 #[derive(Debug, Default)]
 pub(super) struct PaxRecords {
     pub(super) path: Option<Vec<u8>>,
@@ -285,7 +271,7 @@ pub(super) struct PaxRecords {
 }
 
 impl PaxRecords {
-    /// Takes the records of one header: `LENGTH KEY=VALUE` and a newline each. A value may have newlines, too.
+    /// Parses `LENGTH KEY=VALUE` and newline, repeated. Values may contain newlines.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), ReleaseProblem> {
         while !bytes.is_empty() {
             let (record, rest) =
@@ -331,7 +317,6 @@ impl PaxRecords {
     }
 }
 
-/// Returns the first record without its length and newline, and what follows.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let blank = bytes.iter().take(20).position(|&byte| byte == b' ')?;
     let length: usize = std::str::from_utf8(bytes.get(..blank)?).ok()?.parse().ok()?;
@@ -339,7 +324,6 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((record, bytes.get(length..)?))
 }
 
-/// Returns a time as pax writes it: seconds, and a fraction of any length.
 fn time(value: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(value).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

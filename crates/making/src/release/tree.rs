@@ -18,32 +18,26 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Accounts, ObjectPath, Word};
 
-/// Directories inside directories, at most.
 const DEEPEST: usize = 256;
 
-/// Files that a thread takes at once, so that all of them end at about the same time.
+/// Small, so that all threads end at about the same time.
 const PIECE: usize = 64;
 
-/// Bytes read at once.
 const BUFFER: usize = 1 << 16;
 
-/// An object as the walk met it.
 pub(super) struct MetObject {
     pub(super) path: ObjectPath,
     pub(super) status: ObjectStatus,
 }
 
 impl MetObject {
-    /// Returns the bytes that are read of it.
     fn bytes(&self) -> u64 {
         if self.status.file_type == FileType::Regular { self.status.size } else { 0 }
     }
 }
 
-/// The identity of a file with several names.
 type FileKey = ((u32, u32), u64);
 
-/// Reads a tree with so many threads.
 pub(super) fn read(
     path: &Path,
     origin: String,
@@ -85,7 +79,6 @@ pub(super) fn read(
     })
 }
 
-/// Reads objects that a walk met, sorted by path, each file with several names once.
 pub(super) fn read_met(
     root: &Root,
     accounts: &Accounts,
@@ -147,7 +140,6 @@ fn walk(root: &Root) -> Result<Vec<MetObject>, ReleaseProblem> {
     Ok(met)
 }
 
-/// Returns the first name of each regular file that has several in the tree or elsewhere.
 fn first_names(met: &[MetObject]) -> HashMap<FileKey, &ObjectPath> {
     let mut firsts = HashMap::new();
     for met in met.iter().filter(|met| met.status.file_type == FileType::Regular && met.status.links > 1) {
@@ -156,7 +148,6 @@ fn first_names(met: &[MetObject]) -> HashMap<FileKey, &ObjectPath> {
     firsts
 }
 
-/// Adds the other names of each file, and numbers those that have any.
 fn with_links(
     met: &[MetObject],
     firsts: &HashMap<FileKey, &ObjectPath>,
@@ -191,7 +182,6 @@ fn with_links(
     Ok(found)
 }
 
-/// The state with which one thread reads.
 struct ObjectReader<'a> {
     root: &'a Root,
     accounts: &'a Accounts,
@@ -214,7 +204,6 @@ impl ObjectReader<'_> {
     }
 }
 
-/// Returns the directory of a path, opened unless it is the one that is open.
 fn directory_of<'d>(root: &Root, open: &'d mut Option<Dir>, path: &ObjectPath) -> Result<&'d Dir, RootError> {
     let parent = path.parent_bytes().unwrap_or(b"/");
     let directory = match open.take() {
@@ -251,12 +240,11 @@ fn described(live: Live, path: ObjectPath, accounts: &Accounts) -> ReleaseObject
     }
 }
 
-/// Returns an account; one without a name is called by its number, which is not a name.
+/// An account without a name is shown as its number, which is not a name.
 fn owner(id: u32, called: Word) -> ObjectOwner {
     ObjectOwner { name: Some(called).filter(|name| *name != id.to_string()), id: Some(id) }
 }
 
-/// The contents of a tree's files, while the files are those that were read.
 struct TreeContents {
     root: Root,
     files: Vec<MetObject>,

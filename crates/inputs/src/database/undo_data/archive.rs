@@ -24,27 +24,23 @@ use patchadm_svr4::format::cpio::CpioReader;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, rule};
 
-/// The bytes that may follow a datastream, as where a tape was filled up: 16 MiB. A compression may make much more of little.
+/// The most bytes after a datastream, such as tape padding: 16 MiB. Compressed padding can be very long.
 const LARGEST_REST: u64 = 16 << 20;
 
-/// An archive that is open.
 #[derive(Debug)]
 pub(super) struct UndoArchiveFile {
     file: File,
     shown: String,
     size: u64,
-    /// The root, in which the objects may lie.
     root: Root,
 }
 
 impl UndoArchiveFile {
-    /// Wraps an open file, called `shown` in messages.
     pub(super) fn new(file: File, shown: String, root: &Root) -> Result<Self, ArchiveError> {
         let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
         Ok(Self { file, shown, size, root: root.clone() })
     }
 
-    /// Returns another handle of the open file.
     pub(super) fn try_clone(&self) -> Result<Self, ArchiveError> {
         Ok(Self { file: self.handle()?, shown: self.shown.clone(), size: self.size, root: self.root.clone() })
     }
@@ -53,45 +49,38 @@ impl UndoArchiveFile {
         self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))
     }
 
-    /// Returns the root, in which the objects may lie.
     pub(super) fn root(&self) -> &Root {
         &self.root
     }
 
-    /// Returns the path of the file, for messages.
     pub(super) fn path(&self) -> &str {
         &self.shown
     }
 
-    /// Returns the size of the file in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Returns the bytes that the file occupies on its file system.
     pub(super) fn allocated(&self) -> Result<u64, ArchiveError> {
         let seen = ObjectStatus::of(&self.file, || self.shown.clone())?;
         Ok(seen.allocated)
     }
 
-    /// Returns a reader of the bytes of the file.
     pub(super) fn bytes(&self) -> impl Read + '_ {
         FromStart::new(&self.file)
     }
 
-    /// Returns the BLAKE3 of the file, until a signal comes.
     pub(super) fn digest(&self, interrupt: Interrupt<'_>) -> Result<Digest, ArchiveError> {
         let digest = digest_of(&self.file, interrupt).map_err(|error| unreadable(&self.shown, &error));
         digest.map_err(|error| ArchiveError::or_interrupted(error, interrupt))
     }
 
-    /// Reads the manifest without the objects, or returns `None` for an archive of another program.
     pub(super) fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         Ok(UnboundArchive::new(self.handle()?, self.shown.clone()).manifest()?)
     }
 
-    /// Returns the saved paths by the pkgmap, the only statement of another program's archive about what it saves. A
-    /// senseless pkgmap saves nothing.
+    /// Saved paths according to the pkgmap, the only statement of foreign archives about what they save. A
+    /// malformed pkgmap saves nothing.
     pub(super) fn saved_paths(&self, params: &Params) -> Vec<ObjectPath> {
         let basedir = ObjectPath::new(params.text("BASEDIR").trim().as_bytes());
         let basedir = basedir.unwrap_or_else(|_| ObjectPath::root());
@@ -107,7 +96,7 @@ impl UndoArchiveFile {
         Pkgmap::parse(&package.pkgmap).ok()
     }
 
-    /// Opens it as the package that it is; a manifest says if its objects lie in undo directories.
+    /// Opens the archive as a package; its objects may lie in undo directories, if the manifest says so.
     pub(super) fn into_source(self, manifest: Option<&Manifest>) -> Result<(Source, Image), SourceError> {
         match manifest.and_then(|manifest| StoredContent::of(&self.root, manifest)) {
             None => source::open(Origin::File(self.file, Path::new(&self.shown)), Extent::Everything),
@@ -118,7 +107,8 @@ impl UndoArchiveFile {
         }
     }
 
-    /// Does the same without a look at the objects, of an archive that is whole by its digest.
+    /// Like [`Self::into_source`], but without reading the objects: for archives that are whole by their
+    /// digest.
     pub(super) fn into_descriptions(self) -> Result<(Source, Image), SourceError> {
         source::open_descriptions(self.file, Path::new(&self.shown))
     }
@@ -138,7 +128,6 @@ impl UndoArchiveFile {
         Ok((read, raw.finish().1))
     }
 
-    /// Does the same without the BLAKE3 of the bytes.
     pub(super) fn read_undigested(
         &self,
         package: &PkgInst,
@@ -151,12 +140,10 @@ impl UndoArchiveFile {
     }
 }
 
-/// Wraps a read error of an archive, with its path.
 pub(super) fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
     archive_file::unreadable(path, error).into()
 }
 
-/// Reads a stream to its end and compares every member with its descriptions. A signal ends it with some error.
 fn read_all(
     bytes: impl Read,
     package: &PkgInst,
@@ -199,7 +186,6 @@ fn read_all(
     Ok(manifest)
 }
 
-/// Whether the member of a pkgmap entry is there with the size and sum that the entry has.
 fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     let content = &entry.object.content;
     if content.size.is_none() && content.cksum.is_none() {
@@ -211,7 +197,6 @@ fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), S
     if same { Ok(()) } else { Err(format!("{} does not have the size and sum of its pkgmap", entry.path)) }
 }
 
-/// Checks that every object saved according to the manifest exists with that digest.
 fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     for object in manifest.all_objects() {
         let (Some(member), Some(was)) = (&object.member, &object.was) else { continue };
@@ -256,7 +241,6 @@ pub enum UndoContentError {
 }
 
 impl UndoContent {
-    /// Reads everything but the content of the objects.
     pub(super) fn whole(
         archive: UndoArchiveFile,
         manifest: Option<&Manifest>,
@@ -267,7 +251,6 @@ impl UndoContent {
         Ok(Self { source, image, records })
     }
 
-    /// Reads what stands before the objects, with the manifest; `None` if there is no manifest.
     pub(super) fn described(archive: UndoArchiveFile) -> Result<Option<(Manifest, Self)>, ArchiveError> {
         let path = archive.path().to_owned();
         let root = archive.root().clone();
@@ -282,7 +265,6 @@ impl UndoContent {
         Ok(manifest.map(|manifest| (manifest, Self { source, image, records })))
     }
 
-    /// Reads the old record files of undo data with this manifest.
     pub(super) fn records(
         archive: UndoArchiveFile,
         manifest: &Manifest,
@@ -337,7 +319,6 @@ pub fn kept_records(image: &PackageImage) -> Result<BTreeMap<PkgInst, OldRecords
     Ok(packages)
 }
 
-/// Hands each file of a cpio archive of record files to `take`.
 fn each_record(
     bytes: &[u8],
     mut take: impl FnMut(Vec<u8>, RecordFile) -> Result<(), String>,
@@ -458,12 +439,11 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// Fails if a signal came.
     pub(super) fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
         interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
     }
 
-    /// Returns the error, or the signal if one came: it is the reason then.
+    /// Prefers the signal to the error, because it is the reason then.
     pub(super) fn or_interrupted(self, interrupt: Interrupt<'_>) -> Self {
         interrupt().map_or(self, Self::Interrupted)
     }

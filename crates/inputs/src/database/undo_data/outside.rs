@@ -41,7 +41,7 @@ impl OutsideRules {
     }
 }
 
-/// Refuses a host path named by `remote` of a patch, unless something vouches for it.
+/// Refuses a host path that `remote` names, unless something vouches for it.
 pub(super) fn check(
     outside: &OutsideAccess<'_>,
     root: &Root,
@@ -64,7 +64,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Tells whether a root is a stage of another one, whose records came along.
+/// True if a root is a stage of another one, whose records were copied along.
 fn is_stage(root: &Root) -> bool {
     let identity = places::stage_identity();
     let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root));
@@ -84,7 +84,7 @@ pub(super) fn may_remove(
     rule::holds("archive.outside.bound", is_vouched)
 }
 
-/// Tells whether a ledger names, by digest, an archive of a run at a path.
+/// True if a ledger names, by digest, an archive that a run made at a path.
 fn names_archive(ledger: &[u8], archive: &journal::JournalArchive, path: &ObjectPath) -> bool {
     let Ok(ledger) = Ledger::parse(ledger) else { return false };
     let digest = archive.b3.as_deref().and_then(Digest::from_hex);
@@ -92,7 +92,6 @@ fn names_archive(ledger: &[u8], archive: &journal::JournalArchive, path: &Object
     line.is_some_and(|line| line.archive().map(|(b3, _)| b3) == digest && line.is_at(path))
 }
 
-/// Tells whether a line of the ledger names what is at a path by digest.
 fn is_bound(line: Option<&LedgerLine>, path: &ObjectPath) -> bool {
     line.is_some_and(|line| line.is_at(path))
 }

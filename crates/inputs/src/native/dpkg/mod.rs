@@ -23,10 +23,9 @@ pub use overrides::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
-/// The largest of the files, in bytes.
 const LARGEST_RECORD: u64 = 256 << 20;
 
-/// What is wrong with a package of which nobody knows which entry counts.
+/// Nobody knows which of several entries counts.
 const SEVERAL_TIMES: &str = "status has it several times";
 
 /// The records of dpkg below a root.
@@ -39,7 +38,7 @@ pub const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
 pub struct DpkgRecords<'a> {
     root: &'a Root,
     status: Vec<u8>,
-    /// The packages with changes that are not in `status` yet: dpkg runs, or was interrupted.
+    /// Packages with changes that are not in `status` yet: dpkg is running, or was interrupted.
     unfinished: BTreeSet<String>,
 }
 
@@ -83,7 +82,7 @@ impl<'a> DpkgRecords<'a> {
         Ok(origins().map(presence).collect())
     }
 
-    /// `others` are the architectures for which the package is registered besides.
+    /// `others` are the other architectures for which the package is registered.
     fn presence(
         origin: &NativeOrigin,
         entries: &[DpkgStatus],
@@ -118,7 +117,6 @@ impl<'a> DpkgRecords<'a> {
         }
     }
 
-    /// Reads everything about a package that was registered for this architecture.
     pub(super) fn registered_package(&self, origin: &NativeOrigin) -> Result<NativePackage, NativeError> {
         let name = origin.name.as_str();
         let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
@@ -129,7 +127,6 @@ impl<'a> DpkgRecords<'a> {
         self.package(&arch.map_or_else(|| name.to_owned(), |arch| format!("{name}:{arch}")))
     }
 
-    /// Reads everything about packages that were registered, in their order, by one look at `status`.
     pub(super) fn registered_packages(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -186,7 +183,6 @@ impl<'a> DpkgRecords<'a> {
         })
     }
 
-    /// Reads a package that `status` has so many times.
     fn counted(
         &self,
         name: &str,
@@ -206,7 +202,6 @@ impl<'a> DpkgRecords<'a> {
         self.read(name, found, diversions.map_err(|reason| bad(reason))?)
     }
 
-    /// Returns the installed packages that say they replace or provide this one.
     pub(super) fn successors(&self, name: &str) -> Vec<NativeOwner> {
         let found = status::successors(&self.status, name).into_iter();
         let owner = |(name, DpkgStatus { arch, version, .. })| NativeOwner {
@@ -216,7 +211,6 @@ impl<'a> DpkgRecords<'a> {
         found.map(owner).collect()
     }
 
-    /// Returns the versions of a package that are installed, one for each architecture.
     pub(super) fn installed_versions(&self, name: &str) -> Vec<String> {
         if self.unfinished.contains(name) {
             return Vec::new();
@@ -227,7 +221,6 @@ impl<'a> DpkgRecords<'a> {
         installed.map(|one| one.version).collect()
     }
 
-    /// Refuses a package whose changes are not all in `status`.
     fn must_be_finished(&self, name: &str) -> Result<(), NativeError> {
         if self.unfinished.contains(name) {
             return Err(bad(name, "dpkg has not finished with it (`updates`)".to_owned()));
@@ -235,7 +228,7 @@ impl<'a> DpkgRecords<'a> {
         Ok(())
     }
 
-    /// Returns every package that is installed or in between: its name, its architecture, and how dpkg calls it.
+    /// Installed and half-installed packages: name, architecture, and the name that dpkg uses.
     pub(super) fn names(&self) -> impl Iterator<Item = (String, String, String)> {
         status::present(&self.status).map(|(name, found)| {
             let both = format!("{name}:{}", found.arch);
@@ -249,7 +242,6 @@ impl<'a> DpkgRecords<'a> {
             .map_err(|reason| format!("diversions: {reason}"))
     }
 
-    /// Reads the lists of a package.
     fn read(
         &self,
         name: &str,
@@ -259,7 +251,6 @@ impl<'a> DpkgRecords<'a> {
         Self::read_in(self.info()?.as_ref(), name, found, diversions)
     }
 
-    /// Does the same in the directory of the lists.
     fn read_in(
         info: Option<&Dir>,
         name: &str,
@@ -318,17 +309,16 @@ pub fn overrides(root: &Root) -> Result<StatOverrides, NativeError> {
     Ok(overrides.diverted(&diversions))
 }
 
-/// Reads the diversions of a root.
 fn diversions(root: &Root) -> Result<Result<Diversions, String>, NativeError> {
     Ok(Diversions::parse(&record(root, "diversions")?.unwrap_or_default()))
 }
 
-/// Tells whether a word can be the name or the architecture of a package: nothing that leads to another directory.
+/// A name or architecture must not lead to another directory.
 fn is_word(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Returns what changes at each unpacking: inode and ctime of the list of paths, and of the sums.
+/// Changes whenever the package is unpacked: inode and ctime of its list and sums.
 fn stamp(info: Option<&Dir>, name: &str, arch: &str) -> Result<String, NativeError> {
     let mut stamp = String::new();
     for suffix in ["list", "md5sums"] {
@@ -359,7 +349,7 @@ fn path_of(name: &str) -> Result<ObjectPath, NativeError> {
     ObjectPath::new(format!("{RECORDS}/{name}").as_bytes()).map_err(|error| records(error.to_string()))
 }
 
-/// Returns the packages that the numbered files in `updates` name: dpkg writes each change there before it writes `status`.
+/// Packages named by the files in `updates`, where dpkg writes each change before it writes `status`.
 fn unfinished(root: &Root) -> Result<BTreeSet<String>, NativeError> {
     let mut names = BTreeSet::new();
     for file in root.list(&path_of("updates")?)?.unwrap_or_default() {
@@ -386,7 +376,6 @@ fn has_list(info: Option<&Dir>, origin: &NativeOrigin, is_alone: bool) -> Result
     Ok(false)
 }
 
-/// Returns a record of dpkg; `None` if it does not exist.
 fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, NativeError> {
     let text = root.read(&path_of(name)?, LARGEST_RECORD)?;
     if text.as_ref().is_some_and(|text| text.len() as u64 > LARGEST_RECORD) {
@@ -395,7 +384,6 @@ fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, NativeError> {
     Ok(text)
 }
 
-/// Returns the entries of an architecture.
 fn of_arch<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> impl Iterator<Item = &'e DpkgStatus> {
     entries.iter().filter(move |one| arch.is_none_or(|arch| one.arch == arch))
 }
@@ -414,7 +402,7 @@ fn present_one<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> Option<Resu
     }
 }
 
-/// Returns the installed package among the entries of a name. One with several architectures has to be named with its own.
+/// A package with several architectures must be named with one.
 fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, String> {
     let is_it =
         |one: &DpkgStatus| arch.is_none_or(|arch| one.arch == arch) && one.standing() != DpkgStanding::Gone;
@@ -450,13 +438,12 @@ pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
     paths.collect()
 }
 
-/// Returns the existing conffiles. Skips lines with words before the path: an upgrade removes their files.
+/// Existing conffiles. Lines with words before the path are skipped: an upgrade removes those files.
 fn conffiles(text: &[u8]) -> impl Iterator<Item = ObjectPath> {
     let lines = text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
     lines.filter_map(|line| ObjectPath::new(line.trim_ascii_end()).ok())
 }
 
-/// Returns the sums, by path. Skips invalid lines.
 fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
     let lines = text.split(|&byte| byte == b'\n');
     let read = |line: &[u8]| {
@@ -495,7 +482,6 @@ pub struct Diverting {
     pub by: Option<String>,
 }
 
-/// The list of a package.
 #[derive(Debug)]
 pub(super) struct PackageList {
     pub(super) origin: NativeOrigin,
@@ -503,28 +489,23 @@ pub(super) struct PackageList {
 }
 
 impl PackageList {
-    /// Returns its absolute paths, without the root directory.
     pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let lines = self.text.split(|&byte| byte == b'\n');
         lines.filter(|line| line.len() > 1 && line.starts_with(b"/") && *line != b"/.")
     }
 }
 
-/// All lists, and what decides where the listed files lie.
 #[derive(Debug)]
 pub(super) struct DpkgLists {
     pub(super) lists: Vec<PackageList>,
     diversions: Diversions,
-    /// The versions of packages, by name and architecture.
     versions: BTreeMap<(String, String), String>,
-    /// The packages with `Multi-Arch: same`.
+    /// Packages with `Multi-Arch: same`.
     pub(super) multi_arch: BTreeSet<String>,
-    /// What could not be read, each a sentence.
     pub(super) unreadable: Vec<String>,
 }
 
 impl DpkgLists {
-    /// Reads the lists; `None` where the root has no records of dpkg.
     pub(super) fn read(root: &Root) -> Result<Option<Self>, NativeError> {
         let physical = root.resolver().locate_dir(&path_of("info")?)?;
         let Some(info) = root.dir_if_there(&physical)? else { return Ok(None) };
@@ -556,7 +537,6 @@ impl DpkgLists {
         Ok(Some(lists))
     }
 
-    /// Returns the version of the package of a list; empty where `status` has none.
     pub(super) fn version(&self, list: &PackageList) -> String {
         let NativeOrigin { name, arch, .. } = &list.origin;
         let of_name = self.versions.range((name.clone(), String::new())..);
@@ -565,7 +545,6 @@ impl DpkgLists {
         found.map(|(_, version)| version.clone()).unwrap_or_default()
     }
 
-    /// Returns all rules.
     pub(super) fn rules(&self) -> impl Iterator<Item = Diverting> {
         self.diversions.rules().map(|(from, to, by)| Diverting {
             from: from.clone(),
@@ -574,7 +553,6 @@ impl DpkgLists {
         })
     }
 
-    /// Returns where a listed path of a package lies, if somebody else has diverted it.
     pub(super) fn diverted(&self, package: &str, line: &[u8]) -> Option<DivertedPath> {
         if self.diversions.is_empty() {
             return None;
@@ -590,7 +568,6 @@ impl DpkgLists {
     }
 }
 
-/// Returns the package of a file in `info`: `NAME` or `NAME:ARCH`.
 fn origin_of(name: &[u8]) -> Option<NativeOrigin> {
     let text = std::str::from_utf8(name).ok().filter(|text| !text.is_empty())?;
     let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));

@@ -5,20 +5,18 @@ use std::fmt;
 
 use patchadm_svr4::package::{Accounts, Mode, ObjectAttributes, ObjectPath};
 
-/// The actual places of diverted paths.
 #[derive(Debug, Default)]
 pub(super) struct Diversions(HashMap<ObjectPath, Diversion>);
 
-/// Where a path is for every package but one.
 #[derive(Debug)]
 struct Diversion {
     to: ObjectPath,
-    /// The package that diverts it, or `:` for the administrator.
+    /// The diverting package, or `:` for the administrator.
     by: String,
 }
 
 impl Diversions {
-    /// Parses the file: three lines for each.
+    /// Each diversion has three lines.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
         let diversions = lines.chunks(3).map(|three| match three {
@@ -32,20 +30,18 @@ impl Diversions {
         Ok(Self(diversions.collect::<Result<_, _>>()?))
     }
 
-    /// Returns the actual place of a path of a package.
     pub(super) fn place_of(&self, package: &str, path: ObjectPath) -> ObjectPath {
         self.diverted(package, &path).map(|(place, _)| place.clone()).unwrap_or(path)
     }
 
-    /// Returns the actual place of a path of a package that another package, or the administrator (`None`), has diverted.
+    /// Where a path lies if another package or the administrator (`None`) diverted it.
     pub(super) fn diverted(&self, package: &str, path: &ObjectPath) -> Option<(&ObjectPath, Option<&str>)> {
         let diversion = self.0.get(path).filter(|diversion| diversion.by != package)?;
         let by = Some(diversion.by.as_str()).filter(|by| *by != ":");
         Some((&diversion.to, by))
     }
 
-    /// Returns each diverted path, where files go that are delivered there, and the package that diverts it, which is `None`
-    /// for the administrator.
+    /// Each diversion: path, destination, and diverting package (`None` for the administrator).
     pub(super) fn rules(&self) -> impl Iterator<Item = (&ObjectPath, &ObjectPath, Option<&str>)> {
         self.0.iter().map(|(from, one)| (from, &one.to, Some(one.by.as_str()).filter(|by| *by != ":")))
     }
@@ -54,7 +50,6 @@ impl Diversions {
         self.0.is_empty()
     }
 
-    /// Returns each diverted path and the actual place of the diverted file.
     pub(super) fn all(&self) -> impl Iterator<Item = (&ObjectPath, &ObjectPath)> {
         self.0.iter().map(|(from, diversion)| (from, &diversion.to))
     }
@@ -66,7 +61,6 @@ impl Diversions {
 // dpkg compares the path of an override as text with the path that the list of a package has, before it follows any
 // diversion or symbolic link.
 
-/// The largest file that is read, in bytes.
 pub(super) const LARGEST: usize = 16 << 20;
 
 /// The overrides of a root, by path.
@@ -226,7 +220,6 @@ impl fmt::Display for OverrideAccount {
     }
 }
 
-/// Returns the path of a line: everything after the third blank.
 fn path_of(line: &[u8]) -> &[u8] {
     line.splitn(4, |&byte| byte == b' ').nth(3).unwrap_or_default()
 }

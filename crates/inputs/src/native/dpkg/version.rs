@@ -24,7 +24,6 @@ pub fn fault(version: &str) -> Option<&'static str> {
     (!rest.chars().all(is_known)).then_some("it has a character that no version has")
 }
 
-/// A version, taken apart.
 struct Parts<'a> {
     epoch: u64,
     upstream: &'a str,
@@ -43,7 +42,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Compares an upstream version or a revision: in turn what is not digits, byte by byte, and digits as numbers.
+/// Compares non-digits byte by byte and digits as numbers, in turn.
 fn compare_part(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
     while !one.is_empty() || !other.is_empty() {
@@ -67,7 +66,7 @@ fn compare_part(one: &str, other: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// The place of a byte in the order: a tilde before the end, letters before all other characters. A digit is the end.
+/// Order of bytes: tilde, end (or digit), letters, all others.
 fn rank(byte: Option<&u8>) -> i32 {
     match byte {
         Some(b'~') => -1,
@@ -81,7 +80,6 @@ fn rest(bytes: &[u8]) -> &[u8] {
     bytes.get(1..).unwrap_or_default()
 }
 
-/// Returns the digits in front without leading zeros, and what follows them.
 fn number(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len());
     let (digits, rest) = bytes.split_at(end);

@@ -18,41 +18,31 @@ use super::{
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
-/// The places of the database below a root, the newer one first.
 const DATABASES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
 
-/// The lock file in the directory of the database.
 const LOCK: &str = ".rpm.lock";
 
-/// The line of a package.
 const PACKAGE: &str = r"P\t%{NAME}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{INSTALLTID}\t%{SUMMARY}\n";
 
-/// The lines of its files.
 const FILES: &str = r"[F\t%{FILEFLAGS}\t%{FILEDIGESTS}\t%{FILENAMES}\n]";
 
-/// The lines of the files of a package with the state of each.
 const STATES: &str = r"[S\t%{FILESTATES}\t%{FILENAMES}\n]";
 
-/// The state of a file that rpm put there and nobody replaced.
+/// rpm installed the file, and no package replaced it.
 const NORMAL: &[u8] = b"0";
 
-/// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 256 << 20;
 
-/// The reason for a package that is missing.
 const NOT_INSTALLED: &str = "rpm has not installed it";
 
-/// Flags of a file: `%config`, `%ghost`.
 const CONFIG: u32 = 1;
 
 const GHOST: u32 = 1 << 6;
 
-/// An installed package with the paths at which its files are.
 pub(super) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
 
 /// The database of rpm in a root.
 pub struct RpmRecords {
-    /// As the host sees it.
     database: OsString,
 }
 
@@ -86,7 +76,7 @@ impl RpmRecords {
         Ok(NativePackage { has_other_versions, ..package })
     }
 
-    /// Reads everything about a package that was registered for this architecture and has this version now.
+    /// The registered package of this architecture at its current version.
     pub(super) fn registered_package(
         &self,
         origin: &NativeOrigin,
@@ -100,7 +90,6 @@ impl RpmRecords {
         the_one(name, if own.is_empty() { others } else { own })
     }
 
-    /// Reads everything about packages that were registered, in their order, by one call of rpm(8).
     pub(super) fn registered_packages(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -131,7 +120,6 @@ impl RpmRecords {
         packages.iter().map(of).collect()
     }
 
-    /// Reads the packages that rpm knows by a name.
     fn found(&self, name: &str) -> Result<Vec<NativePackage>, NativeError> {
         let bad = |reason: String| bad(name, reason);
         if name.is_empty() || name.starts_with('-') {
@@ -145,7 +133,6 @@ impl RpmRecords {
         pieces(&answer).map(|piece| parse(piece).map_err(&bad)).collect()
     }
 
-    /// Returns the installed packages that say they provide or obsolete this one.
     pub(super) fn successors(&self, name: &str) -> Result<Vec<NativeOwner>, NativeError> {
         let answer = self.all(&format!(r"{PACKAGE}[O\t%{{OBSOLETES}}\n][O\t%{{PROVIDES}}\n]"))?;
         let (mut found, mut last): (Vec<NativeOwner>, Option<NativeOwner>) = (Vec::new(), None);
@@ -160,14 +147,13 @@ impl RpmRecords {
         Ok(found)
     }
 
-    /// Returns the versions of a package that are installed.
     pub(super) fn installed_versions(&self, name: &str) -> Result<Vec<String>, NativeError> {
         let found = self.installed(&[name])?.found.into_iter();
         Ok(found.filter(|one| one.name == name).map(|one| one.evr).collect())
     }
 
-    /// Returns every installed package with the paths at which its own files are: not those that were replaced by another
-    /// package, left out, or of another color.
+    /// Installed packages with the paths of their own files: without files that were replaced, left out, or
+    /// of another color.
     pub(super) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
         let answer = self.all(&format!("{PACKAGE}{STATES}"))?;
         let mut owned: Vec<OwnedPaths> = Vec::new();
@@ -188,7 +174,6 @@ impl RpmRecords {
         Ok(owned)
     }
 
-    /// Returns every installed package: its name, its architecture, and how rpm calls this one of its name.
     pub(super) fn names(&self) -> Result<Vec<(String, String, String)>, NativeError> {
         let answer = self.all(PACKAGE)?;
         let text = String::from_utf8_lossy(&answer);
@@ -200,7 +185,6 @@ impl RpmRecords {
         Ok(lines.map(named).collect())
     }
 
-    /// Returns what rpm says of all packages.
     fn all(&self, query: &str) -> Result<Vec<u8>, NativeError> {
         let (answer, is_whole) = asked(&self.database, query, Names::All).map_err(records)?;
         if !is_whole {
@@ -209,7 +193,6 @@ impl RpmRecords {
         Ok(answer)
     }
 
-    /// Returns every installed package of these names.
     fn installed(&self, names: &[&str]) -> Result<InstalledOfNames, NativeError> {
         let (answer, _) = asked(&self.database, PACKAGE, Names::These(names)).map_err(records)?;
         let text = String::from_utf8_lossy(&answer);
@@ -256,7 +239,6 @@ impl RpmRecords {
     }
 }
 
-/// Returns the package that a name stands for, of all that rpm knows by it.
 fn the_one(name: &str, mut found: Vec<NativePackage>) -> Result<NativePackage, NativeError> {
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one),
@@ -270,12 +252,11 @@ fn the_one(name: &str, mut found: Vec<NativePackage>) -> Result<NativePackage, N
     }
 }
 
-/// Returns how rpm calls one package of several of a name.
 fn nevra(name: &str, evr: &str, arch: &str) -> String {
     format!("{name}-{evr}.{arch}")
 }
 
-/// Returns the place of the database in a root, as rpm names it and with links followed; `None` where it has none.
+/// The place of the database as rpm names it, and with links followed.
 fn database(root: &Root) -> Result<Option<(&'static str, ObjectPath)>, RootError> {
     for place in DATABASES {
         let Ok(path) = ObjectPath::new(place.as_bytes()) else { continue };
@@ -287,12 +268,10 @@ fn database(root: &Root) -> Result<Option<(&'static str, ObjectPath)>, RootError
     Ok(None)
 }
 
-/// Returns the path of the lock that rpm and dnf hold while they change packages; `None` in a root without a database.
 pub(super) fn lock_file(root: &Root) -> Result<Option<ObjectPath>, RootError> {
     Ok(database(root)?.and_then(|(place, _)| lock_file_in(place)))
 }
 
-/// Returns the paths that the lock can have.
 pub(super) fn lock_files() -> impl Iterator<Item = ObjectPath> {
     DATABASES.into_iter().filter_map(lock_file_in)
 }
@@ -309,14 +288,12 @@ fn records(reason: String) -> NativeError {
     NativeError::Records { manager: NativeManager::Rpm, reason }
 }
 
-/// The packages that rpm(8) is asked about.
 #[derive(Clone, Copy)]
 enum Names<'a> {
     All,
     These(&'a [&'a str]),
 }
 
-/// Returns the answer of rpm(8), and whether it knew all packages.
 fn asked(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bool), String> {
     let mut command = Command::new("rpm");
     command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", query]);
@@ -340,7 +317,6 @@ fn asked(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bo
     Ok((answer, ended.success()))
 }
 
-/// The line of a package in an answer.
 struct Line<'a> {
     name: &'a str,
     epoch: &'a str,
@@ -357,7 +333,6 @@ impl<'a> Line<'a> {
         Some(Self { name, epoch, version, arch, stamp, title })
     }
 
-    /// Returns the package as the owner of paths.
     fn owner(&self) -> NativeOwner {
         let (name, arch) = (self.name.to_owned(), Some(self.arch.to_owned()));
         NativeOwner {
@@ -366,7 +341,6 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Epoch, version and release.
     fn evr(&self) -> String {
         let is_there = self.epoch.parse::<u64>().is_ok();
         let epoch = if is_there { format!("{}:", self.epoch) } else { String::new() };
@@ -374,7 +348,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Reads the answer about many packages, one after another. Those without files, such as keys, are passed over.
+/// Parses the answer about many packages. Entries without files, such as keys, are skipped.
 fn each_package(answer: Vec<u8>) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
     let counts = versions_of_names(&answer);
     let mut at = 0;
@@ -392,7 +366,6 @@ fn each_package(answer: Vec<u8>) -> impl Iterator<Item = Result<NativePackage, N
     parsed.flatten()
 }
 
-/// Returns in how many versions each package is there, by name and architecture.
 fn versions_of_names(answer: &[u8]) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
     for line in answer.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"P\t")) {
@@ -403,14 +376,12 @@ fn versions_of_names(answer: &[u8]) -> BTreeMap<(String, String), usize> {
     counts
 }
 
-/// Returns the part of an answer about the package that begins at a place: up to the next line that is no file.
 fn next_piece(answer: &[u8], at: usize) -> Option<&[u8]> {
     let rest = answer.get(at..).filter(|rest| !rest.is_empty())?;
     let next = rest.windows(3).position(|three| three == b"\nP\t").map_or(rest.len(), |end| end + 1);
     rest.get(..next)
 }
 
-/// Returns the parts of an answer, one for each package.
 fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -420,7 +391,6 @@ fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Reads the answer about one package.
 fn parse(answer: &[u8]) -> Result<NativePackage, String> {
     let wrong = || "the answer of rpm makes no sense".to_owned();
     let mut lines = answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -449,7 +419,6 @@ fn parse(answer: &[u8]) -> Result<NativePackage, String> {
     })
 }
 
-/// Returns a line of a file: its path, and what is recorded of it if the package delivers it.
 fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
     let mut words = line.strip_prefix(b"F\t")?.splitn(3, |&byte| byte == b'\t');
     let (flags, sum, path) = (words.next()?, words.next()?, words.next()?);
@@ -462,7 +431,6 @@ fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
 
 // Matches registrations with the installed packages of a name.
 
-/// A package that rpm has installed.
 #[derive(Debug)]
 struct InstalledRpm {
     name: String,
@@ -471,7 +439,6 @@ struct InstalledRpm {
     stamp: String,
 }
 
-/// The installed packages of some names, and the names without any.
 #[derive(Debug, Default)]
 struct InstalledOfNames {
     found: Vec<InstalledRpm>,

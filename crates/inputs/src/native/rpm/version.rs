@@ -26,7 +26,6 @@ pub fn fault(version: &str) -> Option<&'static str> {
     None
 }
 
-/// A version, taken apart.
 struct Parts<'a> {
     epoch: u64,
     version: &'a str,
@@ -45,8 +44,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Compares a version or a release by its segments of digits or letters. A tilde sorts before the end, a caret behind it
-/// and before everything else.
+/// Compares segments of digits or letters. A tilde sorts before the end, a caret after the end and before
+/// everything else.
 fn compare_part(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
     loop {
@@ -74,7 +73,6 @@ fn compare_part(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// The places in the order of what a segment may begin with; between tilde and caret is the end.
 const TILDE: u8 = 0;
 const END: u8 = 1;
 const CARET: u8 = 2;

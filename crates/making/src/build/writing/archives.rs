@@ -19,29 +19,23 @@ use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter, PartWriter};
 use patchadm_svr4::format::params;
 
-/// The mode of directories in a stream.
 const DIRECTORY: u32 = 0o755;
 
-/// A datastream under construction.
 pub(super) struct StreamSink<W> {
     state: StreamState<W>,
-    /// The form of the archive of each package.
     forms: Vec<CpioFormat>,
-    /// The directories of the package that are members already.
     directories: HashSet<Vec<u8>>,
     date: i64,
 }
 
-/// A writer of streams is another one inside a part.
+/// A writer of streams becomes another type inside a part.
 enum StreamState<W> {
     Between(DatastreamWriter<W>),
     Inside(PartWriter<W>),
-    /// After an error.
     Broken,
 }
 
 impl<W: Write> StreamSink<W> {
-    /// Begins a stream: its header and the description of all packages.
     pub(super) fn new(out: W, draft: &PatchDraft<'_>) -> Result<Self, BuildError> {
         let packages: Vec<DatastreamPackage> =
             draft.packages.iter().map(|package| announcement(&package.sparse)).collect();
@@ -51,7 +45,6 @@ impl<W: Write> StreamSink<W> {
         Ok(Self { state: StreamState::Between(writer), forms, directories: HashSet::new(), date: draft.date })
     }
 
-    /// Ends the stream and returns the output, not flushed.
     pub(super) fn finish(self) -> Result<W, BuildError> {
         Ok(self.state.between()?.finish()?)
     }
@@ -79,7 +72,6 @@ fn broken() -> BuildError {
 }
 
 impl<W: Write> PatchSink for StreamSink<W> {
-    /// Leaves it out: a datastream has packages only.
     fn beside(&mut self, _member: &PatchMember<'_>, _data: &mut dyn Read) -> Result<(), BuildError> {
         Ok(())
     }
@@ -92,7 +84,7 @@ impl<W: Write> PatchSink for StreamSink<W> {
         Ok(())
     }
 
-    /// Writes a file, after the directories above it that are not members yet.
+    /// Also writes the parent directories that are not members yet.
     fn member(&mut self, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError> {
         for (slash, _) in member.name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             let directory = member.name.get(..slash).unwrap_or_default();
@@ -106,7 +98,6 @@ impl<W: Write> PatchSink for StreamSink<W> {
     }
 }
 
-/// Returns the entry of a package in the header of the stream.
 fn announcement(package: &SparsePackage) -> DatastreamPackage {
     DatastreamPackage {
         inst: package.pkg.clone(),
@@ -117,7 +108,6 @@ fn announcement(package: &SparsePackage) -> DatastreamPackage {
     }
 }
 
-/// Returns the form of cpio that holds the largest file of a package.
 fn form(package: &SparsePackage) -> Result<CpioFormat, BuildError> {
     let largest = package.files.iter().max_by_key(|(_, file)| file.content.size);
     let size = largest.map(|(_, file)| file.content.size).unwrap_or_default();
@@ -130,10 +120,8 @@ fn form(package: &SparsePackage) -> Result<CpioFormat, BuildError> {
 
 // A patch as a tar archive: one directory at its top, called after the patch.
 
-/// A tar archive under construction.
 pub(super) struct TarSink<W: Write> {
     archive: Builder<W>,
-    /// The directory of each package, from the top.
     directories: Vec<String>,
     top: String,
     current: Option<usize>,
@@ -141,7 +129,6 @@ pub(super) struct TarSink<W: Write> {
 }
 
 impl<W: Write> TarSink<W> {
-    /// Begins an archive; `path` is what messages call it.
     pub(super) fn new(out: W, draft: &PatchDraft<'_>, path: &Path) -> Self {
         let top = draft.id.to_string();
         let directories =
@@ -149,7 +136,6 @@ impl<W: Write> TarSink<W> {
         Self { archive: Builder::new(out), directories, top, current: None, path: path.to_owned() }
     }
 
-    /// Ends the archive and returns the output, not flushed.
     pub(super) fn finish(self) -> Result<W, BuildError> {
         let path = self.path;
         self.archive.into_inner().map_err(|error| BuildError::Write { path, error })
@@ -188,16 +174,14 @@ impl<W: Write> PatchSink for TarSink<W> {
 
 // A patch as a zip archive: one directory at its top, called after the patch.
 
-/// The level of deflate: a patch is made once and read often.
+/// A patch is compressed once and read often.
 const LEVEL: i64 = 9;
 
-/// The size from which a member needs the large form.
+/// Larger members need Zip64.
 const LARGE: u64 = 0xffff_ffff;
 
-/// A zip archive under construction.
 pub(super) struct ZipSink<W: Write> {
     archive: ZipWriter<StreamWriter<W>>,
-    /// The directory of each package, from the top.
     directories: Vec<String>,
     top: String,
     current: Option<usize>,
@@ -205,7 +189,6 @@ pub(super) struct ZipSink<W: Write> {
 }
 
 impl<W: Write> ZipSink<W> {
-    /// Begins an archive; `path` is what messages call it.
     pub(super) fn new(out: W, draft: &PatchDraft<'_>, path: &Path) -> Self {
         let top = draft.id.to_string();
         let directories =
@@ -213,7 +196,6 @@ impl<W: Write> ZipSink<W> {
         Self { archive: ZipWriter::new_stream(out), directories, top, current: None, path: path.to_owned() }
     }
 
-    /// Ends the archive and returns the output, not flushed.
     pub(super) fn finish(self) -> Result<W, BuildError> {
         let path = self.path;
         let finished = self.archive.finish().map(StreamWriter::into_inner);
@@ -235,7 +217,7 @@ impl<W: Write> ZipSink<W> {
     }
 }
 
-/// Returns a moment as zip archives have it: from 1980 on, in steps of two seconds, without a zone.
+/// Zip times begin in 1980 and have steps of two seconds, without a zone.
 fn moment(seconds: i64) -> DateTime {
     let moment = Moment::from_timestamp(seconds, 0).unwrap_or_default();
     let small = |number: u32| u8::try_from(number).unwrap_or_default();

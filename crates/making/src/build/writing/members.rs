@@ -12,7 +12,6 @@ use patchadm_rootfs::{Digesting, Interrupt, InterruptibleRead, WorkStep, WorkUni
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::ObjectPath;
 
-/// Hands all members of a patch to a sink: the files beside the packages, then package after package.
 pub(super) fn feed(
     draft: &PatchDraft<'_>,
     sink: &mut dyn PatchSink,
@@ -40,7 +39,6 @@ pub(super) fn feed(
     Ok(())
 }
 
-/// Hands the files of a package whose content is that of one release to a sink.
 fn feed_objects(
     package: &DraftedPackage<'_>,
     side: ReleaseSide,
@@ -80,7 +78,7 @@ fn feed_objects(
     }
 }
 
-/// Hands one file to a sink, and says of a failure whether the release or the destination is to blame.
+/// Attributes a failure to the release or to the destination.
 fn put_object(
     release: &ReleasePackage,
     path: &ObjectPath,
@@ -100,7 +98,6 @@ fn put_object(
     }
 }
 
-/// Copies content through a buffer that serves many files.
 pub(super) fn copy(
     data: &mut dyn Read,
     buffer: &mut [u8],
@@ -118,47 +115,37 @@ pub(super) fn copy(
 
 // The receiver of a patch's members.
 
-/// The mode of what the making itself writes.
 const READABLE: u32 = 0o644;
 
-/// A member of a patch, without its content.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PatchMember<'a> {
-    /// Its name in the directory of its package, or beside the packages.
     pub(super) name: &'a [u8],
-    /// Its permission bits.
     pub(super) mode: u32,
-    /// Its modification time, in seconds since 1970.
     pub(super) mtime: i64,
-    /// Its size in bytes.
     pub(super) size: u64,
 }
 
 impl<'a> PatchMember<'a> {
-    /// A file of the making itself.
     pub(super) fn own(name: &'a [u8], text: &[u8], date: i64) -> Self {
         Self { name, mode: READABLE, mtime: date, size: text.len() as u64 }
     }
 }
 
-/// A patch under construction. Members come in the order in which they are to be.
+/// Receives members in their final order.
 pub(super) trait PatchSink {
-    /// Takes a file that stands beside the packages.
     fn beside(&mut self, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError>;
 
-    /// Begins a package, by its number.
     fn begin_package(&mut self, index: usize) -> Result<(), BuildError>;
 
-    /// Takes a file of the package that was begun last, and reads all of its content.
     fn member(&mut self, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError>;
 }
 
 // The content of a file, compared with its entry in the list while it passes.
 
-/// Bytes that are read beyond what is wanted, to see that there are none.
+/// Read beyond the wanted bytes, to detect that there are more.
 const ONE: usize = 1;
 
-/// Content that ends with an error where it is not what it was when it was listed, or when a signal came.
+/// Fails if the content differs from the listed one, or at a signal.
 pub(super) struct CheckedContent<'a> {
     inner: InterruptibleRead<'a, &'a mut dyn Read>,
     expected: FileContent,
@@ -167,38 +154,30 @@ pub(super) struct CheckedContent<'a> {
     end: ContentEnd,
 }
 
-/// How the content ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ContentEnd {
-    /// Not yet.
     Open,
-    /// As it should.
     Complete,
-    /// With other bytes than were listed.
     Changed,
-    /// With an error of the input, or a signal.
     Failed,
 }
 
 impl<'a> CheckedContent<'a> {
-    /// Wraps the content of a file.
     pub(super) fn new(inner: &'a mut dyn Read, expected: FileContent, interrupt: Interrupt<'a>) -> Self {
         let inner = InterruptibleRead::new(inner, interrupt);
         Self { inner, expected, size: 0, digest: Digesting::default(), end: ContentEnd::Open }
     }
 
-    /// Tells whether other bytes came than were listed.
     pub(super) fn has_changed(&self) -> bool {
         self.end == ContentEnd::Changed
     }
 
-    /// Tells whether the input could not be read.
     pub(super) fn has_failed(&self) -> bool {
         self.end == ContentEnd::Failed
     }
 
-    /// Checks that everything was read and was right. If the reader stopped in the middle, without an error of the
-    /// content, there is no error.
+    /// Checks that all content was read and was right. A reader that stopped early is no error of the
+    /// content.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match self.end {
             ContentEnd::Open if self.size == self.expected.size => self.read(&mut [0; ONE]).map(drop),
@@ -246,8 +225,8 @@ impl Read for CheckedContent<'_> {
     }
 }
 
-/// Reads as much as there is room for. What a compressor makes of bytes depends on how many come at once, and that must
-/// not depend on the form of a release.
+/// Fills the buffer. The output of a compressor depends on the size of its inputs, which must not depend on
+/// the form of a release.
 fn read_full(inner: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {

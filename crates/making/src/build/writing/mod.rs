@@ -67,7 +67,6 @@ pub enum PatchForm {
     Datastream,
 }
 
-/// The endings of names that say a form.
 const ENDINGS: [(&str, PatchForm); 5] = [
     (".tar", PatchForm::Tar),
     (".tar.gz", PatchForm::TarGz),
@@ -76,7 +75,6 @@ const ENDINGS: [(&str, PatchForm); 5] = [
     (".pkg", PatchForm::Datastream),
 ];
 
-/// The endings of names of archives that no patch is written as.
 const OTHER_ARCHIVES: [&str; 24] = [
     ".7z", ".a", ".bz2", ".cpio", ".deb", ".gz", ".iso", ".jar", ".lz", ".lz4", ".lzma", ".rar", ".rpm",
     ".taz", ".tbz", ".tbz2", ".tlz", ".txz", ".tz2", ".tzst", ".xz", ".z", ".zipx", ".zst",
@@ -147,7 +145,6 @@ impl PatchForm {
     }
 }
 
-/// Refuses a destination that is taken.
 fn check_free(to: &PatchDestination, path: &Path) -> Result<(), BuildError> {
     if !to.replaces && path.symlink_metadata().is_ok() {
         return Err(BuildError::Exists(path.to_owned()));
@@ -155,7 +152,6 @@ fn check_free(to: &PatchDestination, path: &Path) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Returns the directory that a path lies in, and its last component.
 fn parent_and_name(path: &Path) -> Result<(&Path, &[u8]), BuildError> {
     let no_name =
         || BuildError::Write { path: path.to_owned(), error: io::ErrorKind::InvalidFilename.into() };
@@ -166,16 +162,13 @@ fn parent_and_name(path: &Path) -> Result<(&Path, &[u8]), BuildError> {
 
 // A patch as a directory. It stands under a private name until its manifest is written.
 
-/// The part of a private name that marks a patch that is being written.
 const PROGRAM: &str = "patchadm-build";
 
-/// The number of bytes that are read and written at once.
 const BUFFER: usize = 1 << 18;
 
-/// The file that marks a directory as a patch.
+/// A directory with this file is a patch.
 const MARK: &[u8] = b"patchinfo";
 
-/// Writes a patch as a directory.
 fn write_directory(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
@@ -220,7 +213,7 @@ fn write_directory(
     }
 }
 
-/// Refuses to replace an object that is not a patch.
+/// Only a patch may be replaced.
 fn check_replaced(parent: &Dir, name: &[u8], to: &PatchDestination) -> Result<(), BuildError> {
     let Some(seen) = parent.look(name)? else { return Ok(()) };
     if seen.file_type != FileType::Directory {
@@ -233,15 +226,11 @@ fn check_replaced(parent: &Dir, name: &[u8], to: &PatchDestination) -> Result<()
     Err(BuildError::Foreign(to.path.clone()))
 }
 
-/// A directory under construction.
 struct DirectorySink<'a> {
     tree: &'a mut NewTree,
-    /// The names of the packages.
     names: Vec<String>,
-    /// The package whose files come.
     package: Option<usize>,
     buffer: Vec<u8>,
-    /// The digests of all members so far.
     digests: BTreeMap<Vec<u8>, Sha256Sum>,
     bytes: u64,
     path: PathBuf,
@@ -288,10 +277,9 @@ impl PatchSink for DirectorySink<'_> {
     }
 }
 
-/// The level of gzip, the usual one: a higher one makes many small files that are alike no smaller.
+/// Higher levels do not make many small, similar files smaller.
 const LEVEL: u32 = 6;
 
-/// Writes a patch as a file.
 fn write_file(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
@@ -338,7 +326,6 @@ pub fn remove_unfinished(patches: &Dir) -> Result<(), RootError> {
 
 type Output = BufWriter<HashedOutput>;
 
-/// Writes the archive and returns the output, not flushed.
 fn archive(
     draft: &PatchDraft<'_>,
     to: &PatchDestination,
@@ -375,7 +362,6 @@ fn archive(
     }
 }
 
-/// A file that does not have its name yet; it goes with the value.
 struct PrivateFile {
     dir: Dir,
     private: Vec<u8>,
@@ -389,7 +375,6 @@ impl PrivateFile {
         Ok((Self { dir, private, has_name: std::cell::Cell::new(false) }, file))
     }
 
-    /// Gives the file its name.
     fn publish(&self, file: &WritableFile, name: &[u8], replaces: bool) -> Result<(), BuildError> {
         file.set_mode(Mode::of(0o644))?;
         if replaces && self.dir.look(name)?.is_some() {
@@ -428,12 +413,11 @@ impl Drop for PrivateFile {
     }
 }
 
-/// Tells whether the file system lacks a rename that replaces nothing.
+/// True if the file system does not support a rename without replacement.
 fn is_beyond(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
-/// A file whose bytes are digested and counted while they are written.
 struct HashedOutput {
     file: WritableFile,
     sum: Sha256,

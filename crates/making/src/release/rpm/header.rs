@@ -11,23 +11,19 @@ use patchadm_releases::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, U
 use patchadm_rootfs::{Digest, Sums, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
-/// The bytes that a header begins with.
 const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
 
-/// The most values of a header, as in rpm itself.
+/// The limit of rpm.
 const MOST_VALUES: u32 = 1 << 16;
 
-/// The largest store of a header, in bytes; 20,000 files take five million.
+/// In bytes; 20,000 files take five million.
 const LARGEST_STORE: u32 = 64 << 20;
 
-/// A header: values by tag.
 #[derive(Debug)]
 pub(super) struct RpmHeader {
     values: BTreeMap<u32, TaggedValue>,
     store: Vec<u8>,
-    /// The bytes that it takes in the file.
     pub(super) length: u64,
-    /// The SHA-256 of those bytes, in hexadecimal digits.
     pub(super) sha256: String,
 }
 
@@ -39,7 +35,6 @@ struct TaggedValue {
 }
 
 impl RpmHeader {
-    /// Reads a header.
     pub(super) fn read(input: &mut dyn Read) -> Result<Self, ReleaseProblem> {
         let mut start = [0; 16];
         input.read_exact(&mut start).map_err(ReleaseProblem::of_archive)?;
@@ -66,12 +61,10 @@ impl RpmHeader {
         Ok(Self { values, store, length, sha256 })
     }
 
-    /// Tells whether there is a value of this tag.
     pub(super) fn has(&self, tag: u32) -> bool {
         self.values.contains_key(&tag)
     }
 
-    /// Returns the texts of a value; none if it is missing.
     pub(super) fn strings(&self, tag: u32) -> Result<Vec<&[u8]>, ReleaseProblem> {
         let Some(value) = self.values.get(&tag) else { return Ok(Vec::new()) };
         if !matches!(value.value_type, 6 | 8 | 9) {
@@ -88,12 +81,10 @@ impl RpmHeader {
         Ok(found)
     }
 
-    /// Returns the first text of a value.
     pub(super) fn string(&self, tag: u32) -> Result<Option<String>, ReleaseProblem> {
         Ok(self.strings(tag)?.first().map(|text| String::from_utf8_lossy(text).into_owned()))
     }
 
-    /// Returns the numbers of a value, of any width; none if it is missing.
     pub(super) fn numbers(&self, tag: u32) -> Result<Vec<u64>, ReleaseProblem> {
         let Some(value) = self.values.get(&tag) else { return Ok(Vec::new()) };
         let width = match value.value_type {
@@ -125,12 +116,11 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 
 // The files that the header of an rpm package lists; the archive after it repeats this only in part.
 
-/// Flags of a file: edited by administrators; not in the package.
 const CONFIG: u64 = 1;
 
 pub(super) const GHOST: u64 = 1 << 6;
 
-/// Reads the list, by path. Ghosts are left out. The content of files is still unknown.
+/// Ghosts are left out. The content of files is not known yet.
 pub(super) fn listed(header: &RpmHeader) -> Result<BTreeMap<ObjectPath, ReleaseObject>, ReleaseProblem> {
     let columns = Columns::read(header)?;
     let mut found = BTreeMap::new();
@@ -150,7 +140,6 @@ pub(super) fn listed(header: &RpmHeader) -> Result<BTreeMap<ObjectPath, ReleaseO
     Ok(found)
 }
 
-/// The list as the header has it: a column for each attribute.
 struct Columns<'a> {
     names: Vec<&'a [u8]>,
     directories: Vec<&'a [u8]>,
@@ -235,7 +224,6 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Returns the extended attribute that a capability is.
 fn capability(text: &[u8], path: &ObjectPath) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ReleaseProblem> {
     let text = String::from_utf8_lossy(text);
     if text.trim().is_empty() {
@@ -249,7 +237,6 @@ fn capability(text: &[u8], path: &ObjectPath) -> Result<BTreeMap<Vec<u8>, Vec<u8
 
 // File capabilities: from the text of an rpm header (`cap_from_text(3)`) to the value of `security.capability`.
 
-/// The capabilities by number, as capabilities(7) names them.
 const NAMES: [&str; 41] = [
     "chown",
     "dac_override",
@@ -294,12 +281,11 @@ const NAMES: [&str; 41] = [
     "checkpoint_restore",
 ];
 
-/// Version 2 of the value, and the flag that says that what is permitted is effective at once.
+/// Version 2 of the value, and the flag that makes permitted capabilities effective.
 const REVISION: u32 = 0x0200_0000;
 
 const EFFECTIVE: u32 = 1;
 
-/// The three sets of a file, a bit for each capability.
 #[derive(Default)]
 struct CapabilitySets {
     effective: u64,
@@ -307,7 +293,7 @@ struct CapabilitySets {
     inheritable: u64,
 }
 
-/// Translates a text such as `cap_net_raw=ep`; `None` if it says something that a file cannot have.
+/// Translates a text such as `cap_net_raw=ep`; `None` if a file cannot have it.
 pub(super) fn attribute(text: &str) -> Option<Vec<u8>> {
     let mut sets = CapabilitySets::default();
     for clause in text.split_whitespace() {

@@ -21,16 +21,12 @@ use payload::Payload;
 use payload::StrippedMembers;
 use std::io::Read;
 
-/// The bytes that a package begins with.
 pub(super) const MAGIC: &[u8] = b"\xed\xab\xee\xdb";
 
-/// The bytes of the lead.
 const LEAD: u64 = 96;
 
-/// The number of SHA-256 among the digests.
 const SHA256: u64 = 8;
 
-/// Reads a package.
 pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
     let (header, start) = header(file)?;
     let (objects, contents) = payload(file, start, &header)?.list(header::listed(&header)?)?;
@@ -50,7 +46,6 @@ pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage,
     })
 }
 
-/// Reads only what a package says of itself.
 pub(super) fn identify(file: &ArchiveFile) -> Result<PackageIdentity, ReleaseProblem> {
     identity(&header(file)?.0)
 }
@@ -67,7 +62,6 @@ fn identity(header: &RpmHeader) -> Result<PackageIdentity, ReleaseProblem> {
     })
 }
 
-/// Reads the header, and tells where the payload begins.
 fn header(file: &ArchiveFile) -> Result<(RpmHeader, u64), ReleaseProblem> {
     let part = file.part(LEAD, file.size().saturating_sub(LEAD));
     let mut input = std::io::BufReader::new(part.reader());
@@ -103,7 +97,7 @@ fn payload(file: &ArchiveFile, start: u64, header: &RpmHeader) -> Result<Payload
     Ok(Payload { part: file.part(start, file.size().saturating_sub(start)), sha256, stripped })
 }
 
-/// `EPOCH:VERSION-RELEASE`, without an epoch that is not there.
+/// `EPOCH:VERSION-RELEASE`; without the epoch if there is none.
 fn version(header: &RpmHeader, version: &str, release: &str) -> Result<String, ReleaseProblem> {
     let epoch = header.numbers(tags::EPOCH)?.first().map(|epoch| format!("{epoch}:")).unwrap_or_default();
     Ok(format!("{epoch}{version}-{release}"))

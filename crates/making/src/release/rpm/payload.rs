@@ -21,26 +21,21 @@ use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader, TRAILER};
 use patchadm_svr4::package::ObjectPath;
 
-/// The most bytes after the archive: padding, skipped so that the compression around it is checked to its end.
+/// Padding after the archive is read so that the compression around it is checked to its end.
 const PADDING: u64 = 16 << 20;
 
-/// Bytes read at once.
 const BUFFER: usize = 1 << 16;
 
-/// The payload of a package.
 pub(super) struct Payload {
-    /// Its place in the file.
     pub(super) part: FilePart,
-    /// The SHA-256 that the header announces, in hexadecimal digits.
     pub(super) sha256: Option<String>,
-    /// The members of an archive without names and sizes, where the header has what they lack.
+    /// `Some` for an archive without names and sizes, which the header has then.
     pub(super) stripped: Option<StrippedMembers>,
 }
 
 type MemberVisit<'a> = dyn FnMut(&CpioHeader, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
 
 impl Payload {
-    /// Reads all members into the objects of the header, with the sums of the files.
     pub(super) fn list(
         self,
         mut listed: BTreeMap<ObjectPath, ReleaseObject>,
@@ -105,7 +100,6 @@ impl Payload {
 }
 
 impl Payload {
-    /// Visits the members, whichever archive it is, and returns what follows them.
     fn walk_members<R: Read>(
         &self,
         mut input: R,
@@ -148,7 +142,6 @@ impl NumberedContents for Payload {
     }
 }
 
-/// Tells whether a member is one of several names of a file, but not the one with the content.
 fn is_name_only(member: &CpioHeader) -> bool {
     member.nlink > 1 && member.size == 0
 }
@@ -169,12 +162,11 @@ fn with_content(mut object: ReleaseObject, of_bytes: FileContent) -> ReleaseObje
     object
 }
 
-/// Names of files whose content is still to come, by device and inode.
 #[derive(Default)]
 struct LinkedNames(HashMap<((u32, u32), u32), Vec<ReleaseObject>>);
 
 impl LinkedNames {
-    /// Takes a name; returns all names of the file where this member has the content.
+    /// Returns all names of a file at the member that has its content.
     fn add(&mut self, member: &CpioHeader, object: ReleaseObject) -> Option<Vec<ReleaseObject>> {
         if member.nlink < 2 {
             return Some(vec![object]);
@@ -184,7 +176,6 @@ impl LinkedNames {
         if is_name_only(member) { None } else { self.0.remove(&key) }
     }
 
-    /// Returns the names of empty files, in an order that does not change.
     fn left(self) -> Vec<Vec<ReleaseObject>> {
         let mut left: Vec<_> = self.0.into_iter().collect();
         left.sort_by_key(|(key, _)| *key);
@@ -192,7 +183,6 @@ impl LinkedNames {
     }
 }
 
-/// Bytes that are digested while they pass.
 struct Digested<R> {
     inner: R,
     sha256: Sha256,
@@ -215,20 +205,18 @@ impl<R: Read> Read for Digested<R> {
 // Names, modes and sizes are those of the header alone. Members and their data are filled up to 4 bytes, and the archive
 // ends as others do. The names of one file are those with its inode, and the last of them in the header has the content.
 
-/// The start of a stripped member, and that of the member that ends an archive.
 pub(super) const MAGIC: [u8; 6] = *b"07070X";
 
 const NEWC: [u8; 6] = *b"070701";
 
-/// The bytes of a newc header after its magic number, and of the name after it.
 const END: usize = 104 + TRAILER.len() + 1;
 
-/// The members that an archive may have, by their place in the header, each as a newc archive would describe it.
+/// The members by their index in the header, each as a newc archive would describe it.
 #[derive(Debug)]
 pub(super) struct StrippedMembers(Vec<CpioHeader>);
 
 impl StrippedMembers {
-    /// Reads the list; `None` if the header has no sizes in 64 bits, as that of a package without a large file.
+    /// `None` if the header lacks 64-bit sizes, as without a large file.
     pub(super) fn listed(header: &RpmHeader) -> Result<Option<Self>, ReleaseProblem> {
         if !header.has(tags::LONG_FILE_SIZES) {
             return Ok(None);
@@ -254,7 +242,7 @@ impl StrippedMembers {
         Ok(Some(found))
     }
 
-    /// Gives the names of one file its inode, and the content to the last of them.
+    /// All names of a file get one inode; the last one gets the content.
     fn link(&mut self, inodes: &Inodes) {
         let mut groups: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
         for (at, member) in self.0.iter().enumerate() {
@@ -277,12 +265,10 @@ impl StrippedMembers {
     }
 }
 
-/// Tells whether members of this mode have data: files their content, symbolic links their target.
 fn has_data(mode: u32) -> bool {
     matches!(mode & 0o170_000, 0o100_000 | 0o120_000)
 }
 
-/// The inodes of the files of a header, where it has them.
 struct Inodes {
     devices: Vec<u64>,
     numbers: Vec<u64>,
@@ -296,7 +282,7 @@ impl Inodes {
         Ok(Self { devices, numbers: inodes, flags: numbers(tags::FILE_FLAGS)? })
     }
 
-    /// Returns device and inode of a file. A file that is not in the package has neither, nor does one with inode 0.
+    /// Device and inode of a file; `None` if it is not in the package or has inode 0.
     fn of(&self, at: usize) -> Option<(u64, u64)> {
         let is_ghost = self.flags.get(at).is_some_and(|flags| flags & GHOST != 0);
         let inode = *self.numbers.get(at).filter(|&&inode| inode > 0 && !is_ghost)?;
@@ -309,18 +295,15 @@ impl Inodes {
 pub(super) struct StrippedReader<'a, R> {
     input: R,
     members: &'a StrippedMembers,
-    /// The bytes read so far, and those that are left of the current member.
     position: u64,
     remaining: u64,
 }
 
 impl<'a, R: Read> StrippedReader<'a, R> {
-    /// Creates a reader of an archive whose first magic number has been read.
     pub(super) fn behind_magic(input: R, members: &'a StrippedMembers) -> Self {
         Self { input, members, position: MAGIC.len() as u64, remaining: 0 }
     }
 
-    /// Moves to the next member; `None` at the end of the archive. Unread data is skipped.
     pub(super) fn next_member(&mut self) -> Result<Option<&'a CpioHeader>, ReleaseProblem> {
         io::copy(self, &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
         // The caller read the first magic number to identify the archive.
@@ -344,12 +327,10 @@ impl<'a, R: Read> StrippedReader<'a, R> {
         Ok(Some(member))
     }
 
-    /// Returns the input, positioned after the archive.
     pub(super) fn into_inner(self) -> R {
         self.input
     }
 
-    /// Reads the member that ends an archive.
     fn end<T>(&mut self) -> Result<Option<T>, ReleaseProblem> {
         let end: [u8; END] = self.bytes()?;
         if end.strip_suffix(b"\0").is_some_and(|end| end.ends_with(TRAILER)) {
@@ -363,7 +344,6 @@ impl<'a, R: Read> StrippedReader<'a, R> {
         self.bytes()
     }
 
-    /// Skips what fills up to 4 bytes.
     fn skip_padding(&mut self) -> Result<(), ReleaseProblem> {
         for _ in self.position..self.position.next_multiple_of(4) {
             let [_] = self.bytes()?;
