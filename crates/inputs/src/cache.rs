@@ -1,16 +1,14 @@
-//! The cache of fetched objects: private, bounded, and shared by commands that run at the same time.
+//! The cache of fetched objects: private, bounded, and shared by concurrent commands.
 //!
 //! ```text
-//! CACHE/objects/ab/<sha256>    what was fetched whole, under its digest; read again and compared at each use
-//! CACHE/partial/<sha256>       what is being fetched, locked by the one who writes it; beside it .json, where from
-//! CACHE/index/<sha256>         the last index of each address, under the digest of that address
-//! CACHE/spool/                 a directory for each command at work: what it uses, under names for people
+//! CACHE/objects/ab/<sha256>    complete objects; digested again at each use
+//! CACHE/partial/<sha256>       a partial download, locked by its writer; beside it .json, its origin
+//! CACHE/index/<sha256>         the last index of each address, under the digest of the address
+//! CACHE/spool/                 a directory per running command: its files, under readable names
 //! ```
-//! The directory is the caller's and no other user may use it (0700), otherwise it is refused. An object gets its name
-//! when its digest is right and its bytes are durable. If the cache is larger than its limit, the least recently used
-//! objects go first. An object that a command uses has a second name in the spool, and stays.
-//!
-//! Nothing is fetched here.
+//! The directory must belong to the caller, with mode 0700. An object gets its name when its digest is right and its bytes
+//! are durable. Beyond the size limit, the least recently used objects are removed, except those in use (with a second
+//! name in the spool).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,8 +21,6 @@ use crate::sha256::{RunningDigest, Sha256};
 use crate::sign::sha256_text;
 use patchadm_rootfs::{Dir, FileType, NewTree, ObjectStatus, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
-
-// A cache on disk: opened, searched, filled, and kept within its limit.
 
 const OBJECTS: &[u8] = b"objects";
 
@@ -168,7 +164,7 @@ impl DownloadCache {
         if bytes <= self.limit {
             return Ok(());
         }
-        // A second name made or removed, which is a use, is a change of status.
+        // A second name that is made or removed is a use, and changes the status.
         all.sort_by(|(_, name, seen), (_, other, of_other)| (seen.ctime, name).cmp(&(of_other.ctime, other)));
         for (shelf, name, seen) in all {
             if bytes <= self.limit {
@@ -238,8 +234,6 @@ fn two_digits(sha256: &str) -> &str {
     sha256.get(..2).unwrap_or("00")
 }
 
-// The reasons why a cache cannot be used.
-
 /// The reason a cache cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -257,8 +251,6 @@ pub enum CacheError {
     #[error("ended by signal {0}")]
     Interrupted(i32),
 }
-
-// Objects by their digests: a file read to its end and compared.
 
 const BUFFER: usize = 1 << 18;
 
@@ -289,8 +281,6 @@ pub fn digest_of_file<E: From<io::Error>>(
     }
     Ok(ObjectDigest { sha256: sha256_text(&sum.finalize()), size })
 }
-
-// An object that is being fetched: its bytes so far, and where they come from.
 
 const LARGEST_ORIGIN: u64 = 16 << 10;
 
@@ -424,8 +414,6 @@ impl PartialDownload {
     }
 }
 
-// The spool of a command: the files that it uses, under names for people, in a directory that goes with the command.
-
 const SPOOL_PROGRAM: &str = "run";
 
 /// The directory of a command, removed with the value. One that a killed command left is removed by a later one.
@@ -506,7 +494,7 @@ mod tests {
 
     /// Stores bytes; their digest.
     fn stored(cache: &DownloadCache, bytes: &[u8]) -> String {
-        let digest = sha256_text(&crate::sign::sha256(bytes));
+        let digest = sha256_text(&sha256(bytes));
         cache.store(&digest, bytes).unwrap();
         // The order of uses is that of the clock of the file system, which is not finer than a few milliseconds.
         std::thread::sleep(std::time::Duration::from_millis(20));

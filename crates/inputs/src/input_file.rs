@@ -1,8 +1,8 @@
-//! Files of the host that are read as input: those that the caller names, and those of a directory that the caller names.
+//! Input files of the host: named by the caller, or in a directory that the caller names.
 //!
-//! Nothing is waited for when a file is opened, and a signal ends the wait for what a pipe brings. What somebody else may
-//! have put there is refused unopened unless it is a regular file: opening a device may have effects, and a pipe or an
-//! endless device would hold the command up for ever.
+//! Opening never blocks, and a signal ends the wait for a pipe. Files that others may have put somewhere must be
+//! regular, and anything else is refused unopened: opening a device may have effects, and a pipe or an endless device
+//! would block forever.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -159,8 +159,6 @@ fn not_regular(is_directory: bool) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
-// A wait for input that no signal misses.
-
 /// The signals that ask a program to end, held back from this thread except while it waits: one that comes between two
 /// waits ends the next one. Dropped, it lets them through.
 #[derive(Debug)]
@@ -198,9 +196,6 @@ impl Drop for HeldSignals {
         let _ = self.before.thread_set_mask();
     }
 }
-
-// Whose word a file is: one that decides what is done belongs to the caller or to the superuser, and nobody else may write
-// to it, or put another one in its place.
 
 const SUPERUSER: u32 = 0;
 
@@ -240,8 +235,6 @@ fn stranger(seen: &Metadata, caller: u32) -> Option<String> {
     let is_of_group = seen.gid() != SUPERUSER && seen.mode() & 0o020 != 0;
     is_of_group.then(|| format!("the group {} may write to it", seen.gid()))
 }
-
-// A directory that the caller names, with files that somebody else may have put there.
 
 const MOST_TRIES: usize = 100;
 

@@ -250,8 +250,6 @@ pub struct FileSystem {
     pub is_read_only: bool,
 }
 
-// The traces of an installation in the directory of a package after its tool, which has no recovery, died.
-
 /// The traces of an unfinished installation in the directory of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interruption {
@@ -262,8 +260,6 @@ pub struct Interruption {
     /// as they are.
     pub put_aside: Option<Params>,
 }
-
-// The names of files with several names, found once when many patches are planned against one inventory.
 
 /// The paths of an inventory at which a file may have another name. Without them all paths are looked through.
 #[derive(Clone, Debug, Default)]
@@ -320,10 +316,8 @@ impl Inventory {
     }
 }
 
-// Packages of kept libraries, which do not exist for a plan (patchadm-shlibs(7)).
-//
-// Every change is planned as if nothing were kept. Afterwards it is decided which kept libraries stay, go and come
-// back.
+// Kept libraries (patchadm-shlibs(7)). Every change is planned as if nothing were kept; afterwards it is decided which
+// kept libraries stay, go and come back.
 
 /// The parameter that marks a package of kept libraries: the package that they are from.
 pub const KEPT_FROM: &str = "KEPT_FROM";

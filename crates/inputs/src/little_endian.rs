@@ -1,4 +1,4 @@
-//! Fields of the little-endian files that the program keeps for itself: caches.
+//! Fields of little-endian cache files.
 
 /// The rest of the bytes; each field is `None` if they end too early.
 pub struct Fields<'a>(pub &'a [u8]);

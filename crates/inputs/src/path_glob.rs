@@ -1,8 +1,8 @@
-//! Patterns for paths, as options name them.
+//! Path patterns of options.
 //!
-//! A pattern without a slash is compared with the last component of a path, at any depth. One with a slash is compared
-//! with the whole path below the base directory, whether it begins with the slash or not. `*` and `?` stand for any
-//! letters except `/`, `**` for any at all, `[…]` for one of several.
+//! A pattern without a slash matches the last component of a path, at any depth. One with a slash matches the whole
+//! path below the base directory, with or without its first slash. `*` and `?` match anything except `/`, `**` matches
+//! anything, `[…]` one of several characters.
 
 use regex::bytes::{Regex, RegexBuilder};
 

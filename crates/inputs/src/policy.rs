@@ -1,4 +1,4 @@
-//! The permanent decisions of a root's operator: its policy.
+//! The policy of a root: the permanent decisions of its operator.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -203,8 +203,6 @@ impl Default for Policy {
     }
 }
 
-// The part of a live tree that a promotion may delete.
-
 /// The part of the live objects of a path that may be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteLimit {
@@ -248,8 +246,6 @@ impl fmt::Display for DeleteLimit {
         }
     }
 }
-
-// Sizes and parts of a file system, as options and the policy name them.
 
 const UNITS: [char; 4] = ['K', 'M', 'G', 'T'];
 
@@ -308,8 +304,6 @@ pub fn percentage(text: &str) -> Result<u8, String> {
     percent.ok_or_else(|| format!("<{}> is no percentage from 0% to 100%", text.escape_debug()))
 }
 
-// The treatment of libraries that a change takes away, as policy and options state it.
-
 /// The treatment of libraries that a change takes away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LibraryWords {
@@ -341,8 +335,6 @@ impl LibraryWords {
         if words.is_empty() { vec!["report"] } else { words }
     }
 }
-
-// Patterns for the directories of roots, as the policy of the host names them.
 
 /// Patterns for physical paths of roots; `*` stands for any letters but `/`.
 #[derive(Clone, Debug, Default)]

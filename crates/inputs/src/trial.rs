@@ -1,7 +1,7 @@
-//! The trial of a run as values: its duration, its record in the root, and the rule that says whether it is over.
+//! The trial of a run: its duration, its record in the root, and the rule for its end.
 //!
-//! The record is written by the run itself and goes with the run that ends the trial, so it is there exactly as long as
-//! the trial. The rule is a function of the record and three clocks; nothing here reads a clock.
+//! The run itself writes the record, and the run that ends the trial removes it, so the record exists exactly as long
+//! as the trial. The rule is a function of the record and three clocks; nothing here reads a clock.
 
 use std::fmt;
 
@@ -13,8 +13,6 @@ use patchadm_changeset::format::journal::is_boot_id;
 use patchadm_changeset::format::run::{RUN_MARK, Run, around_mark};
 use patchadm_svr4::package::rule;
 use patchadm_svr4::patch::PatchId;
-
-// How long a trial lasts.
 
 const SHORTEST: u64 = 10;
 
@@ -65,13 +63,10 @@ impl fmt::Display for TrialDuration {
     }
 }
 
-// The record of a trial, `var/sadm/patchadm/trial/record`: one line.
-//
-// ```text
+// The record, `var/sadm/patchadm/trial/record`, is one line:
 // {"trial":1,"run":"7-9c1d6f20aa31b7e4","patches":["100-01"],"seconds":600,"until":"2026-11-20T06:47:39Z",
 //  "boot":"6f1e…","monotonic":1234567,"guards_check":false,"reboots":0,"boots":0,"stuck":null}
-// ```
-// What the program could not have written is not believed: such a record ends nothing and backs nothing out.
+// A record that this program could not have written is not trusted: it ends nothing and backs nothing out.
 
 const VERSION: u32 = 1;
 
@@ -259,8 +254,6 @@ fn is_patch_id(text: &str) -> bool {
         && text.bytes().next_back().is_some_and(|last| last.is_ascii_digit())
         && !text.starts_with(['-', '.'])
 }
-
-// The clocks by which a trial is judged, as values.
 
 /// The three clocks by which a trial is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The end of a failed making of a patch: the code, and the next step.
+//! Exit codes and next steps for failures of making patches.
 
 use patchadm_cli::reply::cause_of::{of_io, of_root};
 use patchadm_cli::reply::failure::{problem_code, source_code};
@@ -76,8 +76,6 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
         _ => (Exit::failed(ExitCause::Internal), "Look at the directory that is written to."),
     }
 }
-
-// The end of `patchadm delta` after a failure: the code of a source, and that of the whole run.
 
 /// Returns the exit for a source that has no patch.
 pub fn of_failure(failure: &SourceFailure) -> Exit {

@@ -1,12 +1,14 @@
-//! Code shared by the programs that make patches: options of a new patch, keys, publication, and exit codes.
+//! Code shared by the programs that make patches.
 //!
 //! | module | is about |
 //! | --- | --- |
-//! | [`patch_options`] | the options about a new patch, and the request that they form |
+//! | [`patch_options`] | options of a new patch, and the request that they form |
 //! | [`ends`] | failures as exit codes and next steps |
-//! | [`shell`] | scripts as the shell of this machine reads them |
+//! | [`shell`] | syntax checks of scripts by the shell of this machine |
 //! | `secret_key` | the key that signs, and its password |
-//! | `publication` | patches enter a depot |
+//! | `publication` | publishing patches in a depot |
+
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 
 pub mod ends;
 pub mod patch_options;

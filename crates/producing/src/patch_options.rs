@@ -1,4 +1,4 @@
-//! The options about a new patch, for every verb that makes one, and the request that they form.
+//! Options of a new patch, shared by all verbs that make one, and the request that they form.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Publication in a depot: the key of its index, and how it ends.
+//! Publication in a depot: the key of its index, the report, and exit codes of failures.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -56,8 +56,6 @@ pub fn read_key(
     }
     secret_key(call, file, password_file).map(IndexKey::Secret)
 }
-
-// The ends of `patchadm publish` if the index stays as it is: codes, causes, and the next step.
 
 /// Exit code: a patch or an index does not fit the depot.
 const NO_FIT: u8 = 10;
@@ -122,8 +120,6 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
         _ => (Exit::failed(ExitCause::Internal), "Look at the depot."),
     }
 }
-
-// The report of `patchadm publish` about the new index.
 
 /// The report.
 #[derive(Debug, Serialize)]

@@ -1,4 +1,4 @@
-//! The secret key that a verb signs with, and the password that it may need.
+//! The secret key for signing, and its password, from a file or the terminal.
 
 use std::path::{Path, PathBuf};
 
@@ -49,8 +49,6 @@ pub fn signing_refused(error: SigningError) -> anyhow::Error {
     };
     Stop::Refused { exit, message: error.to_string() }.into()
 }
-
-// The password of a secret key: from a file, or asked for at the terminal.
 
 /// The longest password, in bytes.
 const LONGEST: u64 = 1024;

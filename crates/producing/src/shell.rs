@@ -1,4 +1,4 @@
-//! Scripts, as the shell of this machine reads them.
+//! Syntax checks of scripts by the shell of this machine.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -1,9 +1,8 @@
-//! The comparison of two lists of objects.
+//! Comparison of two lists of objects.
 //!
-//! Pure: nothing is opened, content is compared by size and digest. A modification time alone is no change unless that
-//! is asked for, because a rebuild gives every object a new one. That of a directory never is, because it changes with
-//! every name in it. For a symbolic link only the target counts, unless more is asked for: a pkgmap has nothing else
-//! about it.
+//! Nothing is opened: content is compared by size and digest. A modification time alone is a change only on request,
+//! because a rebuild gives every object a new one, and for a directory never, because it changes with every name in it.
+//! For a symbolic link only the target counts by default: a pkgmap has nothing else about it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The objects of a tree, as its packages or its makers describe them.
+//! Objects of a tree.
 
 use std::collections::BTreeMap;
 

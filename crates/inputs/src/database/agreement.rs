@@ -1,12 +1,12 @@
-//! The agreement of the records of a root: `contents`, the directories of the packages, and their pkginfo.
+//! Consistency of a root's records: `contents`, the package directories, and their pkginfo.
 //!
-//! An object that one of them names and another lacks is damage, and so is an unreadable record. A change looks at all
-//! of them. The pkginfo of every package is read for the plan anyway ([`all`]), and [`must_agree`] looks at `contents`:
-//! a run of this program leaves a stamp with the packages that it names. A `contents` from any other writer is read
-//! line by line. `verify` and `pkgchk` ask for everything that is wrong ([`find_damage_of`]).
+//! An object that one of them names and another lacks is damage, and so is an unreadable record. Before a change, the
+//! pkginfo of every package is read for the plan anyway ([`all`]), and [`must_agree`] checks `contents`: by the stamp
+//! of our last run, or line by line if another program wrote it. `verify` and `pkgchk` ask for all damage
+//! ([`find_damage_of`]).
 //!
-//! The traces of an interrupted tool without recovery, `!I-Lock!`, `!R-Lock!`, `.save.PKG` and marks in `contents`, are
-//! no damage.
+//! Traces of an interrupted tool without recovery (`!I-Lock!`, `!R-Lock!`, `.save.PKG`, marks in `contents`) are no
+//! damage.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
@@ -14,9 +14,8 @@ use std::io::{BufReader, Seek as _};
 use std::os::unix::fs::FileExt as _;
 
 use super::contents::open;
-use super::damage::RecordDamage;
 use super::history::readable_history;
-use super::{DatabaseError, RecordError, RecordView, all, installed, pieces, pkglog, places};
+use super::{DatabaseError, RecordDamage, RecordError, RecordView, all, installed, pieces, pkglog, places};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::records::{LastRecords, last_committed_run, stamped};
 use patchadm_rootfs::{Digest, Dir, FileType, Hashing, Interrupt, InterruptibleRead, never};
@@ -282,11 +281,8 @@ fn named_in(
     Ok(lines.into_iter().map(damage).collect())
 }
 
-// Changes that others made to the records since a run of this program left them, detected by the stamp of that run.
-//
-// Such a change is no damage: other tools write these files, too. Missing records are found elsewhere
-// ([`agreement`](super::agreement)). Every run leaves a stamp. One that is not from the last run was lost, put back
-// from elsewhere or changed: only that is reported, and nothing is concluded from it.
+// Changes since our last run are detected by the stamp of that run. They are no damage, because other tools write these
+// files, too. A stamp of any other run was lost, restored or changed: this is reported, without conclusions.
 
 /// A record that is not as a run left it.
 #[derive(Clone, Debug, PartialEq, Eq)]

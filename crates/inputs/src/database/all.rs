@@ -1,8 +1,7 @@
-//! All packages of a root, read side by side, so that a thousand packages do not cost a thousand times as much as one.
+//! All packages of a root, read in parallel.
 //!
-//! Where the live files count, each package costs its directory and its pkginfo, opened from the directory of packages,
-//! and all processors share the work. A run in progress, whose records may be elsewhere, is read one by one through its
-//! [`RecordView`]; so is a package whose directory is a symbolic link. The results are the same.
+//! If the live files count, each package costs opening its directory and its pkginfo. During a run, and for directories
+//! that are symbolic links, each package is read through the [`RecordView`] instead, with the same results.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::thread;
@@ -163,7 +162,7 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let names = view.list(&places::packages()).map_err(DatabaseError::from)?.unwrap_or_default();
-    // A caller who may not list the ledgers learns nothing about them.
+    // A caller without the right to list the ledgers learns nothing about them.
     let ledgers = view.list(&places::ledgers()).ok().flatten().unwrap_or_default();
     let packages: Vec<NamedPackage> = names
         .iter()
@@ -220,7 +219,7 @@ fn share<T, E: From<DatabaseError>>(
     for NamedPackage { inst, is_being_updated, has_ledger } in packages {
         let opened = directory.map(|directory| directory.dir(inst.as_str().as_bytes())).transpose();
         let dir = match opened {
-            // A symbolic link, or a file: the view follows the one and passes over the other.
+            // The view follows a symbolic link and skips a file.
             Err(error) if matches!(error.errno(), Some(Errno::NOTDIR | Errno::LOOP)) => None,
             Err(error) if error.is_not_found() => continue,
             opened => opened.map_err(DatabaseError::from)?,
@@ -281,12 +280,9 @@ pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches,
     Ok(AppliedPatches::new(applied?))
 }
 
-// The check that a pkginfo lists the patches that left other traces in the root.
-//
-// A pkginfo that was cut at the end of a line is still valid. The evidence is what runs of this program left beside
-// it: a save directory, `PATCH_INFO` and a line of the ledger belong together with a place in PATCHLIST. Without a
-// line of the ledger nothing is concluded: other tools leave save directories of patches that they did not finish, and
-// take away lines, directories and records of those that they back out.
+// The check that a pkginfo lists all patches with other traces in the root, because a pkginfo that was cut at the end
+// of a line is still valid. A save directory, `PATCH_INFO` and a line of the ledger belong together with an entry in
+// PATCHLIST. Without a ledger line nothing is concluded: other tools leave save directories of unfinished patches.
 
 /// Old tools record a backed-out patch with a value that starts like this.
 const BACKED_OUT: &[u8] = b"backed out";

@@ -1,4 +1,4 @@
-//! Reads the history of a root.
+//! The history of a root, and the record of its trial.
 
 use super::{DatabaseError, RecordView, ViewError, places};
 use crate::trial::{LONGEST_TRIAL_RECORD, TrialRecord, TrialRecordError};
@@ -23,8 +23,6 @@ pub fn readable_history(view: &RecordView<'_>) -> Vec<HistoryEntry> {
     let text = history_text(view).unwrap_or_default();
     text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect()
 }
-
-// Reads the record of the trial that a root is on.
 
 /// The reasons why the record of a trial is not believed.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,8 @@
-//! The installed packages of a root: their parameters, their save directories, the patches applied to them.
+//! Installed packages: parameters, save directories, applied patches.
 //!
-//! A package is a directory under `var/sadm/pkg` that has a pkginfo and whose name is a package instance. The code that
-//! reads all packages ([`all`](super::all)) decides whether a directory without pkginfo is damage. Anything else there
-//! (`.save.X` of an update by the classic tools, stray files) is ignored. The parameters are the truth about the
-//! patches of a package; README files and logs are not looked at.
+//! A package is a directory in `var/sadm/pkg` with a pkginfo, whose name is a package instance. [`all`](super::all)
+//! decides whether a directory without pkginfo is damage. Anything else there (`.save.X` of classic tools, stray files)
+//! is ignored. The parameters are the truth about the patches of a package; README files and logs are not examined.
 
 use std::collections::{BTreeMap, HashMap};
 

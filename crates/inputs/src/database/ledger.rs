@@ -1,7 +1,7 @@
-//! The ledger of a package: the undo archives of its patches, as the runs of this root recorded them.
+//! The ledger of a package: undo archives of its patches, recorded by the runs of this root.
 //!
-//! A line counts only while the package has the patch with the record that the line names by digest. A patch that
-//! another tool backed out or applied again has no valid line.
+//! A line counts only while the package has the patch, with the record whose digest the line has. A patch that another
+//! tool backed out or applied again has no valid line.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -44,7 +44,7 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
     let path = places::ledger(package);
     let damaged = |reason: String| LedgerFault::Damaged { path: view.root().show(&path), reason };
     let Some(text) = view.read(&path, LARGEST as u64)? else {
-        // An existing object that is not a file, such as a link or a pipe, is not the same as nothing.
+        // A link or a pipe is not the same as nothing.
         return match view.look(&path)? {
             Some(seen) if seen.file_type != FileType::Regular => Err(damaged("it is no file".to_owned())),
             _ => Ok(Ledger::default()),

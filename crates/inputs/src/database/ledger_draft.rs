@@ -1,4 +1,4 @@
-//! The ledgers left by a run: the lines that stay, and the new ones, known once the undo archives are written.
+//! The ledgers after a run: lines that stay, and new ones, which are known once the undo archives are written.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,9 +1,8 @@
 //! Every line of `contents`, by several threads.
 //!
-//! The file is cut into pieces that the threads take one after another: each has the lines that begin in it. Their
-//! results come in the order of the paths, because the file has that order. A file that is not in order, has two lines
-//! of one path, or a malformed line, gives no answer here. A pass over it by one thread
-//! ([`scan`](super::contents::scan)) knows what such a line means, and names it in an error.
+//! Threads take pieces of the file in turn; a line belongs to the piece in which it begins. Results are in the order of
+//! the file, which is that of the paths. A file that is unsorted, names a path twice or has a malformed line gives no
+//! result here; a pass by one thread ([`scan`](super::contents::scan)) reports it.
 
 use std::fs::File;
 use std::io;
@@ -81,7 +80,7 @@ fn every_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
 }
 
 fn lines_of<'t>(file: &File, start: u64, end: u64, text: &'t mut Vec<u8>) -> Option<&'t [u8]> {
-    // The byte before it tells whether a line begins where the piece does.
+    // Shows whether a line begins exactly where the piece does.
     let before = u64::from(start > 0);
     let start = start - before;
     let length = usize::try_from(end - start).ok()?;

@@ -1,8 +1,11 @@
-//! The policy of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
+//! The policy file of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
 //!
-//! Every setting is optional and an empty value sets nothing. Of a name that comes twice the first line counts, as in
-//! every file of this syntax. An unknown name or value is an error with its line: a misspelt policy would otherwise be
-//! no policy.
+//! Every setting is optional and an empty value sets nothing. The first line of a name counts, as in all files of this
+//! syntax. Unknown names and values are errors, because a misspelt policy would otherwise be no policy.
+
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
 
 use super::places;
 use crate::http::without_password;
@@ -18,8 +21,6 @@ use patchadm_rootfs::{Root, RootError, Untrusted};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
-use regex::Regex;
-use std::path::{Path, PathBuf};
 
 const SETTINGS: [&str; 34] = [
     "restricted",

@@ -1,8 +1,8 @@
-//! The save directories of a package, `save/<id>`: one for each of its patches.
+//! Save directories of a package, `save/<id>`, one per patch.
 //!
-//! Every patch asks the save directories of all those before it. If the live files count, each is opened once, from the
-//! directory that holds them all, and threads share them. Otherwise the [`RecordView`] is asked for each file. The
-//! results are the same. A link or a file in the place of a save directory is ignored.
+//! Each patch needs the save directories of all patches before it. If the live files count, threads open each directory
+//! once, from its parent. Otherwise each file is read through the [`RecordView`], with the same results. A link or a
+//! file in place of a save directory is ignored.
 
 use std::collections::BTreeMap;
 
@@ -135,7 +135,7 @@ fn through(
         }
         read => read,
     };
-    // A run is under way: the sizes are told to people, and not exact.
+    // During a run, sizes are only shown to people and need not be exact.
     Ok(Some(save(read, |name| view.look(&path(name)), |_| Ok(0))?))
 }
 

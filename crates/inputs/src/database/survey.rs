@@ -1,9 +1,9 @@
-//! The survey: everything about a root that a plan needs to know, read into one [`Inventory`].
+//! The survey reads everything about a root that a plan needs into one [`Inventory`].
 //!
-//! The caller says what a change is about ([`Touched`]). The survey adds everything related: the directories above each
-//! path, the targets of symbolic links among them, the other names of hard-linked files, files that earlier runs kept
-//! beside a path, and the contents of a directory that would become something else. Every regular file among them is
-//! read once, for its digest. Meant for the holder of the lock: the live objects are not part of a view.
+//! The caller says what a change concerns ([`Touched`]). The survey adds what is related: parent directories, targets
+//! of symbolic links among them, other names of hard-linked files, files that earlier runs kept beside a path, and
+//! contents of directories that will be replaced. Every regular file among them is read once, for its digest. The
+//! caller must hold the lock, because live objects are not part of a view.
 
 mod patches;
 
@@ -80,7 +80,7 @@ pub fn survey_with(
     };
     for package in &touched.packages {
         if let Some(installed) = inventory.packages.get_mut(package) {
-            // What other packages may lack, those that change must have.
+            // Other packages may lack parameters, but those that change must have them.
             installed::params(view, package)?;
             installed::records(view, package, installed)?;
         }
@@ -98,6 +98,23 @@ pub fn survey_with(
     Ok(inventory)
 }
 
+#[cfg(debug_assertions)]
+static PACKAGE_READS: std::sync::Mutex<BTreeMap<std::path::PathBuf, u64>> =
+    std::sync::Mutex::new(BTreeMap::new());
+
+#[cfg(debug_assertions)]
+fn note_package_read(root: &Root) {
+    let mut reads = PACKAGE_READS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    *reads.entry(root.prefix().to_owned()).or_default() += 1;
+}
+
+/// Returns how often this process has read all packages of the root with this prefix, for a test. Debug builds only.
+#[cfg(debug_assertions)]
+pub fn package_reads(prefix: &std::path::Path) -> u64 {
+    let reads = PACKAGE_READS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    reads.get(prefix).copied().unwrap_or(0)
+}
+
 fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
@@ -106,7 +123,7 @@ fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError
 /// about patches need of packages not concerned.
 pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     #[cfg(debug_assertions)]
-    super::counted::note(view.root());
+    note_package_read(view.root());
     let packages = all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
         let interruption = Interruption { put_aside: package.put_aside()?, ..Interruption::default() };
@@ -128,7 +145,7 @@ pub fn packages_but(
     is_passed_over: impl Fn(&PkgInst) -> bool + Sync,
 ) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     #[cfg(debug_assertions)]
-    super::counted::note(view.root());
+    note_package_read(view.root());
     let packages = all::each(view, |package| {
         let params = if is_passed_over(package.inst()) {
             match package.whole_params() {
@@ -189,7 +206,7 @@ impl<'a> ObjectSurvey<'a> {
     fn add(&mut self, path: &ObjectPath) {
         let mut next = (!self.is_known(path.as_bytes())).then(|| path.clone());
         while let Some(path) = next {
-            // With a path come all directories above it, so those of a known one are known.
+            // Parent directories are added with each path, so those of a known path are known.
             let is_led_to = path.parent_bytes().is_none_or(|above| self.is_known(above));
             next = if is_led_to { None } else { path.parent() };
             self.open.insert(path);
@@ -367,8 +384,6 @@ fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
     paths.filter_map(|path| ObjectPath::new(&patchadm_svr4::package::unescape(path)).ok()).collect()
 }
 
-// Reads the objects of many directories side by side. Reading and digesting them is most of a survey's work.
-
 const PIECE: usize = 64;
 
 const BUFFER: usize = 1 << 17;
@@ -408,7 +423,7 @@ fn look(
         }
     });
     let mut all: Vec<DirectorySeen> = directories.iter().map(|_| DirectorySeen::default()).collect();
-    // Whichever thread was faster: the first error in the order of the paths is the one that is told.
+    // The first error in the order of paths is reported, regardless of threads.
     for (directory, found) in seen.into_iter().flatten() {
         let found = found?;
         if let Some(all) = all.get_mut(directory) {
@@ -453,8 +468,6 @@ fn kept_name(name: &[u8]) -> Option<&[u8]> {
     let at = (0..name.len()).find(|at| name.get(*at..).is_some_and(is_infix))?;
     name.get(..at)
 }
-
-// Finds the file system that a directory of the root is on.
 
 /// A mount and its file system. A bind mount shares the file system of its source, but renames between the
 /// two fail.

@@ -1,18 +1,13 @@
-//! The undo data of a root's patches: found, read and verified. Nothing else opens it.
+//! The undo data of patches: found, read and verified. Nothing else opens it, and nothing here writes it.
 //!
 //! ```text
-//! UndoReader   where it is: in the save directory `save/<id>`, or on the host where the file `remote` there points to
-//!              (`patchadd -B`), or below a directory that the caller names instead (`patchrm -B`)
-//! UndoData     what was saved of one patch for one package, and what the ledger says of it
-//! verify       whether it is what its run wrote
-//! content      the saved objects and record files in it
-//! kept         the manifest of a patch without undo data, in its place
+//! UndoReader   finds it: in the save directory `save/<id>`, on the host where the file `remote` there points to
+//!              (`patchadd -B`), or below a directory that the caller names (`patchrm -B`)
+//! UndoData     the saved objects of one patch and package, and the ledger line about them; verified against that line
 //! archive      the form: a file that other tools can install
 //! ```
-//! Undo data of ours has a manifest, and is believed only if the ledger of the root names its digest. What has neither
-//! manifest nor line was made by another tool. `undo.b3` beside it is for people.
-//!
-//! Not done here: writing it.
+//! Undo data of this program has a manifest, and is trusted only if the ledger of the root names its digest. Data with
+//! neither manifest nor line was made by another tool. `undo.b3` beside it is only for people.
 
 mod archive;
 mod manifest;
@@ -25,12 +20,11 @@ use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
-use archive::{UndoArchiveFile, unreadable};
-
 use super::{RecordView, ledger, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, SNAPSHOT, UndoLocation};
 use crate::source::{Image, SourceError};
 pub use archive::{ArchiveError, OldRecords, UndoContent, UndoContentError, kept_records};
+use archive::{UndoArchiveFile, unreadable};
 pub use outside::{OutsideAccess, OutsideRules};
 use patchadm_changeset::archive_file::{LARGEST_MANIFEST, UnreadContent, read_manifest};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
@@ -177,9 +171,8 @@ fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError>
     Ok(RecordView::live(host).open(path)?)
 }
 
-// The kept manifest of a patch without undo data, which tells the neighbouring patches which paths it has.
-//
-// Like an archive, it is trusted if the ledger of the root names its digest.
+// The kept manifest of a patch without undo data tells neighbouring patches its paths. Like an archive, it is trusted
+// only if the ledger names its digest.
 
 impl UndoReader<'_> {
     /// Reads the manifest of `patch` for `package` if the ledger says that nothing was saved; `None` if the ledger names
@@ -275,8 +268,6 @@ fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, Unre
     let parsed = read_manifest(&mut opened.reader)?;
     manifest::fault(&parsed, patch, package).map_or(Ok(parsed), |reason| Err(reason.into()))
 }
-
-// The undo data of one patch for one package: what was saved, and what the ledger says of it.
 
 /// Undo data that was found and is open. Planners and commands ask it, and do not know its form.
 #[derive(Debug)]
@@ -436,8 +427,6 @@ impl UndoData {
         ArchiveError::Damaged { path: self.path().to_owned(), reason: reason.to_string() }
     }
 }
-
-// Verifies undo data before anything is restored from it: by the ledger of the root, or from its first byte to its last.
 
 /// Verified undo data.
 #[derive(Clone, Debug, PartialEq, Eq)]

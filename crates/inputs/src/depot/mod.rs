@@ -5,14 +5,13 @@
 //! DEPOT/index/<sha256>.json    a copy under its own digest, with its signature .minisig beside it
 //! DEPOT/objects/ab/<sha256>    patches, manifests, signatures, READMEs; never changed, never removed
 //! DEPOT/keys/*.pub             shown to people, trusted by nobody
-//! DEPOT/flags                  what its keeper says of single patches
+//! DEPOT/flags                  the maintainer's flags for single patches
 //! ```
-//! A directory of patches that `patchadm depot index` indexed in place is a depot, too: its index uses the names that
-//! the patches have there.
+//! A directory of patches that `patchadm depot index` indexed in place is a depot, too; its index has the existing names.
 //!
 //! The index names every object by digest and size, so one signature covers a depot. Its version only grows and it
-//! expires; a root keeps the highest version it saw of each depot, so an older or a forked index is refused. Making and
-//! reading depots is an operation of patchadm-core; here are the values, and nothing opens a file.
+//! expires; a root remembers the highest version of each depot and refuses older or forked indexes. Nothing here opens a
+//! file.
 
 mod seen;
 
@@ -33,8 +32,6 @@ fn is_digest(text: &str) -> bool {
 pub fn object_path(sha256: &str) -> String {
     format!("objects/{}/{sha256}", sha256.get(..2).unwrap_or_default())
 }
-
-// The index of a depot: one JSON document, a patch a line.
 
 /// The schema of an index.
 pub const SCHEMA: &str = "patchadm-depot/1";
@@ -215,7 +212,7 @@ pub fn stamp(moment: &DateTime<Utc>) -> String {
 }
 
 fn date(field: &'static str, text: &str) -> Result<DateTime<Utc>, IndexError> {
-    // One spelling only, so that an index that is read and written again keeps its bytes.
+    // Only one spelling is valid, so that rewriting an index keeps its bytes.
     let parsed = DateTime::parse_from_rfc3339(text).ok().map(|date| date.to_utc());
     let parsed = parsed.filter(|date| stamp(date) == text);
     parsed.ok_or_else(|| IndexError::Field { field, value: shown(text) })
@@ -229,8 +226,6 @@ fn checked(field: &'static str, text: String, is_valid: impl Fn(&str) -> bool) -
 fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }
-
-// One patch of a depot's index.
 
 const LONGEST_LIST: usize = 10_000;
 
@@ -421,7 +416,7 @@ pub fn is_plain_name(path: &str) -> bool {
     !path.is_empty() && path.len() <= LONGEST_NAME && !path.starts_with('.') && path.chars().all(is_harmless)
 }
 
-// serde hands references down.
+// serde passes references.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(value: &bool) -> bool {
     !*value
@@ -431,8 +426,6 @@ fn is_false(value: &bool) -> bool {
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
-
-// `DEPOT/flags`: the maintainer's flags for single patches, an id and words per line.
 
 /// The largest file of flags that is read, in bytes: 4 MiB.
 pub const LARGEST_FLAGS: u64 = 4 << 20;

@@ -1,15 +1,16 @@
-//! The memory of a root: the highest version that it saw of each depot, `var/sadm/patchadm/depots`.
+//! A root's memory of depots, `var/sadm/patchadm/depots`: the highest version it saw of each one.
 //!
-//! JSON lines, one for each depot at each location. Without this memory an attacker between a depot and a root could
-//! show an old index with a good signature, and withhold a patch for ever.
+//! JSON lines, one for each depot and location. Without this memory an attacker between depot and root could show an
+//! old index with a good signature and withhold a patch forever.
 
-use super::is_digest;
-use super::{DepotIndex, stamp};
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{DepotIndex, is_digest, stamp};
 use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_svr4::package::rule;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// The largest memory that is read and written, in bytes: 1 MiB.
 pub const LARGEST_MEMORY: usize = 1 << 20;
@@ -187,7 +188,7 @@ fn parse_line(line: &[u8]) -> Result<SeenDepot, String> {
     let seen: SeenDepot = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let is_date = |text: &str| DateTime::parse_from_rfc3339(text).is_ok();
     let dates = seen.expires.iter().chain([&seen.seen]).all(|text| is_date(text));
-    // A line with another name or digest would be about no depot, and an older index would be believed.
+    // A line with another name or digest would match no depot, and an older index would be accepted.
     if !rule::holds("depots.line", is_hex(&seen.depot, 32) && is_digest(&seen.sha256) && dates) {
         return Err("a depot, a digest or a date of it is not one".to_owned());
     }

@@ -1,11 +1,10 @@
-//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): the undo archives that the root's
-//! own runs made.
+//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): undo archives that runs of this root
+//! made.
 //!
-//! JSON lines, one for each patch of the package. A backout trusts what a line says of an archive; the files beside the
-//! archive are for people. Whether the patch is still applied is not known here.
+//! JSON lines, one for each patch of the package. A backout trusts a line's statements about an archive; the files
+//! beside the archive are for people. The ledger does not know whether the patch is still applied.
 //!
-//! Lines of an earlier form of the program have SHA-256 digests. They stay as they are and bind nothing; only their
-//! presence is known.
+//! Lines of an earlier form have SHA-256 digests. They are kept and only their presence counts.
 
 use std::collections::BTreeMap;
 
@@ -391,7 +390,7 @@ fn read_none(
     if let (Some(WrittenWhy::Exported), Some(exported), Some(size)) =
         (written.why, &written.exported, written.size)
     {
-        // The paths of the patch are known by its manifest alone.
+        // Only the manifest names the paths of the patch.
         if rule::holds("ledger.exported", is_bare && written.manifest.is_some()) {
             return Ok(LedgerUndo::Exported { b3: digest("exported", exported)?, size });
         }

@@ -1,4 +1,4 @@
-//! The formats that only this program knows.
+//! Formats of this program.
 
 pub mod ledger;
 pub mod objects_file;

@@ -1,9 +1,9 @@
 //! `install/patchadm.objects` of a package: attributes of its objects that a pkgmap cannot express
 //! (patchadm-objects(5)).
 //!
-//! JSON lines, spelled as the manifest of an undo archive: a header, then one line for each object. Only attributes
-//! that a package may give are read, and only in the one known version. Everything else is refused by its line, since a
-//! silently ignored attribute is a right too many or too few. The objects that the package delivers are not known here.
+//! JSON lines, spelled as in the manifest of an undo archive: a header, then one line per object. Anything but known
+//! attributes in the known version is refused with its line, since a silently ignored attribute is a right too many or
+//! too few.
 
 use std::collections::BTreeMap;
 

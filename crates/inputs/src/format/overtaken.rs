@@ -1,7 +1,6 @@
-//! The patches of a root that ended because the package manager of the system changed their package:
-//! `var/sadm/patchadm/lost`, JSON lines, one for each patch.
+//! Patches that ended because the native package manager changed their package: `var/sadm/patchadm/lost`, JSON lines.
 //!
-//! A line of another root, copied with its records or by hand, is passed over: it says nothing about this one.
+//! A line of another root, copied with its records or by hand, is ignored.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,6 @@
-//! The differences between a new plan and the one in a file.
+//! Differences between a new plan and the one in a file.
 //!
-//! Everything is compared except where a patch was read from. For an object, patch or option, only the differences are
-//! reported.
+//! Everything is compared except the places that patches were read from. Only differences are reported.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,8 +1,7 @@
-//! Plan files (patchadm-plan(5)): what a command found and would do, as one JSON object.
+//! Plan files (patchadm-plan(5)): the findings and the plan of a command, as one JSON object.
 //!
-//! A file is whole or refused. Its size is limited before it is read, and its schema is checked first. Patch names,
-//! paths and digests are rejected unless they have the right form. Its statements about a root are not checked here:
-//! they are compared with a new plan (`plan_differences`).
+//! The size is limited before reading, and the schema is checked first. Malformed patch names, paths and digests are
+//! rejected. Statements about a root are not checked here but compared with a new plan (`plan_differences`).
 
 use std::collections::BTreeMap;
 
@@ -352,8 +351,6 @@ fn is_id(text: &str) -> bool {
 fn is_path(text: &str) -> bool {
     text.starts_with('/') && ObjectPath::new(&decode(text)).is_ok()
 }
-
-// The state of both trees of a promotion in a plan file, so that a change of either is detected and located.
 
 /// The states of all objects up to this number are kept; of larger trees only the fingerprint tells.
 pub const MOST_STATES: usize = 200_000;

@@ -1,12 +1,12 @@
-//! Exported undo data, a tar archive: a file that says what is in it, and the undo archives behind it.
+//! Exported undo data: a tar archive with a table and the undo archives.
 //!
 //! ```text
-//!   patchadm.undo-export         JSON, one object per line: the version and the marker of the root; then, for each
-//!                                archive, its package, its name and its line of the ledger
-//!   <patch>/<package>/undo.gz    each archive, as it was in the save directory, in the same order
+//! patchadm.undo-export         JSON, one object per line: the version and the marker of the root; then, for each
+//!                              archive, its package, its name and its line of the ledger
+//! <patch>/<package>/undo.gz    each archive, as it was in the save directory, in the same order
 //! ```
-//! The bytes depend on the archives and their lines alone: neither time nor host nor user is in them. Nothing in a file is
-//! believed: the reader says what is there, and the caller compares it with the ledger of the root.
+//! The bytes depend on the archives and their lines alone, not on time, host or user. A file is not trusted: the caller
+//! compares the contents with the ledger of the root.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -268,7 +268,7 @@ fn of_input(error: io::Error, has_ended: bool) -> ExportError {
     } else if has_ended {
         ExportError::CutShort("it ends between two archives".to_owned())
     } else {
-        // What the reader says has bytes of the file in it, which may be any.
+        // The reader's message contains bytes of the file.
         ExportError::NotExported("its bytes are those of no tar archive".to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses of files on web servers.
+//! Addresses of files on web servers, and addresses without passwords for messages.
 
 use std::fmt;
 
@@ -177,8 +177,6 @@ fn escaped(relative: &str) -> String {
 fn shown(text: &str) -> String {
     without_password(text).chars().take(200).flat_map(char::escape_debug).collect()
 }
-
-// Passwords in addresses, which no message shows.
 
 /// Returns an address or a proxy as it may be shown: what stands before the last `@`, which may be a password, is left out,
 /// in whatever form it is written.

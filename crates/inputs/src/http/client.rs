@@ -1,4 +1,8 @@
-//! A client: requests, redirects, and the trusted parts of an answer.
+//! The HTTP client: requests, redirects, and the trusted parts of an answer.
+//!
+//! A thread reads the answer, and the caller takes it in parts. The caller waits only for moments, so that it can stop
+//! regardless of the server. A thread without a listener ends at its next part, or when the server is silent for too
+//! long.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -138,11 +142,6 @@ fn parse_range(text: &str) -> Option<ContentRange> {
     Some(ContentRange { from: from.parse().ok()?, to: to.parse().ok()?, size: size.parse().ok()? })
 }
 
-// A request in progress: a thread reads what the server sends, and the caller takes it in parts.
-//
-// The caller waits for a part only for a moment at a time, so that it can end regardless of the server. A thread
-// without a listener ends at its next part, or when the server is silent for too long.
-
 const LOOK: Duration = Duration::from_millis(100);
 
 const PART: usize = 64 << 10;
@@ -189,7 +188,7 @@ impl Exchange {
         let (teller, heard) = sync_channel(MOST_WAITING);
         let headers = headers_of(request);
         let (agent, address) = (agent.clone(), request.address.clone());
-        // It ends by itself; a caller that is no longer interested does not wait for it.
+        // It ends by itself, so nobody waits for it.
         thread::spawn(move || converse(&agent, &address, &headers, &teller));
         let address = request.address.to_string();
         let mut listener =
@@ -360,8 +359,6 @@ fn problem_of(error: &Error) -> HttpProblem {
         error => HttpProblem::Broken(error.to_string()),
     }
 }
-
-// The connections of a client: one set for each proxy, and one for servers that are reached directly.
 
 const NAME: &str = concat!("patchadm/", env!("CARGO_PKG_VERSION"));
 

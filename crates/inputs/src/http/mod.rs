@@ -1,12 +1,11 @@
 //! Files of web servers, read once and in order, over `http:` and `https:`.
 //!
-//! An address is a value that was checked. [`HttpClient::get`] asks for a file, or for the rest of one, follows
-//! redirects (never from `https:` to `http:`), and hands the bytes on as they come. Only a few buffers are in memory. A
-//! caller is never stuck: a server that says nothing, or next to nothing, counts as broken, and the caller is asked
-//! every moment whether it wants to end. The caller decides what to ask for again after an error.
+//! [`HttpClient::get`] requests a file or the rest of one, follows redirects (never from `https:` to `http:`), and
+//! passes the bytes on with bounded memory. A caller never hangs: a server that sends next to nothing counts as broken,
+//! and the caller may stop at any moment. Retries are up to the caller.
 //!
-//! The network itself is behind the feature `http`. A build without it knows addresses and reaches none. Proxies,
-//! certificates and limits are handed down as [`HttpSettings`]; nothing here reads the environment or a root.
+//! The network is behind the feature `http`; without it, no server can be reached. Proxies, certificates and limits
+//! come in [`HttpSettings`]; nothing here reads the environment or a root.
 
 mod address;
 #[cfg(feature = "http")]
@@ -26,8 +25,6 @@ pub use address::{Address, AddressError, without_password, without_passwords};
 pub use client::{HttpBody, HttpClient};
 #[cfg(not(feature = "http"))]
 pub use without::{HttpBody, HttpClient};
-
-// A request to a server.
 
 /// The values that distinguish one state of a file from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,8 +60,6 @@ impl<'a> HttpRequest<'a> {
     }
 }
 
-// The answer of a server.
-
 /// The answer of a server.
 pub enum HttpAnswer {
     /// The file, or the rest of it.
@@ -72,8 +67,6 @@ pub enum HttpAnswer {
     /// The file is as it is known.
     Unchanged,
 }
-
-// The reasons why a file was not fetched.
 
 /// The reason a file was not fetched.
 #[derive(Debug, thiserror::Error)]
@@ -176,8 +169,6 @@ impl HttpProblem {
         }
     }
 }
-
-// The settings from the program's surroundings: proxies, certificates, and time limits.
 
 /// How servers are reached and whom it believes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

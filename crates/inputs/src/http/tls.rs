@@ -1,4 +1,4 @@
-//! The certificates of trusted authorities: those of the system, or those that the caller names instead.
+//! Trusted certificates (those of the system, or those the caller names), and messages about failed TLS connections.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn of_file(path: &Path) -> Result<Vec<Certificate<'static>>, HttpProblem> {
 }
 
 fn certificates(text: &[u8]) -> Vec<Certificate<'static>> {
-    // Entries that are not certificates, or are damaged, are ignored; the others of the file still count.
+    // Damaged entries, and those that are no certificates, are ignored; the others of the file count.
     parse_pem(text).filter_map(certificate).collect()
 }
 
@@ -76,12 +76,12 @@ fn of_directory(directory: &Path) -> Result<Vec<Certificate<'static>>, HttpProbl
         files.extend(path.is_file().then_some(path));
     }
     files.sort();
-    // A file that cannot be read does not stop the others of the directory.
+    // An unreadable file does not affect the others of the directory.
     Ok(files.iter().filter_map(|file| of_file(file).ok()).flatten().collect())
 }
 
-// The faults of a secure connection, in the words of people: an unknown authority is another matter than a wrong name or an
-// old certificate, and only the first one is helped by naming its certificates.
+// Only an unknown authority is helped by naming its certificates, so it is distinguished from a wrong name and an old
+// certificate.
 
 pub(super) fn tls_problem(error: &Error) -> HttpProblem {
     let words = match error {

@@ -29,8 +29,6 @@ impl HttpClient {
     }
 }
 
-// The content of files in a build without a network: there is none.
-
 /// The content of a file, which does not exist in this build.
 #[derive(Debug)]
 pub enum HttpBody {}

@@ -1,4 +1,4 @@
-//! Which registrations no longer say what the native package manager says.
+//! Finds registrations that no longer agree with the native package manager.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -175,7 +175,7 @@ pub fn native_changes<'p>(
         let same = with_same_records(&records, &seen);
         for (has_other_diversions, one, presence) in seen {
             let package = one.package;
-            // A registration of an earlier form does not say which of its paths are diverted.
+            // Registrations of an earlier form lack their diverted paths.
             let is_diverted = has_other_diversions && !same.contains(package);
             let stamp = match &presence {
                 Ok(NativePresence::Installed { stamp, .. }) => stamp.clone(),
@@ -356,7 +356,7 @@ impl Adopted<'_> {
                 Some(NativeChange::Diverted { origin, version })
             }
             NativePresence::Installed { version, stamp, .. } => {
-                // A registration of an earlier form has no stamp: it is taken for its version.
+                // Registrations of an earlier form have no stamp, and are compared by version.
                 let is_same = registered.is_none_or(|registered| registered == stamp);
                 (!is_same).then_some(NativeChange::Reinstalled { origin, version })
             }

@@ -1,4 +1,4 @@
-//! The native versions that have the fix of a patch: `PATCH_FIXED_IN` (patchinfo(5), pkginfo(5)).
+//! Native versions that contain the fix of a patch: `PATCH_FIXED_IN` (patchinfo(5), pkginfo(5)).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -1,13 +1,12 @@
-//! What the package manager of the system has recorded in a root: the packages of dpkg and of rpm, which are read and
-//! never changed.
+//! The records of native package managers in a root (dpkg and rpm), which are read and never changed.
 //!
-//! An adopted package is a registration of such a package ([`NativeOrigin`]). It has the facts by which a later command sees
-//! that the package was upgraded, installed again or removed since ([`NativeRegistration`], [`native_changes`]).
+//! An adopted package is a registration of a native package ([`NativeOrigin`]). Its facts show later whether the package
+//! was upgraded, reinstalled or removed since ([`NativeRegistration`], [`native_changes`]).
 //!
 //! ```text
-//!   var/lib/dpkg ─► dpkg ─┐
-//!                         ├─► NativePackage, NativePresence ─► native_changes
-//!   rpm -q ───────► rpm ──┘
+//! var/lib/dpkg ─► dpkg ─┐
+//!                       ├─► NativePackage, NativePresence ─► native_changes
+//! rpm -q ───────► rpm ──┘
 //! ```
 
 mod changes;
@@ -21,26 +20,23 @@ pub mod rpm;
 mod upcoming;
 mod verifiers;
 
+use std::cmp::Ordering;
+
 pub use changes::{NativeChange, NativeChanges, NativeClaims, native_changes};
 pub use dpkg::{DivertedPath, Diverting};
 pub use fixed_in::{
     FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_of, fixed_in_parameter, fixed_in_said,
 };
 pub use ownership::{NativeIndex, NativeOwners};
-pub use package::FileSum;
-pub use package::LONGEST_PKG;
-pub use package::NativeError;
-pub use package::{ADOPTED, NATIVE_NAME, NativeManager, NativeOrigin, NativeOwner};
 pub use package::{
-    NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION,
-    NativeRegistration, differing_of, differing_text, is_native_parameter,
+    ADOPTED, FileSum, LONGEST_PKG, NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_NAME,
+    NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeError, NativeManager, NativeOrigin, NativeOwner,
+    NativePackage, NativePath, NativePresence, NativeRegistration, RegisteredPackage, UnfinishedChange,
+    differing_of, differing_text, is_native_parameter,
 };
-pub use package::{NativePackage, NativePath, NativePresence, RegisteredPackage, UnfinishedChange};
-pub use package_url::Distribution;
-pub use package_url::{NativeIdentity, package_url};
+pub use package_url::{Distribution, NativeIdentity, package_url};
 use patchadm_rootfs::Root;
 pub use records::NativeRecords;
-use std::cmp::Ordering;
 pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
 pub use verifiers::{VerifiedPath, VerifierReport};
 

@@ -1,12 +1,16 @@
-//! Who owns a path now, by the records of dpkg and rpm: the evidence on which every decision about a path rests.
+//! The present owners of a path, by the records of dpkg and rpm: the evidence for every decision about a path.
 //!
 //! ```text
-//!   info/*.list ──► diversions ──► links among the parents ──► place ──► owners
-//!   rpm -qa ─────► file states ──┘
+//! info/*.list ──► diversions ──► links among the parents ──► place ──► owners
+//! rpm -qa ─────► file states ──┘
 //! ```
-//! dpkg compares diversions as text, and lists a path in any spelling (`/lib` or `/usr/lib`). The index therefore finds
-//! candidates by their last component and resolves the directories of these alone, so that it holds nothing that a changed
-//! link could make wrong. Records that cannot be read own nothing, and say so ([`NativeOwners::unreadable`]).
+//! dpkg compares diversions as text, and lists paths in any spelling (`/lib` or `/usr/lib`). The index therefore finds
+//! candidates by their last component and resolves only their directories, so that a changed link cannot make it wrong.
+//! Unreadable records own nothing, and are reported ([`NativeOwners::unreadable`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
 
 use super::dpkg::{DivertedPath, Diverting, DpkgLists};
 use super::package::differing_text;
@@ -14,9 +18,6 @@ use super::rpm::RpmRecords;
 use super::{NativeManager, NativeOrigin, NativeOwner};
 use patchadm_rootfs::{Inode, Live, Resolver, Root, RootError};
 use patchadm_svr4::package::{ObjectPath, last_component};
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, RandomState};
-use std::ops::Range;
 
 /// The paths of all native packages of a root.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! A package of dpkg or rpm, as it is recorded.
+//! Packages of dpkg and rpm as values: origin, registration, names, recorded paths and sums.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -113,8 +113,6 @@ impl NativePackage {
         FileSum::Sha256(digest.finalize()).to_string()
     }
 }
-
-// A native package: as the origin of an adopted package, and as the owner of a path.
 
 /// The parameter of an adopted package that says where its files come from: `dpkg NAME:ARCH`, `rpm NAME`, `rpm NAME.ARCH`,
 /// `rpm NAME-VERSION-RELEASE.ARCH`, `tree` or `paths`.
@@ -276,10 +274,8 @@ impl fmt::Display for NativeOwner {
     }
 }
 
-// The names of adopted packages: that of the native package behind a prefix, as the naming rules of pkginfo(4) allow it.
-//
-// Of a package that is there more than once, the second and later ones are instances of that name: `DEBlibssl3.i386`,
-// `RPMkernel.5d41402a`.
+// Adopted packages are named after the native package with a prefix, according to the naming rules of pkginfo(4). If a
+// package is installed more than once, the others are instances of that name: `DEBlibssl3.i386`, `RPMkernel.5d41402a`.
 
 /// The longest name of a package, in bytes (pkginfo(4)).
 pub const LONGEST_PKG: usize = 32;
@@ -334,8 +330,6 @@ impl NativePackage {
 fn digits(text: &str, count: usize) -> String {
     FileSum::Sha256(Sha256::digest(text)).to_string().chars().take(count).collect()
 }
-
-// What the registration of an adopted package says of the native package that it stands for (pkginfo(5)).
 
 /// The version of the native package when it was adopted or refreshed, as its manager prints it.
 pub const NATIVE_VERSION: &str = "NATIVE_VERSION";
@@ -417,8 +411,6 @@ pub fn differing_text<'p>(paths: impl IntoIterator<Item = &'p ObjectPath>) -> St
     words.collect::<Vec<_>>().join(" ")
 }
 
-// The sum of a file as a native package manager records it.
-
 /// A recorded sum. It says whether a file is the delivered one, and not who delivered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSum {
@@ -475,8 +467,6 @@ fn bytes_of<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     }
     Some(sum)
 }
-
-// Why the records of a native package manager cannot be used.
 
 /// Why the records of dpkg or rpm cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The URL of an installed package, by which scanners and inventories know it (Package-URL, ECMA-427).
+//! Package URLs (ECMA-427), by which scanners and inventories know installed packages.
 //!
 //! ```text
 //! pkg:deb/debian/openssl@3.0.11-1~deb12u2?arch=amd64&distro=debian-12
@@ -117,7 +117,7 @@ fn encoded(text: &str) -> String {
     encoded
 }
 
-// The distribution that a root is of, by its `etc/os-release` (os-release(5)): the vendor in the URLs of its packages.
+// The vendor is the distribution of a root, by its `etc/os-release` (os-release(5)).
 
 const LARGEST: u64 = 64 << 10;
 

@@ -1,4 +1,4 @@
-//! All packages of the package managers of a root.
+//! The package managers of a root: their packages and lock files.
 
 use std::collections::BTreeMap;
 
@@ -79,8 +79,6 @@ impl<'a> NativeRecords<'a> {
         Ok(called)
     }
 }
-
-// The lock files of the package managers of the system.
 
 impl NativeManager {
     /// Returns the path of the file whose lock the manager holds while it changes packages of a root; `None` where the root

@@ -1,5 +1,5 @@
-//! What a package manager is about to do: the protocol of apt's `DPkg::Pre-Install-Pkgs` (apt.conf(5)), version 2 or 3, or
-//! lines `NAME NEWVERSION`, with `-` in the place of the version for a removal.
+//! Announced changes of a package manager: the protocol of apt's `DPkg::Pre-Install-Pkgs` (apt.conf(5)), version 2 or
+//! 3, or lines `NAME NEWVERSION`, with the version `-` for a removal.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Take};

@@ -1,7 +1,7 @@
-//! Reports of dpkg --verify, debsums(1) and rpm -V on an object that a patch changed.
+//! Expected reports of dpkg --verify, debsums(1) and rpm -V about patched objects.
 //!
-//! They compare with what the package delivered, and know nothing of patches. dpkg records sums of files and no attributes;
-//! rpm records both.
+//! These tools compare with the delivery of the package and know nothing of patches. dpkg records only sums; rpm
+//! records attributes, too.
 
 use super::{NativeManager, NativeOrigin, NativePath};
 use patchadm_changeset::format::manifest::RecordedState;
@@ -57,7 +57,7 @@ impl VerifiedPath<'_> {
         let package = self.origin.queried();
         let mut reports = vec![VerifierReport { command: format!("dpkg --verify {package}"), says: dpkg }];
         let debsums = debsums.filter(|_| self.recorded.sum.is_some());
-        // It passes configuration files over, unless it is told not to.
+        // Configuration files are only checked on request.
         let option = if self.is_config() { "-a " } else { "" };
         let command = format!("debsums {option}{package}");
         reports.extend(debsums.map(|says| VerifierReport { command, says }));

@@ -1,10 +1,9 @@
-//! The scripts of a sparse patch package and of its backout package, for a pkgadd(1M) without patch support.
+//! Scripts of sparse patch packages and backout packages, for a pkgadd(1M) without patch support.
 //!
-//! They do the work of the scripts that Sun published for patch packages (Application Packaging Developer's Guide,
-//! "Patching Packages") and nothing is filled in: one text for all patches, separators and classes. This program does
-//! that work by itself, recognises the texts by their digests ([`role`](crate::source::sun_scripts::role)) and runs
-//! none of them unless it is told to. patchadm-scripts(7) says what each does, and what no script inside one package
-//! can do.
+//! They do the work of Sun's scripts for patch packages (Application Packaging Developer's Guide, "Patching Packages")
+//! without placeholders: one text for all patches, separators and classes. This program recognises the texts by their
+//! digests ([`role`](crate::source::sun_scripts::role)), does their work itself, and runs them only on request
+//! (patchadm-scripts(7)).
 //!
 //! They run in any `sh`, including that of System V, and any `awk` with functions.
 

@@ -1,8 +1,7 @@
-//! The keys that a root trusts: a directory with a file for each, rules beside them, and the list of revoked ones.
+//! The trusted keys of a root: a directory with a file for each, rules beside them, and the list of revoked keys.
 //!
-//! A user who may write there decides what is applied. So the directory and each file must belong to the owner of the
-//! root or to the superuser, and no one else may write to them. Each file is checked through the descriptor that reads
-//! it.
+//! Whoever may write there decides what is applied. So the directory and each file must belong to the owner of the root
+//! or to the superuser, and nobody else may write to them. Each file is checked through the descriptor that reads it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -252,8 +251,6 @@ fn ignored(name: &[u8], names: &[Vec<u8>]) -> Option<String> {
 fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).escape_debug().to_string()
 }
-
-// The rules that limit a key of a root, and the list of revoked keys (patchadm-signatures(5)).
 
 /// A kind of object that a key may sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

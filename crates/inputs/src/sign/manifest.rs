@@ -1,7 +1,7 @@
-//! The manifest of a patch: a SHA-256 sum for each of its files, and the id of the patch, as one text that is signed.
+//! The manifest of a patch: the SHA-256 sums of its files and its id, as the text that is signed.
 //!
-//! Strict in both directions: a list of files has one spelling, and a parsed manifest is written again byte for byte.
-//! The text is also one that `sha256sum -c` accepts.
+//! A list of files has exactly one spelling, and a parsed manifest is written again byte for byte. `sha256sum -c`
+//! accepts the text.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,16 +1,15 @@
-//! Secret keys of minisign: read, decrypted, made, written, and used.
+//! Secret keys of minisign.
 //!
-//! A key is encrypted by a stream that scrypt makes from the password; a key without a password is stored as it is. The
-//! memory that a file may ask of scrypt is limited, so that a foreign file takes no more than one of minisign.
+//! A key is encrypted with a stream that scrypt derives from the password; without a password it is stored as it is.
+//! The memory for scrypt is limited, so that a foreign key file takes no more than one of minisign.
 
-use super::signature;
-use super::signature;
-use super::signature::{ALGORITHM, KeyId, LARGEST_KEY_FILE, PublicKey};
-use super::signature::{Signature, TrustedComment};
+use std::fmt;
+
 use blake2::Digest as _;
 use ed25519_dalek::{Signer as _, SigningKey};
+
+use super::signature::{self, ALGORITHM, KeyId, LARGEST_KEY_FILE, PublicKey, Signature, TrustedComment};
 use patchadm_svr4::package::is_room_for;
-use std::fmt;
 
 const BY_SCRYPT: [u8; 2] = *b"Sc";
 
@@ -188,7 +187,7 @@ impl SealedKey {
         let [comment, key] = signature::text_lines(text)[..] else {
             return Err(SecretKeyError::Form("it has not two lines"));
         };
-        if signature::comment(comment).is_none() {
+        if signature::untrusted_comment(comment).is_none() {
             return Err(SecretKeyError::Form("its first line is no comment line"));
         }
         let bytes =
@@ -264,7 +263,7 @@ fn cipher(
         return Err(SecretKeyError::NoRoom(cost.memory() >> 20));
     }
     let mut stream = [0; SEALED];
-    // The length in the parameters is for password hashes only.
+    // This length is only for password hashes.
     let params = scrypt::Params::new(cost.log_n, BLOCKS, cost.p, scrypt::Params::RECOMMENDED_LEN);
     let params = params.map_err(|_| SecretKeyError::TooExpensive)?;
     scrypt::scrypt(password, salt, &params, &mut stream).map_err(|_| SecretKeyError::TooExpensive)?;

@@ -1,6 +1,7 @@
-//! Signature files: those of minisign, with a trusted comment, and those of signify.
+//! Public keys and signature files of minisign and signify.
 //!
-//! The untrusted comment is covered by no signature; nothing reads it.
+//! The untrusted comment is covered by no signature, so nothing reads it. Public keys of both programs have the same
+//! bytes.
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -143,8 +144,6 @@ fn trusted_comment(line: &[u8], signature: &[u8]) -> Result<TrustedComment, Sign
     Ok(TrustedComment { text: text.to_vec(), signature })
 }
 
-// Public keys, as minisign and signify write them: the two are the same bytes.
-
 pub(super) const LARGEST_KEY_FILE: usize = 4096;
 
 pub(super) const ALGORITHM: [u8; 2] = *b"Ed";
@@ -226,8 +225,6 @@ impl PublicKey {
     }
 }
 
-// The two lines that keys and signatures are written in: a comment, and base64 of a fixed number of bytes.
-
 const COMMENT: &str = "untrusted comment: ";
 
 /// Lines without their ends. The last line may lack its newline; nothing may follow it.
@@ -261,9 +258,7 @@ pub(super) fn take_array<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a
     Some(first)
 }
 
-// The arithmetic behind signatures: Ed25519 and the digest that minisign signs in the place of a file.
-//
-// Nothing else in this folder that verifies needs a library, so this file alone depends on the feature `sign`.
+// Only these functions depend on the feature `sign`.
 
 /// Whether this build can verify signatures.
 pub const IS_AVAILABLE: bool = cfg!(feature = "sign");

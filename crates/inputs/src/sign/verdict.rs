@@ -1,14 +1,13 @@
-//! The verdict on a signature, from the keys and the policy of a root; pure.
+//! The verdict on a signature, computed from the keys and the policy of a root.
 
-use super::key_directory::KeyRole;
-use super::key_directory::{KeyRing, TrustedKey};
-use super::manifest::{Manifest, ManifestForm};
-use super::signature::IS_AVAILABLE;
-use super::signature::KeyId;
-use super::signature::{Signature, SignatureFormat};
-use chrono::{DateTime, SecondsFormat};
-use patchadm_changeset::format::history::SignatureRecord;
 use std::fmt;
+
+use chrono::{DateTime, SecondsFormat};
+
+use super::key_directory::{KeyRing, KeyRole, TrustedKey};
+use super::manifest::{Manifest, ManifestForm};
+use super::signature::{IS_AVAILABLE, KeyId, Signature, SignatureFormat};
+use patchadm_changeset::format::history::SignatureRecord;
 
 /// A policy's demand on signatures, the strictest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,14 +1,14 @@
-//! A bundle: a directory or an archive that holds several patches, as vendors delivered recommended sets and clusters.
+//! Bundles: directories and archives of several patches, such as recommended sets and clusters of vendors.
 //!
 //! ```text
 //! 10_Recommended/patch_order        the ids, one a line; without it all patches in the bundle count
-//! 10_Recommended/CLUSTER_README     NAME: what the set is called
+//! 10_Recommended/CLUSTER_README     NAME: the name of the set
 //! 10_Recommended/106793-01/…        a patch as a directory, or
 //! 10_Recommended/106793-02.zip      a patch as an archive, with its manifest and signature beside it
 //! ```
-//! The patches of a directory are used in place. Those of an archive are unpacked once, below a private directory that
-//! goes with the value: reading them in place would decompress the whole archive for each of them. Names are checked as
-//! those of any source, and unpacking does not begin if the space is too small.
+//! Patches of a directory are used in place. Those of an archive are unpacked once, into a private directory that is
+//! removed with the value: reading them in place would decompress the whole archive for each of them. Names are checked as
+//! in any source, and unpacking does not begin if the space is too small.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -114,7 +114,7 @@ impl Bundle {
         let fail =
             |error: RootError| SourceError { path: path.clone(), problem: SourceProblem::Spool(error) };
         self.check_space(place)?;
-        // The leftovers of another run are not worth an error of this unpacking.
+        // The leftovers of another run do not make this one fail.
         let _ = place.remove_leftovers(PROGRAM);
         let mut unpacked = UnnamedDirectory::begin(place, PROGRAM, b"bundle").map_err(fail)?;
         self.unpack(&mut unpacked, interrupt)?;
@@ -346,10 +346,7 @@ fn copy(
     }
 }
 
-// A directory of patches: the names in it that are patches.
-//
-// Only directories and the beginning of a pkginfo are opened: the answer is a list for people, and reading a patch
-// shows whether it is right.
+// To list patches, only directories and the beginning of a pkginfo are opened.
 
 const MOST_NAMES: usize = 10_000;
 

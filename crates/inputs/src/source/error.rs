@@ -1,4 +1,4 @@
-//! The reasons a source cannot be read, in kinds that a command maps to its exit codes.
+//! Reasons why a source cannot be read, in kinds that commands map to exit codes.
 
 use std::io;
 use std::path::PathBuf;
@@ -167,7 +167,7 @@ impl SourceProblem {
                 io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
                     Self::BadForm(format!("archive is damaged: {error}"))
                 }
-                // The tar reader gives its own complaints no kind, and no number of the system either.
+                // The tar reader's own errors have neither a kind nor an error number.
                 io::ErrorKind::Other if error.raw_os_error().is_none() => {
                     Self::BadForm(format!("archive is damaged: {error}"))
                 }

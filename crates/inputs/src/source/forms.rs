@@ -1,7 +1,7 @@
-//! A source that is a directory: a patch, a package, or a directory of packages, used in place.
+//! The forms of a source, each of which visits its members in order: directory, datastream, tar archive, zip archive.
 //!
-//! The operand itself may be a symbolic link. Inside it no link is followed, which the kernel guarantees (`openat2`
-//! with `RESOLVE_NO_SYMLINKS`), so that a link swapped in between looking and opening leads nowhere.
+//! An operand may be a symbolic link to a directory. Below it no link is followed, which the kernel guarantees
+//! (`openat2` with `RESOLVE_NO_SYMLINKS`), so that a link swapped in between check and use leads nowhere.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -210,8 +210,6 @@ impl Read for Unopened<'_> {
     }
 }
 
-// A source that is a datastream, read from beginning to end.
-
 /// The most bytes after the last archive: they are skipped, so that a compression around the stream is checked to its
 /// end. No more is read, because the end may never come.
 const JUNK: u64 = 1 << 20;
@@ -300,12 +298,9 @@ fn compare<R: Read>(
     Err(SourceProblem::CorruptPackageFile { package: inst, file, reason })
 }
 
-// A source that is a tar archive, read from beginning to end.
-//
-// The supported forms are the seventh edition's form, ustar, GNU long names and pax names. The records that carry long
-// names are read here, with a limit, because the tar crate reads them whole, regardless of the size that they claim. A
-// pax record that gives a member another size than its header is refused: readers that disagree about it see different
-// archives (CVE-2025-62518).
+// Supported forms of tar are those of the seventh edition, ustar, GNU long names and pax names. Records with long names
+// are read here, with a limit, because the tar crate reads them whole, regardless of their size. Readers that disagree
+// about a size see different archives (CVE-2025-62518), so a pax record with another size than the header is refused.
 
 const LONGEST_RECORD: u64 = 1 << 20;
 
@@ -430,10 +425,8 @@ impl Announced {
     }
 }
 
-// A source that is a zip archive (or a jar), read through its central directory.
-//
 // Names that come twice, members that overlap (a small file can be made to unfold into petabytes), encryption, and
-// compression methods unknown to the zip crate are refused.
+// unknown compression methods of a zip archive are refused.
 
 const LONGEST_TARGET: u64 = 4096;
 

@@ -1,7 +1,6 @@
-//! The actual contents of a source, member by member, for callers that report every fault instead of the first.
+//! The members of a source, for callers that report every fault instead of the first.
 //!
-//! Nothing is compared with a pkgmap here, and a missing or additional file is no error. A source that cannot be read
-//! is one.
+//! Nothing is compared with a pkgmap, and a missing or additional file is no error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! The contents of a source, apart from the content of its objects.
+//! The contents of a source except the data of its objects.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -204,7 +204,7 @@ impl Image {
     }
 
     pub(super) fn locate<'p>(&self, path: &'p PackagePath) -> Option<(usize, PackagePart<'p>)> {
-        // All packages of a source are at the same depth, so that one of them decides where to cut.
+        // All packages of a source have the same depth.
         let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
         let (directory, rest) = cut(path.as_bytes(), depth)?;
         Some((*self.index.get(directory)?, PackagePart::of(rest)))
@@ -218,8 +218,6 @@ pub(super) fn cut(path: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
     let slash = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(depth - 1)?.0;
     path.split_at_checked(slash + 1)
 }
-
-// A patch's description of itself: the macros of all its packages and the lists of its patchinfo, taken together.
 
 /// The reason an image is not a patch.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
-//! The members that every form of a source is made of, in the order in which it holds them.
+//! Members of a source, regardless of its form.
 //!
-//! Names are checked where they come in. An absolute name, a `..`, a NUL and a link that leads out of the source are
-//! refused here, once for all forms (CVE-2023-7207 and its kin: cpio and tar wrote through such names).
+//! An absolute name, a `..`, a NUL and a link that leads out of the source are refused here for all forms
+//! (CVE-2023-7207 and others: cpio and tar wrote through such names).
 
 use std::io::Read;
 

@@ -1,17 +1,15 @@
-//! What the user named, as one thing: a directory, a datastream, a tar or zip archive, compressed or not.
+//! Patches and packages as a user names them: a directory, a datastream, a tar or zip archive, compressed or not.
 //!
 //! ```text
 //! path ─ open ─┬─► Image   parameters, pkgmaps, scripts: checked, in memory
-//!                           └──── stream ─► content of the objects, in the order of the archive
+//!              └──── stream ─► content of the objects, in the order of the archive
 //! ```
-//! The content tells the form, never the name. Nothing is unpacked to disk: every pass reads the source from its
-//! beginning, through the file that was opened first. Only a pipe, which can be read once, is copied before. Names and
-//! links that lead out of a package are refused in every form. Information files and objects are compared with the
-//! pkgmap.
+//! The content determines the form, never the name. Nothing is unpacked to disk: every pass reads the source from its
+//! beginning, through the file that was opened first. Only a pipe is copied before. Names and links that lead out of a
+//! package are refused in every form. Information files and objects are compared with the pkgmap.
 //!
-//! A patch whose signature counts is opened by [`open_signed`]; what holds several patches is a [`Bundle`].
-//!
-//! Not done here: fetching from a network, per-class archives of old operating system media.
+//! [`open`] opens one source, [`open_signed`] one whose signature counts; a [`Bundle`] has several patches. Per-class
+//! archives of old operating system media are not supported.
 
 mod bundle;
 mod error;
@@ -31,25 +29,24 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use error::NO_PACKAGE;
-use forms::SourceDirectory;
-use member::{Kind, PackagePart, SourceMember, Visit};
-use scan::{InformationLeft, Scan};
-use seal::{ReadBlock, Seal};
-
 use crate::input_file::InputFile;
 pub use bundle::{
     Bundle, BundlePatches, BundleTexts, all_patches_in, directory_names, is_called_as_patch, patches_in,
 };
+use error::NO_PACKAGE;
 pub use error::{SourceError, SourceProblem};
+use forms::SourceDirectory;
 pub use held::{FileSum, HeldDigests, HeldMembers};
 pub use image::{Form, Hooks, Image, ImageMacros, ImageMacrosError, ImageSignature, PackageImage};
 pub use member::MemberStamp;
+use member::{Kind, PackagePart, SourceMember, Visit};
 pub(crate) use objects::StoredContent;
 pub use objects::{ObjectHeader, Sink};
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_rootfs::{Interrupt, InterruptibleRead, never};
 use patchadm_svr4::package::{PackagePath, is_room_for};
+use scan::{InformationLeft, Scan};
+use seal::{ReadBlock, Seal};
 pub use signed::{open_signed, open_signed_until};
 
 /// Memory of plan, inventory and run per pkgmap entry; an apply was measured at 4,900 bytes.
@@ -241,7 +238,7 @@ impl Source {
     pub fn check_room_to_plan(&self, image: &Image) -> Result<(), SourceError> {
         let count: usize = image.packages.iter().map(|package| package.pkgmap.entries.len()).sum();
         let bytes: usize = image.packages.iter().map(|package| package.pkgmap_bytes.len()).sum();
-        // The pkgmap as it is becomes a record of the package.
+        // The unchanged pkgmap becomes a record of the package.
         if is_room_for((count as u64).saturating_mul(ROOM_TO_PLAN).saturating_add(2 * bytes as u64)) {
             return Ok(());
         }
@@ -276,7 +273,7 @@ impl Source {
                 None => visit(member, &mut data),
                 Some(Ok(sum)) => {
                     let mut content = self.seal.digested(member, sum, &mut data);
-                    // A visitor that gives up in the middle is told of the exchange, if that was the reason.
+                    // A visitor that stops early fails because of the exchange, if there was one.
                     visit(member, &mut content).inspect_err(|_| content.read_rest())
                 }
                 Some(Err(reason)) => Err(SourceError::changed(&self.path, &reason).into()),
@@ -289,7 +286,7 @@ impl Source {
             return Err(interrupted.into());
         }
         match (walked, self.seal.broken()) {
-            // The reason, regardless of what the error became on the way.
+            // The original reason, regardless of later errors.
             (Err(_), Some(reason)) => Err(SourceError::changed(&self.path, reason).into()),
             (walked, _) => walked,
         }
@@ -374,8 +371,6 @@ impl Seek for Rewound<'_> {
         Ok(self.position)
     }
 }
-
-// The only entry to sources: everything that is read as a patch, a package or an undo archive is opened here.
 
 /// An object to be opened as a source.
 #[derive(Debug)]

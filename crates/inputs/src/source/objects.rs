@@ -1,4 +1,4 @@
-//! The second pass: the content of objects, streamed in the order in which the source holds them.
+//! The second pass: the content of objects, in the order of the source.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -135,7 +135,7 @@ impl Source {
                     let name = image.packages.get(package).map_or("", |package| &package.directory);
                     self.error(SourceProblem::corrupt(name, path.to_string(), reason))
                 };
-                // Content that cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
+                // Content of the wrong size is not read: it may be a few bytes that were compressed from gigabytes.
                 check_size(expected, delivered.size).map_err(corrupt)?;
                 let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
                 sink(package, path, delivered, &mut summed)?;
@@ -348,7 +348,7 @@ impl Read for Summed<'_> {
     }
 }
 
-// Objects that a source describes and does not hold: those of undo data as files lie in undo directories of the root.
+// Some undo data describes its objects, which lie as files in undo directories of the root.
 
 #[derive(Debug)]
 pub(crate) struct StoredContent {

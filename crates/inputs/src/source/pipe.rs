@@ -1,7 +1,7 @@
-//! A source that can be read only once: a pipe, a socket or a device, such as `/dev/stdin` and `/dev/fd/3` often are.
+//! Sources that can be read only once: a pipe, a socket or a device, such as `/dev/stdin` and `/dev/fd/3`.
 //!
-//! Its bytes go into a file without a name. No other process can open it, and it is gone when the program ends for any
-//! reason. A source that is invalid by its first bytes is refused before the rest is read.
+//! The bytes are copied to an unnamed file, which no other process can open and which disappears with the program. An
+//! invalid source is refused by its first bytes before the rest is read.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! The first pass over a source: everything except the content of the objects, checked as far as possible.
+//! The first pass over a source: everything except the content of objects, checked as far as possible.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
@@ -104,7 +104,7 @@ impl Scan {
         let top = directories.first().and_then(|at| cut(at, depth - 1)).map_or(&b""[..], |(top, _)| top);
         let bytes = |name: &str| {
             let file = self.files.get(&[top, name.as_bytes()].concat()[..])?;
-            // One that is too large is told as such by who reads it.
+            // A larger one is reported by its reader.
             let too_large = || vec![b'#'; usize::try_from(LARGEST_SIGNATURE + 1).unwrap_or_default()];
             Some(file.clone().unwrap_or_else(too_large))
         };

@@ -1,8 +1,8 @@
-//! The seal of a source whose signature was verified: everything that is read a second time is compared again.
+//! The seal of a source with a verified signature: everything that is read again is compared again.
 //!
-//! For a file each MiB is compared with its digest from the first reading. For members each file is compared with its
-//! sum in the manifest, and its last bytes are withheld if it differs. An exchange between check and use is found at
-//! the use. A source without a seal costs nothing.
+//! Files are compared in blocks of 1 MiB with digests of the first reading. Members are compared with their sums in the
+//! manifest, and their last bytes are withheld if they differ. So an exchange between check and use is detected at the
+//! use. A source without a seal costs nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -105,7 +105,7 @@ impl Seal {
             return Some(Err(format!("has {}, which its manifest does not list", shown(path))));
         };
         let is_right = match &member.kind {
-            // A reader of nothing has read all of an empty file.
+            // A reader without bytes has read an empty file completely.
             Kind::File => member.size > 0 || *sum == sha256(b""),
             Kind::HardLink(target) => sealed.sum_of_link(target) == Some(sum),
             _ => false,
@@ -119,7 +119,7 @@ impl Seal {
 
     fn broken_by(&self, reason: String) -> io::Error {
         let error = io::Error::new(io::ErrorKind::InvalidData, reason.clone());
-        // The first is told.
+        // Only the first one is reported.
         let _ = self.broken.set(reason);
         error
     }

@@ -1,12 +1,11 @@
-//! Sources whose signature is asked for: what is signed, whether it agrees with its manifest, and whether it stays the
-//! same.
+//! Sources whose signature counts: verified against their manifest when opened, and sealed afterwards.
 //!
 //! ```text
-//!   FILE.manifest beside a file ─► verdict ─► SHA-256 of the file ─► its form is told, and it is read
-//!   MANIFEST inside ─► verdict ─► names and what is held in memory ─► packages are parsed from that memory
+//! FILE.manifest beside a file ─► verdict ─► SHA-256 of the file ─► its form is determined, and it is read
+//! MANIFEST inside ─► verdict ─► names and files in memory ─► packages are parsed from that memory
 //! ```
-//! Everything that is read a second time is compared again, so that an exchange between check and use is found at the
-//! use (`seal`). A patch without a demand for a signature, or without a manifest, costs nothing.
+//! Everything that is read again is compared again (`seal`). A patch without a required signature, or without a manifest,
+//! costs nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;

@@ -1,13 +1,10 @@
-//! The recognition of the stock scripts of patch packages.
+//! Recognition of the stock scripts of patch packages.
 //!
 //! The six scripts that Sun published for patch packages (Application Packaging Developer's Guide, "Patching Packages")
-//! do what this program does by itself, so a package with only these scripts needs none of them run. The scripts that
-//! this program writes into its own backout packages do the same. A script is recognised by the SHA-256 of its
-//! normalised text, so that the producer's own values, comments and white space at line ends make no difference, and a
-//! single command more or less does. The scripts that this program gives to a patch do the same as well;
-//! `patch_scripts` has their texts.
-//!
-//! Only digests are kept here, not the scripts.
+//! do what this program does by itself, so a package with only these scripts needs none of them run. The same holds for
+//! the scripts that this program puts into patches and backout packages (`patch_scripts`). A script is recognised by
+//! the SHA-256 of its normalised text: the producer's values, comments and trailing white space make no difference, but
+//! a single command does.
 
 use std::sync::LazyLock;
 

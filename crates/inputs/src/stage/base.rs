@@ -1,9 +1,7 @@
-//! A base: every object of the staged paths as it was when they were copied or promoted, each with all attributes and
-//! its digest.
+//! A base: the objects of the staged paths as they were copied or promoted, each with all attributes and its digest.
 //!
 //! A header line, then one line for each object, sorted by path. The header has their number and a digest of all of
-//! them, so that a truncated or manually changed base is detected. Reader and writer stream: at most one line of the
-//! text is in memory.
+//! them, so that a truncated or edited base is detected. At most one line of text is in memory.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -329,8 +327,6 @@ impl<'a> ObjectReader<'a> {
         self.objects.get(first).is_none_or(|first| first.state == object.state)
     }
 }
-
-// One line of a base: an object with everything that a backout restores, or a mount point.
 
 /// One object of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]

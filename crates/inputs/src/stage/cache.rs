@@ -1,10 +1,9 @@
-//! The known facts about the files of a stage and about the staged paths of its root, `cache`. The next reader reads
-//! only the files that were touched since.
+//! Cached facts about the files of a stage and the staged paths of its root, so that only touched files are read again.
 //!
 //! A file counts as unchanged while its inode, size, modification time and status change time stay the same. Only the
 //! system sets the last one, at every change of bytes, owner, mode or attributes. A file that was touched less than 20
-//! ms before it was examined is not kept, because a second change within one clock tick shows the same time. The file
-//! is private and may be removed. A damaged one is ignored.
+//! ms before it was examined is not cached, because a second change within one clock tick shows the same time. The
+//! cache is private and may be removed. A damaged one is ignored.
 
 use crate::little_endian::Fields;
 use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
@@ -146,7 +145,7 @@ fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
         count += 1;
         put_bytes(out, path.as_bytes());
         out.extend(file.inode.number.to_le_bytes());
-        // A file without birth time has one that no file can have.
+        // A file without birth time gets an impossible one.
         put_time(out, file.inode.born.unwrap_or(Timestamp { seconds: 0, nanoseconds: u32::MAX }));
         put_time(out, file.mtime);
         put_time(out, file.ctime);

@@ -1,4 +1,5 @@
-//! The identity of a stage, `identity`: one line that says which stage it is, and of which root.
+//! The identity file of a stage, with its id, which is random and never changes, and its name, the base of its
+//! promotions.
 
 use std::fmt;
 
@@ -98,8 +99,6 @@ pub(super) fn is_time(text: &str) -> bool {
     text.len() <= 40 && DateTime::parse_from_rfc3339(text).is_ok()
 }
 
-// The names of a stage: its id, which is random and never changes, and its name, the base of its promotions.
-
 /// The identity of a stage: 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StageId(u64);
@@ -179,8 +178,6 @@ impl fmt::Display for StageName {
 fn refused(text: &str, reason: &'static str) -> StageNameError {
     StageNameError { text: text.chars().take(100).flat_map(char::escape_debug).collect(), reason }
 }
-
-// The reason a file of a stage is rejected.
 
 /// A line of a file that is not as this program writes it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,14 +1,15 @@
-//! The files of a stage as values: its identity, its origin, and a root's records of its stages.
+//! The files of a stage, and a root's records of its stages.
 //!
 //! ```text
-//!  STAGE/.patchadm-stage/   identity   which stage of which root
-//!                           base.*     every object as it was copied or promoted, with its digest
-//!                           cache      files that need not be read again
-//!  ROOT/var/sadm/           patchadm/stages          the stages of the root, and what each may do
-//!                           patch/<ID>/promotion     what a promotion was
+//! STAGE/.patchadm-stage/   identity   which stage of which root
+//!                          base.*     every object as it was copied or promoted, with its digest
+//!                          cache      files that need not be read again
+//! ROOT/var/sadm/           patchadm/stages          the stages of the root, and their rights
+//!                          patch/<ID>/promotion     the record of a promotion
 //! ```
-//! Readers have a limit for every length and an error that names the line. They accept a value only if this program
-//! could have written it. The statements of a stage follow its owner's wishes by nature. Nothing is opened here.
+//! Readers have a limit for every length and an error that names the line. They accept a value only if this program could
+//! have written it. The owner of a stage controls its files, so a root decides rights by its own records. Nothing here
+//! opens a file.
 
 mod base;
 mod cache;
@@ -27,8 +28,6 @@ use patchadm_svr4::package::{ObjectPath, PathError};
 use patchadm_svr4::places;
 pub use records::{FIRST_BASE, ListedStage, PromotionRecord, StageRights, StagesRecord};
 pub use scope::{ComparedAttributes, LeftOut, LeftReason, Scope, ScopeError, staged_path};
-
-// The names of the files of a stage, and the places of the records that a root keeps of stages.
 
 /// The directory of a stage's own files, at its top; never content.
 pub const DIRECTORY: &[u8] = b".patchadm-stage";

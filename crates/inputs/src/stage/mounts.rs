@@ -1,8 +1,9 @@
-//! Additional mounts for processes inside a stage: `[rw:]SRC[:DST]`, in an option or as a line of a mounts file.
+//! Additional mounts for processes in a stage: `[rw:]SRC[:DST]`, as an option or a line of a mounts file.
 
-use super::identity::StageFileError;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use super::identity::StageFileError;
 
 const MOST: usize = 1000;
 

@@ -1,6 +1,7 @@
-//! The stages of a root, `var/sadm/patchadm/stages`: JSON lines, one for each stage. The file finds stages by name, tells
-//! people where they are, and says what each may do. The other facts about a stage are in the stage, whose owner can
-//! change them.
+//! A root's records of its stages and promotions.
+//!
+//! `var/sadm/patchadm/stages` has a JSON line for each stage: its name, its directory and its rights. Other facts are
+//! in the stage itself, whose owner can change them. `var/sadm/patch/<ID>/promotion` is one line about a promotion.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -183,8 +184,6 @@ impl StageRights {
         self.bases.iter().map(|(name, digest)| (name.clone(), format!("{DIGEST}{digest}"))).collect()
     }
 }
-
-// The record of a promotion, `var/sadm/patch/<ID>/promotion`: one line that says what it took, and what it brought.
 
 const VERSION: u32 = 1;
 

@@ -1,4 +1,4 @@
-//! The staged paths: the directories of a root that a stage or a promotion covers.
+//! The staged paths, and the objects below them that are left out.
 
 use super::identity::StageFileError;
 use crate::path_glob::PathGlob;
@@ -80,9 +80,6 @@ impl Scope {
     }
 }
 
-// Objects that no promotion takes and no stage gets: sockets, files that name a running process, and those that the
-// operator excludes.
-
 /// Patterns of the operator beside what is always left out.
 #[derive(Clone, Debug, Default)]
 pub struct LeftOut(Vec<PathGlob>);
@@ -149,8 +146,6 @@ impl LeftOut {
         self.0.iter().any(|pattern| pattern.names_it_or_above(path))
     }
 }
-
-// The attributes that are part of the state of an object where a stage and a root are compared.
 
 const SET_ID: u32 = 0o6000;
 

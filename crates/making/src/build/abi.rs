@@ -1,22 +1,22 @@
-//! Libraries and their consumers: features that a patch removes although objects beside it need them, and features that
-//! its objects need and only another patch provides.
+//! Libraries and their users: features that a patch removes although other objects need them, and features that its
+//! objects need and only another patch provides.
 //!
-//! The examined files are those that can be programs or libraries by their mode or name, and only as many as the
-//! question needs: those that change first, the others only if something is missing.
+//! Only files that can be programs or libraries by mode or name are examined, and only as many as necessary: first
+//! those that change, the others only if something is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, Read};
 
 use super::delivery::OtherPatch;
 use super::pairs::ReleaseSide;
 use super::sparse::SparsePackage;
 use crate::release::{Release, ReleasePackage};
 use patchadm_inputs::source::SourceError;
-use patchadm_libraries::elf;
-use patchadm_libraries::elf::{ElfFacts, ElfMachine};
+use patchadm_libraries::elf::{self, ElfFacts, ElfMachine};
 use patchadm_releases::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::io::{self, Read};
 
 const LARGEST: u64 = 128 << 20;
 

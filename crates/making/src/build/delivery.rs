@@ -1,5 +1,5 @@
-//! The deliveries and deletions of a sparse package: the changes of a pair, paths that an earlier revision touched and
-//! that are as they were, and objects that came from another package.
+//! The deliveries and deletions of a sparse package: changes of a pair, unchanged paths that an earlier revision
+//! touched, and objects moved from another package. Also the overlap with other patches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -179,8 +179,6 @@ pub fn object_at<'a>(list: &'a [ReleaseObject], path: &ObjectPath) -> Option<&'a
 fn names_of(list: &[ReleaseObject], group: LinkGroup) -> Vec<&ReleaseObject> {
     list.iter().filter(|object| object.link_group() == Some(group)).collect()
 }
-
-// Patches beside the new one: their deliveries, and the paths that both have.
 
 /// A patch beside the one that is made.
 #[derive(Debug)]

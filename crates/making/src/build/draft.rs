@@ -1,4 +1,4 @@
-//! A patch, complete except for the bytes of its files: its contents are decided here, and nothing is written.
+//! A patch, complete except for the bytes of its files. All decisions are made here, and nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -212,10 +212,8 @@ fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
     packages.iter().flat_map(of_package).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-// Files that programs take for the ones before them: other bytes, the same size and the same modification time.
-//
-// Python's `__pycache__`, make(1), rsync(1) and other programs compare size and time instead of bytes. Python rounds the
-// time down to a second, and a pkgmap has no more.
+// Programs such as Python (`__pycache__`), make(1) and rsync(1) compare size and time instead of bytes, and miss a
+// change that keeps both. Python rounds the time down to a second, and a pkgmap has no more.
 
 const MOST_NAMED: usize = 5;
 

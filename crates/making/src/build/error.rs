@@ -1,4 +1,7 @@
-//! The reasons no patch is made.
+//! Reasons why no patch is made.
+
+use std::io;
+use std::path::PathBuf;
 
 use super::abi::{AbiError, AbiFinding};
 use super::delivery::Overlap;
@@ -8,8 +11,6 @@ use patchadm_rootfs::RootError;
 use patchadm_svr4::format::datastream::DatastreamError;
 use patchadm_svr4::package::PathError;
 use patchadm_svr4::patch::PatchId;
-use std::io;
-use std::path::PathBuf;
 
 /// The reason why no patch is made. Nothing is there afterwards that was not there before.
 #[derive(Debug, thiserror::Error)]

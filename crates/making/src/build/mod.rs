@@ -1,4 +1,4 @@
-//! Patches made of two releases: what changed between them becomes sparse packages.
+//! Patches made of two releases: changed objects become sparse packages.
 //!
 //! ```text
 //! Release OLD ─┐
@@ -7,12 +7,10 @@
 //!                              other patches ─ overlaps, abi ────────────┘
 //! ```
 //! [`draft_patch`] decides everything, from two lists of objects in memory; [`write_patch`] writes the result in any
-//! form that can be read. Revisions are cumulative: a patch contains the revision before it, so that it does not matter
-//! whether that one is applied. Nothing depends on the machine, its clock or its settings: the same releases and the
-//! same request give the same bytes.
+//! readable form. A patch contains the revision before it, so that it does not matter whether that one is applied. The
+//! same releases and request give the same bytes on every machine.
 //!
-//! Not done here: scripts of other package formats are never translated, only named; a package that only one release
-//! has is named and left out.
+//! Scripts of other package formats are named but never translated, and so are packages that only one release has.
 
 mod abi;
 mod delivery;

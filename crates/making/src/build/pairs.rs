@@ -1,7 +1,7 @@
-//! Packages of two releases that belong together, and the name of each pair's sparse package.
+//! Pairs of packages of two releases, and the names of their sparse packages.
 //!
-//! Packages pair by name and architecture. A package without a partner is reported and left out: a patch changes
-//! packages, it neither installs nor removes them.
+//! Packages pair by name and architecture. A package without a partner is reported and left out: a patch neither
+//! installs nor removes packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 

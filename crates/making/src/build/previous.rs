@@ -1,4 +1,4 @@
-//! The revision before the new one: the paths that it touches, and its lists.
+//! The previous revision: the paths that it touches, and its lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -151,7 +151,7 @@ impl PreviousPackage {
         let given = objects.map_err(unreadable)?.unwrap_or_default().objects;
         let says_any = |given: &GivenAttributes| given.xattrs.is_some();
         let said = given.iter().filter(|(_, given)| says_any(given)).map(|(path, _)| path);
-        // Where it leaves nothing that could have any, a revision before it may have given some.
+        // If there is no place for attributes now, an earlier revision may still have given some.
         let is_silent =
             |ftype: Ftype| matches!(ftype, Ftype::Symlink | Ftype::Pipe | Ftype::Block | Ftype::Character);
         let silent = package.pkgmap.entries.iter().filter(|entry| is_silent(entry.object.ftype));

@@ -1,4 +1,4 @@
-//! The request of a producer.
+//! The request for a patch.
 
 use std::collections::BTreeMap;
 
@@ -76,9 +76,6 @@ impl PatchLists {
         self.fixes.unite(&other.fixes);
     }
 }
-
-// The producer's settings for objects that no release contains: objects to leave out, objects that are edited after
-// installation, their classes and their owners.
 
 /// The choices; they are made on both releases alike, so that none of them is a change.
 #[derive(Clone, Debug, Default)]

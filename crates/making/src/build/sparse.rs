@@ -1,6 +1,7 @@
-//! A sparse package: its pkginfo, its pkgmap, its information files, and the source of each file's content.
+//! A sparse package: pkginfo, pkgmap, information files, and the source of each file's content.
 //!
-//! Sizes and sums are those of the lists; no content is read here.
+//! Sizes and sums come from the lists; no content is read here. PKG, ARCH and VERSION are those of the installed
+//! package, so that the patch finds it; other parameters come from the new release, and the macros from the patch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -402,7 +403,7 @@ fn information(
         files.extend(stock.into_iter().map(|(name, text)| (name, text.as_bytes().to_vec())));
     }
     if !delivery.deleted.is_empty() {
-        // The contents of a directory go before the directory.
+        // Contents are deleted before their directory.
         let paths = delivery.deleted.iter().rev().map(|path| package_path(&pair.pkg, path));
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
         files.insert("deletes".to_owned(), deletes::write(&paths));
@@ -427,11 +428,6 @@ fn class_scripts(
     });
     found.collect()
 }
-
-// The pkginfo of a sparse package.
-//
-// PKG, ARCH and VERSION are those of the installed package, so that the patch finds it. All others come from the new
-// release, and the macros are those of the patch.
 
 /// Parameters that are compared with those of the installed package, so the old release counts.
 const OF_OLD: [&str; 4] = ["BASEDIR", "SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
@@ -482,7 +478,7 @@ pub(super) fn params_of(
     for (name, value) in macros.iter().filter(|(_, value)| !value.is_empty()) {
         params.set(name, value);
     }
-    // Scripts record these two; said by the package, they are recorded whether scripts run or not.
+    // Scripts record these two; here they are recorded even if scripts do not run.
     params.set("Patch_label", request.id.to_string());
     params.set("Obsoletes_label", obsoletes.to_string());
     params

@@ -1,4 +1,7 @@
-//! The reasons a run, or the patch of one source, fails.
+//! Reasons why a run, or the patch of one source, fails.
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::request::TrialFailure;
 use super::state::StateError;
@@ -6,8 +9,6 @@ use crate::build::{BuildError, PreviousError};
 use crate::release::ReleaseError;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::{PatchId, PatchIdError, RequirementsError};
-use std::path::PathBuf;
-use std::sync::Arc;
 
 /// The reason a run ends before, or between, its sources. Patches that were finished stay.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,8 @@
-//! The entries of the two directories: each digested and identified once, several at a time, none of them unpacked.
+//! The packages of both directories, each digested and identified once without unpacking, and grouped by source.
+//!
+//! All packages of a source are patched in one patch, or none of them is. The source of an unreadable file is unknown.
+//! It is taken for the package of the other directory that its own directory lacks and whose name it begins with, so
+//! that a damaged file stops its own source and no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -62,12 +66,6 @@ impl InputEntry {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
-
-// The packages of both directories by the source that they were built from.
-//
-// All packages of a source belong together: they are patched in one patch, or none of them is. The source of an
-// unreadable file is not known. The file is taken for a package of the other directory that its own directory lacks
-// and that its name begins with. So a damaged file stops its own source and no other one.
 
 #[derive(Debug, Default)]
 pub(super) struct SourcePackages {
@@ -199,8 +197,6 @@ fn is_same(files: &[InputEntry], from: &[usize], to: &[usize]) -> bool {
     }
 }
 
-// Digests of files and directories of the host, and the evidence that they have not changed since.
-
 const DEEPEST: usize = 256;
 
 const BUFFER: usize = 1 << 17;
@@ -277,7 +273,7 @@ impl InputSums {
         for name in names {
             let inside = path.join(&name);
             let seen = inside.symlink_metadata()?;
-            // Neither a name nor a count can be taken for something else: each has its length before it.
+            // Each name and count has its length before it, so that none is ambiguous.
             self.put(if seen.is_dir() { b"d" } else { b"f" });
             self.put_counted(name.as_bytes());
             if seen.is_dir() {

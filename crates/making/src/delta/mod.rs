@@ -1,18 +1,15 @@
 //! `delta`: the sources of a maintained release that differ from its original, and a patch for each of them.
 //!
 //! ```text
-//! RELEASE ─┐  digests,                       choose        ┌─ kept: the key is that of the patch that lies there
+//! RELEASE ─┐  digests,                       choose        ┌─ kept: the existing patch has the key of these inputs
 //!          ├─ identities ─► sources ─ each ─────────► ─────┤
 //! STABLE ──┘                   WORK/state.json ┘           └─ built: open, draft, write, enter ─► handover
 //! ```
-//! All packages of a source go into one patch; those without a change are named. A package is opened only if its source
-//! has to be built. A source that fails does not stop the others. A killed run leaves the patches that it finished: the
-//! next run ends as if nothing had happened.
+//! A patch has all changed packages of a source. A package is opened only if its source has to be built. A source that
+//! fails does not stop the others. After a killed run, the next one keeps its finished patches.
 //!
-//! A caller may have each patch tried before it is entered, and then all of them together before they are handed over. What
-//! fails its trial is no patch, and what keeps others from passing together is none any more.
-//!
-//! Not done here: nothing is compiled, signed or published.
+//! Callers may have each patch tried before it is entered, and then all of them together before they are handed over.
+//! Patches that fail a trial are withdrawn. Nothing is compiled, signed or published.
 
 mod error;
 mod inputs;
@@ -30,29 +27,28 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use inputs::{InputDigest, InputEntry, SourcePackages, SourceTable, read_inputs};
-use requirements::{SourceNeeds, highest_patch, requirements, waves};
-use source_patch::SourceRun;
-use state::BuiltRecord;
-use work::{WorkDirectory, put_file};
-
 use crate::build::{BuildError, OtherPatch};
 use crate::release::{ReleaseError, ReleaseProblem};
 pub use error::{DeltaError, SourceFailure};
+use inputs::{InputDigest, InputEntry, SourcePackages, SourceTable, read_inputs};
 use patchadm_rootfs::{LockHolder, WorkStep, WorkUnit, side_by_side};
 pub use report::{DeltaReport, ShownPackage, ShownSource, SourceEnd, SourceOutcome};
 pub use request::{
     DeltaRequest, MadePatch, NeededFeature, PatchToTry, PatchTrials, TogetherReport, TrialFailure,
     TriedPatches, TriedTogether,
 };
+use requirements::{SourceNeeds, highest_patch, requirements, waves};
+use source_patch::SourceRun;
+use state::BuiltRecord;
 pub use state::{BuiltNews, StateError, parse_bases};
+use work::{WorkDirectory, put_file};
 
 /// Makes the patches. `wait` is asked whether to wait on while another run has the working directory.
 pub fn delta(
     request: &DeltaRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<DeltaReport, DeltaError> {
-    // Nothing is made for inputs that cannot be used; a directory that a run has made is locked before they are read.
+    // Nothing is made for unusable inputs; an existing working directory is locked before they are read.
     let is_made = WorkDirectory::is_made(request.work)?;
     let looked = if request.is_dry_run || !is_made {
         WorkDirectory::look(request.work, &request.bases)?
@@ -69,7 +65,7 @@ pub fn delta(
     } else {
         WorkDirectory::open(request.work, &request.bases, wait)?
     };
-    // Another run may have built something before the lock was there.
+    // Another run may have built something before this one got the lock.
     let mut sources: Vec<SourceOutcome> = strays.into_iter().chain(gone(&table, &work)).collect();
     choose_only(&mut table, &mut sources, request.only);
     sources.extend(patches(request, &work, &files, &table.sources, &against));
@@ -82,7 +78,7 @@ pub fn delta(
         None => None,
     };
     let has_passed = together.as_ref().is_none_or(|tried| tried.failure.is_none());
-    // No one is asked to sign for patches that do not fit together.
+    // Patches that do not fit together are not handed over for signing.
     let to_sign = if has_passed { work::hand_over(&work)? } else { 0 };
     finished(DeltaReport { sources, to_sign, together })
 }
@@ -217,8 +213,6 @@ fn interruption(sources: &[SourceOutcome]) -> Option<i32> {
     })
 }
 
-// The trial of the patches of all sources together: once for each composition.
-
 const TRIED: &[u8] = b"tried";
 
 const LOG: &str = "together";
@@ -249,7 +243,7 @@ fn try_together(
                 if text.is_empty() { work.at(&format!("logs/{LOG}.log")) } else { work.put_log(LOG, &text)? };
             return Ok(log.exists().then_some(TogetherReport { failure: None, log }));
         }
-        // Those that have passed before come first: the new ones must fit them.
+        // Those that passed before come first: the new ones must fit them.
         let passed: Vec<&[u8]> = passed.split(|byte| *byte == b'\n').collect();
         patches.sort_by_cached_key(|patch| {
             !list_of(&built, slice::from_ref(patch)).lines().all(|line| passed.contains(&line.as_bytes()))
@@ -258,7 +252,7 @@ fn try_together(
         text.extend(tried.log);
         match tried.end {
             Ok(()) => {
-                // Before it counts as tried: a run that goes on from there tells of it.
+                // Written before the patches count as tried, so that a continued run shows the log.
                 let log = work.put_log(LOG, &text)?;
                 put_file(&top, TRIED, list.as_bytes())?;
                 return Ok(Some(TogetherReport { failure: None, log }));

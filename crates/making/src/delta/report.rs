@@ -1,4 +1,4 @@
-//! The outcome of a run.
+//! The outcome of a run, and its form in documents.
 
 use std::path::{Path, PathBuf};
 
@@ -131,8 +131,6 @@ impl DeltaReport {
         })
     }
 }
-
-// The outcome of a source as documents show it.
 
 /// The outcome of a source: a value of documents, and lines for people.
 #[derive(Clone, Debug, Serialize)]

@@ -1,4 +1,7 @@
-//! The request for a run.
+//! The request for a run, with the trials of its patches.
+//!
+//! A patch is tried after it is made and before it is entered: until it has passed, it is no patch and uses up no
+//! revision.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,9 +52,6 @@ pub struct NeededFeature {
     /// The library, or a symbol version of it.
     pub feature: LibraryFeature,
 }
-
-// The trial of patches between their making and their entry: what was made is no patch until it has passed, and uses up no
-// revision before.
 
 /// Tries patches. Several may be tried at a time.
 pub trait PatchTrials: Sync {

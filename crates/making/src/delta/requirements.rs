@@ -1,14 +1,14 @@
-//! The patches that others require: those that bring the libraries which these need.
+//! Requirements between patches: a patch requires those that bring the libraries which its objects need.
 //!
-//! A patch requires the first revision that has what it needs, so that a later revision of that one makes no new one of this.
+//! It requires the first revision that has the libraries, so that a later revision there makes no new one here.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::SourceFailure;
-use super::request::MadePatch;
-use super::request::NeededFeature;
+use super::request::{MadePatch, NeededFeature};
 use super::work::WorkDirectory;
 use crate::build::{OtherPatch, find_providers};
 use patchadm_svr4::patch::{PatchId, Requirements};
-use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) type SourceNeeds = BTreeMap<String, Vec<NeededFeature>>;
 

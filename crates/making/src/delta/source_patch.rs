@@ -1,4 +1,7 @@
-//! One source: the check that its patch belongs to the present inputs, and otherwise a new patch.
+//! One source: checks whether its patch belongs to the present inputs, and builds a new one otherwise.
+//!
+//! The key of a patch is the digest of everything it is built from. If an existing patch has the key, it would come out
+//! again, so nothing has to be opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
@@ -164,7 +167,7 @@ impl SourceRun<'_> {
         self.work.note_base(job.name, draft.id.base())?;
         let path = self.work.at("patches").join(&file);
         let destination = PatchDestination { path, form: self.request.form, replaces: true };
-        // The sources are counted, not what is written of one of several.
+        // Only sources are counted, not the bytes of one.
         let watch = WriteWatch { interrupt: &|| (self.request.interrupt)(), meter: &WorkMeter::default() };
         let written = write_patch(draft, &destination, watch)?;
         self.work.settle(&file)?;
@@ -360,9 +363,6 @@ impl SourceJob<'_> {
     }
 }
 
-// The key of a patch: the digest of everything that it is built from. If it equals the key of an existing patch,
-// nothing has to be opened to know that the same patch would come out.
-
 /// Increase the number if a change produces other bytes from the same inputs.
 const TOOL_FORMAT: u32 = 1;
 
@@ -449,8 +449,6 @@ impl KeyLines {
         self.0.extend_from_slice(format!("{name}={value}\n").as_bytes());
     }
 }
-
-// The log of a patch: its inputs, and the outcome.
 
 fn log_beginning(source: &str, date: i64, packages: &SourcePackages, files: &[InputEntry]) -> String {
     let moment = DateTime::from_timestamp(date, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ");

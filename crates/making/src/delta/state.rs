@@ -1,7 +1,7 @@
-//! The records of a working directory about the patches that were built in it: `state.json` and `bases`.
+//! The records about patches in a working directory: `state.json` and `bases`.
 //!
-//! A patch is entered after it is complete under its name, and a rename replaces the file. A killed run leaves the
-//! patches that were finished, and the next run trusts only those with the digest that they were built with.
+//! A patch is entered after it is complete under its name, and a rename replaces the file. After a killed run, the next
+//! one trusts only patches with the recorded digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,11 +1,11 @@
-//! The working directory: its lock, its records, its patches, its logs.
+//! The working directory: lock, records, patches, logs, and the handover to the signer.
 //!
 //! ```text
 //! WORK/lock  bases  state.json  patches/<id>.<format>{,.manifest}  logs/<id>.log{,.1}  handover/
 //! ```
-//! Every file gets its name by a rename of bytes that are on the disk. A patch is entered into `state.json` after it is
-//! complete. A killed run leaves its finished patches finished, and the next run removes or overwrites its other
-//! remains. No directory of it may be a symbolic link.
+//! Every file gets its name by a rename of durable bytes. A patch is entered into `state.json` after it is complete. A run
+//! after a killed one keeps finished patches and removes or overwrites other remains. None of its directories may be a
+//! symbolic link.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -256,7 +256,7 @@ impl WorkDirectory {
     }
 
     fn records(&self) -> MutexGuard<'_, WorkRecords> {
-        // Nothing is changed in a way that a panic could leave half-done.
+        // No change can be left half-done by a panic.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -324,10 +324,8 @@ pub(super) fn beside(file: &str) -> String {
     format!("{file}{BESIDE}")
 }
 
-// The handover to the signer: the manifests without a signature, and a list of their patches.
-//
-// It is made from the records at the end of every run, so that it is right again after a killed run. Signatures that
-// were brought here stay.
+// The handover has the unsigned manifests and a list of their patches. It is rebuilt from the records at the end of
+// every run, so a killed run leaves no errors in it. Signatures that were put there stay.
 
 /// Lines `ID SIZE SHA256 FILE`.
 const LIST: &[u8] = b"LIST";
@@ -342,7 +340,7 @@ pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
         let size = patches.look(file.as_bytes())?.map(|seen| seen.size);
         let manifest = patches.read_regular(name.as_bytes(), LARGEST_MANIFEST)?;
         let (Some(size), Some(manifest)) = (size, manifest) else { continue };
-        // No one is asked to sign for something that was not built here.
+        // Only patches that were built here are handed over for signing.
         if work.is_signed(file)? || !is_manifest_of(&record, &manifest) {
             continue;
         }

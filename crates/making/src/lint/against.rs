@@ -1,4 +1,5 @@
-//! Checks of a patch against the release that it is for.
+//! Checks of a patch against its release (parameters, paths, libraries), and against earlier revisions and other
+//! patches.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -116,8 +117,6 @@ pub(super) fn in_release(path: &PackagePath) -> Vec<u8> {
     if path.is_absolute() { path.as_bytes().to_vec() } else { [b"/", path.as_bytes()].concat() }
 }
 
-// Checks of the libraries that a patch changes against its release: the remaining programs must find what they need.
-
 /// Examines the libraries of the patch, and those of the release if something goes. Unreadable files are no
 /// findings.
 pub(super) fn check_libraries(
@@ -160,8 +159,6 @@ fn of_release(error: AbiError) -> SourceError {
 fn of_file(path: &std::path::Path, file: Option<String>, error: io::Error) -> SourceError {
     SourceError { path: path.to_owned(), problem: SourceProblem::Io { file, error } }
 }
-
-// Checks of a patch against others: paths of two patches, and the deliveries of earlier revisions.
 
 /// The depot may contain the patch itself.
 pub(super) fn check_against_depot(subject: &LintSubject<'_>, depot: &[DepotPatch], found: &mut LintFindings) {

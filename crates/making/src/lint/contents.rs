@@ -1,4 +1,4 @@
-//! Checks of the files against the pkgmap: sizes, sums, missing and superfluous files.
+//! Checks of files against the pkgmap and the manifest. Signatures are not verified: that depends on the trusted keys.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -78,9 +78,6 @@ fn compare(
         _ => {}
     }
 }
-
-// Checks of a manifest against the files that it lists, and for a signature. The validity of a signature is not
-// checked here: it depends on the trusted keys.
 
 /// Files beside a manifest that it does not list.
 const SIGNATURES: [&str; 2] = ["MANIFEST.minisig", "MANIFEST.sig"];

@@ -1,4 +1,4 @@
-//! Findings as values, and the list in which the checks put them.
+//! Findings, their codes, and the remedy for each.
 
 use std::fmt::{self, Display};
 
@@ -59,8 +59,6 @@ impl LintFindings {
         self.0
     }
 }
-
-// The codes of findings: the meaning of each, and its remedy.
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -1,4 +1,4 @@
-//! Checks of a patch's description of itself: id, lists, parameters, the names of its packages.
+//! Checks of a patch's self-description: id, lists, parameters, package names, fixes, README.
 
 use std::collections::BTreeSet;
 
@@ -159,7 +159,7 @@ fn union(subject: &LintSubject<'_>, list: impl Fn(&PatchMacros) -> String) -> BT
     macros.flat_map(|macros| list(macros).split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-// Checks of what a patch says that it fixes: scanners know a vulnerability by the exact text of its id alone.
+// Scanners know a vulnerability only by the exact text of its id.
 
 const PATCHINFO: &str = "patchinfo";
 
@@ -201,8 +201,6 @@ fn faults<'w>(words: impl Iterator<Item = &'w str>) -> Vec<(LintCode, String)> {
     }
     faults
 }
-
-// Checks of the files beside the packages: the README, the signature, and attributes for this program alone.
 
 const FIELDS: [&str; 3] = ["Patch-ID#", "Synopsis", "Date"];
 

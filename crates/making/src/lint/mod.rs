@@ -1,9 +1,9 @@
 //! `patchadm lint`: everything that can be found wrong with a patch without applying it.
 //!
 //! ```text
-//! operand ─ open ─► Image ─► subject: paths resolved ─┬─ identity, objects, scripts, readme   pure
-//!           └─ members ───► sums of all files ────────┼─ contents, manifest
-//!                           a release, a depot ───────┴─ against_base, libraries, against_depot
+//! operand ─ open ─► Image ─► subject: paths resolved ─┬─ identity, packages   pure
+//!           └─ members ───► sums of all files ────────┼─ contents
+//!                           a release, a depot ───────┴─ against
 //! ```
 //! Every check adds its findings and none ends the others. A patch that cannot be read at all is an error, as for
 //! patchadd(1M). No script is run. The validity of a signature is not checked, only its presence.
@@ -17,13 +17,13 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use crate::release::Release;
-pub use findings::LintFinding;
 use findings::LintFindings;
-pub use findings::{LintCode, Severity};
+pub use findings::{LintCode, LintFinding, Severity};
 pub use packages::SyntaxCheck;
 use patchadm_inputs::source::{self, Extent, Form, Image, Origin, SourceError, SourceProblem, patches_in};
-use std::path::Path;
 pub use subject::DepotPatch;
 use subject::LintSubject;
 

@@ -1,4 +1,4 @@
-//! Checks of the objects: types, classes, owners, modes, names, and duplicate deliveries.
+//! Checks of a package's objects (types, classes, owners, modes, names, duplicates) and scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,8 +102,6 @@ fn check_between_packages(subject: &LintSubject<'_>, found: &mut LintFindings) {
         }
     }
 }
-
-// Checks of the scripts in `install` and of those beside the packages.
 
 /// Scripts with a fixed name that run when a package is installed or taken back.
 const PROCEDURES: [&str; 8] = [

@@ -1,13 +1,13 @@
-//! A patch that is checked: its packages, with every path where it would be installed.
+//! A patch to be checked: its packages, with every path where it would be installed.
 
-use super::findings::LintCode;
-use super::findings::LintFindings;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::findings::{LintCode, LintFindings};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath, PathError, variables};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros, Requirement, Requirements};
 use patchadm_svr4::places;
-use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const SEPARATOR: &str = "-";
 

@@ -1,8 +1,8 @@
 //! pkgproto(1): objects of this machine as the lines of a prototype.
 //!
-//! Directories are walked in the order of their names, so that two runs write the same lines. Of a file with several
-//! names the first one that is met is the file (`f`), the others are hard links to it (`l`). Nothing is changed, and
-//! only the files whose sums `-x` asks for are opened.
+//! Directories are walked in the order of names, so that two runs write the same lines. The first name of a file with
+//! several names is the file (`f`), the others are hard links to it (`l`). Only files whose sums `-x` requests are
+//! opened.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -183,7 +183,7 @@ impl DescriptionWalk<'_> {
         local: Option<&[u8]>,
         seen: &Metadata,
     ) -> Result<(), UndescribedObject> {
-        // `pkgproto .` and `pkgproto DIR/=` describe what is below a directory that has no name in the package.
+        // `pkgproto .` and `pkgproto DIR/=` describe the contents of a directory that has no name in the package.
         if seen.is_dir() && place.split(|&byte| byte == b'/').all(|part| part.is_empty() || part == b".") {
             return Ok(());
         }
@@ -199,7 +199,7 @@ impl DescriptionWalk<'_> {
         };
         let mut entry = PrototypeEntry::new(ftype, &self.request.class, PackagePath::new(place)?);
         let mut content = None;
-        // A link that is followed is a file of its own, whatever other names that file has.
+        // A followed link is a separate file, whatever other names its target has.
         let is_followed =
             self.request.follow_links && fs::symlink_metadata(path).is_ok_and(|own| own.is_symlink());
         let first = if is_followed { None } else { self.first_name(seen, &entry.path) };
@@ -238,7 +238,7 @@ impl DescriptionWalk<'_> {
         }
         let known = self.names.insert((seen.dev(), seen.ino()), path.clone())?;
         self.names.insert((seen.dev(), seen.ino()), known.clone());
-        // A name that is given twice is that file again.
+        // A name that is given twice is the same file.
         (known != *path).then_some(known)
     }
 

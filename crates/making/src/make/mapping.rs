@@ -1,4 +1,4 @@
-//! The mapping from entries of prototypes to entries of a pkgmap, each with the source of its content.
+//! Maps entries of prototypes to entries of a pkgmap, each with the source of its content.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -225,12 +225,9 @@ pub(super) fn missing_directories(items: &[PackageItem], watch: &mut MakeWatch<'
     }
 }
 
-// The places to look for the content of an entry.
-//
-// In this order (prototype(4), pkgmk(1)), but for information files: the directory of `-b` for relative paths, the
-// directories of `-r` for absolute ones, and for relative ones if there is no `-b`; the path after the `=`, relative to the directory of the prototype; `!rsearch` with the whole
-// path; `!search` with its last component; the directory of the prototype with the last component, then with the whole
-// path. `/dev/null` is an empty file. Only regular files count.
+// The order of search (prototype(4), pkgmk(1)), except for information files: for relative paths the directory of `-b`,
+// for absolute ones those of `-r`, also for relative ones without `-b`; the path after the `=`, relative to the directory
+// of the prototype; `!rsearch` with the whole path; `!search` with its last component; the directory of the prototype.
 
 const NOTHING: &[u8] = b"/dev/null";
 
@@ -305,16 +302,6 @@ fn searched(path: &[u8], scope: &PrototypeScope) -> Vec<PathBuf> {
 fn relative(path: &[u8]) -> &OsStr {
     let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
     OsStr::from_bytes(path.get(start..).unwrap_or_default())
-}
-
-// Opening the files that a package is made of.
-
-/// Opens a file without waiting for a writer of a pipe.
-pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let seen = file.metadata()?;
-    if seen.is_file() { Ok((file, seen)) } else { Err(io::Error::other("not a regular file")) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The reasons no package is made.
+//! Errors, warnings and progress of making a package.
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -202,8 +202,6 @@ impl fmt::Display for PrototypeTrouble {
         Ok(())
     }
 }
-
-// The messages while a package is made, and their receiver.
 
 /// A message while a package is made.
 #[derive(Clone, Debug, PartialEq, Eq)]

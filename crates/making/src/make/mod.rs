@@ -1,13 +1,13 @@
 //! pkgmk(1): makes a package in directory form from a prototype.
 //!
 //! ```text
-//! prototype files ─ reading ─► entries with their surroundings ─ mapping ─► pkgmap entries with their sources
+//! prototype files ─ reading ─► entries with their settings ─ mapping ─► pkgmap entries with their sources
 //! pkginfo, command line ─ parameters ─► parameters                             │
-//!                                          └──────────── writing ◄─────────────┘
+//!                                             └──────────── writing ◄──────────┘
 //! ```
-//! The package is written beside its place under a unique name, and is moved there as a whole. An observer sees the old
-//! package, no package or the new one, and an interrupted run leaves nothing. Nothing is synced: a package can be made
-//! again. Each source is read once; its size and sum are those of the written bytes.
+//! The package is written beside its place under a unique name, and is moved there as a whole: an observer sees the old
+//! package, no package or the new one. Nothing is synced, because a package can be made again. Each source is read once;
+//! its size and sum are those of the written bytes.
 //!
 //! Packages have one part. Requests for parts in a prototype are reported and ignored.
 
@@ -23,10 +23,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use mapping::{FoundContent, MappedPrototype, ObjectLookup, PackageItem, open};
-use reading::PrototypeVariables;
 use rustix::io::Errno;
 
+use mapping::{FoundContent, MappedPrototype, ObjectLookup, PackageItem};
 pub use messages::{
     MakeError, MakeStep, MakeWarning, MakeWatch, NoObject, PrototypeTrouble, PrototypeTroubleKind,
 };
@@ -36,6 +35,7 @@ use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::checksum::Checksum;
 use patchadm_svr4::package::{ContentInfo, Ftype, Mode, Object, PackagePath, Params, PkgInst};
+use reading::{PrototypeVariables, open};
 
 /// A request to make a package.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ impl PackageDraft {
         let lookup = ObjectLookup { roots: &request.roots, basedir: request.basedir.as_deref() };
         let pkginfo = mapping::pkginfo(&read, &lookup, &variables);
         let pkginfo = match pkginfo {
-            // Lines that cannot be read may hold it, and so may a prototype that is not there.
+            // Unreadable lines or a missing prototype may hold it.
             Err(_) if !read.troubles.is_empty() => return Err(MakeError::Prototype(read.troubles)),
             found => found?,
         };
@@ -163,8 +163,6 @@ fn prototype(named: Option<&Path>) -> Result<PathBuf, MakeError> {
     usual.into_iter().find(|path| path.exists()).ok_or(MakeError::NoPrototype)
 }
 
-// Writes a package beside its place, and moves it there as a whole.
-
 const PROGRAM: &str = "pkgmk";
 
 const BUFFER: usize = 1 << 18;
@@ -193,7 +191,7 @@ fn write(
     let place = PackagePlace::of(request, &draft.package)?;
     (watch.tell)(MakeStep::Packaging);
     let now = Timestamp::whole(draft.now);
-    // The leftovers of another run are not worth an error here.
+    // The leftovers of another run do not make this one fail.
     let _ = place.top.remove_leftovers(PROGRAM);
     let mut building = UnnamedDirectory::begin(&place.top, PROGRAM, draft.package.as_str().as_bytes())?;
     for name in ["pkgmap", "pkginfo"] {
@@ -211,7 +209,7 @@ fn write(
     parameters::check_scripts(&draft.parameters, &draft.items, watch);
     let pkgmap = draft.pkgmap()?;
     own_file(&mut building.tree, b"pkgmap", &pkgmap.write(), now)?;
-    // So that two makings are the same.
+    // Fixed times make the result reproducible.
     building.close(now)?;
     watch.check()?;
     match building.publish(place.overwrite) {
@@ -306,8 +304,7 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes))
 }
 
-// The space of a package on a file system, the same on every machine: files and directories are counted in units of
-// 4,096 bytes, regardless of the file system's own unit.
+// The space is the same on every machine: files and directories count in units of 4,096 bytes.
 
 const UNIT: u64 = 4096;
 
@@ -341,7 +338,7 @@ fn space(items: &[PackageItem], pkginfo: u64) -> PackageSpace {
         directories.extend(member.ancestors().skip(1).map(Path::to_owned));
     }
     let blocks = total.saturating_add(directories.len() as u64).saturating_mul(UNIT_BLOCKS);
-    // the classic command stores the largest file first, and those of one size in the order of the pkgmap
+    // The classic command stores the largest file first, and those of one size in the order of the pkgmap.
     stored.sort_by_key(|(units, _)| std::cmp::Reverse(*units));
     let paths = stored.iter().map(|(_, item)| item.entry.path.as_bytes());
     PackageSpace { blocks, entries: OWN_ENTRIES + stored.len() + counted_directories(paths) }

@@ -1,17 +1,17 @@
-//! The parameters of a package that is made: its pkginfo.
+//! The pkginfo of a package that is made, with warnings that the maker of a patch should see before it is applied.
 //!
-//! First come those of the command line, then those of the pkginfo that the prototype names, in its order. A name that
-//! begins with a small letter is a variable of the making and does not go in; neither do variables that a prototype
-//! sets for itself. Mandatory parameters that are not given are put at the end.
+//! First come the parameters of the command line, then those of the pkginfo. Names that begin with a small letter are
+//! variables and are left out, as are variables that a prototype sets for itself. Missing mandatory parameters are
+//! appended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
 
 use super::MakeRequest;
-use super::mapping::{FoundContent, PackageItem, open};
+use super::mapping::{FoundContent, PackageItem};
 use super::messages::{MakeError, MakeWarning, MakeWatch};
-use super::reading::PrototypeVariables;
+use super::reading::{PrototypeVariables, open};
 use patchadm_rootfs::{Root, accounts_of};
 use patchadm_svr4::format::deletes;
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, compact};
@@ -139,8 +139,6 @@ pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgI
     }
 }
 
-// The warnings that the maker of a patch should see before the patch is applied.
-
 const FIRST_PERSON: u32 = 1000;
 
 /// Warns about an invalid id, and about VERSION and ARCH that are not given: they must equal those of the package that
@@ -177,7 +175,7 @@ pub(super) fn look_at_deletes(params: &Params, items: &[PackageItem], watch: &mu
         Some(FoundContent::File(path)) => read_file(path),
         _ => Some(Vec::new()),
     };
-    // A file that cannot be read_file now is reported when it is copied.
+    // An unreadable file is reported when it is copied.
     let Some(text) = text else { return };
     let paths = match deletes::parse(&text) {
         Ok(paths) => paths,

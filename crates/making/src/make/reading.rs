@@ -1,6 +1,6 @@
-//! The prototype with all its includes, as one list of entries, each with the settings at its place.
+//! Reads a prototype with all its includes into one list of entries, each with the settings at its place.
 //!
-//! Only a limit ends the reading: every wrong line is noted, so that all can be reported at once.
+//! Only limits stop the reading: every wrong line is noted, so that all can be reported at once.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
@@ -127,7 +127,7 @@ impl PrototypeReading<'_> {
         match command {
             PrototypeCommand::Include(at) => {
                 let at = path(scope, &at);
-                // The settings of the other file end with it.
+                // Settings of an included file end with it.
                 self.file(&at, scope.variables.clone(), from);
             }
             PrototypeCommand::Search(at) => scope.search = paths(scope, &at),
@@ -150,7 +150,7 @@ fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
     let is_file = !may_be_pipe || std::fs::metadata(path)?.is_file();
     let mut text = Vec::new();
     if is_file {
-        super::mapping::open(path)?.0.take(LARGEST + 1).read_to_end(&mut text)?;
+        open(path)?.0.take(LARGEST + 1).read_to_end(&mut text)?;
     } else {
         InputFile::open_anything(path)?.take(LARGEST + 1).read_to_end(&mut text)?;
     }
@@ -161,12 +161,9 @@ fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
     Ok((text, directory))
 }
 
-// The variables of a making: from the command line, from `!NAME=value`, from the pkginfo.
-//
-// A component of a path that begins with `$` is a variable (prototype(4)). With a small first letter it is a *build
-// variable*, which must have a value now. With a capital it is an *install variable*, which stays in the package as it
-// is. In the paths of this machine both are replaced. The command line takes precedence over `!NAME=value`, and that
-// over the pkginfo. The environment does not count: a package is the same for every maker.
+// A path component that begins with `$` is a variable (prototype(4)). With a small first letter it is a *build variable*,
+// which must have a value now. With a capital it is an *install variable*, which stays in the package. In paths of this
+// machine both are replaced. The command line takes precedence over `!NAME=value`, and that over the pkginfo.
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrototypeVariables {
@@ -213,6 +210,14 @@ impl PrototypeVariables {
 fn name_of(component: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(component.strip_prefix(b"$")?).ok()?;
     name.starts_with(|c: char| c.is_ascii_alphabetic()).then_some(name)
+}
+
+/// Opens a file without waiting for a writer of a pipe.
+pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let seen = file.metadata()?;
+    if seen.is_file() { Ok((file, seen)) } else { Err(io::Error::other("not a regular file")) }
 }
 
 #[cfg(test)]

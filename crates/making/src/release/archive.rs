@@ -1,4 +1,8 @@
-//! A file that is opened once and read many times, whole or in parts, by several threads.
+//! Archives: a file that is opened once and read many times in parts, by several threads, and its objects in the order
+//! of paths.
+//!
+//! Two objects of one path, an object below one that is not a directory (so that no name leads out through a link), and
+//! a hard link to nothing are refused for all archives.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -85,11 +89,6 @@ pub(super) fn read_limited(input: &mut dyn Read, limit: u64, what: &str) -> Resu
     }
     Ok(bytes)
 }
-
-// The objects of an archive, gathered in its order and put into the order of paths.
-//
-// Refuses, once for all archives, two objects of one path, an object below one that is not a directory (so that no
-// name leads out through a link), and a hard link to nothing.
 
 const LONGEST_CHAIN: usize = 64;
 
@@ -209,7 +208,7 @@ impl ObjectCollector {
                         found = Some((DraftSource::Content(*number), object.clone()));
                         break;
                     }
-                    // A symbolic link with several names is as good as several links.
+                    // A symbolic link with several names is equivalent to several links.
                     Some(Draft { source, object })
                         if matches!(source, DraftSource::Nowhere)
                             && matches!(object.kind, ReleaseObjectKind::Symlink(_)) =>

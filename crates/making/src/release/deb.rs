@@ -3,8 +3,8 @@
 //! ```text
 //!   ar = debian-binary, control.tar{,.gz,.xz,.zst}, data.tar{,.gz,.xz,.zst}
 //! ```
-//! conffiles are files that administrators edit. Maintainer scripts are named, never translated. md5sums are not looked at:
-//! the compression around the files has checksums of its own.
+//! conffiles are editable files. Maintainer scripts are named, never translated. md5sums are ignored: the compression
+//! around the files has checksums of its own.
 
 use std::io::Read;
 
@@ -113,8 +113,6 @@ fn describe(control: &TarPart) -> Result<Description, ReleaseProblem> {
     Ok(found)
 }
 
-// The members of an ar archive (ar(5)), found without reading their content.
-
 const MOST_MEMBERS: usize = 64;
 
 #[derive(Debug)]
@@ -171,8 +169,6 @@ fn parse(header: &[u8; 60]) -> Result<(String, u64), ReleaseProblem> {
         _ => Err(ReleaseProblem::bad("archive is damaged: the header of an ar member cannot be read")),
     }
 }
-
-// The control file of a Debian package (deb-control(5)) and its list of conffiles.
 
 #[derive(Debug, PartialEq, Eq)]
 struct ControlFields {

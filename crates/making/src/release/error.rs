@@ -1,4 +1,4 @@
-//! The reasons a release cannot be read.
+//! Reasons why a release cannot be read.
 
 use std::io;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ impl ReleaseProblem {
         }
         let of_data = match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => true,
-            // The tar reader gives its own complaints no kind, and no number of the system either.
+            // The tar reader's own errors have neither a kind nor an error number.
             io::ErrorKind::Other => error.raw_os_error().is_none(),
             _ => false,
         };

@@ -1,4 +1,4 @@
-//! Releases of software as lists of objects: what a team shipped, in any form.
+//! Releases of software as lists of objects.
 //!
 //! ```text
 //! operand ─ open ─► Release ─► ReleasePackage ─┬─ objects   sorted by path: type, attributes, digest
@@ -6,8 +6,8 @@
 //! ```
 //! A release is a directory tree, an SVR4 package or datastream, a tar archive, a Debian or rpm package, or a directory of
 //! these. The first pass reads each byte once, for sizes, sums and digests; content is streamed in a second pass and
-//! compared with them, so that a release that changes while it is read is an error and not a mixture. Nothing is unpacked
-//! to disk, no other program is called, and no script of a package is run or translated.
+//! compared with them, so that a release that changes meanwhile is an error. Nothing is unpacked to disk, no other program
+//! is called, and no script of a package is run or translated.
 
 mod archive;
 mod deb;
@@ -28,8 +28,6 @@ use patchadm_releases::{FileContent, ReleaseObject};
 use patchadm_rootfs::Digesting;
 use patchadm_svr4::package::{ObjectPath, Params};
 pub use tree::objects_at;
-
-// The values of a release: its packages, each with its objects as one sorted list.
 
 /// The packages of one operand.
 #[derive(Debug)]
@@ -116,8 +114,6 @@ impl fmt::Debug for ReleasePackage {
     }
 }
 
-// A package's description of itself.
-
 /// The words of a package about itself, as [`ReleasePackage`](ReleasePackage) has them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageIdentity {
@@ -131,8 +127,6 @@ pub struct PackageIdentity {
     pub source: String,
 }
 
-// The extended attributes that a release keeps.
-
 /// Tells whether an extended attribute belongs to an object of a package. All others (labels, what a security module or a
 /// file system keeps for itself) belong to the machine where the object lies.
 pub fn is_kept_attribute(name: &[u8]) -> bool {
@@ -144,8 +138,6 @@ fn kept(mut xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     xattrs.retain(|name, _| is_kept_attribute(name));
     xattrs
 }
-
-// Content compared with the findings of the first pass.
 
 /// The content of a file in a second pass: an error as soon as size or digest differ from those of the first. The last byte
 /// is not given before the digest is right.

@@ -1,8 +1,8 @@
 //! The only entry to releases: identifies an operand by its content, and reads it.
 //!
-//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. A directory in which every entry is a package (such a
-//! directory, a datastream, a Debian or rpm package) is a set of them. Any other is a tree. `set:DIR` and `tree:DIR`
-//! select the form. A set may then have tar archives, too, and anything else in it is refused by name.
+//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. A directory in which every entry is a package is a set
+//! of them. Any other is a tree. `set:DIR` and `tree:DIR` select the form; a set may then also have tar archives, and
+//! anything else in it is refused by name.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -169,8 +169,6 @@ fn refuse_namesakes(packages: &[ReleasePackage]) -> Result<(), ReleaseProblem> {
     Ok(())
 }
 
-// The form of an operand, or of an entry of a set: determined by its content, from its first bytes alone.
-
 pub(super) const MOST_PACKAGES: usize = 100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +237,7 @@ pub(super) fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     }
 }
 
-// The identification of packages without their objects: sorting thousands of them reads only the description of each.
+// Identification reads only the description of each package, because there may be thousands.
 
 /// Lists the entries of a directory of packages, sorted by name. What each of them is, is not looked at.
 pub fn set_entries(path: &Path) -> Result<Vec<PathBuf>, ReleaseError> {

@@ -1,12 +1,16 @@
-//! SVR4 packages: in a directory or a datastream, read as `pkgadd` reads them.
+//! SVR4 packages: a directory or a datastream, read as `pkgadd` reads them.
 //!
-//! Paths are below BASEDIR; one outside it is refused. A directory with neither mode nor owner in the package (`?`)
-//! belongs to another package and is left out. Size and sum of each file are compared with the pkgmap.
+//! Paths are below BASEDIR; others are refused. A directory with neither mode nor owner (`?`) belongs to another
+//! package and is left out. Size and sum of each file are compared with the pkgmap.
 
-use super::PackageIdentity;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
 use super::archive::content_of;
 use super::error::ReleaseProblem;
-use super::{ContentReader, ReleaseForm, ReleasePackage, SvrDescription};
+use super::{ContentReader, PackageIdentity, ReleaseForm, ReleasePackage, SvrDescription};
 use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, Source, SourceError, open};
 use patchadm_releases::{
     Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,
@@ -14,10 +18,6 @@ use patchadm_releases::{
 use patchadm_rootfs::{Sums, Timestamp};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, PackagePath, Params};
-use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read};
-use std::path::Path;
-use std::sync::Arc;
 
 /// Class action scripts are stored separately.
 const SCRIPTS: [&str; 6] =
@@ -169,7 +169,7 @@ impl<'a> SvrObjects<'a> {
             path.link_source(target)?
         };
         match self.entries.get(&found) {
-            // A symbolic link with several names is as good as several links.
+            // A symbolic link with several names is equivalent to several links.
             Some(entry) if entry.object.ftype.is_regular() || entry.object.ftype == Ftype::Symlink => {
                 Ok(found)
             }
@@ -230,7 +230,7 @@ fn object(
         Ftype::Character => ReleaseObjectKind::Character(device(&path, described.device)?),
         Ftype::Link | Ftype::Information => return Ok(None),
     };
-    // A link has no mode of its own. Any other object needs a known mode, or nothing can be compared.
+    // A link has no mode of its own. Any other object needs a known mode to be compared.
     let mode = if described.ftype == Ftype::Symlink { Some(Mode::of(0o777)) } else { attributes.mode };
     let unknown =
         || ReleaseProblem::Unsupported(format!("<{path}>, whose mode the pkgmap leaves open (`?`),"));

@@ -1,8 +1,8 @@
-//! Tar archives: of a tree as an operand, and inside a Debian package.
+//! Tar archives, as operands and inside Debian packages.
 //!
-//! The supported forms are the seventh edition's form, ustar, GNU long names and pax records: names, times, owners and
-//! extended attributes (`SCHILY.xattr.`). Refused by name are sparse files, access control lists as text, and other
-//! extensions of a single archiver. An archive without the zero blocks at its end is cut.
+//! Supported are the seventh edition's form, ustar, GNU long names and pax records: names, times, owners and extended
+//! attributes (`SCHILY.xattr.`). Sparse files, access control lists as text, and other extensions of single archivers
+//! are refused by name. An archive without zero blocks at its end is truncated.
 
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
@@ -156,7 +156,7 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
         mode: Mode::of(header.mode().map_err(|error| damaged(&error))?),
         owner: owner(records.user, header.username_bytes(), records.uid.or(header.uid().ok())),
         group: owner(records.group, header.groupname_bytes(), records.gid.or(header.gid().ok())),
-        // Negative times before 1970 are written as numbers of two's complement.
+        // Times before 1970 are written as two's complement.
         mtime: records.mtime.unwrap_or(Timestamp::whole(seconds.cast_signed())),
         xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept_attribute(name)).collect(),
         class: Word::default(),
@@ -252,8 +252,6 @@ impl<R: Read> Read for ZeroTail<R> {
         Ok(count)
     }
 }
-
-// The pax records before a member of a tar archive.
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 

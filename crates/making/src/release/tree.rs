@@ -1,8 +1,8 @@
 //! Directory trees, read in place.
 //!
-//! No symbolic link is followed below the top, and no `..` leads out (`patchadm_rootfs`). Each file is examined before
-//! and after it is read, each directory before and after all of it: a tree that changes meanwhile is an error. Several
-//! files are read at a time; the list does not depend on their number.
+//! No symbolic link is followed below the top, and no `..` leads out (`patchadm_rootfs`). Each file and directory is
+//! examined before and after it is read: a tree that changes meanwhile is an error. The list does not depend on the
+//! number of threads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -265,7 +265,7 @@ impl TreeContents {
         if !met.status.is_untouched(&now) {
             return Err(io::Error::other(ReleaseProblem::Changed(self.root.show(&met.path))));
         }
-        // One byte more shows that it grows.
+        // One byte more shows that the file grows.
         Ok(file.take(now.size + 1))
     }
 }
@@ -288,8 +288,6 @@ impl ContentReader for TreeContents {
         Ok(())
     }
 }
-
-// Objects at known paths of a tree, as a release would list them.
 
 /// Reads what a root has at some paths, sorted by path, each under the path that was given. Links above an object are
 /// followed within the root. What is not there is left out.

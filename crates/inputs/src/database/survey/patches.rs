@@ -1,6 +1,6 @@
-//! Reads from the undo archives of applied patches which of a survey's paths they changed and what they delivered.
+//! Reads from undo archives which paths of the survey each applied patch changed, and what it delivered.
 //!
-//! An archive of another program lists only what it saves: neither what the patch added nor what it delivered.
+//! An archive of another program lists only what it saved, not what the patch added or delivered.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
@@ -85,7 +85,7 @@ fn listed(
     marker: &str,
 ) -> Result<Option<Vec<ObjectPath>>, RootError> {
     let list = saves::saved_paths(save)?.filter(|list| list.marker() == marker.as_bytes());
-    // For a thousand patches in one command each list is short, and the paths of all are asked for.
+    // With a thousand patches each list is short, while the survey has the paths of all.
     let changed = |list: UndoPaths| -> Vec<ObjectPath> {
         if list.count() < asked.len() {
             list.digests().filter_map(|digest| asked.get(&digest)).cloned().collect()
@@ -150,8 +150,8 @@ impl PatchSurvey<'_> {
         let is_asked = |record: &ObjectRecord| {
             record.is_listed() && record.object_path().is_some_and(|path| self.doubtful.contains(&path))
         };
-        // The paths that a patch changed are a hint, even from an archive that nothing vouches for. The delivered
-        // objects are not.
+        // Changed paths are only a hint, so even an unverified archive may name them. Delivered objects are trusted
+        // only from verified ones.
         let is_believed = manifest.objects.iter().any(is_asked)
             && found.bound_manifest(interrupt).is_ok_and(|bound| bound.as_ref() == Some(&manifest));
         self.setting.go_on()?;

@@ -1,7 +1,6 @@
-//! Undo data in the form of an archive: a package datastream in one file, compressed.
+//! Undo data as an archive: a compressed package datastream in one file.
 //!
-//! It is opened once; each pass over it begins at its first byte. It knows no ledger: whether it is to be believed is
-//! decided above.
+//! The file is opened once, and each pass starts at its first byte. Callers decide whether it is trusted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -213,8 +212,6 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<
     Ok(())
 }
 
-// What undo data holds: the saved objects as a source, and the old record files.
-
 /// The old files of the package's directory in the database, by name.
 pub type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
 
@@ -336,8 +333,6 @@ fn each_record(
 fn damaged(path: &str, reason: String) -> ArchiveError {
     ArchiveError::Damaged { path: path.to_owned(), reason }
 }
-
-// The reasons why undo data cannot be used.
 
 /// The reasons why a patch cannot be backed out from its archive.
 #[derive(Debug, thiserror::Error)]

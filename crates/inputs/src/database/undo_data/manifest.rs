@@ -1,5 +1,4 @@
-//! Checks manifests: they must speak of their own patch and package, of paths inside the root, and of possible
-//! values.
+//! Checks that manifests are about their own patch and package, about paths inside the root, and have possible values.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,9 @@
-//! Undo archives outside the root: the paths of the host that a root may lead to.
+//! Undo archives outside the root.
 //!
-//! `remote` is a file of the root, and the owner of the root could write any path into it. If the caller could read
-//! more than the owner, such a path is opened only if the caller, the host's policy or the root's ledger vouches for
-//! it.
+//! `remote` is a file of the root, whose owner could write any path into it. If the caller can read more than the
+//! owner, such a path is opened only if the caller, the policy of the host or the ledger of the root vouches for it.
+
+use std::path::{Path, PathBuf};
 
 use super::archive::ArchiveError;
 use crate::format::ledger::{Ledger, LedgerLine};
@@ -10,11 +11,9 @@ use patchadm_changeset::format::journal;
 use patchadm_changeset::format::outside_path::OutsidePath;
 pub use patchadm_changeset::outside::OutsideAccess;
 use patchadm_changeset::outside::{NamesArchive, is_own};
-use patchadm_rootfs::Digest;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 use patchadm_svr4::places;
-use std::path::{Path, PathBuf};
 
 /// The rules for undo archives outside the root, in owned form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The relations and paths of a package file, as dpkg-deb(1) prints them.
+//! Relations and paths of a package file, from dpkg-deb(1).
 
 use std::cmp::Ordering;
 use std::io::Read as _;

@@ -1,8 +1,8 @@
-//! The records of dpkg: `var/lib/dpkg` of the root, read directly and without a lock.
+//! The records of dpkg in `var/lib/dpkg`, read directly and without a lock.
 //!
-//! These files are read: `status` (version, standing, synopsis, sums of conffiles), `updates` (which packages have changes that
-//! are not in `status` yet), the lists of paths and sums of a package below `info`, and `diversions`. A path that another
-//! package or the administrator has diverted is taken at its actual place. Nothing is interpreted that dpkg would run.
+//! `status` has versions, states, synopses and sums of conffiles; `updates` names packages whose changes are not in
+//! `status` yet; `info` has lists of paths and sums; `diversions` says where diverted paths lie. Nothing is interpreted
+//! that dpkg would run.
 
 pub mod deb_file;
 mod overrides;
@@ -12,16 +12,15 @@ pub mod version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use overrides::Diversions;
-use status::{DpkgStanding, DpkgStatus};
-
 use super::{
     FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
     NativePresence, RegisteredPackage, UnfinishedChange,
 };
+use overrides::Diversions;
 pub use overrides::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath};
+use status::{DpkgStanding, DpkgStatus};
 
 const LARGEST_RECORD: u64 = 256 << 20;
 
@@ -427,8 +426,6 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
     }
 }
 
-// The files of dpkg about one package: its paths, its configuration files, its sums (`info/NAME.list`, `.conffiles`, `.md5sums`).
-
 /// Returns the absolute paths in a text, one a line. Skips blank lines and the root directory itself.
 pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
     let lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
@@ -454,9 +451,8 @@ fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
     lines.filter_map(read).collect()
 }
 
-// The lists of paths of all packages that dpkg knows, for an index of owners.
-//
-// Also a package that is unpacked, half installed or removed but for its configuration owns the paths in its list.
+// The lists of all packages, for an index of owners. Packages that are unpacked, half installed or removed except for
+// their configuration own the paths in their lists, too.
 
 /// A path of a package that somebody else has diverted.
 #[derive(Clone, Debug, PartialEq, Eq)]

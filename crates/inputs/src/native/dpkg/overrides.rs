@@ -1,4 +1,4 @@
-//! The file `diversions` of dpkg: paths that are somewhere else for every package but one (dpkg-divert(1)).
+//! Local overrides of dpkg: the files `diversions` (dpkg-divert(1)) and `statoverride` (dpkg-statoverride(1)).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -55,11 +55,8 @@ impl Diversions {
     }
 }
 
-// The file `statoverride` of dpkg: owner, group and mode that an administrator gave a path for good
-// (dpkg-statoverride(1)).
-//
-// dpkg compares the path of an override as text with the path that the list of a package has, before it follows any
-// diversion or symbolic link.
+// dpkg compares the path of an override, as text, with the path in a package's list, before it follows diversions or
+// symbolic links.
 
 pub(super) const LARGEST: usize = 16 << 20;
 
@@ -106,7 +103,7 @@ impl StatOverrides {
         for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
             let bad = |what: &str| format!("line {number}: {what}");
             let one = StatOverride::parse(line).map_err(bad)?;
-            // A path that is written in another way is one that dpkg never looks for.
+            // dpkg never looks for a path with another spelling.
             if one.listed.as_bytes() != path_of(line) {
                 continue;
             }

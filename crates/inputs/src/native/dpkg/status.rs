@@ -1,6 +1,6 @@
-//! The file `status` of dpkg: which packages are installed, in which version (deb822(5), dpkg-query(1)).
+//! The file `status` of dpkg: installed packages and their versions (deb822(5), dpkg-query(1)).
 //!
-//! Of the hundreds of thousands of lines only the packages that are asked for are read further than their name.
+//! The file has hundreds of thousands of lines, so only requested packages are parsed beyond their names.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The order of dpkg's versions: epoch, upstream version and revision (deb-version(7)).
+//! Order of dpkg versions: epoch, upstream version and revision (deb-version(7)).
 
 use std::cmp::Ordering;
 

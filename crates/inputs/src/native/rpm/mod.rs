@@ -1,7 +1,7 @@
-//! The records of rpm, obtained from rpm(8), because only it can read its database.
+//! The records of rpm, read by rpm(8), because only it can read its database.
 //!
-//! One query names a package and all of its files. Files that no package delivers (`%ghost`) are left out. A package can be
-//! installed several times: in several versions (kernels), or for several architectures.
+//! One query asks for a package and all of its files. Files that no package delivers (`%ghost`) are left out. A package
+//! can be installed several times: in several versions (kernels), or for several architectures.
 
 pub mod version;
 
@@ -69,7 +69,7 @@ impl RpmRecords {
     /// Reads everything about a package: `NAME`, `NAME.ARCH`, or `NAME-[EPOCH:]VERSION-RELEASE[.ARCH]`.
     pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
         let package = the_one(name, self.found(name)?)?;
-        // Only a look at all of its name tells whether there are others.
+        // Only a query for the name shows whether there are others.
         let all = self.installed(&[&package.origin.name])?;
         let is_other = |one: &InstalledRpm| one.arch == package.arch && one.evr != package.version;
         let has_other_versions = all.found.iter().any(is_other);
@@ -102,7 +102,7 @@ impl RpmRecords {
         }
         let query = format!("{PACKAGE}{FILES}");
         let answer = asked(&self.database, &query, Names::These(&names));
-        // Of a package that is not installed the answer has a line of its own.
+        // The answer has a line about each package that is not installed.
         let found: Vec<NativePackage> = match &answer {
             Ok((answer, _)) => pieces(answer).filter_map(|piece| parse(piece).ok()).collect(),
             Err(_) => Vec::new(),
@@ -428,8 +428,6 @@ fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
     let is_delivered = flags & GHOST == 0 && !path.relative().is_empty();
     Some((path, is_delivered.then(|| NativePath { ftype, sum: FileSum::parse(sum) })))
 }
-
-// Matches registrations with the installed packages of a name.
 
 #[derive(Debug)]
 struct InstalledRpm {

@@ -1,4 +1,4 @@
-//! The order of rpm's versions: epoch, version and release, by segments (rpm-version(7)).
+//! Order of rpm versions: epoch, version and release, by segments (rpm-version(7)).
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,5 @@
-//! A patch as a package datastream: its packages, without the files beside them.
+//! Patches as archives: package datastream (packages only), tar and zip (with one directory at the top, called after
+//! the patch).
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -118,8 +119,6 @@ fn form(package: &SparsePackage) -> Result<CpioFormat, BuildError> {
     })
 }
 
-// A patch as a tar archive: one directory at its top, called after the patch.
-
 pub(super) struct TarSink<W: Write> {
     archive: Builder<W>,
     directories: Vec<String>,
@@ -171,8 +170,6 @@ impl<W: Write> PatchSink for TarSink<W> {
         self.put(&above, member, data)
     }
 }
-
-// A patch as a zip archive: one directory at its top, called after the patch.
 
 /// A patch is compressed once and read often.
 const LEVEL: i64 = 9;

@@ -1,16 +1,24 @@
-//! The members of a patch, in the order that every form has them.
+//! The members of a patch, in the same order for every form, and their content, which is compared with the lists.
 
 use std::io::{self, Read};
 
-use super::WriteWatch;
 use crate::build::draft::{DraftedPackage, PatchDraft};
 use crate::build::error::BuildError;
 use crate::build::pairs::ReleaseSide;
 use crate::release::ReleasePackage;
 use patchadm_releases::FileContent;
-use patchadm_rootfs::{Digesting, Interrupt, InterruptibleRead, WorkStep, WorkUnit};
+use patchadm_rootfs::{Digesting, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::ObjectPath;
+
+/// The caller's view of writing a patch.
+#[derive(Clone, Copy)]
+pub struct WriteWatch<'a> {
+    /// Returns the signal that ends the work, if one came.
+    pub interrupt: Interrupt<'a>,
+    /// Measures progress.
+    pub meter: &'a WorkMeter,
+}
 
 pub(super) fn feed(
     draft: &PatchDraft<'_>,
@@ -113,8 +121,6 @@ pub(super) fn copy(
     }
 }
 
-// The receiver of a patch's members.
-
 const READABLE: u32 = 0o644;
 
 #[derive(Clone, Copy, Debug)]
@@ -139,8 +145,6 @@ pub(super) trait PatchSink {
 
     fn member(&mut self, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError>;
 }
-
-// The content of a file, compared with its entry in the list while it passes.
 
 /// Read beyond the wanted bytes, to detect that there are more.
 const ONE: usize = 1;

@@ -1,13 +1,13 @@
-//! A patch written down, in any form that is read: a directory, a zip or tar archive, a datastream.
+//! Writes a patch as a directory, a zip or tar archive, or a datastream.
 //!
 //! ```text
 //! PatchDraft ─ members ─► PatchSink ─┬─ DirectorySink   a directory, with a manifest in it
 //!   releases ─ contents ────────┘    ├─ TarSink, ZipSink ─┐
 //!                                    └─ StreamSink ───────┴─► one file, with a manifest beside it
 //! ```
-//! The bytes depend on the draft alone: members come in a fixed order, have no owner, and have the times of the draft
-//! and of the objects. Content is compared with the lists while it passes, and read once. Nothing appears under its
-//! name before it is complete; an error removes unfinished files.
+//! The bytes depend on the draft alone: members come in a fixed order, have no owner, and have the times of the draft and
+//! of the objects. Content is read once and compared with the lists. A patch stands under a private name until it is
+//! complete with its manifest; an error removes unfinished files.
 
 mod archives;
 mod members;
@@ -18,18 +18,17 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use archives::{StreamSink, TarSink, ZipSink};
 use flate2::{Compression, GzBuilder};
-use members::{PatchMember, PatchSink, copy, feed};
 use rustix::io::Errno;
 
 use super::draft::PatchDraft;
 use super::error::BuildError;
+use archives::{StreamSink, TarSink, ZipSink};
+pub use members::WriteWatch;
+use members::{PatchMember, PatchSink, copy, feed};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{BESIDE, MANIFEST, Manifest, Sha256Sum, sha256};
-use patchadm_rootfs::{
-    Dir, FileType, Interrupt, NewTree, RootError, Timestamp, UnnamedDirectory, WorkMeter, WritableFile,
-};
+use patchadm_rootfs::{Dir, FileType, NewTree, RootError, Timestamp, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
 
 /// Writes a patch.
@@ -48,8 +47,6 @@ pub fn write_patch(
         _ => written,
     }
 }
-
-// The destination of a patch, its form, and the written files.
 
 /// The form that a patch is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,15 +101,6 @@ pub struct WrittenPatch {
     pub sha256: Sha256Sum,
 }
 
-/// Whoever wants a patch written, and may not wait for its end.
-#[derive(Clone, Copy)]
-pub struct WriteWatch<'a> {
-    /// Tells whether a signal wants the work to end.
-    pub interrupt: Interrupt<'a>,
-    /// Knows how far the work is.
-    pub meter: &'a WorkMeter,
-}
-
 impl PatchForm {
     /// Returns the word for it.
     pub fn word(self) -> &'static str {
@@ -160,8 +148,6 @@ fn parent_and_name(path: &Path) -> Result<(&Path, &[u8]), BuildError> {
     Ok((parent.unwrap_or(Path::new(".")), name.as_bytes()))
 }
 
-// A patch as a directory. It stands under a private name until its manifest is written.
-
 const PROGRAM: &str = "patchadm-build";
 
 const BUFFER: usize = 1 << 18;
@@ -178,7 +164,7 @@ fn write_directory(
     let (parent, name) = parent_and_name(&to.path)?;
     let parent = Dir::of_host(parent)?;
     check_replaced(&parent, name, to)?;
-    // The leftovers of another run are not worth an error here.
+    // The leftovers of another run do not make this one fail.
     let _ = parent.remove_leftovers(PROGRAM);
     let mut building = UnnamedDirectory::begin(&parent, PROGRAM, name)?;
     let mut sink = DirectorySink {
@@ -196,7 +182,7 @@ fn write_directory(
     sink.beside(&PatchMember::own(MANIFEST.as_bytes(), &text, draft.date), &mut &text[..])?;
     building.close(Timestamp::whole(draft.date))?;
     if to.replaces {
-        // A power cut must not find the old patch gone and the new one without its bytes.
+        // After a power cut, either the old patch or the complete new one must exist.
         parent.sync_file_system()?;
     }
     if let Some(signal) = (watch.interrupt)() {
@@ -296,7 +282,7 @@ fn write_file(
             return Err(BuildError::Exists(to.path.with_file_name(OsStr::from_bytes(name))));
         }
     }
-    // The leftovers of another run are not worth an error here.
+    // The leftovers of another run do not make this one fail.
     let _ = dir.remove_leftovers(PROGRAM);
     let (file, out) = PrivateFile::begin(&dir)?;
     let failed = |error: io::Error| BuildError::Write { path: to.path.clone(), error };
@@ -311,7 +297,7 @@ fn write_file(
     manifest_file.publish(&manifest_out, &beside, to.replaces)?;
     if let Err(error) = file.publish(&out, name, to.replaces) {
         if !to.replaces {
-            // The manifest is of this making: nothing had the name before.
+            // The manifest was made here: nothing had the name before.
             let _ = dir.remove(&beside);
         }
         return Err(error);
@@ -342,7 +328,7 @@ fn archive(
             sink.finish()
         }
         PatchForm::TarGz => {
-            // Neither a name nor a time: the same content gives the same bytes.
+            // Without name and time, the same content gives the same bytes.
             let gzip = GzBuilder::new().write(out, Compression::new(LEVEL));
             let mut sink = TarSink::new(BufWriter::with_capacity(BUFFER, gzip), draft, path);
             feed(draft, &mut sink, watch)?;
@@ -378,7 +364,7 @@ impl PrivateFile {
     fn publish(&self, file: &WritableFile, name: &[u8], replaces: bool) -> Result<(), BuildError> {
         file.set_mode(Mode::of(0o644))?;
         if replaces && self.dir.look(name)?.is_some() {
-            // A power cut must not find the old file gone and the new one without its bytes.
+            // After a power cut, either the old file or the complete new one must exist.
             file.sync()?;
         }
         let moved = if replaces {
@@ -407,7 +393,7 @@ impl PrivateFile {
 impl Drop for PrivateFile {
     fn drop(&mut self) {
         if !self.has_name.get() {
-            // The error before it is the one to be told.
+            // The earlier error is reported.
             let _ = self.dir.remove(&self.private);
         }
     }

@@ -1,4 +1,5 @@
-//! The two headers of an rpm package: a list of tagged values each, in front of a store of bytes.
+//! The headers of an rpm package: tagged values in front of a store of bytes, and the files that they list. The archive
+//! repeats this only in part.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -113,8 +114,6 @@ fn bytes(input: &mut dyn Read, length: u64) -> Result<Vec<u8>, ReleaseProblem> {
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|four| u32::from_be_bytes(*four))
 }
-
-// The files that the header of an rpm package lists; the archive after it repeats this only in part.
 
 const CONFIG: u64 = 1;
 
@@ -235,7 +234,7 @@ fn capability(text: &[u8], path: &ObjectPath) -> Result<BTreeMap<Vec<u8>, Vec<u8
     Ok(BTreeMap::from([(b"security.capability".to_vec(), value)]))
 }
 
-// File capabilities: from the text of an rpm header (`cap_from_text(3)`) to the value of `security.capability`.
+// Capabilities are translated from text (`cap_from_text(3)`) to the value of `security.capability`.
 
 const NAMES: [&str; 41] = [
     "chown",

@@ -3,23 +3,22 @@
 //! ```text
 //!   lead 96 bytes · signature header, filled up to 8 bytes · header · payload: cpio, compressed or not
 //! ```
-//! The header is the authority on paths and attributes, the payload has the content. The SHA-256 of the header and of the
-//! payload are compared where the package has them. `%config` files are edited by administrators, `%ghost` files are
-//! left out, the sizes of files of 4 GiB or more are those of the header, capabilities become the extended attribute
-//! that they are. Scriptlets and triggers are named, never translated. Signatures are not looked at.
+//! The header is the authority on paths and attributes, the payload has the content. SHA-256 digests of both are checked
+//! if the package has them. `%config` files are editable, `%ghost` files are left out, sizes of files of 4 GiB or more come
+//! from the header, and capabilities become an extended attribute. Scriptlets and triggers are named, never translated.
+//! Signatures are ignored.
 
 mod header;
 mod payload;
 mod tags;
 
-use super::PackageIdentity;
+use std::io::Read;
+
 use super::archive::ArchiveFile;
 use super::error::ReleaseProblem;
-use super::{ReleaseForm, ReleasePackage};
+use super::{PackageIdentity, ReleaseForm, ReleasePackage};
 use header::{RpmHeader, damaged};
-use payload::Payload;
-use payload::StrippedMembers;
-use std::io::Read;
+use payload::{Payload, StrippedMembers};
 
 pub(super) const MAGIC: &[u8] = b"\xed\xab\xee\xdb";
 

@@ -1,7 +1,7 @@
-//! The archive of an rpm package: a compressed cpio archive whose members are the files that the header lists.
+//! The payload of an rpm package: a compressed cpio archive of the files in the header.
 //!
-//! Names of one file follow each other, and the last one has the content. Members have their names and sizes themselves,
-//! or, in a package with a file of 4 GiB or more, in the header.
+//! Names of one file follow each other, and the last one has the content. Members have names and sizes themselves, or,
+//! in a package with a file of 4 GiB or more, in the header.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Read};
@@ -147,7 +147,7 @@ fn is_name_only(member: &CpioHeader) -> bool {
 }
 
 fn cpio_path(name: &[u8]) -> Result<Option<ObjectPath>, ReleaseProblem> {
-    // Packages of long ago have absolute names.
+    // Very old packages have absolute names.
     member_path(name.strip_prefix(b"/").unwrap_or(name))
 }
 
@@ -254,7 +254,7 @@ impl StrippedMembers {
             let (first, last) = (names.first().copied().unwrap_or_default(), names.last());
             for at in &names {
                 let Some(member) = self.0.get_mut(*at) else { continue };
-                // Which number it is does not matter: no two groups begin with the same member.
+                // The number is arbitrary, but unique: no two groups begin with the same member.
                 member.ino = u32::try_from(first).unwrap_or(u32::MAX);
                 member.nlink = u32::try_from(names.len()).unwrap_or(u32::MAX);
                 if Some(at) != last {

@@ -1,4 +1,4 @@
-//! The tags of an rpm header that are read here, by their names in rpm.
+//! Tags of an rpm header, by their names in rpm.
 
 pub(super) const SIGNATURE_SHA256: u32 = 273;
 pub(super) const NAME: u32 = 1000;

@@ -1,11 +1,11 @@
 //! rpm packages whose archive has no names and sizes, as those of files of 4 GiB and more: made by hand as rpm writes them,
 //! and one that rpmbuild itself makes.
 
-use patchadm_releases::ReleaseObjectKind;
 use std::fs;
 use std::process::Command;
 
 use super::*;
+use patchadm_releases::ReleaseObjectKind;
 
 /// The types of values in a header.
 const INT16: u32 = 3;

@@ -1,13 +1,92 @@
-//! A damaged record: the file, the line, the fault, and its repair.
+//! Errors of reading records, and damaged records: file, line, fault, and repair.
 
 use std::fmt;
 
-use super::places;
-use patchadm_rootfs::Root;
+use super::{RecordError, ViewError, places};
+use patchadm_changeset::format::history::HistoryError;
+use patchadm_rootfs::{Interrupt, Root, RootError};
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::params::ParamsError;
 use patchadm_svr4::format::pkglog::PkglogError;
 use patchadm_svr4::package::PkgInst;
+
+/// The reasons why the records of a root cannot be read or make no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// No consistent state was seen, or a file could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A record cannot be read, or another one contradicts it.
+    #[error(transparent)]
+    Damaged(Box<RecordDamage>),
+    /// `contents` cannot be read.
+    #[error("{path}: {reason}")]
+    Contents {
+        /// The path of `contents`, with the prefix of the root.
+        path: String,
+        /// The system's error.
+        reason: ContentsError,
+    },
+    /// The history contains an invalid line.
+    #[error("{path}: {reason}")]
+    History {
+        /// The path of the history, with the prefix of the root.
+        path: String,
+        /// The error, with its line.
+        reason: HistoryError,
+    },
+    /// A signal came while the root was surveyed.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+}
+
+impl From<RootError> for DatabaseError {
+    fn from(error: RootError) -> Self {
+        Self::View(error.into())
+    }
+}
+
+impl From<RecordDamage> for DatabaseError {
+    fn from(damage: RecordDamage) -> Self {
+        Self::Damaged(Box::new(damage))
+    }
+}
+
+impl DatabaseError {
+    /// Fails if a signal came.
+    pub fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
+        interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
+    }
+
+    /// Tells whether the caller may not read a record.
+    pub fn is_refused_access(&self) -> bool {
+        matches!(self, Self::View(error) if error.is_refused_access())
+    }
+
+    /// Returns the damage of a record, if it is the cause.
+    pub fn damage(&self) -> Option<&RecordDamage> {
+        match self {
+            Self::Damaged(damage) => Some(damage),
+            _ => None,
+        }
+    }
+}
+
+impl From<RecordError> for DatabaseError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::View(error) => Self::View(error),
+            RecordError::Contents { root, path, reason } => {
+                match RecordDamage::of_contents_error(root, &path, &reason) {
+                    Some(damage) => damage.into(),
+                    None => Self::Contents { path, reason },
+                }
+            }
+            RecordError::Pkglog { root, path, reason } => RecordDamage::of_pkglog(root, path, &reason).into(),
+            RecordError::NoFile { root, path } => RecordDamage::of_no_file(root, path).into(),
+        }
+    }
+}
 
 /// A record that cannot be read, or that another one contradicts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,100 @@
-//! The SHA-256 of bytes that arrive part by part, computed in parallel with the receiver.
+//! SHA-256: of bytes in memory, of a stream, and of parts in parallel with their receiver.
 //!
-//! The first bytes are digested at once. Later ones get a thread of their own, which processes them in order. Only a
-//! few parts wait for it; with more of them the receiver waits as well. If the system gives no thread, every part is
-//! digested at once. A thread whose digest is no longer wanted ends by itself. A caller that fills a buffer for each
-//! part gets the digested buffers back.
+//! A build with the feature `http` digests with ring, its TLS library, whose assembler uses processor extensions. Other
+//! builds, and those with the feature `plain-digests`, use the crate `sha2`.
 
+use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::{Sha256, Sha256Sum};
+pub use implementation::Sha256;
+
+#[cfg(all(feature = "http", not(feature = "plain-digests")))]
+mod implementation {
+    use ring::digest::{Context, SHA256};
+
+    use super::Sha256Sum;
+
+    /// A SHA-256 digest in progress.
+    #[derive(Clone)]
+    pub struct Sha256(Context);
+
+    impl Default for Sha256 {
+        fn default() -> Self {
+            Self(Context::new(&SHA256))
+        }
+    }
+
+    impl Sha256 {
+        /// Adds bytes to the end of the stream.
+        pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
+            self.0.update(bytes.as_ref());
+        }
+
+        /// Returns the digest of all bytes.
+        pub fn finalize(self) -> Sha256Sum {
+            let mut sum = Sha256Sum::default();
+            // Both have 32 bytes.
+            sum.iter_mut().zip(self.0.finish().as_ref()).for_each(|(to, from)| *to = *from);
+            sum
+        }
+    }
+}
+
+#[cfg(not(all(feature = "http", not(feature = "plain-digests"))))]
+mod implementation {
+    use sha2::Digest as _;
+
+    use super::Sha256Sum;
+
+    /// A SHA-256 digest in progress.
+    #[derive(Clone, Default)]
+    pub struct Sha256(sha2::Sha256);
+
+    impl Sha256 {
+        /// Adds bytes to the end of the stream.
+        pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
+            self.0.update(bytes);
+        }
+
+        /// Returns the digest of all bytes.
+        pub fn finalize(self) -> Sha256Sum {
+            self.0.finalize().into()
+        }
+    }
+}
+
+/// A SHA-256 digest.
+pub type Sha256Sum = [u8; 32];
+
+impl Sha256 {
+    /// Computes the digest of these bytes.
+    pub fn digest(bytes: impl AsRef<[u8]>) -> Sha256Sum {
+        let mut sum = Self::default();
+        sum.update(bytes);
+        sum.finalize()
+    }
+
+    /// Begins with no bytes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl io::Write for Sha256 {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// A [`RunningDigest`] digests the first bytes at once, and later ones in a thread. Only a few parts may wait for it,
+// then the receiver waits as well. Without a thread every part is digested at once. The caller gets digested buffers
+// back to fill them again.
 
 /// Most patches are smaller, so that they need no thread.
 const AT_ONCE: u64 = 1 << 20;
@@ -54,7 +140,7 @@ impl RunningDigest {
                 if parts.send(part).is_ok() {
                     return digested.try_recv().ok();
                 }
-                // It has panicked, and the caller does so when it takes the digest back.
+                // It has panicked, and the caller panics when it takes the digest back.
                 self.take_back();
                 None
             }
@@ -102,6 +188,23 @@ fn digest(mut sum: Sha256, waiting: &Receiver<Vec<u8>>, used: &Sender<Vec<u8>>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::Digest as _;
+
+    #[test]
+    fn the_digest_of_any_length_is_that_of_another_implementation() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|number| (number * 7 % 251) as u8).collect();
+        for length in (0..300).chain([4_095, 4_096, 65_537, 100_000]) {
+            let expected: Sha256Sum = sha2::Sha256::digest(&bytes[..length]).into();
+            assert_eq!(Sha256::digest(&bytes[..length]), expected, "{length}");
+            let mut sum = Sha256::new();
+            for part in bytes[..length].chunks(77) {
+                sum.update(part);
+            }
+            assert_eq!(sum.clone().finalize(), expected, "{length}, in parts");
+            sum.update(b"more");
+            assert_ne!(sum.finalize(), expected, "a clone goes on by itself");
+        }
+    }
 
     #[test]
     fn a_digest_is_the_same_with_a_thread_and_without_one() {
