@@ -23,22 +23,16 @@ use patchadm_rootfs::{Dir, FileType, NewTree, ObjectStatus, RootError, WritableF
 use patchadm_svr4::package::Mode;
 
 const OBJECTS: &[u8] = b"objects";
-
 const PARTIAL: &[u8] = b"partial";
-
 const INDEXES: &[u8] = b"index";
-
 const SPOOL: &[u8] = b"spool";
-
 const PROGRAM: &str = "patchadm-cache";
-
 const LARGEST_NOTE: u64 = 16 << 10;
-
 const OWN: u32 = 0o600;
 
 type CachedObject = (Vec<u8>, Vec<u8>, ObjectStatus);
 
-/// A cache that is open; as many commands as like have it open at a time.
+/// An open cache. Several commands may have it open at the same time.
 #[derive(Debug)]
 pub struct DownloadCache {
     path: PathBuf,
@@ -64,13 +58,12 @@ impl DownloadCache {
         Ok(cache)
     }
 
-    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes an object into use: gives it a second name in the spool of a command, where it stays until that is gone, and
-    /// reads it to compare it with its digest. `None` if it is not there, or was damaged and is removed.
+    /// Takes an object into use: gives it a second name in the spool of a command, and verifies its digest. Returns
+    /// `None` if the object is missing, or was damaged and is removed.
     pub fn take(
         &self,
         (sha256, size): (&str, u64),
@@ -96,7 +89,7 @@ impl DownloadCache {
         Ok(None)
     }
 
-    /// Takes an object into use without reading it: this command has written it a moment ago.
+    /// Takes an object into use that this command has just written, without reading it.
     pub fn take_fresh(
         &self,
         sha256: &str,
@@ -112,9 +105,8 @@ impl DownloadCache {
         }
     }
 
-    /// Opens the partial file of an object that will be fetched, for one writer. While another command writes it,
-    /// `wait` is asked whether to go on waiting and is given the size so far. Returns `None` if the other one has
-    /// fetched it meanwhile.
+    /// Opens the partial file of an object for one writer. While another command writes it, `wait` gets the size so far
+    /// and decides whether to go on waiting. Returns `None` if the other command has fetched the object meanwhile.
     pub fn partial(
         &self,
         sha256: &str,
@@ -123,7 +115,7 @@ impl DownloadCache {
         PartialDownload::open(self.directory(PARTIAL)?, self.shelf(sha256)?, sha256, wait)
     }
 
-    /// Begins the spool of a command, which is removed with the value. What killed commands left goes before.
+    /// Begins the spool of a command, which is removed with the value. Removes leftovers of killed commands.
     pub fn spool(&self) -> Result<PatchSpool, CacheError> {
         PatchSpool::begin(&self.directory(SPOOL)?, &self.path.join("spool"))
     }
@@ -140,7 +132,7 @@ impl DownloadCache {
         Ok(notes.replace_file(PROGRAM, key.as_bytes(), text, Mode::of(OWN))?)
     }
 
-    /// Stores bytes that are known whole, under their digest.
+    /// Stores bytes under their digest.
     pub fn store(&self, sha256: &str, bytes: &[u8]) -> Result<(), CacheError> {
         let shelf = self.shelf(sha256)?;
         if shelf.look(sha256.as_bytes())?.is_some() {
@@ -150,14 +142,13 @@ impl DownloadCache {
         Ok(shelf.replace_file(PROGRAM, sha256.as_bytes(), bytes, Mode::of(OWN))?)
     }
 
-    /// Reads an object that is small, compared with its digest; `None` if it is not there or damaged.
+    /// Reads a small object and verifies its digest. Returns `None` if it is missing or damaged.
     pub fn read(&self, sha256: &str, limit: u64) -> Result<Option<Vec<u8>>, CacheError> {
         let bytes = self.shelf(sha256)?.read_regular(sha256.as_bytes(), limit)?;
         Ok(bytes.filter(|bytes| sha256_text(&crate::sign::sha256(bytes)) == sha256))
     }
 
-    /// Makes room for so many bytes more: removes what was not used for the longest time, until the cache is within its
-    /// limit or only what is in use is left.
+    /// Makes room for this many bytes: removes the least recently used objects, except those in use.
     pub fn make_room(&self, wanted: u64) -> Result<(), CacheError> {
         let mut all = self.every_object()?;
         let mut bytes = all.iter().map(|(_, _, seen)| seen.size).fold(wanted, u64::saturating_add);
@@ -241,20 +232,20 @@ pub enum CacheError {
     /// A call on it failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A user other than the caller owns it or may use it.
+    /// Another user owns it or may use it.
     #[error("the cache {0} is not the caller's own, with mode 0700")]
     NotPrivate(String),
-    /// Another command fetches the same object, and for too long.
+    /// Another command has been fetching the same object for too long.
     #[error("{0} is being fetched by another command")]
     Held(String),
-    /// The caller wants it to end.
+    /// The caller stopped it.
     #[error("ended by signal {0}")]
     Interrupted(i32),
 }
 
 const BUFFER: usize = 1 << 18;
 
-/// The digest and size of what was read.
+/// The digest and size of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectDigest {
     /// The SHA-256 in hexadecimal digits.
@@ -263,7 +254,7 @@ pub struct ObjectDigest {
     pub size: u64,
 }
 
-/// Reads a file to its end, and hands each part of it on; what that returns as an error ends the reading.
+/// Reads a file to its end, and passes each part on. An error of the receiver ends the reading.
 pub fn digest_of_file<E: From<io::Error>>(
     file: &mut impl Read,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
@@ -284,10 +275,9 @@ pub fn digest_of_file<E: From<io::Error>>(
 
 const LARGEST_ORIGIN: u64 = 16 << 10;
 
-/// Where the first bytes of an object came from, so that the rest can be asked of the same file.
+/// The origin of a partial object, so that the rest can be requested from the same file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartialOrigin {
-    /// The address.
     pub url: String,
     /// The strong entity tag, if the server gave one.
     pub etag: Option<String>,
@@ -334,7 +324,7 @@ impl PartialDownload {
         }
     }
 
-    /// Reads what an earlier command left, if its note says where that came from. Without a note it begins anew.
+    /// Continues the bytes of an earlier command if its note names their origin, and otherwise starts anew.
     pub fn resume(&mut self) -> Result<Option<PartialOrigin>, CacheError> {
         let note = self.dir.read_regular(self.note_name().as_bytes(), LARGEST_ORIGIN)?;
         let origin = note.and_then(|text| serde_json::from_slice::<PartialOrigin>(&text).ok());
@@ -361,7 +351,7 @@ impl PartialDownload {
         }
     }
 
-    /// Notes where the bytes come from that follow.
+    /// Notes the origin of the bytes that follow.
     pub fn note_origin(&self, origin: &PartialOrigin) -> Result<(), CacheError> {
         // Strings and a number: serialising these cannot fail.
         let text = serde_json::to_vec(origin).unwrap_or_default();
@@ -376,14 +366,13 @@ impl PartialDownload {
         self.sum.size()
     }
 
-    /// Appends bytes.
     pub fn append(&mut self, bytes: Vec<u8>) -> Result<(), CacheError> {
         self.file.put(&bytes)?;
         self.sum.update(bytes);
         Ok(())
     }
 
-    /// Discards the bytes so far and begins at the first byte.
+    /// Discards the bytes so far.
     pub fn restart(&mut self) -> Result<(), CacheError> {
         self.dir.remove(self.note_name().as_bytes())?;
         self.file.set_size(0)?;
@@ -396,14 +385,14 @@ impl PartialDownload {
         sha256_text(&self.sum.sha256()) == self.sha256
     }
 
-    /// Makes an object of it, whose bytes are durable before it has its name.
+    /// Completes the object. Its bytes are durable before it gets its name.
     pub fn finish(self) -> Result<(), CacheError> {
         self.file.sync()?;
         self.dir.replace(self.sha256.as_bytes(), &self.shelf, self.sha256.as_bytes())?;
         Ok(self.dir.remove(self.note_name().as_bytes())?)
     }
 
-    /// Removes the bytes so far: they are useless.
+    /// Removes the useless bytes so far.
     pub fn discard(self) -> Result<(), RootError> {
         self.dir.remove(self.note_name().as_bytes())?;
         self.dir.remove(self.sha256.as_bytes())
@@ -416,7 +405,7 @@ impl PartialDownload {
 
 const SPOOL_PROGRAM: &str = "run";
 
-/// The directory of a command, removed with the value. One that a killed command left is removed by a later one.
+/// The directory of a command, removed with the value. A later command removes that of a killed one.
 #[derive(Debug)]
 pub struct PatchSpool {
     above: Dir,
@@ -433,7 +422,6 @@ impl PatchSpool {
         Ok(Self { above: above.again()?, name, dir, path })
     }
 
-    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -454,7 +442,7 @@ impl PatchSpool {
         self.dir.open_file(name.as_bytes())
     }
 
-    /// Makes an empty file for content without a digest; replaces an existing one of this name.
+    /// Creates an empty file for content without a digest, replacing an existing one.
     pub fn create(&self, name: &str) -> Result<(PathBuf, WritableFile), CacheError> {
         self.dir.remove(name.as_bytes())?;
         Ok((self.path.join(name), self.dir.create(name.as_bytes())?))

@@ -18,7 +18,6 @@ use rustix::io::Errno;
 use patchadm_rootfs::{each_entry, strange_above};
 
 const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
-
 const DESCRIPTORS: [&str; 2] = ["/dev/fd", "/proc/self/fd"];
 
 /// Opening must neither wait for a writer of a pipe nor acquire a controlling terminal.
@@ -33,11 +32,8 @@ pub struct InputFile {
 }
 
 impl InputFile {
-    /// Opens a file that the caller names, through symbolic links if need be: a regular file, `/dev/null`, or whatever the
-    /// caller handed over as a descriptor, such as `/dev/stdin` and `/dev/fd/3`.
-    ///
-    /// # Errors
-    /// What the system says; that it is something else.
+    /// Opens a file that the caller names, through symbolic links: a regular file, `/dev/null`, or a descriptor of the
+    /// caller such as `/dev/stdin` and `/dev/fd/3`.
     pub fn open(path: &Path) -> io::Result<Self> {
         let seen = std::fs::metadata(path)?;
         if seen.is_file() || path == Path::new("/dev/null") || is_descriptor(path) {
@@ -46,10 +42,7 @@ impl InputFile {
         Err(not_regular(seen.is_dir()))
     }
 
-    /// Opens a file that the caller names as [`open`](Self::open) does, and pipes, sockets and devices of any name.
-    ///
-    /// # Errors
-    /// What the system says.
+    /// Opens a file as [`open`](Self::open) does, but also pipes, sockets and devices of any name.
     pub fn open_anything(path: &Path) -> io::Result<Self> {
         Self::open_seen(path, &std::fs::metadata(path)?)
     }
@@ -69,17 +62,11 @@ impl InputFile {
     }
 
     /// Returns the status of the open file.
-    ///
-    /// # Errors
-    /// What the system says.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.file.metadata()
     }
 
-    /// Returns the regular file.
-    ///
-    /// # Errors
-    /// Itself, if it is something else, whose bytes come only once.
+    /// Returns the regular file, or the pipe or device itself as an error.
     pub fn into_regular(self) -> Result<File, Self> {
         if self.signals.is_none() { Ok(self.file) } else { Err(self) }
     }
@@ -107,29 +94,19 @@ fn is_descriptor(path: &Path) -> bool {
     is_standard_input(path) || DESCRIPTORS.iter().any(|directory| path.parent() == Some(Path::new(directory)))
 }
 
-/// Reads a file that the caller names, of at most `limit` bytes. A larger one is an error.
-///
-/// # Errors
-/// What the system says; that it is too large, or is neither a regular file nor a descriptor of the caller's.
+/// Reads a file that the caller names. A file of more than `limit` bytes is an error.
 pub fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     within(read_start(path, limit)?, limit)
 }
 
-/// Reads the first bytes of a file that the caller names, at most one more than the limit, so that the caller can see that
-/// there are too many.
-///
-/// # Errors
-/// What the system says; that it is neither a regular file nor a descriptor of the caller's.
+/// Reads at most one byte more than `limit` of a file that the caller names, so that the caller can see whether there
+/// are too many.
 pub fn read_start(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     start_of(InputFile::open(path)?, limit)
 }
 
-/// Reads a file that the caller names and whose word decides what is done, of at most `limit` bytes. It belongs to the
-/// caller or to the superuser, and nobody else may write to it.
-///
-/// # Errors
-/// What the system says; that it is too large, is neither a regular file nor a descriptor of the caller's, or is not the
-/// caller's own (`PermissionDenied`).
+/// Reads a file that decides what is done. It must belong to the caller or the superuser, and nobody else may write to
+/// it (`PermissionDenied`). A file of more than `limit` bytes is an error.
 pub fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = InputFile::open(path)?;
     must_be_own(&file.metadata()?)?;
@@ -159,27 +136,22 @@ fn not_regular(is_directory: bool) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
-/// The signals that ask a program to end, held back from this thread except while it waits: one that comes between two
-/// waits ends the next one. Dropped, it lets them through.
+/// Holds back the signals that end a program from this thread, except while it waits: a signal between two waits ends
+/// the next one. Dropping the value lets them through.
 #[derive(Debug)]
 pub struct HeldSignals {
     before: SigSet,
 }
 
 impl HeldSignals {
-    /// Holds back what Ctrl-C, a hang-up and `kill` send.
-    ///
-    /// # Errors
-    /// What the system says.
+    /// Holds back the signals of Ctrl-C, a hang-up and `kill`.
     pub fn hold() -> io::Result<Self> {
         let ends: SigSet = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM].into_iter().collect();
         Ok(Self { before: ends.thread_swap_mask(SigmaskHow::SIG_BLOCK)? })
     }
 
-    /// Waits for input, or for its end.
-    ///
-    /// # Errors "interrupted" if a signal came, also one that was held back before, and errors of the system. Not of
-    /// the kind `Interrupted`: the reader would try again.
+    /// Waits for input, or for its end. Fails with "interrupted" at a signal, also at one that was held back before;
+    /// not with the kind `Interrupted`, since the reader would try again.
     pub fn wait_for(&self, input: &impl AsFd) -> io::Result<()> {
         let mut inputs = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut inputs, None, Some(self.before)) {
@@ -243,45 +215,34 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 
 const LINK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// What a name in a directory leads to.
+/// The kind of object that a name in a directory leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputKind {
-    /// A regular file.
     File,
-    /// A directory.
     Directory,
     /// A pipe, a socket or a device.
     Other,
 }
 
-/// An open directory. Symbolic links in it are followed while they stay inside, which the kernel guarantees (`openat2`
-/// with `RESOLVE_BENEATH`).
+/// An open directory. Symbolic links in it are followed only while they stay inside, which the kernel guarantees
+/// (`openat2` with `RESOLVE_BENEATH`).
 #[derive(Debug)]
 pub struct InputDirectory {
     top: OwnedFd,
 }
 
 impl InputDirectory {
-    /// Opens a directory that the caller names, through symbolic links if need be.
-    ///
-    /// # Errors
-    /// What the system says.
+    /// Opens a directory that the caller names, through symbolic links.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { top: open(path, DIRECTORY, Mode::empty())? })
     }
 
     /// Opens a directory inside this one.
-    ///
-    /// # Errors
-    /// What the system says; that it leads out.
     pub fn directory(&self, path: &Path) -> io::Result<Self> {
         Ok(Self { top: self.beneath(path, DIRECTORY)? })
     }
 
-    /// Tells what a name leads to, without opening it.
-    ///
-    /// # Errors
-    /// What the system says; that it leads out.
+    /// Returns the kind of object behind a name, without opening it.
     pub fn kind(&self, path: &Path) -> io::Result<InputKind> {
         let seen = self.metadata(path)?;
         let is_other = !seen.is_file() && !seen.is_dir();
@@ -294,35 +255,23 @@ impl InputDirectory {
         })
     }
 
-    /// Returns the status of what a name leads to, without opening it.
-    ///
-    /// # Errors
-    /// What the system says; that it leads out.
+    /// Returns the status of the object behind a name, without opening it.
     pub fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         File::from(self.beneath(path, OFlags::PATH | OFlags::CLOEXEC)?).metadata()
     }
 
-    /// Returns the status of a name itself, also where it is a symbolic link.
-    ///
-    /// # Errors
-    /// What the system says; that the way to it leads out.
+    /// Returns the status of a name itself, even if it is a symbolic link.
     pub fn entry(&self, path: &Path) -> io::Result<Metadata> {
         File::from(self.beneath(path, LINK)?).metadata()
     }
 
     /// Returns the target of a symbolic link.
-    ///
-    /// # Errors
-    /// What the system says; that the way to it leads out.
     pub fn read_link(&self, path: &Path) -> io::Result<Vec<u8>> {
         let link = self.beneath(path, LINK)?;
         Ok(readlinkat(&link, "", Vec::new())?.into_bytes())
     }
 
     /// Opens a regular file inside it. Anything else is refused unopened.
-    ///
-    /// # Errors
-    /// What the system says; that it is something else, or leads out.
     pub fn file(&self, path: &Path) -> io::Result<File> {
         let refused = |kind| not_regular(kind == InputKind::Directory);
         let kind = self.kind(path)?;
@@ -334,20 +283,13 @@ impl InputDirectory {
         if file.metadata()?.is_file() { Ok(file) } else { Err(refused(InputKind::Other)) }
     }
 
-    /// Reads a regular file inside it of at most `limit` bytes; `None` if there is none. A larger one is an error.
-    ///
-    /// # Errors
-    /// What the system says; that it is too large, is something else, or leads out.
+    /// Reads a regular file inside it; `None` if it is missing. A file of more than `limit` bytes is an error.
     pub fn read_small(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let bytes = self.read_start(path, limit)?;
         bytes.map(|bytes| within(bytes, limit)).transpose()
     }
 
-    /// Reads the first bytes of a regular file inside it, at most one more than the limit, so that the caller can see that
-    /// there are too many; `None` if there is none.
-    ///
-    /// # Errors
-    /// What the system says; that it is something else, or leads out.
+    /// Reads at most one byte more than `limit` of a regular file inside it; `None` if it is missing.
     pub fn read_start(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         match self.file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -355,10 +297,7 @@ impl InputDirectory {
         }
     }
 
-    /// Passes on the name of every entry, with its kind as far as the listing tells it; a link has none.
-    ///
-    /// # Errors
-    /// What the system says.
+    /// Passes on the name of every entry, with its kind unless it is a link.
     pub fn each_entry(&self, mut visit: impl FnMut(&[u8], Option<InputKind>)) -> io::Result<()> {
         each_entry(&self.top, |name, file_type| {
             let kind = match file_type {

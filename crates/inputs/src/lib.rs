@@ -27,6 +27,7 @@
 //! | [`mod@format`] | formats of this program: ledgers, plan files, exported undo data | nothing |
 //! | [`patch_scripts`] | the scripts in patches and backout packages | nothing |
 
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 // Unit tests make their own trees; the lint is for the library.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

@@ -22,14 +22,12 @@ pub struct PathGlob {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{}> is not a pattern for paths: {reason}", .text.escape_debug())]
 pub struct PathGlobError {
-    /// The text.
     pub text: String,
     /// The rule that it breaks.
     pub reason: &'static str,
 }
 
 impl PathGlob {
-    /// Reads a pattern.
     pub fn parse(text: &str) -> Result<Self, PathGlobError> {
         let bad = |reason| PathGlobError { text: text.chars().take(200).collect(), reason };
         if text.is_empty() || text.len() > LONGEST {
@@ -50,12 +48,12 @@ impl PathGlob {
         &self.text
     }
 
-    /// Tells whether it names a path.
+    /// True if it matches a path.
     pub fn names(&self, path: &ObjectPath) -> bool {
         self.regex.is_match(if self.by_name { path.name() } else { path.relative() })
     }
 
-    /// Tells whether it names a path, or a directory above it.
+    /// True if it matches a path or a directory above it.
     pub fn names_it_or_above(&self, path: &ObjectPath) -> bool {
         self.names(path) || path.ancestors().any(|above| self.names(&above))
     }

@@ -75,7 +75,6 @@ impl Sha256 {
         sum.finalize()
     }
 
-    /// Begins with no bytes.
     pub fn new() -> Self {
         Self::default()
     }

@@ -15,9 +15,7 @@ use patchadm_svr4::package::rule;
 use patchadm_svr4::patch::PatchId;
 
 const SHORTEST: u64 = 10;
-
 const LONGEST: u64 = 30 * 24 * 60 * 60;
-
 const UNITS: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60), ('s', 1)];
 
 /// The duration of a trial in seconds: from ten seconds to 30 days.
@@ -25,7 +23,7 @@ const UNITS: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60),
 pub struct TrialDuration(u64);
 
 impl TrialDuration {
-    /// Reads a number with a unit: `30s`, `10m`, `2h`, `1d`.
+    /// Parses a number with a unit: `30s`, `10m`, `2h`, `1d`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "it is no number with s, m, h or d behind it".to_owned();
         let unit = text.chars().next_back().ok_or_else(wrong)?;
@@ -39,17 +37,15 @@ impl TrialDuration {
             .ok_or_else(|| "a trial lasts from 10s to 30d".to_owned())
     }
 
-    /// Returns the duration of this many seconds, if a trial may last that long.
+    /// Returns the duration if a trial may last that long.
     pub fn of_seconds(seconds: u64) -> Option<Self> {
         (SHORTEST..=LONGEST).contains(&seconds).then_some(Self(seconds))
     }
 
-    /// Returns its seconds.
     pub fn seconds(self) -> u64 {
         self.0
     }
 
-    /// Returns its milliseconds.
     pub fn milliseconds(self) -> u64 {
         self.0.saturating_mul(1000)
     }
@@ -73,33 +69,32 @@ const VERSION: u32 = 1;
 /// The size of the largest record that is read, in bytes: 1 MiB.
 pub const LONGEST_TRIAL_RECORD: u64 = 1 << 20;
 
-/// The most boots that a trial may go on after.
+/// The most boots after which a trial may continue.
 pub const MOST_REBOOTS: u32 = 100;
 
 const LONGEST_REASON: usize = 1_000;
 
-/// A run whose patches are on trial.
+/// A run with patches on trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialRecord {
     /// The run that applied the patches.
     pub run: String,
-    /// The patches, in the order in which they were applied, as the root spells their ids.
+    /// The patches in order of application, as the root spells their ids.
     pub patches: Vec<String>,
-    /// How long the trial lasts.
     pub duration: TrialDuration,
-    /// The deadline by the clock on the wall, in whole seconds.
+    /// The deadline by the wall clock, in whole seconds.
     pub until: DateTime<Utc>,
-    /// The id of the boot in which it began; `None` where the system did not tell it.
+    /// The id of the boot in which it began, if the system has one.
     pub boot: Option<String>,
-    /// The milliseconds from that boot to its beginning.
+    /// Milliseconds from that boot to its beginning.
     pub monotonic: u64,
-    /// Whether nobody asked for a trial: it only guards the check that follows the run.
+    /// True if nobody asked for a trial: it only guards the check after the run.
     pub guards_check: bool,
-    /// How many boots it may go on after.
+    /// How many boots it may continue after.
     pub reboots: u32,
-    /// How many boots it went on after, so that `boot` is the last of them.
+    /// How many boots it continued after; `boot` is the last of them.
     pub boots: u32,
-    /// Why the patches could not be backed out when the trial was over.
+    /// Why the patches could not be backed out after the trial.
     pub stuck: Option<String>,
 }
 
@@ -125,7 +120,7 @@ struct WrittenTrial {
 }
 
 impl TrialRecord {
-    /// Begins a trial now, of a run whose name is not known yet.
+    /// Begins a trial of a run that has no name yet.
     pub fn beginning(patches: Vec<String>, duration: TrialDuration, now: &Moment) -> Self {
         let seconds = i64::try_from(duration.seconds()).unwrap_or(i64::MAX);
         let until = DateTime::from_timestamp(now.wall.timestamp().saturating_add(seconds), 0);
@@ -143,17 +138,17 @@ impl TrialRecord {
         }
     }
 
-    /// Returns the deadline as records and reports have it.
+    /// Returns the deadline for records and reports.
     pub fn deadline(&self) -> String {
         self.until.to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
-    /// Returns what the history tells of it.
+    /// Returns the text for the history.
     pub fn start(&self) -> TrialStart {
         TrialStart { until: self.deadline(), boot: self.boot.clone(), monotonic: self.monotonic }
     }
 
-    /// Returns the same record with the reason why the patches could not be backed out, cut to one line of its limit.
+    /// Returns the record with the reason why the patches could not be backed out, cut to one line.
     #[must_use]
     pub fn stuck_because(&self, reason: &str) -> Self {
         let one_line: String =
@@ -165,7 +160,6 @@ impl TrialRecord {
         Self { stuck: Some(one_line[..end].to_owned()), ..self.clone() }
     }
 
-    /// Reads the file.
     pub fn parse(text: &[u8]) -> Result<Self, TrialRecordError> {
         let line =
             text.strip_suffix(b"\n").ok_or_else(|| TrialRecordError("its end is missing".to_owned()))?;
@@ -219,12 +213,11 @@ impl TrialRecord {
         Ok(record)
     }
 
-    /// Formats the file as it is around the name of the run, which is not known before the run.
+    /// Formats the file around the name of the run, which is not known before the run.
     pub fn around_run(&self) -> (Vec<u8>, Vec<u8>) {
         around_mark(&Self { run: RUN_MARK.to_owned(), ..self.clone() }.write())
     }
 
-    /// Formats the file.
     pub fn write(&self) -> Vec<u8> {
         let written = WrittenTrial {
             trial: VERSION,
@@ -260,9 +253,9 @@ fn is_patch_id(text: &str) -> bool {
 pub struct Moment {
     /// The clock on the wall.
     pub wall: DateTime<Utc>,
-    /// The id of the running boot, where the system tells it.
+    /// The id of the running boot, if the system has one.
     pub boot: Option<String>,
-    /// The milliseconds since that boot, suspension included.
+    /// Milliseconds since that boot, including suspension.
     pub since_boot: u64,
 }
 
@@ -282,7 +275,7 @@ pub struct Moment {
 /// Whether a trial goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrialState {
-    /// It does, for this many milliseconds.
+    /// It continues for this many milliseconds.
     Running {
         /// The milliseconds until it is over.
         left: u64,
@@ -291,22 +284,20 @@ pub enum TrialState {
     Over(OverReason),
 }
 
-/// Why a trial is over.
+/// The reason why a trial is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverReason {
-    /// Its time is up.
     TimeIsUp,
-    /// The machine was booted since.
+    /// The machine was rebooted.
     OtherBoot,
-    /// The clock was set, so that nothing tells the time.
+    /// The clock was set, so that time cannot be measured.
     ClockWasSet,
     /// Its probe failed, and its patches could not be backed out then.
     ProbeFailed,
 }
 
 impl TrialRecord {
-    /// Returns whether the trial goes on at a moment. One whose patches could not be backed out does not, although its time
-    /// is not up: its probe failed.
+    /// Returns the state at a moment. A trial whose patches could not be backed out is over before its time.
     pub fn state(&self, now: &Moment) -> TrialState {
         match self.state_by_time(now) {
             TrialState::Running { .. } if self.stuck.is_some() => TrialState::Over(OverReason::ProbeFailed),
@@ -328,8 +319,8 @@ impl TrialRecord {
         }
     }
 
-    /// Returns the same record in the boot of a moment, which counts as one of those that it may go on after; `None` if it
-    /// is about that boot already, or is over.
+    /// Returns the record for the present boot, which is counted; `None` if it was counted already, or the trial is
+    /// over.
     #[must_use]
     pub fn counting_boot(&self, now: &Moment) -> Option<Self> {
         let is_other = self.boot.is_some() && now.boot.is_some() && self.boot != now.boot;

@@ -13,6 +13,7 @@
 //! | [`lint`] | faults of a patch, found without applying it | build, release |
 //! | [`make`] | packages made from files, as pkgmk and pkgproto do | nothing |
 
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 // Unit tests make their own trees; the lint is for the library.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

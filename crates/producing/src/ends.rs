@@ -9,10 +9,10 @@ use patchadm_making::release::{ReleaseError, ReleaseProblem};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::LockError;
 
-/// The code where the releases make no patch.
+/// Exit code: the releases make no patch.
 pub const NO_PATCH: u8 = 10;
 
-/// Returns the end for a release that cannot be read: the code of a patch that cannot be read for the same reason.
+/// Returns the exit for an unreadable release: that of an unreadable patch.
 pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
     let exit = match &error.problem {
         ReleaseProblem::Svr4(problem) => problem_code(Command::Patchadd, &error.path, problem),
@@ -23,7 +23,7 @@ pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
     (exit, "Name a release that is whole: a tree, package, archive, or a directory of them.")
 }
 
-/// Returns the end for a patch that was named and cannot be used.
+/// Returns the exit for a named patch that cannot be used.
 pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
     let exit = match error {
         PreviousError::Source(error) => source_code(Command::Patchadd, error),
@@ -33,7 +33,7 @@ pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
     (exit, "Name a patch that this program can read.")
 }
 
-/// Returns the end where no patch is made.
+/// Returns the exit for a patch that is not made.
 pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Pair(_) => (Exit::failed(ExitCause::Usage), "Say it with the option that is named."),
@@ -77,7 +77,7 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
     }
 }
 
-/// Returns the exit for a source that has no patch.
+/// Returns the exit for a source without a patch.
 pub fn of_failure(failure: &SourceFailure) -> Exit {
     let no_patch = |cause| Exit::new(NO_PATCH, cause);
     match failure {
@@ -94,7 +94,7 @@ pub fn of_failure(failure: &SourceFailure) -> Exit {
     }
 }
 
-/// Returns the end of a run, in the three lines of the modern face: what did not happen, why, what to do.
+/// Returns the end of a run in three lines: what did not happen, why, what to do.
 pub fn stop(error: &DeltaError) -> Stop {
     let (exit, next) = match error {
         DeltaError::Set(error) => (of_release(error).0, "Name two directories of packages."),

@@ -20,19 +20,19 @@ use patchadm_inputs::sign::{PublicKey, SecretKey};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::LockError;
 
-/// The default number of days for which an index is valid.
+/// The default validity of an index in days.
 pub const DAYS: u32 = 30;
 
 const LARGEST_KEY: u64 = 4096;
 
-/// The key that `--key` names.
+/// The key of `--key`.
 pub enum IndexKey {
     None,
     Public(PublicKey),
     Secret(SecretKey),
 }
 
-/// Returns the way in which an index gets its signature.
+/// Returns how an index is signed.
 pub fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> IndexSigning<'a> {
     match key {
         IndexKey::Secret(key) => IndexSigning::Here { key: key.public(), sign },
@@ -42,7 +42,7 @@ pub fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -
     }
 }
 
-/// Reads the key of an index, secret or public. With `--finish` nothing is signed, so a secret key does no more than a public one.
+/// Reads the key of an index, secret or public. `--finish` signs nothing, so a public key is enough.
 pub fn read_key(
     call: &mut Invocation,
     file: Option<&Path>,
@@ -63,7 +63,7 @@ const NO_FIT: u8 = 10;
 /// Exit code: damaged input.
 const DAMAGED: u8 = 33;
 
-/// Returns the end where nothing was published.
+/// Returns the error of a failed publication.
 pub fn refused(error: &PublishError) -> anyhow::Error {
     let (exit, next) = end_of(error);
     Stop::Refused { exit, message: format!("nothing was published\n{error}.\n{next}") }.into()
@@ -162,7 +162,7 @@ impl PublicationReport {
         }
     }
 
-    /// Returns the lines for people: what was published, and what is to be signed.
+    /// Returns the lines for people: the publication, and the files to be signed.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![self.summary()];
         lines.extend(self.added.iter().map(|id| format!("  added {id}")));
@@ -192,7 +192,7 @@ impl PublicationReport {
         format!("{place}: version {version} {what}, {until}")
     }
 
-    /// Returns what is to be done next.
+    /// Returns the next step.
     pub fn advice(&self) -> Option<String> {
         match self.state {
             PublishState::Waiting => Some(format!(

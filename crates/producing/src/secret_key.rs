@@ -12,7 +12,7 @@ use patchadm_inputs::input_file::read_own;
 use patchadm_inputs::sign::SecretKey;
 use patchadm_planning::plan::refusal::Command;
 
-/// Reads a secret key. The password that it needs is the first line of `password_file`, else it is asked for.
+/// Reads a secret key. Its password is the first line of `password_file`, or is asked for.
 pub fn secret_key(
     call: &mut Invocation,
     file: &Path,
@@ -38,7 +38,7 @@ impl From<SigningError> for KeyFailure {
     }
 }
 
-/// Returns the end by a key or patch of a producer's that cannot be used.
+/// Returns the error for an unusable key or patch.
 pub fn signing_refused(error: SigningError) -> anyhow::Error {
     let exit = match &error {
         SigningError::Differs { .. } | SigningError::Unfit { .. } => Exit::SIGNATURE,
@@ -53,7 +53,7 @@ pub fn signing_refused(error: SigningError) -> anyhow::Error {
 /// The longest password, in bytes.
 const LONGEST: u64 = 1024;
 
-/// Options of the verbs that make a secret key or use one.
+/// Options about the password of a secret key.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PasswordOptions {
     /// Store the secret key without a password
@@ -64,8 +64,7 @@ pub struct PasswordOptions {
     pub password_file: Option<PathBuf>,
 }
 
-/// Returns the password that the options name or that is typed; none if there is to be none. A new one is asked for
-/// twice.
+/// Returns the password of the options or the terminal, if there is to be one. A new one is asked for twice.
 pub fn password(
     call: &mut Invocation,
     options: &PasswordOptions,

@@ -14,7 +14,7 @@ use patchadm_svr4::package::ObjectPath;
 /// Everything that changed between two lists of objects, sorted by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// The changes; an object that is the same on both sides does not appear.
+    /// Without equal objects.
     pub changes: Vec<ObjectChange>,
 }
 
@@ -38,7 +38,7 @@ pub enum ChangeKind {
     Deleted,
 }
 
-/// The respects in which two objects of one path differ.
+/// Respects in which two objects of one path differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
     /// The type: file, directory, link, …; also whether a file is editable or volatile, and a directory exclusive.
@@ -57,23 +57,23 @@ pub struct Differences {
     pub xattrs: bool,
     /// The names of the file.
     pub links: bool,
-    /// The modification time; looked at only where that was asked for.
+    /// The modification time, if requested.
     pub mtime: bool,
 }
 
 impl Differences {
-    /// Tells whether there is any.
+    /// True if there is any.
     pub fn is_any(&self) -> bool {
         *self != Self::default()
     }
 
-    /// Tells whether type, content and names are the same, so that only attributes differ.
+    /// True if type, content and names are equal, so that only attributes differ.
     pub fn is_attributes_only(&self) -> bool {
         let attributes = Self { mode: false, owner: false, xattrs: false, mtime: false, ..*self };
         self.is_any() && !attributes.is_any()
     }
 
-    /// Tells whether the modification time is all that differs.
+    /// True if only the modification time differs.
     pub fn is_mtime_only(&self) -> bool {
         *self == Self { mtime: true, ..Self::default() }
     }
@@ -102,24 +102,23 @@ impl fmt::Display for Differences {
 }
 
 impl Comparison {
-    /// Returns the path of each object of the new release that was added or differs.
+    /// Returns added and changed paths.
     pub fn delivered(&self) -> impl Iterator<Item = &ObjectPath> {
         self.changes.iter().filter(|change| change.kind != ChangeKind::Deleted).map(|change| &change.path)
     }
 
-    /// Returns the path of each object that only the old release has.
+    /// Returns deleted paths.
     pub fn deleted(&self) -> impl Iterator<Item = &ObjectPath> {
         self.changes.iter().filter(|change| change.kind == ChangeKind::Deleted).map(|change| &change.path)
     }
 }
 
-/// The differences that count as a change beyond the usual ones.
+/// Additional differences that count as a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompareOptions {
-    /// Whether another modification time is a change.
+    /// Modification times.
     pub mtimes: bool,
-    /// Whether everything that an object of any type has counts: owner and attributes of symbolic links, the times of all
-    /// but directories.
+    /// Owner and attributes of symbolic links, and times of everything but directories.
     pub every_type: bool,
 }
 
@@ -205,7 +204,7 @@ fn is_same_owner(old: &ObjectOwner, new: &ObjectOwner) -> bool {
     }
 }
 
-/// The names of each file that has several.
+/// The names of each file with several.
 #[derive(Debug)]
 pub struct LinkNames<'a>(BTreeMap<LinkGroup, Vec<&'a ObjectPath>>);
 
@@ -222,7 +221,7 @@ impl<'a> LinkNames<'a> {
         Self(names)
     }
 
-    /// Returns all names of the file that an object is, sorted; none if it has only one.
+    /// Returns all names of the object's file, sorted; none if it has only one.
     pub fn others(&self, object: &ReleaseObject) -> &[&'a ObjectPath] {
         object.link_group().and_then(|group| self.0.get(&group)).map(Vec::as_slice).unwrap_or_default()
     }

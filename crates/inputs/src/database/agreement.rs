@@ -25,11 +25,10 @@ use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 
 const LARGEST_MAP: u64 = 1 << 30;
-
 const MOST_BAD_LINES: usize = 1000;
 
-/// Refuses a root whose `contents` is missing beside packages, has a line that cannot be parsed, or names a package
-/// that has no directory. Ignores damage of packages for which `is_passed_over` holds. A signal ends it.
+/// Fails if `contents` is missing although there are packages, has a malformed line, or names a package without
+/// directory. Ignores damage of packages for which `is_passed_over` holds. A signal ends it.
 pub fn must_agree(
     view: &RecordView<'_>,
     workers: usize,
@@ -41,8 +40,8 @@ pub fn must_agree(
     found.next().map_or(Ok(()), |damage| Err(damage.into()))
 }
 
-/// Finds what is wrong with `contents` and with the pkginfo of the packages for which `is_meant` holds, packages first. A
-/// signal ends it.
+/// Finds damage of `contents`, and of the pkginfo of packages for which `is_meant` holds, packages first. A signal ends
+/// it.
 pub fn find_damage_of(
     view: &RecordView<'_>,
     workers: usize,
@@ -202,7 +201,7 @@ fn unmarked(line: ContentsLine) -> impl Iterator<Item = PkgInst> {
     line.owners.into_iter().filter(|owner| owner.status.is_none()).map(|owner| owner.package)
 }
 
-/// Tells whether the last line has an end.
+/// True if the last line is terminated.
 pub fn is_closed(file: &File, size: u64) -> bool {
     let mut last = [b'\n'];
     size.checked_sub(1).is_none_or(|at| file.read_exact_at(&mut last, at).is_ok() && last == [b'\n'])
@@ -284,7 +283,7 @@ fn named_in(
 // Changes since our last run are detected by the stamp of that run. They are no damage, because other tools write these
 // files, too. A stamp of any other run was lost, restored or changed: this is reported, without conclusions.
 
-/// A record that is not as a run left it.
+/// A record that changed since a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignChange {
     /// The file, with the prefix of the root.
@@ -293,8 +292,8 @@ pub struct ForeignChange {
     pub run: u64,
 }
 
-/// Finds the records that were changed since: `contents`, then the pkginfo of packages by name; or the stamp, where that is
-/// not the one of the last run. A record that is gone is left to who misses it.
+/// Finds records that changed since our last run: `contents`, then the pkginfo of packages by name; or the stamp, if it
+/// is of another run. Missing records are found elsewhere.
 pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, DatabaseError> {
     let root = view.root();
     let Some(last) = last_records(view)? else {
@@ -315,7 +314,7 @@ pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, Data
     Ok(found)
 }
 
-/// Returns the records as the last run left them, from its own stamp; none if that is not there any more.
+/// Returns the records as the last run left them, by its own stamp.
 pub fn last_records<'v>(view: &'v RecordView<'_>) -> Result<Option<&'v LastRecords>, DatabaseError> {
     let Some(last) = view.last_records() else { return Ok(None) };
     Ok(last_done_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))
@@ -331,7 +330,7 @@ fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
     Ok(runs.filter_map(|entry| Run::parse(&entry.run)).map(|run| run.number).max())
 }
 
-/// Returns the digest of `contents`, or `None` if there is no such file. A signal ends it.
+/// Returns the digest of `contents` if it exists. A signal ends it.
 pub fn contents_digest(
     view: &RecordView<'_>,
     interrupt: Interrupt<'_>,
@@ -344,8 +343,7 @@ pub fn contents_digest(
     Ok(Some(hashing.finish().1))
 }
 
-/// Finds the packages that are there and had a copy of what was delivered (`save/pspool`) when a run left them, and have
-/// none.
+/// Finds installed packages whose copy of the delivery (`save/pspool`) existed after a run and is missing now.
 pub fn lost_copies(view: &RecordView<'_>) -> Result<Vec<RecordDamage>, DatabaseError> {
     let Some(last) = view.last_records() else { return Ok(Vec::new()) };
     if last.packages().iter().all(|(_, bound)| !bound.is_spooled) {

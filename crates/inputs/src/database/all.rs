@@ -16,10 +16,8 @@ use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 const LARGEST_DEPEND: u64 = 16 << 20;
-
 const SHARE: usize = 100;
 
-/// A directory below `var/sadm/pkg` whose name is a package instance.
 #[derive(Debug)]
 pub struct PackageRecords<'a> {
     inst: PkgInst,
@@ -41,22 +39,22 @@ impl<'a> PackageRecords<'a> {
         self.view
     }
 
-    /// Tells whether the classic tools have put its parameters aside, in `.save.<instance>`, while they update it.
+    /// True if classic tools have set its parameters aside (`.save.<instance>`) while they update it.
     pub fn is_being_updated(&self) -> bool {
         self.is_being_updated
     }
 
     /// Reads its parameters. Returns `None` if a tool without recovery is or was at work on the package, or if a file
-    /// is in the place of its directory. A directory without pkginfo is damaged. So is one that lacks a patch although
-    /// runs of this program left other traces of it.
+    /// is in place of its directory. A directory without pkginfo is damaged, and so is a pkginfo without a patch that
+    /// left other traces.
     ///
-    /// Other parameters that every installation records may be missing: they matter to those who change or ask for this
-    /// package ([`whole_params`](Self::whole_params)) and to no one else.
+    /// Other mandatory parameters may be missing: they only matter to callers that change or examine this package
+    /// ([`whole_params`](Self::whole_params)).
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
         self.checked(self.read_params(installed::parse_leniently)?)
     }
 
-    /// Reads its parameters as [`params`](Self::params) does. A parameter that every installation records must be there.
+    /// Like [`params`](Self::params), but all mandatory parameters must be present.
     pub fn whole_params(&self) -> Result<Option<Params>, DatabaseError> {
         let has_saves = || match &self.dir {
             Some(dir) => dir.look(b"save").is_ok_and(|seen| seen.is_some()),
@@ -72,7 +70,7 @@ impl<'a> PackageRecords<'a> {
         Ok(params)
     }
 
-    /// Refuses parameters of the package that lack a patch of which this program's runs left other traces.
+    /// Refuses parameters that lack a patch of which our runs left other traces.
     pub fn must_list_patches(&self, params: &Params) -> Result<(), DatabaseError> {
         if !self.has_ledger || self.is_being_updated || !self.view.is_live() {
             return Ok(());
@@ -118,7 +116,7 @@ impl<'a> PackageRecords<'a> {
         Err(RecordDamage::of_pkginfo(root, &self.inst, reason).into())
     }
 
-    /// Reads the parameters that an unfinished installation left and a later one put aside.
+    /// Reads the parameters of an unfinished installation that a later one set aside.
     pub fn put_aside(&self) -> Result<Option<Params>, DatabaseError> {
         let name = self.inst.as_str().as_bytes();
         let is_there = self.dir.as_ref().map_or(Ok(true), |dir| Ok(dir.look(name)?.is_some()));
@@ -129,7 +127,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Reads its `depend` file, or returns `None` if it has none.
+    /// Reads its `depend` file, if it has one.
     pub fn depend(&self) -> Result<Option<Vec<u8>>, DatabaseError> {
         let install = self.dir.as_ref().map(|dir| dir.dir(b"install")).transpose();
         match install {
@@ -143,7 +141,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Tells whether its directory holds the lock of an unfinished installation or removal.
+    /// True if its directory has a lock of an unfinished installation or removal.
     pub fn is_partial(&self) -> Result<bool, DatabaseError> {
         let Some(dir) = &self.dir else { return installed::is_partial(self.view, &self.inst) };
         for lock in installed::LOCKS {
@@ -155,8 +153,8 @@ impl<'a> PackageRecords<'a> {
     }
 }
 
-/// Applies `work` to every package, and returns the results in the order of the names; packages without a result are
-/// left out. An error is that of the first package with one.
+/// Applies `work` to every package, and returns the results (without `None`) in the order of names. The first package
+/// with an error determines the error.
 pub fn each<T: Send, E: Send + From<DatabaseError>>(
     view: &RecordView<'_>,
     work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
@@ -229,7 +227,7 @@ fn share<T, E: From<DatabaseError>>(
     Ok(found)
 }
 
-/// Returns the parameters of one package, as [`PackageRecords::whole_params`] has them.
+/// Returns the parameters of one package, as [`PackageRecords::whole_params`] does.
 pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     records_of(view, package)?.whole_params()
 }
@@ -245,7 +243,7 @@ pub fn records_of<'v>(
     Ok(PackageRecords { inst: package.clone(), view, dir: None, is_being_updated, has_ledger })
 }
 
-/// Refuses damaged parameters of the installed instances of packages with these names (PKG).
+/// Refuses damaged parameters of installed instances of these packages (PKG).
 pub fn must_be_whole<'n>(
     view: &RecordView<'_>,
     names: impl IntoIterator<Item = &'n str>,
@@ -262,7 +260,7 @@ pub fn must_be_whole<'n>(
     Ok(())
 }
 
-/// Returns the parameters of all packages that are installed.
+/// Returns the parameters of all installed packages.
 pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
     let all = each(view, |package| {
         Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
@@ -270,7 +268,7 @@ pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>,
     Ok(all?.into_iter().collect())
 }
 
-/// Returns the patches applied to the packages of the root. `separator` stands between base and revision of an id.
+/// Returns the applied patches of the root. `separator` is that of patch ids.
 pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
     let root = view.root();
     let applied = each(view, |package| {

@@ -10,13 +10,13 @@ use patchadm_svr4::format::params::ParamsError;
 use patchadm_svr4::format::pkglog::PkglogError;
 use patchadm_svr4::package::PkgInst;
 
-/// The reasons why the records of a root cannot be read or make no sense.
+/// Reasons why the records of a root cannot be read or are inconsistent.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// No consistent state was seen, or a file could not be read.
+    /// No consistent state was found, or a file could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// A record cannot be read, or another one contradicts it.
+    /// A record cannot be read, or contradicts another one.
     #[error(transparent)]
     Damaged(Box<RecordDamage>),
     /// `contents` cannot be read.
@@ -24,7 +24,6 @@ pub enum DatabaseError {
     Contents {
         /// The path of `contents`, with the prefix of the root.
         path: String,
-        /// The system's error.
         reason: ContentsError,
     },
     /// The history contains an invalid line.
@@ -58,12 +57,12 @@ impl DatabaseError {
         interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
     }
 
-    /// Tells whether the caller may not read a record.
+    /// True if the caller has no right to read a record.
     pub fn is_refused_access(&self) -> bool {
         matches!(self, Self::View(error) if error.is_refused_access())
     }
 
-    /// Returns the damage of a record, if it is the cause.
+    /// Returns the damage that caused the error.
     pub fn damage(&self) -> Option<&RecordDamage> {
         match self {
             Self::Damaged(damage) => Some(damage),
@@ -88,49 +87,46 @@ impl From<RecordError> for DatabaseError {
     }
 }
 
-/// A record that cannot be read, or that another one contradicts.
+/// A record that cannot be read, or contradicts another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordDamage {
     /// The file, with the prefix of the root.
     pub file: String,
-    /// The line, counted from 1, where there is one.
+    /// Counted from 1.
     pub line: Option<u64>,
     /// The fault, without file and line.
     pub reason: String,
-    /// Its repair.
     pub repair: RecordRepair,
-    /// The root on the host as `-R` names it, unless it is that of the running system.
+    /// The root as `-R` names it, unless it is that of the running system.
     pub root: Option<String>,
 }
 
 /// The repair of a damaged record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordRepair {
-    /// `pkgadd` or `pkgchk -f PKG` creates the pkginfo of this package again.
+    /// `pkgadd` or `pkgchk -f PKG` restores the pkginfo of this package.
     Package(PkgInst),
-    /// The package is installed again: too little is left to make its pkginfo anew.
+    /// The package must be installed again: too little is left to restore its pkginfo.
     Installation(PkgInst),
-    /// `pkgchk -f PKG` takes this package out of `contents`: it owns objects and has no directory. If it is still meant to
-    /// be there, it is installed again.
+    /// `pkgchk -f PKG` removes this package from `contents`, where it owns objects although it has no directory. If it
+    /// should exist, it must be installed again.
     Owner {
-        /// The package.
         package: PkgInst,
-        /// The last run that wrote its pkginfo, if its directory was there after the last run of all: then nobody removed
-        /// the package with this program.
+        /// The last run that wrote its pkginfo, if its directory existed after the last run of all. Then this program
+        /// did not remove the package.
         lost_after: Option<u64>,
     },
-    /// `pkgchk -f` creates `contents` again.
+    /// `pkgchk -f` restores `contents`.
     Contents,
-    /// The empty directory of this package goes.
+    /// The empty directory of this package is removed.
     EmptyDirectory(PkgInst),
-    /// The copy of what was delivered is put back, or the package is installed again. It stops no change.
+    /// The copy of the delivery is restored, or the package is installed again. Changes are still possible.
     LostCopy {
-        /// The package.
         package: PkgInst,
-        /// Whether it has patches: then it is not installed again.
+        /// True if it has patches, and therefore is not installed again.
         is_patched: bool,
     },
-    /// The list of the stages is removed, or put back. It stops no change but those of stages.
+    /// The list of stages is removed or restored. Only changes of stages are stopped.
     Stages,
 }
 
@@ -147,13 +143,11 @@ impl fmt::Display for RecordDamage {
 impl std::error::Error for RecordDamage {}
 
 impl RecordDamage {
-    /// The same with a line.
     #[must_use]
     pub fn in_line(self, line: u64) -> Self {
         Self { line: Some(line), ..self }
     }
 
-    /// The same, where too little is left to make the record anew.
     #[must_use]
     pub fn beyond_repair(mut self, why: &str) -> Self {
         if let RecordRepair::Package(package) = self.repair {
@@ -190,7 +184,7 @@ impl RecordDamage {
         Self::new(root, root.show(&places::delivered_pkgmap(package)), reason, repair)
     }
 
-    /// Tells whether changes and questions have to stop because of it.
+    /// True if no changes and queries are possible.
     pub fn stops_changes(&self) -> bool {
         !matches!(self.repair, RecordRepair::LostCopy { .. } | RecordRepair::Stages)
     }
@@ -212,7 +206,7 @@ impl RecordDamage {
         Self::new(root, root.show(&places::contents()), reason, repair)
     }
 
-    /// Returns a line of `contents` that cannot be parsed; none if the file could not be read at all.
+    /// Returns the damage of a malformed line; `None` if the file could not be read at all.
     pub fn of_line(root: &Root, error: &ContentsError) -> Option<Self> {
         let (line, reason) = line_and_reason(error)?;
         Some(Self { line, ..Self::of_contents(root, reason) })
@@ -239,7 +233,7 @@ impl RecordDamage {
         Self { file, line: None, reason, repair: RecordRepair::Contents, root }
     }
 
-    /// Returns the package whose record it is; none of `contents`.
+    /// Returns the package of the record; `None` for `contents`.
     pub fn package(&self) -> Option<&PkgInst> {
         match &self.repair {
             RecordRepair::Package(package)

@@ -12,19 +12,19 @@ pub fn history_text(view: &RecordView<'_>) -> Result<Vec<u8>, DatabaseError> {
     Ok(view.read(&places::history(), LARGEST_HISTORY)?.unwrap_or_default())
 }
 
-/// Returns the runs of the root, oldest first; empty without a history.
+/// Returns the runs of the root, oldest first.
 pub fn history(view: &RecordView<'_>) -> Result<Vec<HistoryEntry>, DatabaseError> {
     let damaged = |reason| DatabaseError::History { path: view.root().show(&places::history()), reason };
     parse(&history_text(view)?).map_err(damaged)
 }
 
-/// Returns the runs whose lines can be read, oldest first: history as a hint, which a damaged line keeps from nothing.
+/// Returns the runs with readable lines, oldest first: a hint that tolerates damaged lines.
 pub fn readable_history(view: &RecordView<'_>) -> Vec<HistoryEntry> {
     let text = history_text(view).unwrap_or_default();
     text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect()
 }
 
-/// The reasons why the record of a trial is not believed.
+/// Reasons why the record of a trial is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialFault {
     /// It could not be read.
@@ -35,7 +35,6 @@ pub enum TrialFault {
     Record {
         /// The file on the host.
         path: String,
-        /// The defect.
         error: TrialRecordError,
     },
     /// It names a patch that another run applied.
@@ -45,14 +44,13 @@ pub enum TrialFault {
         path: String,
         /// The run that it names.
         run: String,
-        /// The patch.
         patch: String,
         /// The run that applied the patch, in words.
         by: String,
     },
 }
 
-/// Returns the trial that a root is on, whether or not it is over; `None` if no run is on trial.
+/// Returns the trial of a root, even if it is over.
 pub fn trial(view: &RecordView<'_>) -> Result<Option<TrialRecord>, TrialFault> {
     let place = places::trial_record();
     let Some(text) = view.read(&place, LONGEST_TRIAL_RECORD)? else { return Ok(None) };

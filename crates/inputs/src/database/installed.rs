@@ -17,12 +17,10 @@ use patchadm_svr4::package::{Params, PkgInst, rule};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 
 const LARGEST_RECORD: u64 = 64 << 20;
-
 pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
 pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
 
-/// Tells whether the root has a package database: whether `var/sadm/pkg` exists. A database without `contents` is
-/// empty.
+/// True if `var/sadm/pkg` exists. A database without `contents` is empty.
 pub fn has_database(view: &RecordView<'_>) -> Result<bool, DatabaseError> {
     Ok(view.list(&places::packages())?.is_some())
 }
@@ -48,7 +46,7 @@ pub fn params(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>
     parse(view, &text, package, || has_saves(view, package)).map(Some)
 }
 
-/// Reads the patch records of a package out of its parameters.
+/// Reads the patch records in a package's parameters.
 pub fn patch_records(
     root: &Root,
     package: &PkgInst,
@@ -61,7 +59,7 @@ pub fn patch_records(
 
 const MANDATORY: [&str; 5] = ["PKG", "NAME", "ARCH", "VERSION", "INSTDATE"];
 
-/// Returns a parameter that every installation records and that is missing.
+/// Returns a missing mandatory parameter.
 pub fn lacking_parameter(params: &Params) -> Option<&'static str> {
     MANDATORY.into_iter().find(|name| params.get(name).is_none())
 }
@@ -125,12 +123,12 @@ pub(super) fn parse_leniently(
     Ok(params)
 }
 
-/// Reads what is known of a package, without the files of its directory ([`records`]); `None` if it is not installed.
+/// Reads everything known about a package, without the files of its directory ([`records`]).
 pub fn installed(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::saves)
 }
 
-/// Does the same for readers: a file of a save directory that the caller may not read counts as missing.
+/// Like [`installed`], for readers: an unreadable file of a save directory counts as missing.
 pub fn seen(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::open_saves)
 }
@@ -161,7 +159,7 @@ fn is_locked(names: &[Vec<u8>]) -> bool {
     LOCKS.iter().any(|lock| names.iter().any(|name| name == lock))
 }
 
-/// Finds the traces that a tool without recovery left in a package's directory when it died during an installation.
+/// Finds traces of an installation whose tool died and has no recovery.
 pub fn interruption(view: &RecordView<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
     traces(view, package, &view.list(&places::package(package))?.unwrap_or_default())
 }
@@ -193,11 +191,10 @@ pub fn saved_as(view: &RecordView<'_>, package: &PkgInst, id: &PatchId) -> Resul
     Ok(SavedNames::of(view, package)?.name(id))
 }
 
-/// The names of the save directories of a package, for who asks for many.
+/// The names of a package's save directories, for many queries.
 pub struct SavedNames(HashMap<PatchId, String>);
 
 impl SavedNames {
-    /// Lists the directories.
     pub fn of(view: &RecordView<'_>, package: &PkgInst) -> Result<Self, DatabaseError> {
         let names = view.list(&places::save(package))?.unwrap_or_default();
         let mut by_id = HashMap::new();
@@ -216,8 +213,8 @@ impl SavedNames {
 }
 
 /// Reads the files of a package's directory that a patch may change: `pkginfo`, everything in `install` and
-/// `save/pspool`, and what its class scripts keep in `save/<class>`; also the remains of an unfinished installation.
-/// Only regular files are records.
+/// `save/pspool`, the files that class scripts keep in `save/<class>`, and remains of an unfinished installation. Only
+/// regular files are records.
 pub fn records(
     view: &RecordView<'_>,
     package: &PkgInst,

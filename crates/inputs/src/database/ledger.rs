@@ -17,12 +17,11 @@ use patchadm_svr4::patch::PatchId;
 /// The reasons why a ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerFault {
-    /// The ledger is not what a run writes.
+    /// No run wrote it like this.
     #[error("the ledger {path} is damaged: {reason}")]
     Damaged {
         /// The path of the ledger, with the prefix of the root.
         path: String,
-        /// The damage.
         reason: String,
     },
     /// The file could not be read.
@@ -59,7 +58,7 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
     }
 }
 
-/// Returns the lines of a package's ledger that count.
+/// Returns the valid lines of a package's ledger.
 pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
     let mut ledger = read(view, package)?;
     if !ledger.is_empty() {
@@ -69,7 +68,7 @@ pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, Ledg
     Ok(ledger)
 }
 
-/// Leaves the lines that count for a package with these parameters, or none if it is not installed.
+/// Keeps the lines that are valid for a package with these parameters (`None`: it is not installed).
 pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     let records = params.map(PatchRecordsByName::of).unwrap_or_default();
     ledger.retain(|patch, info| {
@@ -79,7 +78,7 @@ pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     });
 }
 
-/// Computes the digest of a package's record of an applied patch, or returns `None` if the patch is not applied.
+/// Computes the digest of a package's record of an applied patch; `None` if the patch is not applied.
 pub fn info(params: &Params, patch: &str) -> Option<Digest> {
     PatchRecordsByName::of(params).info(patch)
 }

@@ -51,7 +51,7 @@ fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-/// Returns the places of all records of a root. A user who may write there decides what the superuser's changes do.
+/// Returns the places of all records. Whoever may write there decides what the superuser's changes do.
 pub fn records() -> RecordPlaces {
     RecordPlaces {
         tree: places::records(),
@@ -61,7 +61,7 @@ pub fn records() -> RecordPlaces {
     }
 }
 
-/// Returns the directory of the host's policy, which binds the superuser.
+/// Returns the place of the host's policy, which binds the superuser.
 pub fn host_policy() -> RecordPlaces {
     RecordPlaces { tree: fixed("/etc/patchadm"), used: Vec::new(), stages: None, elsewhere: Vec::new() }
 }

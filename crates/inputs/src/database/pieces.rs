@@ -26,9 +26,8 @@ const PART: u64 = 6;
 /// Bytes read beyond a piece, for the rest of its last line.
 const BEYOND: usize = 512;
 
-/// Returns the results of so many threads for the lines, each with a worker of its own, which may pass over a line.
-/// Returns none if the file has to be read from its first line to its last; workers may have seen some of it already. A
-/// signal is asked for before each piece.
+/// Applies a worker per thread to the lines, which may skip some. Returns `None` if the file has to be read
+/// sequentially; workers may have seen parts of it then. A signal is checked before each piece.
 pub fn every<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     view: &RecordView<'_>,
     threads: usize,

@@ -62,7 +62,7 @@ const SETTINGS: [&str; 34] = [
 /// Settings that say which roots the superuser trusts. Only the host may set them.
 const OF_THE_HOST: [&str; 3] = ["trusted_roots", "as_owner_roots", "untrusted_roots"];
 
-/// Why a policy does not count.
+/// Reasons why a policy is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The file could not be read.
@@ -71,7 +71,6 @@ pub enum PolicyError {
     /// It is not a parameter file.
     #[error("{path}: {reason}")]
     Syntax {
-        /// Its path.
         path: String,
         /// The fault, with its line.
         reason: ParamsError,
@@ -79,22 +78,20 @@ pub enum PolicyError {
     /// It is the policy of the host, and a user other than the superuser may change it.
     #[error("the policy of this host does not count, because others may write it: {0}")]
     NotTheHosts(Box<Untrusted>),
-    /// A setting is not known, not supported, or has an impossible value.
+    /// A setting is unknown, unsupported, or has an impossible value.
     #[error("{path}, line {line}: {name}: {reason}")]
     Setting {
         /// The path of the file.
         path: String,
-        /// The line of the setting; the first is 1.
+        /// Counted from 1.
         line: usize,
-        /// Its name.
         name: String,
-        /// Its fault.
         reason: String,
     },
 }
 
-/// Returns the policy of a root, or the one that the caller has in its place; the defaults where there is none. What only
-/// the policy of the host may say is an error in that of another root.
+/// Returns the policy of a root, or the one the caller uses instead; defaults if there is none. Settings for the host
+/// only are errors in another root.
 pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     let (shown, text) = match root.text_instead(&path) {
@@ -118,19 +115,18 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     Ok(policy)
 }
 
-/// Returns the root under the policy in the file `path` of the caller's, instead of its own.
+/// Returns the root with the policy in the caller's file `path` instead of its own.
 pub fn instead(root: Root, path: &Path, text: &[u8]) -> Root {
     root.with_text_instead(places::policy(), path.display().to_string(), text.to_vec())
 }
 
-/// Tells whether the policy of the root is the caller's own word, and not the root's.
+/// True if the policy comes from the caller instead of the root.
 pub fn is_of_caller(root: &Root) -> bool {
     root.text_instead(&places::policy()).is_some()
 }
 
-/// Returns the policy of the machine that the program runs on, which limits that of another root; the defaults if it
-/// has none. `host` is the root of the running system. The file and the directories down to it must belong to the
-/// superuser and be writable for no one else.
+/// Returns the policy of the running system, which limits that of another root; defaults if there is none. The file and
+/// its parent directories must belong to the superuser and be writable for nobody else.
 pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     // Without a setting it does not matter who could make one.
@@ -141,12 +137,12 @@ pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     match host.read(&path, LARGEST_FILE as u64) {
         Ok(Some(text)) => parse(&text, &host.show(&path)),
         Ok(None) => Ok(Policy::default()),
-        Err(RootError::Untrusted(told)) => Err(PolicyError::NotTheHosts(told)),
+        Err(RootError::Untrusted(place)) => Err(PolicyError::NotTheHosts(place)),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Reads the text of a policy; `path` is what errors call it.
+/// Parses a policy; `path` is used in errors.
 pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
     let file =
         ParamFile::parse(text).map_err(|reason| PolicyError::Syntax { path: path.to_owned(), reason })?;
@@ -161,8 +157,8 @@ pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
         let value = str::from_utf8(value).map_err(|_| "it is not UTF-8".to_owned());
         let mut set_shown = |value: &str| {
             // Whatever a setting is, its value may be an address with a password.
-            let told = |reason: String| reason.replace(value, &without_password(value));
-            set(&mut policy, name, value).map_err(told)
+            let without_passwords = |reason: String| reason.replace(value, &without_password(value));
+            set(&mut policy, name, value).map_err(without_passwords)
         };
         value.and_then(&mut set_shown).map_err(|reason| PolicyError::Setting {
             path: path.to_owned(),

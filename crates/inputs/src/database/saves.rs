@@ -39,21 +39,20 @@ const PORTION: usize = 50;
 /// The digest beside an archive. It moves along with the archive.
 const UNDO_DIGEST: &[u8] = b"undo.b3";
 
-/// Reads the save directories of a package: every directory in `save` except the spooled copy, by name. Those of class
-/// scripts (`build`, `sed`) are included; their names are not patch ids.
+/// Reads every directory in `save` except the spooled copy, by name. Those of class scripts (`build`, `sed`) are
+/// included; their names are not patch ids.
 pub fn saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::Refused, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// Does the same for readers: a file that the caller may not read counts as missing.
+/// Like [`saves`], for readers: an unreadable file counts as missing.
 pub fn open_saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::PassedOver, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// Reads the lists of paths changed by the patches in a package's save directories. Directories without a list, or
-/// with one that the caller may not read, are left out.
+/// Reads the lists of changed paths in a package's save directories. Directories without a readable list are left out.
 pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
     let all =
         each(view, package, UnreadableFile::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;

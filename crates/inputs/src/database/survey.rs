@@ -22,15 +22,14 @@ use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 /// The input of a survey apart from the root.
 #[derive(Clone, Copy)]
 pub struct SurveySettings<'a> {
-    /// The root of the running system: for accounts that the root lacks, and undo archives outside the root.
+    /// The running system: for accounts that the root lacks, and undo archives outside the root.
     pub host: &'a Root,
-    /// The separator between base and revision of a patch id.
+    /// The separator of patch ids.
     pub separator: &'a str,
     /// The marker for a root without a journal: 16 random hexadecimal digits.
     pub new_marker: &'a str,
     /// The undo archives outside the root that may be opened.
     pub outside: OutsideAccess<'a>,
-    /// Asks whether the survey is to end.
     pub interrupt: Interrupt<'a>,
 }
 
@@ -40,7 +39,7 @@ impl SurveySettings<'_> {
     }
 }
 
-/// Returns the path of a root on the host, or `None` for `/` and for a relative path.
+/// Returns the path of a root on the host; `None` for `/` and for relative paths.
 pub fn prefix(root: &Root) -> Option<ObjectPath> {
     use std::os::unix::ffi::OsStrExt;
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok()?;
@@ -56,8 +55,7 @@ pub fn survey(
     survey_with(packages(view)?, view, touched, setting)
 }
 
-/// Does the same with the [`packages`], or their [`parameters`], at hand. They must not have changed since they were
-/// read.
+/// Like [`survey`], with the [`packages`] or their [`parameters`], which must not have changed since they were read.
 pub fn survey_with(
     packages: BTreeMap<PkgInst, Installed>,
     view: &RecordView<'_>,
@@ -119,8 +117,7 @@ fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
 
-/// Reads every package with its parameters, and those put aside by an unfinished installation: all that the rules
-/// about patches need of packages not concerned.
+/// Reads every package with its parameters, and those set aside by an unfinished installation.
 pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     #[cfg(debug_assertions)]
     note_package_read(view.root());
@@ -133,13 +130,12 @@ pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>,
     Ok(packages?.into_iter().collect())
 }
 
-/// Returns every package with its parameters, and whether it is only partially there; nothing of what only the packages
-/// concerned are asked for.
+/// Returns every package with its parameters, and whether it is partial.
 pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     packages_but(view, |_| false)
 }
 
-/// Returns the same without damaged packages for which `is_passed_over` holds.
+/// Like [`packages`], without damaged packages for which `is_passed_over` holds.
 pub fn packages_but(
     view: &RecordView<'_>,
     is_passed_over: impl Fn(&PkgInst) -> bool + Sync,
@@ -163,7 +159,7 @@ pub fn packages_but(
     Ok(packages?.into_iter().collect())
 }
 
-/// Marks the paths whose live bytes are exactly the delivered ones.
+/// Marks the paths whose live bytes equal the delivered ones.
 pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
     for (path, digest) in delivered {
         if inventory.live.get(&path).and_then(Live::digest) == Some(digest) {
@@ -385,7 +381,6 @@ fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
 }
 
 const PIECE: usize = 64;
-
 const BUFFER: usize = 1 << 17;
 
 #[derive(Debug)]

@@ -36,14 +36,14 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst, rule};
 
 const LARGEST_REMOTE: u64 = 64 << 10;
 
-/// Where the undo data of a root's patches is looked for.
+/// Finds the undo data of a root's patches.
 #[derive(Clone, Copy, Debug)]
 pub struct UndoReader<'a> {
     /// The moment of the records.
     pub view: &'a RecordView<'a>,
-    /// The root of the running system: undo data outside the save directory is at a path of it.
+    /// The running system: undo data outside the save directory is at a path of it.
     pub host: &'a Root,
-    /// What may be opened there.
+    /// Archives outside the root that may be opened.
     pub outside: OutsideAccess<'a>,
 }
 
@@ -53,7 +53,7 @@ impl UndoReader<'_> {
         self.find_with(package, patch, &ledger::counting(self.view, package)?)
     }
 
-    /// Does the same with the ledger of the package, reduced to lines that count.
+    /// Like [`Self::find`], with the valid lines of the ledger.
     pub fn find_with(
         &self,
         package: &PkgInst,
@@ -99,7 +99,7 @@ impl UndoReader<'_> {
         Ok(UndoData { archive, package: package.clone(), patch: patch.to_owned(), line, outside: at })
     }
 
-    /// Returns why the undo data that a line names is not there: it is lost, or was exported; `None` if the line names none.
+    /// Returns why the undo data of a line is missing (lost or exported); `None` if the line names none.
     pub fn lost(&self, line: &LedgerLine, package: &PkgInst) -> Option<ArchiveError> {
         let place = match &line.undo {
             LedgerUndo::Kept { place, .. } => place,
@@ -119,7 +119,7 @@ impl UndoReader<'_> {
     }
 }
 
-/// Returns where the undo data of a line is, if it was exported.
+/// Returns the error for exported undo data.
 pub fn exported(line: &LedgerLine, package: &PkgInst) -> Option<ArchiveError> {
     let (patch, package, run) = (line.patch.clone(), package.clone(), line.run.clone());
     line.exported().map(|_| ArchiveError::Exported { patch, package, run })
@@ -175,8 +175,8 @@ fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError>
 // only if the ledger names its digest.
 
 impl UndoReader<'_> {
-    /// Reads the manifest of `patch` for `package` if the ledger says that nothing was saved; `None` if the ledger names
-    /// no manifest. A named manifest must exist and be the one that the run wrote.
+    /// Reads the manifest of a patch for which nothing was saved; `None` if the ledger names none. A named manifest
+    /// must exist and be the one that the run wrote.
     pub fn kept_manifest(
         &self,
         package: &PkgInst,
@@ -205,8 +205,8 @@ impl UndoReader<'_> {
         })
     }
 
-    /// Reads the manifest of a patch without using its undo data, if the ledger binds it: that of the snapshot if there
-    /// is one, or the kept one if nothing was saved. A signal ends it.
+    /// Reads the manifest of a patch without using its undo data, if the ledger binds it: that of the snapshot, or the
+    /// kept one. A signal ends it.
     pub fn known_manifest(
         &self,
         package: &PkgInst,
@@ -220,8 +220,8 @@ impl UndoReader<'_> {
         self.find_with(package, patch, ledger)?.telling(self.view)?.bound_manifest(interrupt)
     }
 
-    /// Does the same for readers, without comparing a digest. `params` are those of the package; with them, the paths in
-    /// another program's archive are found.
+    /// Like [`Self::known_manifest`], for readers, without verifying digests. With `params`, the paths in another
+    /// program's archive are found, too.
     pub fn told(
         &self,
         (package, params): (&PkgInst, &Params),
@@ -238,8 +238,7 @@ impl UndoReader<'_> {
         }
     }
 
-    /// Reads the kept manifest regardless of the ledger, with digest and size of the file, for adoption; `None` if there
-    /// is no sensible one.
+    /// Reads the kept manifest without the ledger, with digest and size of the file, for adoption.
     pub fn unbound_manifest(
         &self,
         package: &PkgInst,
@@ -269,7 +268,7 @@ fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, Unre
     manifest::fault(&parsed, patch, package).map_or(Ok(parsed), |reason| Err(reason.into()))
 }
 
-/// Undo data that was found and is open. Planners and commands ask it, and do not know its form.
+/// Open undo data of one patch and package, independent of its form.
 #[derive(Debug)]
 pub struct UndoData {
     archive: UndoArchiveFile,
@@ -306,12 +305,12 @@ impl UndoData {
         self.archive.allocated()
     }
 
-    /// Returns the form that it would be written in again.
+    /// Returns the form in which it would be written again.
     pub fn format(&self) -> UndoFormat {
         UndoFormat::of_name(self.path().as_bytes())
     }
 
-    /// Returns the native version of the package that the patch was applied to, where the ledger says so.
+    /// Returns the native version of the package that the patch was applied to, if the ledger has it.
     pub fn native_version(&self) -> Option<&str> {
         self.line.as_ref()?.native.as_deref()
     }
@@ -329,12 +328,12 @@ impl UndoData {
         }
     }
 
-    /// Tells whether it lies outside the root and may be removed there after use.
+    /// True if it lies outside the root and may be removed after use.
     pub fn may_be_removed(&self, root: &Root, outside: &OutsideAccess<'_>) -> bool {
         self.outside.as_ref().is_some_and(|path| outside::may_remove(outside, root, path, self.line.as_ref()))
     }
 
-    /// Returns the sentence for an operator whose undo data outside the root is not removed after use.
+    /// Returns a sentence about undo data outside the root that stays after use.
     pub fn why_it_stays(&self, root: &Root, outside: &OutsideAccess<'_>) -> Option<String> {
         (self.is_remote() && !self.may_be_removed(root, outside)).then(|| {
             let path = self.path();
@@ -342,13 +341,13 @@ impl UndoData {
         })
     }
 
-    /// Tells whether the ledger of the root names it by digest, as made by a run of the root. [`Self::verify`] or
-    /// [`Self::as_written`] check that digest.
+    /// True if the ledger names it by digest, as made by a run of the root. [`Self::verify`] and [`Self::as_written`]
+    /// check that digest.
     pub fn is_bound(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.archive().is_some() && !line.is_adopted)
     }
 
-    /// Tells whether another tool made it: no line names it, or its line says so.
+    /// True if another tool made it: no line names it, or its line says so.
     pub fn is_classic(&self) -> bool {
         match self.line.as_ref().map(|line| &line.undo) {
             Some(LedgerUndo::Kept { is_classic, .. }) => *is_classic,
@@ -356,7 +355,7 @@ impl UndoData {
         }
     }
 
-    /// Returns its BLAKE3 and its size, until a signal comes.
+    /// Returns its BLAKE3 and its size. A signal ends it.
     pub fn digest(&self, interrupt: Interrupt<'_>) -> Result<(Digest, u64), ArchiveError> {
         Ok((self.archive.digest(interrupt)?, self.size()))
     }
@@ -366,7 +365,7 @@ impl UndoData {
         self.archive.bytes()
     }
 
-    /// Reads the manifest without the objects, or returns `None` for an archive of another program.
+    /// Reads the manifest without the objects; `None` for an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         self.archive.manifest()
     }
@@ -392,8 +391,8 @@ impl UndoData {
         UndoContent::records(self.archive, manifest)
     }
 
-    /// Opens the snapshot beside an archive that the scripts of a patch made, if the ledger names one by digest. A
-    /// missing snapshot is an error, because the archive made by scripts holds less.
+    /// Opens the snapshot beside an archive that scripts made, if the ledger names one. A missing snapshot is an error,
+    /// because the archive has less.
     pub fn snapshot(&self, view: &RecordView<'_>) -> Result<Option<Self>, ArchiveError> {
         let Some((line, b3)) = self.line.as_ref().and_then(|line| Some((line, line.snapshot?))) else {
             return Ok(None);
@@ -418,7 +417,7 @@ impl UndoData {
         Ok(Some(Self { archive, package, patch, line, outside: None }))
     }
 
-    /// Returns the snapshot, or the undo data itself if there is none: what describes everything its patch did.
+    /// Returns the snapshot if there is one, else the undo data itself.
     pub fn telling(self, view: &RecordView<'_>) -> Result<Self, ArchiveError> {
         Ok(self.snapshot(view)?.unwrap_or(self))
     }
@@ -431,17 +430,16 @@ impl UndoData {
 /// Verified undo data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedManifest {
-    /// The manifest, with what SVR4 cannot express; `None` in an archive of another program.
+    /// `None` in an archive of another program.
     pub manifest: Option<Manifest>,
-    /// The run that wrote it; `None` if the ledger does not know it. Of such foreign undo data only size and System V
-    /// sum of each object are known.
+    /// The run that wrote it; `None` for foreign undo data, of whose objects only size and System V sum are known.
     pub run: Option<String>,
 }
 
-/// Undo data that a run of the root wrote, if its digest says so in the end.
+/// Undo data that a run wrote, provided that the digest agrees in the end.
 #[derive(Debug)]
 pub struct UndoAsWritten {
-    /// The manifest; it is about this patch and package, and makes sense.
+    /// About this patch and package, and consistent.
     pub manifest: Manifest,
     /// The saved objects and record files.
     pub content: UndoContent,
@@ -450,17 +448,15 @@ pub struct UndoAsWritten {
 }
 
 impl UndoData {
-    /// Checks that the bytes are those written by the run, by the digest in the ledger. They were decoded and compared
-    /// then, so they need not be decoded again. Returns `None` if no line names the undo data or it has no manifest;
-    /// then only [`Self::verify`] can tell. A thread reads the bytes; wait for it ([`DigestCheck::wait`]) before doing
-    /// anything.
+    /// Begins to check the bytes by the digest in the ledger. They were decoded and compared when they were written, so
+    /// the digest suffices. Returns `None` if no line names the undo data or it has no manifest; then use
+    /// [`Self::verify`]. A thread reads the bytes: wait for it ([`DigestCheck::wait`]) before acting.
     pub fn as_written(&self) -> Result<Option<UndoAsWritten>, ArchiveError> {
         let read = self.while_digesting(|| UndoContent::described(self.archive.try_clone()?))?;
         Ok(read.map(|(manifest, content, digesting)| UndoAsWritten { manifest, content, digesting }))
     }
 
-    /// Returns the manifest if the ledger binds the undo data and the bytes are those named there; `None` for any other. A
-    /// signal ends it.
+    /// Returns the manifest if the ledger binds the undo data and the digest agrees. A signal ends it.
     pub fn bound_manifest(&self, interrupt: Interrupt<'_>) -> Result<Option<Manifest>, ArchiveError> {
         let read = self.while_digesting(|| Ok(self.manifest()?.map(|manifest| (manifest, ()))))?;
         let Some((manifest, (), digesting)) = read else { return Ok(None) };
@@ -493,8 +489,8 @@ impl UndoData {
         self.accepts(&manifest).map(|()| Some(manifest))
     }
 
-    /// Verifies all of it, and the snapshot beside an archive that scripts made: then the manifest is that of the
-    /// snapshot. `marker` is that of the root; undo data of another root is reported as such. A signal ends it.
+    /// Verifies all of it, and the snapshot beside an archive that scripts made, whose manifest counts then. `marker`
+    /// is that of the root; undo data of another root is reported as such. A signal ends it.
     pub fn verify(
         &self,
         view: &RecordView<'_>,
@@ -511,8 +507,8 @@ impl UndoData {
         }
     }
 
-    /// Reads all of it: its bytes have the digest named by the ledger, and every part is what it is described as. What
-    /// has a manifest is ours and must have a line. A signal ends it.
+    /// Verifies its digest by the ledger, and every part by its description. Undo data with a manifest is ours and must
+    /// have a line. A signal ends it.
     pub fn verify_alone(
         &self,
         marker: Option<&str>,
@@ -535,8 +531,7 @@ impl UndoData {
         Ok(VerifiedManifest { manifest, run: expected.map(|line| line.run.clone()) })
     }
 
-    /// Tells at a glance whether a backout would begin to read the archive: its line names an archive of this size,
-    /// or another tool made it. The bytes are not compared.
+    /// Quick check without reading: the line names an archive of this size, or another tool made it.
     pub fn at_a_glance(&self, marker: Option<&str>) -> Result<(), ArchiveError> {
         match &self.line {
             None => self.must_be_foreign(marker),
@@ -547,7 +542,7 @@ impl UndoData {
         }
     }
 
-    /// Reads all of undo data that needs no line, because it may be adopted, until a signal comes.
+    /// Reads all of undo data that may be adopted and needs no line. A signal ends it.
     pub fn verify_unbound(&self, interrupt: Interrupt<'_>) -> Result<Option<Manifest>, ArchiveError> {
         let manifest = self.archive.read_undigested(&self.package, interrupt)?;
         manifest.as_ref().map_or(Ok(()), |manifest| self.accepts(manifest))?;
@@ -592,7 +587,7 @@ pub fn must_have_size(path: &str, line: &LedgerLine, written: u64, found: u64) -
     Err(ArchiveError::Damaged { path: path.to_owned(), reason })
 }
 
-/// A thread that computes the digest of an archive. It ends early if nobody is going to wait for it any more.
+/// A thread that computes the digest of an archive. It ends early if nobody waits for it.
 #[derive(Debug)]
 pub struct DigestCheck {
     thread: JoinHandle<Result<(), ArchiveError>>,
@@ -609,7 +604,7 @@ impl DigestCheck {
         Self { thread, portions }
     }
 
-    /// Waits for the digest, until a signal comes. Fails if the archive is not what its run wrote.
+    /// Waits for the digest. Fails if the archive is not what its run wrote. A signal ends it.
     pub fn wait(self, interrupt: Interrupt<'_>) -> Result<(), ArchiveError> {
         for () in &self.portions {
             ArchiveError::unless_interrupted(interrupt)?;

@@ -28,7 +28,7 @@ fn is_digest(text: &str) -> bool {
     is_hex(text, 64)
 }
 
-/// Returns the path of an object below the top of its depot.
+/// Returns the path of an object in a depot.
 pub fn object_path(sha256: &str) -> String {
     format!("objects/{}/{sha256}", sha256.get(..2).unwrap_or_default())
 }
@@ -42,15 +42,15 @@ pub const LARGEST_INDEX: usize = 64 << 20;
 /// The index of a depot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepotIndex {
-    /// The name of the depot for ever: 32 random hexadecimal digits.
+    /// The permanent name of the depot: 32 random hexadecimal digits.
     pub depot: String,
-    /// The version; each publication adds 1.
+    /// Incremented by each publication.
     pub version: u64,
     /// The date of this version.
     pub date: DateTime<Utc>,
-    /// The last moment at which this version is believed; `None` for ever.
+    /// The end of its validity; `None` is forever.
     pub expires: Option<DateTime<Utc>>,
-    /// The SHA-256 of the index before this one; `None` in the first.
+    /// The SHA-256 of the previous index, if there is one.
     pub previous: Option<String>,
     /// At most one spelling of each id.
     patches: BTreeMap<PatchId, DepotPatch>,
@@ -65,7 +65,6 @@ pub enum IndexError {
     /// Not JSON of this form.
     #[error("the index is not one of {SCHEMA}: {0}")]
     Form(#[from] serde_json::Error),
-    /// Another schema.
     #[error("the schema of the index is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
     /// A field that cannot be as it is.
@@ -73,7 +72,6 @@ pub enum IndexError {
     Field {
         /// The name of the field.
         field: &'static str,
-        /// Its value.
         value: String,
     },
     /// A patch that cannot be as it is.
@@ -81,13 +79,11 @@ pub enum IndexError {
     Patch {
         /// The id in the entry.
         id: String,
-        /// The fault.
         reason: &'static str,
     },
     /// Two entries of one patch with different bytes.
     #[error("patch {id} comes twice with different content: {first} and {second}")]
     Twice {
-        /// The patch.
         id: PatchId,
         /// The SHA-256 of its first entry.
         first: String,
@@ -97,7 +93,7 @@ pub enum IndexError {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct IndexDocument {
     schema: String,
     depot: String,
     version: u64,
@@ -108,7 +104,7 @@ struct Document {
 }
 
 #[derive(Serialize)]
-struct Head<'a> {
+struct IndexHead<'a> {
     schema: &'a str,
     depot: &'a str,
     version: u64,
@@ -118,17 +114,17 @@ struct Head<'a> {
 }
 
 impl DepotIndex {
-    /// Creates the index of a new depot, without patches, as version 0: what is published first is version 1.
+    /// Creates the index of a new depot without patches, as version 0.
     pub fn new(depot: String, date: DateTime<Utc>) -> Self {
         Self { depot, version: 0, date, expires: None, previous: None, patches: BTreeMap::new() }
     }
 
-    /// Reads an index. Everything in it is checked: a path leads nowhere but to the object of its digest.
+    /// Parses and checks an index. Paths lead only to objects of their digests.
     pub fn parse(text: &[u8]) -> Result<Self, IndexError> {
         if text.len() > LARGEST_INDEX {
             return Err(IndexError::TooLarge);
         }
-        let document: Document = serde_json::from_slice(text)?;
+        let document: IndexDocument = serde_json::from_slice(text)?;
         if document.schema != SCHEMA {
             return Err(IndexError::Schema(document.schema));
         }
@@ -163,9 +159,9 @@ impl DepotIndex {
         Ok(())
     }
 
-    /// Formats the index: the head on the first line, then a patch a line, in the order of ids.
+    /// Formats the index: the head on the first line, then a patch a line, by id.
     pub fn write(&self) -> Vec<u8> {
-        let head = Head {
+        let head = IndexHead {
             schema: SCHEMA,
             depot: &self.depot,
             version: self.version,
@@ -195,7 +191,7 @@ impl DepotIndex {
         self.patches.get(id)
     }
 
-    /// Enters a patch in the place of the one with this id.
+    /// Adds a patch or replaces the one with this id.
     pub fn enter(&mut self, id: PatchId, patch: DepotPatch) {
         self.patches.insert(id, patch);
     }
@@ -206,7 +202,7 @@ impl DepotIndex {
     }
 }
 
-/// Formats a moment as all our files do.
+/// Formats a time as in all our files.
 pub fn stamp(moment: &DateTime<Utc>) -> String {
     moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
@@ -228,34 +224,32 @@ fn shown(text: &str) -> String {
 }
 
 const LONGEST_LIST: usize = 10_000;
-
 const LONGEST_NAME: usize = 255;
 
-/// A patch and all that a reader must know of it before the patch itself is fetched.
+/// A patch, with everything that a reader needs to know before fetching it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepotPatch {
     /// The id of the patch.
     pub id: String,
-    /// The path of the patch below the top of the depot: that of its digest, or of a depot that was indexed in place the
-    /// plain name of a file or directory.
+    /// The path in the depot: that of its digest, or, in a depot that was indexed in place, the plain name of a file or
+    /// directory.
     pub path: String,
-    /// The SHA-256 of the file, in hexadecimal digits; of a directory that of its sorted list of files.
+    /// The SHA-256 of the file in hexadecimal digits; for a directory, of its sorted list of files.
     pub sha256: String,
-    /// The size of the file in bytes; of a directory that of all its files.
+    /// The size in bytes of the file, or of all files of a directory.
     pub size: u64,
-    /// The form of the file: `zip`, `tar`, `tar.gz`, `datastream` and others; `dir` is a directory, which only a reader on
-    /// the same machine can use.
+    /// `zip`, `tar`, `tar.gz`, `datastream` and others; `dir` is a directory, which only a local reader can use.
     pub format: String,
-    /// The manifest beside the patch, or `None` for an unsigned one.
+    /// `None` for an unsigned patch.
     #[serde(default)]
     pub manifest: Option<DepotFile>,
-    /// The signature of the manifest, or `None` for an unsigned one.
+    /// The signature of the manifest; `None` for an unsigned patch.
     #[serde(default)]
     pub signature: Option<DepotFile>,
     /// The `README.<id>` of the patch, or `None` if it has none.
     #[serde(default)]
     pub readme: Option<DepotFile>,
-    /// The date of the patch, RFC 3339 in UTC.
+    /// RFC 3339 in UTC.
     pub date: String,
     /// One line about the patch.
     pub synopsis: String,
@@ -265,21 +259,21 @@ pub struct DepotPatch {
     pub properties: Vec<String>,
     /// The packages that the patch is for.
     pub packages: Vec<DepotPackage>,
-    /// The patches that must be applied before, one alternative or several (`1-01 | 2-01`) an entry.
+    /// Patches that must be applied before, one or several alternatives (`1-01 | 2-01`) an entry.
     pub requires: Vec<String>,
-    /// The patches that this one contains.
+    /// Patches that this one contains.
     pub obsoletes: Vec<String>,
-    /// The patches that must not be applied.
+    /// Patches that must not be applied.
     pub incompat: Vec<String>,
-    /// The number of objects that the patch delivers or deletes.
+    /// The number of delivered and deleted objects.
     pub files: u64,
-    /// The flags that the depot's maintainer gave the patch: `recommended`, `security`, `withdrawn`.
+    /// The maintainer's flags: `recommended`, `security`, `withdrawn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
-    /// Whether the patch has scripts of its own.
+    /// True if the patch has scripts of its own.
     #[serde(default, skip_serializing_if = "is_false")]
     pub scripts: bool,
-    /// The size in bytes of all files that the patch delivers.
+    /// The size in bytes of all delivered files.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unpacked: u64,
     /// The ids of what the patch fixes.
@@ -303,14 +297,12 @@ pub struct DepotFile {
 pub struct DepotPackage {
     /// The abbreviation of the package.
     pub pkg: String,
-    /// The architecture.
     pub arch: String,
-    /// The version.
     pub version: String,
 }
 
 impl DepotFile {
-    /// Describes an object of a published depot by its digest and size.
+    /// Describes an object of a published depot.
     pub fn new(sha256: &str, size: u64) -> Self {
         Self { path: object_path(sha256), sha256: sha256.to_owned(), size }
     }
@@ -359,7 +351,9 @@ impl DepotPatch {
         path_fault(&self.path, &self.sha256)
             .or_else(|| beside.into_iter().flatten().find_map(DepotFile::fault))
             .or_else(|| self.relation_fault())
-            .or_else(|| self.is_bad_directory().then_some("a directory has no plain name"))
+            .or_else(|| {
+                (self.is_directory() && !is_plain_name(&self.path)).then_some("a directory has no plain name")
+            })
     }
 
     fn relation_fault(&self) -> Option<&'static str> {
@@ -380,16 +374,12 @@ impl DepotPatch {
             .then_some("it requires, obsoletes or excludes what is not a patch id")
     }
 
-    fn is_bad_directory(&self) -> bool {
-        self.is_directory() && !is_plain_name(&self.path)
-    }
-
-    /// Tells whether the patch is a directory, which cannot be fetched from another machine.
+    /// True for a directory, which cannot be fetched from another machine.
     pub fn is_directory(&self) -> bool {
         self.format == "dir"
     }
 
-    /// Tells whether the depot's maintainer gave the patch this flag.
+    /// True if the maintainer gave the patch this flag.
     pub fn has_flag(&self, flag: &str) -> bool {
         self.flags.iter().any(|given| given == flag)
     }
@@ -410,7 +400,7 @@ fn path_fault(path: &str, sha256: &str) -> Option<&'static str> {
         .then_some("the path of an object is neither that of its digest nor a plain name")
 }
 
-/// Tells whether a path is the name of something in the directory of the depot itself, and of none of its own files.
+/// True if a path is a plain name in the directory of the depot, and not one of its own files.
 pub fn is_plain_name(path: &str) -> bool {
     let is_harmless = |letter: char| letter != '/' && !letter.is_control();
     !path.is_empty() && path.len() <= LONGEST_NAME && !path.starts_with('.') && path.chars().all(is_harmless)
@@ -436,18 +426,17 @@ const WORDS: [&str; 3] = ["recommended", "security", "withdrawn"];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DepotFlags(BTreeMap<PatchId, Vec<String>>);
 
-/// A line of flags that is none.
+/// A malformed line of flags.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct DepotFlagsError {
-    /// The number of the line; the first is 1.
+    /// Counted from 1.
     pub line: usize,
-    /// The fault.
     pub reason: String,
 }
 
 impl DepotFlags {
-    /// Reads flags; ignores empty lines and text after `#`. A second line of a patch adds to the first.
+    /// Parses flags; ignores empty lines and text after `#`. Several lines of a patch add up.
     pub fn parse(text: &[u8]) -> Result<Self, DepotFlagsError> {
         let mut flags: BTreeMap<PatchId, Vec<String>> = BTreeMap::new();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

@@ -11,10 +11,9 @@ use serde_json::Value;
 use super::plan_file::{PlanFile, PlannedLibrary};
 
 const TOLD: usize = 20;
-
 const LONGEST_VALUE: usize = 200;
 
-/// The differences between two plans: the first twenty, and how many there are.
+/// The first twenty differences between two plans, and their number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanDifferences {
     first: Vec<PlanDifference>,
@@ -29,7 +28,7 @@ struct PlanDifference {
 }
 
 impl PlanDifferences {
-    /// Compares the plan of a file with the new plan for the same request; `None` if they are the same.
+    /// Compares the plan of a file with a new plan for the same request; `None` if they are equal.
     pub fn between(file: &PlanFile, now: &PlanFile) -> Option<Self> {
         let (then, again) = (subjects(file), subjects(now));
         let place: BTreeMap<&str, &Value> =

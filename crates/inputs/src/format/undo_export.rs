@@ -22,35 +22,32 @@ use patchadm_rootfs::{Digest, Hashing};
 use patchadm_svr4::package::{PkgInst, rule};
 
 const TABLE: &str = "patchadm.undo-export";
-
 const VERSION: u32 = 1;
-
 const LARGEST_TABLE: u64 = 16 << 20;
 
 /// An undo archive that is exported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedArchive {
-    /// The package.
     pub package: PkgInst,
     /// The form of the archive, with the objects in it.
     pub format: UndoFormat,
-    /// Its line in the ledger, which names the patch, and digest and size of the archive.
+    /// Its ledger line, with the patch, digest and size.
     pub line: LedgerLine,
 }
 
-/// What is exported.
+/// The contents of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportTable {
     /// The marker of the root.
     pub root: String,
-    /// The archives, in their order in the file.
+    /// In the order of the file.
     pub archives: Vec<ExportedArchive>,
 }
 
 /// An archive as it was found in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundArchive {
-    /// The place of its first byte in the file.
+    /// The offset of its first byte in the file.
     pub from: u64,
     /// BLAKE3 of its bytes.
     pub b3: Digest,
@@ -59,13 +56,11 @@ pub struct FoundArchive {
 /// The reason why a file is not read as exported undo data.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// It is something else.
     #[error("it is no undo data that `undo-export` wrote: {0}")]
     NotExported(String),
-    /// It ends too early.
+    /// It is truncated.
     #[error("it is cut short: {0}")]
     CutShort(String),
-    /// It cannot be read.
     #[error(transparent)]
     Io(io::Error),
 }
@@ -157,7 +152,7 @@ impl ExportTable {
     }
 }
 
-/// Exported undo data that is being written.
+/// A writer of exported undo data.
 pub struct ExportWriter<W: Write>(Builder<W>);
 
 impl<W: Write> ExportWriter<W> {
@@ -169,7 +164,7 @@ impl<W: Write> ExportWriter<W> {
         Ok(writer)
     }
 
-    /// Adds the next archive of the table. Fails if its bytes are not those that its line names.
+    /// Adds the next archive of the table. Fails if its bytes do not agree with its line.
     pub fn add(&mut self, archive: &ExportedArchive, content: impl Read) -> io::Result<()> {
         let Some((b3, size)) = archive.expected() else { return Err(other_bytes()) };
         let mut hashing = Hashing::new(content.take(size));
@@ -198,7 +193,7 @@ fn other_bytes() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the archive is not the one that its line in the ledger names")
 }
 
-/// Reads exported undo data to its end: the table, and what the archives are. The digests are not compared.
+/// Reads exported undo data to its end: the table, and facts about the archives. The digests are not compared.
 pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>), ExportError> {
     let no_export = |reason: &str| ExportError::NotExported(reason.to_owned());
     let has_ended = Rc::new(Cell::new(false));

@@ -4,8 +4,7 @@ use std::fmt;
 
 const LONGEST: usize = 4096;
 
-/// An absolute `http:` or `https:` address, without user name, password and fragment; it has only characters that an
-/// address may have.
+/// An absolute `http:` or `https:` address of valid characters, without user name, password and fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     is_secure: bool,
@@ -14,13 +13,12 @@ pub struct Address {
     path: String,
 }
 
-/// The reason a text is not a usable address.
+/// The reason why a text is no usable address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no address: {reason}")]
 pub struct AddressError {
-    /// The text, cut to a readable length.
+    /// Cut to a readable length.
     pub text: String,
-    /// The fault.
     pub reason: &'static str,
 }
 
@@ -62,18 +60,18 @@ impl Address {
         host_and_port(&self.authority).0
     }
 
-    /// Returns the port, as written or as usual.
+    /// Returns the port, or the default one.
     pub fn port(&self) -> u16 {
         let usual = if self.is_secure { 443 } else { 80 };
         host_and_port(&self.authority).1.and_then(|port| port.parse().ok()).unwrap_or(usual)
     }
 
-    /// Tells whether it has a query, so that nothing can be below it.
+    /// True if it has a query, so that nothing can be below it.
     pub fn has_query(&self) -> bool {
         self.path.contains('?')
     }
 
-    /// Returns the address where a redirect from here leads.
+    /// Returns the target of a redirect.
     pub fn redirected(&self, location: &str) -> Result<Self, AddressError> {
         if has_scheme(location) {
             return Self::parse(location);
@@ -93,14 +91,14 @@ impl Address {
         Self::parse(&format!("{scheme}://{}{}", self.authority, without_dots(&path)))
     }
 
-    /// The same as the address of a directory: with a slash at the end.
+    /// Returns the address with a slash at the end.
     #[must_use]
     pub fn as_directory(&self) -> Self {
         let slash = if self.path.ends_with('/') { "" } else { "/" };
         Self { path: format!("{}{slash}", self.path), ..self.clone() }
     }
 
-    /// The address of something below a directory; what an address cannot have is written as `%XX`.
+    /// Returns the address of something below a directory; invalid characters become `%XX`.
     #[must_use]
     pub fn below(&self, relative: &str) -> Self {
         let directory = self.as_directory();
@@ -178,8 +176,8 @@ fn shown(text: &str) -> String {
     without_password(text).chars().take(200).flat_map(char::escape_debug).collect()
 }
 
-/// Returns an address or a proxy as it may be shown: what stands before the last `@`, which may be a password, is left out,
-/// in whatever form it is written.
+/// Returns an address or proxy for messages, without everything before the last `@`, which may be a password in any
+/// form.
 pub fn without_password(text: &str) -> String {
     let Some((before, host)) = text.rsplit_once('@') else { return text.to_owned() };
     let scheme_end = before.find(':').filter(|_| has_scheme(before) && !is_user_and_password(before));
@@ -190,7 +188,7 @@ pub fn without_password(text: &str) -> String {
     format!("{}...@{host}", scheme.unwrap_or_default())
 }
 
-/// Returns a line of another program as it may be shown: addresses in it are without what stands before their `@`.
+/// Returns a line of another program for messages, without everything before the `@` of addresses.
 pub fn without_passwords(line: &str) -> String {
     let shown = |word: &str| if word.contains("://") { without_password(word) } else { word.to_owned() };
     line.split(' ').map(shown).collect::<Vec<_>>().join(" ")

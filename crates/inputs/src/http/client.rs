@@ -22,7 +22,7 @@ use super::{HttpAnswer, HttpError, HttpProblem, HttpRequest, HttpSettings, Patie
 
 const MOST_REDIRECTS: usize = 5;
 
-/// A client, which keeps its connections for the next question.
+/// A client, which reuses its connections.
 #[derive(Debug)]
 pub struct HttpClient {
     settings: HttpSettings,
@@ -30,18 +30,18 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Makes the client; nothing is reached or read yet.
+    /// Creates the client; nothing is reached or read yet.
     pub fn new(settings: &HttpSettings) -> Self {
         Self { settings: settings.clone(), agents: Agents::default() }
     }
 
-    /// Returns how long servers may take.
+    /// Returns the time limits.
     pub fn patience(&self) -> &Patience {
         &self.settings.patience
     }
 
-    /// Asks for a file. The answer is the whole file, the rest that was asked for, or that nothing changed; everything else
-    /// is an error.
+    /// Requests a file. Returns the whole file, the requested rest, or that nothing changed; everything else is an
+    /// error.
     pub fn get(
         &self,
         request: &HttpRequest<'_>,
@@ -143,9 +143,7 @@ fn parse_range(text: &str) -> Option<ContentRange> {
 }
 
 const LOOK: Duration = Duration::from_millis(100);
-
 const PART: usize = 64 << 10;
-
 const MOST_WAITING: usize = 32;
 
 enum Heard {
@@ -161,7 +159,7 @@ pub(super) struct Exchange {
     listener: Listener,
 }
 
-/// The content of a file as it comes.
+/// The content of a file as it arrives.
 pub struct HttpBody {
     listener: Listener,
     from: u64,
@@ -212,12 +210,12 @@ impl Exchange {
 }
 
 impl HttpBody {
-    /// Returns the number of bytes that the server leaves out at the beginning.
+    /// Returns the offset of the first byte that the server sends.
     pub fn from(&self) -> u64 {
         self.from
     }
 
-    /// Returns the size of the whole file, if the server says it.
+    /// Returns the size of the whole file, if the server sends it.
     pub fn size(&self) -> Option<u64> {
         self.size
     }
@@ -361,9 +359,7 @@ fn problem_of(error: &Error) -> HttpProblem {
 }
 
 const NAME: &str = concat!("patchadm/", env!("CARGO_PKG_VERSION"));
-
 const LARGEST_HEAD: usize = 64 << 10;
-
 const BUFFER: usize = 128 << 10;
 
 #[derive(Debug, Default)]

@@ -26,7 +26,7 @@ pub use client::{HttpBody, HttpClient};
 #[cfg(not(feature = "http"))]
 pub use without::{HttpBody, HttpClient};
 
-/// The values that distinguish one state of a file from another.
+/// Values that distinguish the states of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
     /// The strong entity tag.
@@ -38,23 +38,22 @@ pub struct Validators {
 /// A question for a file.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpRequest<'a> {
-    /// The file.
     pub address: &'a Address,
-    /// The state of the file that is known already: if it is still that, nothing is sent.
+    /// The known state of the file: if it is unchanged, nothing is sent.
     pub known: Option<&'a Validators>,
-    /// The number of bytes that are there already, and the state of the file that they are of.
+    /// The number of existing bytes, and the state of their file.
     pub rest: Option<(u64, &'a Validators)>,
 }
 
 impl Validators {
-    /// Returns the value for a server to compare before it sends the rest of a file.
+    /// Returns the value that a server compares before it sends the rest of a file.
     pub fn condition(&self) -> Option<&str> {
         self.etag.as_deref().or(self.modified.as_deref())
     }
 }
 
 impl<'a> HttpRequest<'a> {
-    /// A question for a whole file.
+    /// Requests a whole file.
     pub fn whole(address: &'a Address) -> Self {
         Self { address, known: None, rest: None }
     }
@@ -64,7 +63,7 @@ impl<'a> HttpRequest<'a> {
 pub enum HttpAnswer {
     /// The file, or the rest of it.
     Content(Box<HttpBody>),
-    /// The file is as it is known.
+    /// The file has the known state.
     Unchanged,
 }
 
@@ -72,9 +71,7 @@ pub enum HttpAnswer {
 #[derive(Debug, thiserror::Error)]
 #[error("{address}: {problem}")]
 pub struct HttpError {
-    /// The address.
     pub address: String,
-    /// The problem.
     pub problem: HttpProblem,
 }
 
@@ -91,10 +88,10 @@ pub enum HttpProblem {
     /// The connection cannot be made, or breaks.
     #[error("{0}")]
     Broken(String),
-    /// The certificate of the server is of an authority that nobody believes.
+    /// The certificate is of an unknown authority.
     #[error("no authority that is believed issued the certificate of the server")]
     UnknownIssuer,
-    /// The server, or its certificate, is not to be believed.
+    /// The server, or its certificate, is not trusted.
     #[error("{0}")]
     Untrusted(String),
     /// The server sends next to nothing.
@@ -103,7 +100,6 @@ pub enum HttpProblem {
     /// The file ends too early.
     #[error("the connection ended after {got} of {size} bytes")]
     Cut {
-        /// The bytes that came.
         got: u64,
         /// The size of the file.
         size: u64,
@@ -111,18 +107,17 @@ pub enum HttpProblem {
     /// The file has another size than it should.
     #[error("it has {found}, and should have {size} bytes")]
     Size {
-        /// The size, in words.
         found: String,
         /// The size that it should have.
         size: u64,
     },
-    /// The server sends another part of the file than it was asked for.
+    /// The server sends another part than the requested one.
     #[error("the server sends another part of the file than it was asked for")]
     OtherRange,
-    /// A redirect leads on and on.
+    /// There are too many redirects.
     #[error("it is redirected more than 5 times")]
     Redirects,
-    /// A redirect leads nowhere.
+    /// A redirect has no valid target.
     #[error("it is redirected to what is no address: {0}")]
     BadRedirect(String),
     /// A redirect leads away from `https:`.
@@ -133,25 +128,20 @@ pub enum HttpProblem {
     Compressed(String),
     /// The certificates of authorities cannot be read.
     #[error("the certificates in {path} cannot be used: {reason}")]
-    Certificates {
-        /// The file or directory.
-        path: String,
-        /// The fault.
-        reason: String,
-    },
+    Certificates { path: String, reason: String },
     /// A proxy cannot be used.
     #[error("<{0}> is no proxy; one is named as host:port")]
     Proxy(String),
-    /// A proxy speaks a protocol that this program does not.
+    /// A proxy needs an unsupported protocol.
     #[error("<{0}> is a SOCKS proxy, and only HTTP proxies are supported; one is named as host:port")]
     Socks(String),
     /// A proxy on a command line has a password.
     #[error("<{0}> has a password, which every user of this machine sees on a command line")]
     SeenPassword(String),
-    /// The library that speaks HTTP failed by a defect of its own.
+    /// The HTTP library failed by a defect of its own.
     #[error("the HTTP library failed: {0}")]
     Library(String),
-    /// The program was built without a network.
+    /// The program was built without network support.
     #[error("this program was built without HTTP")]
     NotBuilt,
     /// The caller wants it to end.
@@ -160,7 +150,7 @@ pub enum HttpProblem {
 }
 
 impl HttpProblem {
-    /// Tells whether it may go better at the next attempt.
+    /// True if another attempt may succeed.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Status(status) => *status == 429 || *status >= 500,
@@ -170,48 +160,47 @@ impl HttpProblem {
     }
 }
 
-/// How servers are reached and whom it believes.
+/// How servers are reached and trusted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct HttpSettings {
-    /// A file of certificates of authorities that count beside those of the system (`--ca`, the policy).
+    /// A file of additional certificates of authorities (`--ca`, the policy).
     pub authorities: Option<PathBuf>,
-    /// The file of certificates that counts instead of the system's (`SSL_CERT_FILE`).
+    /// A file of certificates instead of the system's (`SSL_CERT_FILE`).
     pub certificate_file: Option<PathBuf>,
-    /// Directories of certificates that count instead of the system's (`SSL_CERT_DIR`).
+    /// Directories of certificates instead of the system's (`SSL_CERT_DIR`).
     pub certificate_directories: Vec<PathBuf>,
-    /// The proxies.
     pub proxies: Proxies,
     /// How long it waits.
     pub patience: Patience,
 }
 
-/// The proxies by kind of address, and the hosts that are reached without one.
+/// Proxies by scheme, and hosts without a proxy.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Proxies {
     /// For `http:`.
     pub http: Option<String>,
     /// For `https:`.
     pub https: Option<String>,
-    /// For both, unless they have one of their own.
+    /// For schemes without one of their own.
     pub all: Option<String>,
-    /// Hosts and domains, between commas; `*` is every host.
+    /// Hosts and domains, separated by commas; `*` is every host.
     pub none: String,
-    /// Whether they were said on a command line, which every user of the machine sees.
+    /// True if they were on a command line, which every user of the machine sees.
     pub is_seen_by_all: bool,
 }
 
-/// How long a server may take.
+/// Time limits for servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patience {
-    /// Until it can be talked to.
+    /// For the connection.
     pub connect: Duration,
-    /// Until it answers.
+    /// For the first byte of the answer.
     pub first_byte: Duration,
     /// How long it may send less than [`Patience::slowest`].
     pub slow: Duration,
-    /// The bytes a second that count as slow.
+    /// Bytes a second that count as slow.
     pub slowest: u64,
-    /// The pauses before it is tried again.
+    /// Pauses before further attempts.
     pub pauses: Vec<Duration>,
 }
 
@@ -228,12 +217,12 @@ impl Default for Patience {
 }
 
 impl Proxies {
-    /// The one proxy for every host.
+    /// Returns one proxy for every host.
     pub fn only(proxy: String) -> Self {
         Self { all: Some(proxy), ..Self::default() }
     }
 
-    /// Returns the proxy of an address, as an address of its own.
+    /// Returns the proxy for an address.
     pub fn of(&self, address: &Address) -> Option<String> {
         if self.none.split([',', ' ']).any(|entry| excludes(entry.trim(), address)) {
             return None;

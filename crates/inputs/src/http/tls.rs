@@ -20,7 +20,6 @@ const BUNDLES: [&str; 6] = [
 ];
 
 const LARGEST: u64 = 16 << 20;
-
 const MOST_FILES: usize = 10_000;
 
 pub(super) fn believed(settings: &HttpSettings) -> Result<Vec<Certificate<'static>>, HttpProblem> {

@@ -9,7 +9,6 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Makes the client.
     pub fn new(settings: &HttpSettings) -> Self {
         Self { patience: settings.patience.clone() }
     }
@@ -49,7 +48,6 @@ impl HttpBody {
         match *self {}
     }
 
-    /// Returns the next bytes.
     pub fn next_bytes(&mut self, _interrupt: &dyn Fn() -> Option<i32>) -> Result<Option<Vec<u8>>, HttpError> {
         match *self {}
     }

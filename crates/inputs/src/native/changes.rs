@@ -12,68 +12,52 @@ use super::{
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
-/// What became of a native package since it was adopted or refreshed.
+/// The change of a native package since it was adopted or refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NativeChange {
-    /// Another version is installed.
     Upgraded {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The registered version.
         from: String,
-        /// The installed one.
         to: String,
     },
     /// The same version was installed again, or its records were moved.
     Reinstalled {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The version.
         version: String,
     },
-    /// Its files were moved by dpkg-divert(1).
+    /// dpkg-divert(1) moved its files.
     Diverted {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The version.
         version: String,
     },
-    /// It is as it was, and another native package has taken over one of its paths, or an override has undone what a patch did.
+    /// It is unchanged, but another native package took over one of its paths, or an override undid a change of a
+    /// patch.
     Overruled {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The version.
         version: String,
-        /// The path.
         path: ObjectPath,
         /// What happened to the path, as the end of a sentence.
         how: String,
     },
-    /// Its manager is in the middle of a change, or broke one off.
+    /// Its manager is changing it, or was interrupted.
     Busy {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
         /// The step that finishes the change.
         unfinished: UnfinishedChange,
     },
-    /// It was removed.
     Removed {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The registered version.
         from: String,
     },
-    /// The records of its manager cannot be read, so nothing is known.
+    /// The records of its manager cannot be read.
     Unknown {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// Why not.
         reason: String,
     },
 }
 
 impl NativeChange {
-    /// Returns whose package it is, and its name.
+    /// Returns the native package.
     pub fn origin(&self) -> &NativeOrigin {
         match self {
             Self::Upgraded { origin, .. }
@@ -86,7 +70,7 @@ impl NativeChange {
         }
     }
 
-    /// Returns the registered version and the installed one, as far as they are known.
+    /// Returns the registered version and the installed one, as far as known.
     pub fn versions(&self) -> (Option<&str>, Option<&str>) {
         match self {
             Self::Upgraded { from, to, .. } => (Some(from), Some(to)),
@@ -98,7 +82,7 @@ impl NativeChange {
         }
     }
 
-    /// Tells whether a refresh can take it up now.
+    /// True if a refresh can accept it now.
     pub fn is_settled(&self) -> bool {
         !matches!(self, Self::Busy { .. } | Self::Unknown { .. })
     }
@@ -127,18 +111,18 @@ impl fmt::Display for NativeChange {
     }
 }
 
-/// Changes by the package managers of a root since packages were adopted.
+/// Changes of native packages since they were adopted.
 #[derive(Clone, Debug, Default)]
 pub struct NativeChanges {
-    /// The packages whose registration no longer says what their manager says.
+    /// Packages with stale registrations.
     pub changes: BTreeMap<PkgInst, NativeChange>,
-    /// The packages among them whose records are the same except for the stamp, with the new stamp. The root was copied, or the
-    /// same version was installed again.
+    /// Packages among them whose records differ only in their stamp, with the new one: the root was copied, or the same
+    /// version was installed again.
     pub same_records: BTreeMap<PkgInst, String>,
 }
 
-/// Compares registrations with the records of their managers. Without a package that was adopted from one, nothing is read.
-/// `index` has the paths of all native packages.
+/// Compares registrations with the records of their managers. Reads nothing if no package was adopted. `index` has the
+/// paths of all native packages.
 pub fn native_changes<'p>(
     root: &Root,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
@@ -245,7 +229,7 @@ fn presences<'p, 'r>(
     adopted.into_iter().map(ask).collect()
 }
 
-/// The packages of package managers for which registrations stand now.
+/// The native packages for which registrations stand now.
 #[derive(Debug, Default)]
 pub struct NativeClaims {
     claims: Vec<NativeClaim>,
@@ -260,8 +244,7 @@ struct NativeClaim {
 }
 
 impl NativeClaims {
-    /// Asks package managers about the packages that were adopted from them. Of one that is gone or of which nothing is
-    /// known, the registration counts.
+    /// Asks package managers about adopted packages. If a package is gone or unknown, its registration counts.
     pub fn of<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Self {
         let mut claims = Vec::new();
         for (adopted, presences) in presences(root, packages) {
@@ -293,12 +276,12 @@ impl NativeClaims {
         self.of_name(&native.origin).find(is_it).map(|claim| &claim.package)
     }
 
-    /// Tells whether a registration stands for a package of this name.
+    /// True if a registration stands for a package of this name.
     pub fn has_name(&self, native: &NativePackage, package: &PkgInst) -> bool {
         self.of_name(&native.origin).any(|claim| claim.package == *package)
     }
 
-    /// Returns how the registration of a package names it: as exactly as it must to be told from the others that are
+    /// Returns the origin for a new registration: as exact as necessary to distinguish the package from others that are
     /// installed or registered.
     pub fn origin_of(&self, native: &NativePackage) -> NativeOrigin {
         let NativePackage { origin, version, arch, has_other_versions, .. } = native;

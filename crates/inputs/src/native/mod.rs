@@ -49,7 +49,7 @@ impl NativeManager {
         }
     }
 
-    /// Returns what is wrong with a version.
+    /// Returns the fault of a version.
     pub fn version_fault(self, version: &str) -> Option<&'static str> {
         match self {
             Self::Dpkg => dpkg::version::fault(version),
@@ -57,8 +57,8 @@ impl NativeManager {
         }
     }
 
-    /// Reads everything that the manager has recorded about a package. The name is as its user gives it: `NAME` or
-    /// `NAME:ARCH` for dpkg; `NAME`, `NAME.ARCH` or `NAME-VERSION-RELEASE.ARCH` for rpm.
+    /// Reads everything recorded about a package. The name is `NAME` or `NAME:ARCH` for dpkg; `NAME`, `NAME.ARCH` or
+    /// `NAME-VERSION-RELEASE.ARCH` for rpm.
     pub fn package(self, root: &Root, name: &str) -> Result<NativePackage, NativeError> {
         match self {
             Self::Dpkg => dpkg::DpkgRecords::of(root)?.package(name),
@@ -66,7 +66,7 @@ impl NativeManager {
         }
     }
 
-    /// Returns the installed packages that say they replace another one; none if the records cannot be read.
+    /// Returns the installed packages that replace another one, as far as records can be read.
     pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
         let found = match self {
             Self::Dpkg => dpkg::DpkgRecords::of(root).map(|records| records.successors(name)),
@@ -75,8 +75,8 @@ impl NativeManager {
         found.unwrap_or_default()
     }
 
-    /// Returns the versions of a package that are installed, the oldest first; none where its manager has not finished with it,
-    /// or where that cannot be read.
+    /// Returns the installed versions of a package, oldest first; none while its manager is changing it, or if that
+    /// cannot be read.
     pub fn installed_versions(self, root: &Root, name: &str) -> Vec<String> {
         let found = match self {
             Self::Dpkg => dpkg::DpkgRecords::of(root).map(|records| records.installed_versions(name)),
@@ -89,8 +89,7 @@ impl NativeManager {
 }
 
 impl NativeOrigin {
-    /// Reads everything that the manager has recorded now about a registered package, which has this version and this
-    /// architecture now.
+    /// Reads everything recorded about a registered package, which has this version and architecture now.
     pub fn package(&self, root: &Root, version: &str, arch: &str) -> Result<NativePackage, NativeError> {
         match self.manager {
             NativeManager::Dpkg => dpkg::DpkgRecords::of(root)?.registered_package(self),

@@ -116,7 +116,7 @@ impl NativeIndex {
         !self.rules.is_empty()
     }
 
-    /// Adds to paths those to which files listed there are diverted.
+    /// Adds the places to which files of these paths are diverted.
     pub fn add_diverted(
         &self,
         paths: &mut BTreeSet<ObjectPath>,
@@ -135,8 +135,7 @@ impl NativeIndex {
         Ok(())
     }
 
-    /// Adds to paths the other spellings of each: those of the lists of packages, and those that begin with one of these links
-    /// to directories at the top of the root.
+    /// Adds other spellings of paths: those in lists of packages, and those through these links at the top of the root.
     pub fn add_spellings(
         &self,
         paths: &mut BTreeSet<ObjectPath>,
@@ -159,7 +158,7 @@ impl NativeIndex {
         Ok(())
     }
 
-    /// Returns the packages that own what is at a place: a path whose directory is resolved.
+    /// Returns the packages that own a place (a path whose directory is resolved).
     pub fn owners(
         &self,
         place: &ObjectPath,
@@ -168,8 +167,8 @@ impl NativeIndex {
         Ok(self.listings(place, resolver)?.into_iter().map(|(owner, _)| owner).collect())
     }
 
-    /// Returns the packages that own what is at a place, each with the spelling of the path in its list; a diverted path is
-    /// spelled as the diversion has it.
+    /// Returns the owners of a place, each with the spelling of the path in its list; a diverted path is spelled as in
+    /// the diversion.
     pub fn listings(
         &self,
         place: &ObjectPath,
@@ -225,12 +224,12 @@ impl NativeIndex {
         &self.diverted
     }
 
-    /// Returns why the owners of some paths are not known.
+    /// Returns the reasons why owners are unknown.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }
 
-    /// Returns what the index says of these paths, each with its place.
+    /// Returns the owners of these paths, each with its place.
     pub fn owners_of<'p>(
         &self,
         paths: impl IntoIterator<Item = (&'p ObjectPath, &'p ObjectPath)>,
@@ -265,7 +264,7 @@ fn is_at(spelled: &[u8], place: &ObjectPath, resolver: &Resolver<'_>) -> Result<
     Ok(resolver.locate_object(&path)? == *place)
 }
 
-/// The native owners of the paths that a plan is about.
+/// Native owners of the paths of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct NativeOwners {
     owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
@@ -277,8 +276,8 @@ pub struct NativeOwners {
 }
 
 impl NativeOwners {
-    /// Adds the names that files among these objects have in lists of packages. Only a file is looked for that has more names
-    /// than are among the objects: that takes a look at every listed path.
+    /// Adds the names of these files in lists of packages. Only files with more names than those among the objects need
+    /// the search, which examines every listed path.
     pub fn add_names<'l>(
         &mut self,
         index: &NativeIndex,
@@ -297,7 +296,7 @@ impl NativeOwners {
         Ok(())
     }
 
-    /// Returns the names that an object has in the lists of packages, with their owners, as far as these were looked for.
+    /// Returns the names of an object in package lists, with their owners, as far as searched.
     pub fn names(&self, live: &Live) -> &[(ObjectPath, NativeOwner)] {
         self.names.get(&live.inode).map(Vec::as_slice).unwrap_or_default()
     }
@@ -307,23 +306,23 @@ impl NativeOwners {
         self.owners.get(path).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns the first package that owns a path and is not this one, or another instance of it.
+    /// Returns the first other package that owns a path, apart from instances of this one.
     pub fn foreign(&self, path: &ObjectPath, own: Option<&NativeOrigin>) -> Option<&NativeOwner> {
         let is_own = |owner: &NativeOwner| own.is_some_and(|own| own.is_instance_of(&owner.origin));
         self.of(path).iter().find(|owner| !is_own(owner))
     }
 
-    /// Tells whether nothing but this package, or another instance of it, owns a path now.
+    /// True if only this package, or another instance of it, owns a path.
     pub fn is_own_alone(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
         !self.of(path).is_empty() && self.foreign(path, Some(own)).is_none()
     }
 
-    /// Tells whether a package shares its files with those that dpkg installs of it for other architectures.
+    /// True if a package shares its files with installations for other architectures.
     pub fn is_multi_arch(&self, own: &NativeOrigin) -> bool {
         own.manager == NativeManager::Dpkg && self.multi_arch.contains(&own.name)
     }
 
-    /// Returns where the file of a package lies that is listed at a place, if somebody else has diverted it.
+    /// Returns the place of a package's file if somebody else diverted it.
     pub fn diverted(&self, place: &ObjectPath, own: &NativeOrigin) -> Option<&DivertedPath> {
         let is_it = |(listed, diverted): &&(ObjectPath, DivertedPath)| {
             listed == place && diverted.package == own.name && own.manager == NativeManager::Dpkg
@@ -331,8 +330,8 @@ impl NativeOwners {
         self.diverted.iter().find(is_it).map(|(_, diverted)| diverted)
     }
 
-    /// Returns where a file lies that a package has at a path besides those of its list; `None` unless somebody else diverts
-    /// it. dpkg compares such paths as text.
+    /// Returns the place of a file that a package gets in addition to its list, if somebody else diverts it. dpkg
+    /// compares such paths as text.
     pub fn diverted_addition(&self, path: &ObjectPath, own: &NativeOrigin) -> Option<&ObjectPath> {
         let is_it = |rule: &&Diverting| {
             rule.from == *path
@@ -342,7 +341,7 @@ impl NativeOwners {
         self.rules.iter().find(is_it).map(|rule| &rule.to)
     }
 
-    /// Returns why the owners of some paths are not known.
+    /// Returns the reasons why owners are unknown.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }

@@ -14,73 +14,65 @@ use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 /// Everything that is recorded about an installed package.
 #[derive(Clone, Debug)]
 pub struct NativePackage {
-    /// Whose package it is, and its name.
     pub origin: NativeOrigin,
-    /// Its version, epoch and revision or release included.
+    /// With epoch, and revision or release.
     pub version: String,
-    /// What changes when the same version is installed again.
+    /// Changes when the same version is installed again.
     pub stamp: String,
-    /// Its architecture.
     pub arch: String,
-    /// One line about it.
     pub title: Option<String>,
-    /// Tells whether another version of it is installed for the same architecture.
+    /// True if another version is installed for the same architecture.
     pub has_other_versions: bool,
-    /// Its paths, where they lie: a diverted one under the name that it has.
+    /// Its paths at their actual places.
     pub paths: BTreeMap<ObjectPath, NativePath>,
-    /// The places among them to which somebody diverted its files.
+    /// Places to which somebody diverted its files.
     pub diverted: BTreeSet<ObjectPath>,
 }
 
 /// What is recorded about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NativePath {
-    /// The type that it has if it is a regular file: `f`, or `e` for a configuration file.
+    /// The type of a regular file: `f`, or `e` for a configuration file.
     pub ftype: Ftype,
-    /// The sum of its bytes; `None` for what has none, and where it is not recorded.
+    /// `None` for objects without bytes, and if it is not recorded.
     pub sum: Option<FileSum>,
 }
 
 /// Whether a package is installed, in one look at the records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NativePresence {
-    /// It is installed.
     Installed {
-        /// Its version.
         version: String,
-        /// Its architecture.
         arch: String,
-        /// What changes when the same version is installed again.
+        /// Changes when the same version is installed again.
         stamp: String,
     },
-    /// It is being changed, or was left half installed.
+    /// It is being changed, or half installed.
     Busy(UnfinishedChange),
-    /// It is not installed.
     Gone,
 }
 
 /// The step that finishes the change of a half-installed package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnfinishedChange {
-    /// It was unpacked, and is configured next.
+    /// It was unpacked, and is to be configured.
     Configure,
-    /// Its files may be those of two versions: it is installed again.
+    /// Its files may be of two versions: it must be installed again.
     Reinstall,
 }
 
-/// A registration, as far as it says which native package it stands for.
+/// The part of a registration that identifies the native package.
 #[derive(Clone, Copy, Debug)]
 pub struct RegisteredPackage<'a> {
-    /// Whose package it is, and its name.
     pub origin: &'a NativeOrigin,
-    /// The version when it was adopted or refreshed.
+    /// When it was adopted or refreshed.
     pub version: &'a str,
-    /// The architecture then.
+    /// When it was adopted or refreshed.
     pub arch: &'a str,
 }
 
 impl NativePackage {
-    /// Returns what a registration records of it.
+    /// Returns the values for a registration.
     pub fn registration(&self) -> NativeRegistration {
         NativeRegistration {
             version: self.version.clone(),
@@ -90,7 +82,7 @@ impl NativePackage {
         }
     }
 
-    /// Returns when it was last unpacked, in seconds since 1970; `None` if its records do not say.
+    /// Returns the time when it was last unpacked, in seconds since 1970, if recorded.
     pub fn installed_at(&self) -> Option<i64> {
         let moment = |word: &str| {
             let (_, moment) = word.rsplit_once('@').unwrap_or(("", word));
@@ -114,11 +106,11 @@ impl NativePackage {
     }
 }
 
-/// The parameter of an adopted package that says where its files come from: `dpkg NAME:ARCH`, `rpm NAME`, `rpm NAME.ARCH`,
-/// `rpm NAME-VERSION-RELEASE.ARCH`, `tree` or `paths`.
+/// The parameter with the origin of an adopted package: `dpkg NAME:ARCH`, `rpm NAME`, `rpm NAME.ARCH`, `rpm
+/// NAME-VERSION-RELEASE.ARCH`, `tree` or `paths`.
 pub const ADOPTED: &str = "PATCHADM_ADOPTED";
 
-/// The name of the rpm package, where [`ADOPTED`] has more than that behind `rpm`.
+/// The name of the rpm package, if [`ADOPTED`] has more than that.
 pub const NATIVE_NAME: &str = "NATIVE_NAME";
 
 /// A package manager of the system.
@@ -131,10 +123,8 @@ pub enum NativeManager {
 }
 
 impl NativeManager {
-    /// All of them.
     pub const ALL: [Self; 2] = [Self::Dpkg, Self::Rpm];
 
-    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dpkg => "dpkg",
@@ -154,25 +144,24 @@ impl fmt::Display for NativeManager {
     }
 }
 
-/// A package of dpkg or rpm, as the registration of an adopted package names it.
+/// A native package, as the registration of an adopted package names it.
 ///
-/// An rpm package that is installed once is named by its name alone, and followed through every upgrade. Of one that is
-/// installed for several architectures, the others are named and followed by name and architecture; of one that is installed
-/// in several versions, each is named exactly and followed nowhere.
+/// An rpm package that is installed once is named by its name alone and followed through every upgrade. If it is
+/// installed for several architectures, the others are named and followed by name and architecture; if in several
+/// versions, each is named exactly and followed nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NativeOrigin {
     /// Whose package it is.
     pub manager: NativeManager,
-    /// Its name.
     pub name: String,
-    /// Its architecture; always there for dpkg.
+    /// Always present for dpkg.
     pub arch: Option<String>,
-    /// Its version with epoch and release, for one of several rpm packages of a name.
+    /// With epoch and release, for one of several rpm packages of a name.
     pub version: Option<String>,
 }
 
 impl NativeOrigin {
-    /// Returns the origin of an installed package; `None` if it was not adopted, or from a tree or from paths.
+    /// Returns the origin of an adopted package; `None` for a tree or paths.
     pub fn of(params: &Params) -> Option<Self> {
         let origin = Self::parse(&params.text(ADOPTED))?;
         let name = params.text(NATIVE_NAME);
@@ -205,7 +194,7 @@ impl NativeOrigin {
         }
     }
 
-    /// Parses the value of [`ADOPTED`]. What follows `rpm` is taken for a name.
+    /// Parses the value of [`ADOPTED`]. Everything after `rpm` is the name.
     pub fn parse(text: &str) -> Option<Self> {
         let (manager, package) = text.trim().split_once(' ')?;
         let manager = NativeManager::named(manager)?;
@@ -219,12 +208,12 @@ impl NativeOrigin {
         is_name.then(|| Self { manager, name: name.to_owned(), arch: arch.map(str::to_owned), version: None })
     }
 
-    /// Tells whether another package is this one, perhaps for another architecture or in another version.
+    /// True if another package is this one, perhaps for another architecture or in another version.
     pub fn is_instance_of(&self, other: &Self) -> bool {
         self.manager == other.manager && self.name == other.name
     }
 
-    /// Returns its name as its manager takes it.
+    /// Returns its name for queries to its manager.
     pub fn queried(&self) -> String {
         let whole = self.to_string();
         whole.split_once(' ').map_or_else(|| whole.clone(), |(_, package)| package.to_owned())
@@ -248,9 +237,8 @@ impl fmt::Display for NativeOrigin {
 /// A native package that owns a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NativeOwner {
-    /// The package.
     pub origin: NativeOrigin,
-    /// Its version; empty where its records do not say.
+    /// Empty if not recorded.
     pub version: String,
 }
 
@@ -281,12 +269,11 @@ impl fmt::Display for NativeOwner {
 pub const LONGEST_PKG: usize = 32;
 
 const DIGITS: usize = 6;
-
 const INSTANCE_DIGITS: usize = 8;
 
 impl NativeManager {
-    /// Returns the name of the package for a native package: its own name after `DEB` or `RPM`, with a hyphen for every byte
-    /// that is invalid in package names. A name that gets too long is cut, and ends with the first digits of its SHA-256.
+    /// Returns the package name for a native package: its name after `DEB` or `RPM`, with a hyphen for every invalid
+    /// byte. A name that gets too long is cut and ends with the first digits of its SHA-256.
     pub fn package_name(self, name: &str) -> String {
         let prefix = match self {
             Self::Dpkg => "DEB",
@@ -302,7 +289,7 @@ impl NativeManager {
         format!("{start}-{}", digits(name, DIGITS))
     }
 
-    /// Returns the manager from which a package was adopted, by its usual name: where nothing else is left of its record.
+    /// Returns the manager of an adopted package by its usual name, if nothing else of its record is left.
     pub fn of_package_name(package: &PkgInst) -> Option<Self> {
         let is_named = |manager: &Self| {
             let rest = package.as_str().strip_prefix(&manager.package_name(""));
@@ -315,8 +302,8 @@ impl NativeManager {
 }
 
 impl NativePackage {
-    /// Returns the name of its registration where another one has the name that [`NativeManager::package_name`] gives: an
-    /// instance with the architecture, or for rpm with the digest of name, version and architecture.
+    /// Returns the name of a registration if [`NativeManager::package_name`] is taken: an instance with the
+    /// architecture, or for rpm with the digest of name, version and architecture.
     pub fn instance_name(&self) -> String {
         let NativeOrigin { manager, name, .. } = &self.origin;
         let suffix = match manager {
@@ -331,26 +318,25 @@ fn digits(text: &str, count: usize) -> String {
     FileSum::Sha256(Sha256::digest(text)).to_string().chars().take(count).collect()
 }
 
-/// The version of the native package when it was adopted or refreshed, as its manager prints it.
+/// The native version at adoption or refresh, as its manager prints it.
 pub const NATIVE_VERSION: &str = "NATIVE_VERSION";
 
-/// SHA-256 over the native records of its paths then.
+/// SHA-256 over the native records of its paths.
 pub const NATIVE_DIGEST: &str = "NATIVE_DIGEST";
 
-/// What changed when the same version was installed again.
+/// Changes when the same version is installed again.
 pub const NATIVE_STAMP: &str = "NATIVE_STAMP";
 
-/// The paths, escaped, of files that were not those of the native record then: bytes of an administrator.
+/// Escaped paths of files that differed from the native record: bytes of an administrator.
 pub const NATIVE_DIFFERING: &str = "NATIVE_DIFFERING";
 
-/// The places, escaped, to which files of the package were diverted then.
+/// Escaped places to which files of the package were diverted.
 pub const NATIVE_DIVERTED: &str = "NATIVE_DIVERTED";
 
-/// The applied patches of which a part was handed over to the native package.
+/// Applied patches that were partly handed over to the native package.
 pub const NATIVE_OVERTAKEN: &str = "NATIVE_OVERTAKEN";
 
-/// Tells whether a parameter is one that only adoptions and refreshes write: no patch delivers it, and no backout brings an
-/// old value back.
+/// True for parameters that only adoptions and refreshes write: no patch delivers them, and no backout restores them.
 pub fn is_native_parameter(name: &str) -> bool {
     name.starts_with("NATIVE_")
 }
@@ -358,18 +344,17 @@ pub fn is_native_parameter(name: &str) -> bool {
 /// What a registration says of the native package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NativeRegistration {
-    /// The version.
     pub version: String,
-    /// The digest of its records; `None` in a registration of an earlier form.
+    /// `None` in a registration of an earlier form.
     pub digest: Option<String>,
-    /// What changes when the same version is installed again; `None` in a registration of an earlier form.
+    /// Changes when the same version is installed again; `None` in a registration of an earlier form.
     pub stamp: Option<String>,
-    /// The places to which its files are diverted, escaped; `None` if there are none.
+    /// Escaped places of diverted files, if any.
     pub diverted: Option<String>,
 }
 
 impl NativeRegistration {
-    /// Reads the registration of an adopted package. An earlier form had the `VERSION` alone.
+    /// Reads the registration of an adopted package. An earlier form only had `VERSION`.
     pub fn of(params: &Params) -> Self {
         let value = |name: &str| Some(params.text(name).trim().to_owned()).filter(|text| !text.is_empty());
         Self {
@@ -380,7 +365,7 @@ impl NativeRegistration {
         }
     }
 
-    /// Returns the version, where the registration names it: an earlier form does not.
+    /// Returns the version, which an earlier form lacks.
     pub fn named_version(params: &Params) -> Option<String> {
         Some(params.text(NATIVE_VERSION).into_owned()).filter(|version| !version.is_empty())
     }
@@ -399,7 +384,7 @@ impl NativeRegistration {
     }
 }
 
-/// Reads [`NATIVE_DIFFERING`]. Words that are no paths are passed over.
+/// Reads [`NATIVE_DIFFERING`]. Invalid paths are ignored.
 pub fn differing_of(params: &Params) -> BTreeSet<ObjectPath> {
     let text = params.text(NATIVE_DIFFERING);
     text.split_whitespace().filter_map(|word| ObjectPath::new(&decode(word)).ok()).collect()
@@ -411,17 +396,17 @@ pub fn differing_text<'p>(paths: impl IntoIterator<Item = &'p ObjectPath>) -> St
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A recorded sum. It says whether a file is the delivered one, and not who delivered it.
+/// A recorded sum. It shows whether a file is the delivered one, but not who delivered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSum {
-    /// MD5: dpkg, and early packages of rpm.
+    /// dpkg, and early packages of rpm.
     Md5([u8; 16]),
     /// SHA-256: rpm.
     Sha256([u8; 32]),
 }
 
 impl FileSum {
-    /// Parses hexadecimal digits; their number says which sum it is.
+    /// Parses hexadecimal digits, whose number determines the algorithm.
     pub fn parse(digits: &[u8]) -> Option<Self> {
         match digits.len() {
             32 => bytes_of(digits).map(Self::Md5),
@@ -474,24 +459,17 @@ pub enum NativeError {
     /// A call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The records about a package are missing or make no sense.
+    /// The records about a package are missing or invalid.
     #[error("{manager} package {package}: {reason}")]
     Package {
-        /// Whose records.
         manager: NativeManager,
-        /// The package, as it was named.
+        /// As it was named.
         package: String,
-        /// The fault.
         reason: String,
     },
-    /// The records as a whole are missing or make no sense.
+    /// The records as a whole are missing or invalid.
     #[error("{reason}")]
-    Records {
-        /// Whose records.
-        manager: NativeManager,
-        /// The fault.
-        reason: String,
-    },
+    Records { manager: NativeManager, reason: String },
 }
 
 #[cfg(test)]

@@ -12,21 +12,19 @@ use super::{NativeManager, NativeOrigin, NativeRegistration};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
-/// The package of dpkg or rpm that an adopted package stands for, as its manager knows it.
+/// The native package of an adopted package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeIdentity {
     /// Whose package it is.
     pub manager: NativeManager,
-    /// Its name.
     pub name: String,
-    /// Its version as the manager prints it, with epoch, and revision or release.
+    /// As the manager prints it, with epoch, and revision or release.
     pub version: String,
-    /// Its architecture.
     pub arch: String,
 }
 
 impl NativeIdentity {
-    /// Returns that of an installed package; `None` if it was not adopted from dpkg or rpm.
+    /// Returns that of an installed package, if it was adopted from dpkg or rpm.
     pub fn of(params: &Params) -> Option<Self> {
         let NativeOrigin { manager, name, arch, .. } = NativeOrigin::of(params)?;
         let version = NativeRegistration::of(params).version;
@@ -65,7 +63,7 @@ impl NativeIdentity {
     }
 }
 
-/// Returns the URL of an installed package on a root of this distribution.
+/// Returns the URL of an installed package in a root of this distribution.
 pub fn package_url(package: &PkgInst, params: &Params, distribution: Option<&Distribution>) -> String {
     if let Some(native) = NativeIdentity::of(params) {
         return native.url(distribution);
@@ -120,7 +118,6 @@ fn encoded(text: &str) -> String {
 // The vendor is the distribution of a root, by its `etc/os-release` (os-release(5)).
 
 const LARGEST: u64 = 64 << 10;
-
 const LONGEST: usize = 64;
 
 /// In the order of os-release(5).
@@ -129,15 +126,14 @@ const PLACES: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 /// A distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
-    /// `ID`: its name for programs, as `debian`.
+    /// `ID`, such as `debian`.
     pub id: String,
-    /// `VERSION_ID`, else `VERSION_CODENAME`: its release, as `12`; a distribution without releases has none.
+    /// `VERSION_ID`, else `VERSION_CODENAME`, such as `12`.
     pub release: Option<String>,
 }
 
 impl Distribution {
-    /// Reads that of a root. Links are followed inside it. A file that is missing, is no regular file, or is longer than
-    /// any such file tells nothing.
+    /// Reads that of a root. Links are followed inside it. A missing, irregular or oversized file counts as none.
     pub fn of(root: &Root) -> Option<Self> {
         let read = |place: &&str| {
             let path = ObjectPath::new(place.as_bytes()).ok()?;
@@ -148,8 +144,7 @@ impl Distribution {
         Self::parse(&PLACES.iter().find_map(read)?)
     }
 
-    /// Reads the text of the file. The words go into URLs: a value with anything but lower-case letters, digits and `._-`
-    /// is not believed.
+    /// Parses the file. Values become part of URLs, so only lower-case letters, digits and `._-` are accepted.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(text);
         let value = |name: &str| {

@@ -8,16 +8,14 @@ use super::{NativeError, NativeManager, NativePackage, NativePresence, Registere
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
-/// The records of a package manager, of which all packages are read.
+/// The records of a package manager.
 pub enum NativeRecords<'a> {
-    /// Those of dpkg.
     Dpkg(DpkgRecords<'a>),
-    /// Those of rpm.
     Rpm(RpmRecords),
 }
 
 impl<'a> NativeRecords<'a> {
-    /// Finds the records of a manager; `None` where the root has none.
+    /// Finds the records of a manager in a root.
     pub fn find(root: &'a Root, manager: NativeManager) -> Result<Option<Self>, NativeError> {
         Ok(match manager {
             NativeManager::Dpkg => DpkgRecords::find(root)?.map(Self::Dpkg),
@@ -25,7 +23,7 @@ impl<'a> NativeRecords<'a> {
         })
     }
 
-    /// Reads every package that is installed or in between, each when its turn comes.
+    /// Reads every installed or half-installed package, one at a time.
     pub fn packages(
         &self,
     ) -> Result<Box<dyn Iterator<Item = Result<NativePackage, NativeError>> + '_>, NativeError> {
@@ -35,7 +33,7 @@ impl<'a> NativeRecords<'a> {
         })
     }
 
-    /// Reads everything about a package, as [`NativeManager::package`] does.
+    /// Like [`NativeManager::package`].
     pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
         match self {
             Self::Dpkg(records) => records.package(name),
@@ -63,8 +61,8 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Returns the names of the installed packages, as [`Self::package`] takes them, by what their registrations may be
-    /// called: by the name, or by name and architecture, as another registration of an earlier form is.
+    /// Returns the names of installed packages, as [`Self::package`] takes them, by possible names of their
+    /// registrations: the name, or name and architecture, as in an earlier form.
     pub fn names(&self) -> Result<BTreeMap<String, Vec<String>>, NativeError> {
         let (manager, names): (_, Vec<(String, String, String)>) = match self {
             Self::Dpkg(records) => (NativeManager::Dpkg, records.names().collect()),
@@ -81,8 +79,7 @@ impl<'a> NativeRecords<'a> {
 }
 
 impl NativeManager {
-    /// Returns the path of the file whose lock the manager holds while it changes packages of a root; `None` where the root
-    /// has no records of it.
+    /// Returns the file whose lock the manager holds while it changes packages, if the root has records of it.
     pub fn lock_file(self, root: &Root) -> Result<Option<ObjectPath>, RootError> {
         match self {
             Self::Dpkg => Ok(frontend_lock()),
@@ -90,7 +87,7 @@ impl NativeManager {
         }
     }
 
-    /// Returns the paths that this file can have.
+    /// Returns the possible paths of this file.
     pub fn lock_files(self) -> Vec<ObjectPath> {
         match self {
             Self::Dpkg => frontend_lock().into_iter().collect(),

@@ -15,21 +15,21 @@ const MOST: usize = 100_000;
 /// A package that is about to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpcomingChange {
-    /// Its name, without an architecture.
+    /// Without an architecture.
     pub name: String,
-    /// Its architecture, if apt says it.
+    /// If apt says it.
     pub arch: Option<String>,
-    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`), if apt says it.
+    /// True if it can be installed for several architectures at once (`Multi-Arch: same`), if apt says it.
     pub is_same: Option<bool>,
-    /// The version that it will have; `None` for a removal.
+    /// `None` for a removal.
     pub version: Option<String>,
-    /// Whether no version of it is there yet, if apt says it.
+    /// True if no version is installed yet, if apt says it.
     pub is_new: bool,
-    /// Its file, if apt says it.
+    /// If apt says it.
     pub file: Option<String>,
 }
 
-/// Why nothing is known of what is about to happen.
+/// Reasons why the announcement cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UpcomingError {
     /// The input cannot be read.
@@ -38,14 +38,14 @@ pub enum UpcomingError {
     /// The protocol has another version.
     #[error("the package manager speaks version {0} of its protocol, which this program does not know")]
     Version(String),
-    /// The input ends before it has said anything about packages, or is too long.
+    /// The input ends before it names packages, or is too long.
     #[error("standard input makes no sense: {0}")]
     Malformed(&'static str),
 }
 
-/// Reads what is about to happen.
+/// Reads announced changes.
 pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, UpcomingError> {
-    let mut lines = Lines { input: input.take(LONGEST + 1), line: Vec::new(), count: 0 };
+    let mut lines = AnnouncementLines { input: input.take(LONGEST + 1), line: Vec::new(), count: 0 };
     let Some(first) = lines.next_line()? else { return Ok(Vec::new()) };
     let Some(version) = first.strip_prefix("VERSION ") else {
         let change = plain(&first);
@@ -65,13 +65,13 @@ pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, Upco
     }
 }
 
-struct Lines<I> {
+struct AnnouncementLines<I> {
     input: Take<I>,
     line: Vec<u8>,
     count: usize,
 }
 
-impl<I: BufRead> Lines<I> {
+impl<I: BufRead> AnnouncementLines<I> {
     fn next_line(&mut self) -> Result<Option<Cow<'_, str>>, UpcomingError> {
         self.line.clear();
         let count = self.input.read_until(b'\n', &mut self.line)?;

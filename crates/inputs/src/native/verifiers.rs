@@ -11,31 +11,28 @@ use patchadm_svr4::package::{Ftype, ObjectPath};
 /// The report of a verifier on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierReport {
-    /// The command.
     pub command: String,
     /// Its line about the path.
     pub says: String,
 }
 
-/// A path of a native package, as it was delivered and as it is now.
+/// A path of a native package, as delivered and as it is now.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedPath<'a> {
-    /// The package.
     pub origin: &'a NativeOrigin,
-    /// The path as verifiers name it.
+    /// As verifiers name it.
     pub path: &'a ObjectPath,
-    /// Its record.
     pub recorded: NativePath,
-    /// Whether somebody diverted it (dpkg-divert(1)).
+    /// True if somebody diverted it (dpkg-divert(1)).
     pub is_diverted: bool,
-    /// The object as the package delivered it.
+    /// As the package delivered it.
     pub delivered: &'a RecordedState,
-    /// The object now; `None` if there is none.
+    /// `None` if there is none.
     pub now: Option<&'a RecordedState>,
 }
 
 impl VerifiedPath<'_> {
-    /// Returns the reports of the verifiers of the package manager; none if they see no difference.
+    /// Returns the reports of the package manager's verifiers about differences.
     pub fn reports(&self) -> Vec<VerifierReport> {
         match self.origin.manager {
             NativeManager::Dpkg => self.of_dpkg(),

@@ -14,15 +14,15 @@ const PREINSTALL: &str = include_str!("preinstall.sh");
 const CLASS: &str = include_str!("class.sh");
 const POSTINSTALL: &str = include_str!("postinstall.sh");
 
-/// `checkinstall` of the package that takes a patch back; in the patch `patch_checkinstall`.
+/// `checkinstall` of the backout package; in the patch `patch_checkinstall`.
 pub const UNDO_CHECKINSTALL: &str = include_str!("undo_checkinstall.sh");
-/// `postinstall` of the package that takes a patch back; in the patch `patch_postinstall`.
+/// `postinstall` of the backout package; in the patch `patch_postinstall`.
 pub const UNDO_POSTINSTALL: &str = include_str!("undo_postinstall.sh");
-/// `i.<class>` of the package that takes a patch back, for every class with a saved file but `none`.
+/// `i.<class>` of the backout package, for every class with a saved file except `none`.
 pub const UNDO_CLASS: &str = include_str!("undo_class.sh");
 
-/// Returns the scripts of a sparse patch package by their names in `install`; `classes` are the classes of its files that
-/// have no class action script of their own.
+/// Returns the scripts of a sparse patch package by their names in `install`, for classes without their own class
+/// action script.
 pub fn of_patch<'c>(classes: impl IntoIterator<Item = &'c str>) -> BTreeMap<String, &'static str> {
     let fixed = [
         ("checkinstall", CHECKINSTALL),

@@ -16,47 +16,37 @@ use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::package::ObjectPath;
 
 const MOST_KEYS: usize = 1000;
-
 const LARGEST_LIST: u64 = 1 << 20;
-
 const REVOKED: &[u8] = b"revoked";
 
-/// Why the keys of a root cannot be believed.
+/// Reasons why the keys of a root are not trusted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyDirectoryError {
     /// It could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A user other than the owner of the root, or the caller who names it, may change it.
+    /// A user other than the owner of the root, or than the caller who named it, may change it.
     #[error("{path} is not {whose} alone: {reason}")]
     NotTheRoots {
-        /// The directory or file.
         path: String,
         /// Whose it should be: "the root's", "the caller's".
         whose: &'static str,
         /// Its owner, or who may write to it.
         reason: String,
     },
-    /// It is not there, although it was named.
+    /// It is missing although it was named.
     #[error("{0} is not there, and it was named as the directory of the keys that are trusted")]
     Absent(String),
-    /// No key is in it.
     #[error("no key is in {path}, which is there for those that are trusted: {}", ignored_words(.ignored))]
     NoKey {
-        /// The directory.
         path: String,
-        /// The files in it that are no keys, with the reasons.
+        /// Files in it that are no keys, with the reasons.
         ignored: Vec<String>,
     },
-    /// A key, its rules or the list of revoked keys are damaged, or there are more or larger files than any root has.
+    /// A key, its rules or the list of revoked keys are damaged, or a limit is exceeded.
     #[error("{path}: {reason}")]
-    Damaged {
-        /// The directory or file.
-        path: String,
-        /// The fault.
-        reason: String,
-    },
+    Damaged { path: String, reason: String },
 }
 
 fn ignored_words(ignored: &[String]) -> String {
@@ -73,25 +63,22 @@ impl KeyDirectoryError {
     }
 }
 
-/// A key that a root trusts, within its rules.
+/// A trusted key with its rules.
 #[derive(Clone, Debug)]
 pub struct TrustedKey {
     /// The name of its files, without endings.
     pub name: String,
-    /// The key.
     pub key: PublicKey,
-    /// Its rules.
     pub rules: KeyRules,
 }
 
 /// The keys of a root and those that are revoked.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
-    /// The keys, sorted by name. Several may have one id.
+    /// Sorted by name. Several may have one id.
     pub keys: Vec<TrustedKey>,
-    /// The revoked ones.
     pub revoked: Revocations,
-    /// The files of the directory that mean nothing there, each with the reason.
+    /// Ignored files of the directory, each with the reason.
     pub ignored: Vec<String>,
 }
 
@@ -112,20 +99,19 @@ pub struct KeyDirectory<'a> {
 }
 
 impl<'a> KeyDirectory<'a> {
-    /// The directory at a place inside a root; it need not be there.
+    /// The directory at a place inside a root, which need not exist.
     pub fn new(root: &'a Root, place: &'a ObjectPath) -> Self {
         Self { root, place, is_of_caller: false }
     }
 
-    /// Returns the same as a directory that the caller names: its keys belong to the caller or the superuser, whoever owns
-    /// the directory.
+    /// Returns the directory as one that the caller named: its keys must belong to the caller or the superuser.
     #[must_use]
     pub fn of_caller(self) -> Self {
         Self { is_of_caller: true, ..self }
     }
 
-    /// Reads the keys by which a signature is judged. Only the usual directory may be absent: one that is named must be
-    /// there, and one that is there must have a key. Otherwise a slip of the pen would end all trust without a word.
+    /// Reads the keys for a verdict. A directory that was named must exist, and an existing one must have a key.
+    /// Otherwise a typing error would silently end all trust.
     pub fn read_for_verdict(&self, is_named: bool) -> Result<KeyRing, KeyDirectoryError> {
         let Some(ring) = self.read_if_there()? else {
             let path = self.root.show(self.place);
@@ -255,17 +241,14 @@ fn shown(name: &[u8]) -> String {
 /// A kind of object that a key may sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyRole {
-    /// Patches.
     Patch,
-    /// Indexes of depots.
     Index,
 }
 
 impl KeyRole {
-    /// Every role.
     pub const ALL: [Self; 2] = [Self::Patch, Self::Index];
 
-    /// Returns the word in the rules and in JSON.
+    /// Returns the word for rules and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Patch => "patch",
@@ -274,41 +257,31 @@ impl KeyRole {
     }
 }
 
-/// Why the rules of a key, or the list of revoked keys, do not count.
+/// Reasons why rules of a key, or the list of revoked keys, are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyRulesError {
     /// It is not a file of parameters.
     #[error("{0}")]
     Syntax(String),
-    /// A rule is not known, or has an impossible value.
+    /// A rule is unknown or has an impossible value.
     #[error("{name}: {reason}")]
-    Rule {
-        /// Its name.
-        name: String,
-        /// Its fault.
-        reason: String,
-    },
+    Rule { name: String, reason: String },
     /// A line of the list of revoked keys names no key.
     #[error("line {line}: {reason}")]
-    Revocation {
-        /// The line.
-        line: usize,
-        /// Its fault.
-        reason: KeyFileError,
-    },
+    Revocation { line: usize, reason: KeyFileError },
 }
 
 /// The rules of a key: `NAME.rules` beside `NAME.pub`. The default limits nothing.
 #[derive(Clone, Debug)]
 pub struct KeyRules {
-    /// The last day of signatures that are believed, by the time in their trusted comment.
+    /// The last day of accepted signatures, by the time in their trusted comment.
     pub expires: Option<NaiveDate>,
-    /// The roles that the key may sign for.
+    /// The roles for which the key may sign.
     pub roles: Vec<KeyRole>,
-    /// The bases of the patches that it may sign, matched as a whole.
+    /// Pattern for the bases of patches that it may sign, matched as a whole.
     pub bases: Option<Regex>,
-    /// The same pattern, as it was written.
+    /// The pattern as written.
     pub bases_text: Option<String>,
 }
 
@@ -319,7 +292,7 @@ impl Default for KeyRules {
 }
 
 impl KeyRules {
-    /// Reads a file of rules. A rule that is not known is an error: without it the key could do more.
+    /// Parses rules. An unknown rule is an error, because ignoring it would give the key more rights.
     pub fn parse(text: &[u8]) -> Result<Self, KeyRulesError> {
         let file = ParamFile::parse(text).map_err(|error| KeyRulesError::Syntax(error.to_string()))?;
         let params = file.params();
@@ -359,7 +332,7 @@ impl KeyRules {
         Ok(())
     }
 
-    /// Writes the file; empty if nothing is limited.
+    /// Formats the file; empty if nothing is limited.
     pub fn write(&self) -> String {
         let mut text = String::new();
         if let Some(day) = self.expires {
@@ -378,7 +351,7 @@ impl KeyRules {
         text
     }
 
-    /// Tells whether a signature of this time, in seconds since 1970, is past the last day.
+    /// True if a signature of this time (seconds since 1970) is past the last day.
     pub fn is_expired(&self, time: Option<i64>) -> bool {
         let Some(last) = self.expires else { return false };
         let day = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).map(|at| at.date_naive());
@@ -391,12 +364,12 @@ fn role(word: &str) -> Result<KeyRole, String> {
     found.ok_or_else(|| format!("<{word}> is neither patch nor index"))
 }
 
-/// The revoked keys of a root, each with the reason.
+/// Revoked keys, each with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revocations(BTreeMap<KeyId, String>);
 
 impl Revocations {
-    /// Reads the file `revoked`: lines `KEYID reason`; empty lines and those that begin with `#` say nothing.
+    /// Parses lines `KEYID reason`; ignores empty lines and those that begin with `#`.
     pub fn parse(text: &[u8]) -> Result<Self, KeyRulesError> {
         let mut revoked = BTreeMap::new();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -412,23 +385,22 @@ impl Revocations {
         Ok(Self(revoked))
     }
 
-    /// Adds a key; what was said of it before stays.
+    /// Adds a key unless it is revoked already.
     pub fn add(&mut self, id: KeyId, reason: &str) {
         let reason = reason.split(char::is_control).collect::<Vec<_>>().join(" ");
         self.0.entry(id).or_insert_with(|| reason.trim().to_owned());
     }
 
-    /// Returns the reason why a key is revoked; none if it is not.
+    /// Returns the reason why a key is revoked.
     pub fn reason(&self, id: KeyId) -> Option<&str> {
         self.0.get(&id).map(String::as_str)
     }
 
-    /// Returns every revoked key and the reason, in the order of their bytes.
+    /// Returns revoked keys with reasons, in the order of their bytes.
     pub fn iter(&self) -> impl Iterator<Item = (KeyId, &str)> {
         self.0.iter().map(|(id, reason)| (*id, reason.as_str()))
     }
 
-    /// Writes the file.
     pub fn write(&self) -> String {
         let line = |(id, reason): (&KeyId, &String)| format!("{id} {reason}").trim_end().to_owned() + "\n";
         self.0.iter().map(line).collect()

@@ -19,10 +19,10 @@ pub const LARGEST_MANIFEST: u64 = 64 << 20;
 
 const HEAD: &[u8] = b"# patchadm manifest 1";
 
-/// The name of the manifest inside a directory, whose files it lists.
+/// The manifest in a directory, which lists the files there.
 pub const MANIFEST: &str = "MANIFEST";
 
-/// The ending of the name of a manifest beside a file.
+/// The ending of a manifest beside a file.
 pub const BESIDE: &str = ".manifest";
 
 /// Computes the SHA-256 sum of these bytes.
@@ -30,7 +30,7 @@ pub fn sha256(bytes: &[u8]) -> Sha256Sum {
     Sha256::digest(bytes)
 }
 
-/// Formats a sum as hexadecimal digits.
+/// Formats a sum in hexadecimal digits.
 pub fn sha256_text(sum: &Sha256Sum) -> String {
     Hex(sum).to_string()
 }
@@ -38,14 +38,14 @@ pub fn sha256_text(sum: &Sha256Sum) -> String {
 /// The coverage of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestForm {
-    /// Every file of a directory but the manifest itself and its signatures.
+    /// Every file of a directory except the manifest and its signatures.
     Members,
     /// One file as a whole.
     File,
 }
 
 impl ManifestForm {
-    /// Returns the word in the manifest and in JSON.
+    /// Returns the word for the manifest and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Members => "members",
@@ -57,7 +57,7 @@ impl ManifestForm {
 /// One file of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestEntry {
-    /// Its path, relative to the directory of the manifest.
+    /// Relative to the directory of the manifest.
     pub path: Vec<u8>,
     /// The sum of its content.
     pub sum: Sha256Sum,
@@ -66,45 +66,37 @@ pub struct ManifestEntry {
 /// A manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// The id of the patch, as it is spelled.
+    /// As spelled.
     pub patch: String,
-    /// Its coverage.
     pub form: ManifestForm,
-    /// The date of its making, as `2026-11-20T12:00:00Z`; it is not compared with anything.
+    /// As `2026-11-20T12:00:00Z`; it is not compared.
     pub date: Option<String>,
-    /// The files, sorted by path, each path once; one alone in the form `file`.
+    /// Sorted by path, each path once; only one in the form `file`.
     pub entries: Vec<ManifestEntry>,
 }
 
-/// The reason a text is not a manifest. Lines are counted from 1.
+/// The reason why a text is no manifest. Lines are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
     /// It is larger than the limit.
     #[error("the manifest is larger than 64 MiB")]
     TooLarge,
-    /// A line is not what stands there in a manifest.
+    /// A line that no manifest has there.
     #[error("the manifest is damaged, line {line}: {reason}")]
-    Line {
-        /// The line.
-        line: usize,
-        /// Its fault.
-        reason: &'static str,
-    },
-    /// A path is named where it must not be.
+    Line { line: usize, reason: &'static str },
+    /// A path in the wrong place.
     #[error("the manifest is damaged, line {line}: <{path}> {reason}")]
     Path {
-        /// The line.
         line: usize,
-        /// The path, escaped and cut to a readable length.
+        /// Escaped and cut to a readable length.
         path: String,
-        /// Its fault.
         reason: &'static str,
     },
 }
 
 impl Manifest {
-    /// Returns the difference from the expected manifest. In a manifest of the form `file` the name means nothing.
+    /// Returns the difference from the expected manifest. In the form `file` the name means nothing.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         if self.patch != expected.patch {
             return Some(format!("it is one of patch {}, not of {}", self.patch, expected.patch));
@@ -125,25 +117,24 @@ impl Manifest {
             .or_else(|| other.map(|entry| format!("the sum of {} is another", shown(&entry.path))))
     }
 
-    /// Makes the manifest of a directory by the names of its files. `date` is in seconds since 1970.
+    /// Creates the manifest of a directory. `date` is in seconds since 1970.
     pub fn of_members(patch: &PatchId, date: i64, sums: &BTreeMap<Vec<u8>, Sha256Sum>) -> Self {
         let entries =
             sums.iter().map(|(path, sum)| ManifestEntry { path: path.clone(), sum: *sum }).collect();
         Self { patch: patch.to_string(), form: ManifestForm::Members, date: Some(date_text(date)), entries }
     }
 
-    /// Makes the manifest of a file with this base name. `date` is in seconds since 1970.
+    /// Creates the manifest of a file with this base name. `date` is in seconds since 1970.
     pub fn of_file(patch: &PatchId, date: i64, name: &[u8], sum: &Sha256Sum) -> Self {
         let entries = vec![ManifestEntry { path: name.to_vec(), sum: *sum }];
         Self { patch: patch.to_string(), form: ManifestForm::File, date: Some(date_text(date)), entries }
     }
 
-    /// Reads a manifest.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         if text.len() as u64 > LARGEST_MANIFEST {
             return Err(ManifestError::TooLarge);
         }
-        let mut lines = Lines { rest: text, line: 0 };
+        let mut lines = ManifestLines { rest: text, line: 0 };
         if lines.next()? != Some(HEAD) {
             return Err(lines.wrong("it is not `# patchadm manifest 1`"));
         }
@@ -211,7 +202,7 @@ impl Manifest {
         self.entries.get(at).map(|entry| &entry.sum)
     }
 
-    /// Writes the manifest; its entries must be sorted.
+    /// Formats the manifest; its entries must be sorted.
     pub fn write(&self) -> Vec<u8> {
         let mut text = [HEAD, b"\n# patch ", self.patch.as_bytes(), b"\n# form "].concat();
         text.extend_from_slice(self.form.word().as_bytes());
@@ -231,7 +222,7 @@ impl Manifest {
     }
 }
 
-/// Tells whether a file beside the packages is the manifest or one of its signatures, which no manifest covers.
+/// True for the manifest and its signatures, which no manifest covers.
 pub fn is_of_manifest(path: &[u8]) -> bool {
     without_signature(path) == MANIFEST.as_bytes()
 }
@@ -253,12 +244,12 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-struct Lines<'a> {
+struct ManifestLines<'a> {
     rest: &'a [u8],
     line: usize,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> ManifestLines<'a> {
     fn next(&mut self) -> Result<Option<&'a [u8]>, ManifestError> {
         if self.rest.is_empty() {
             return Ok(None);

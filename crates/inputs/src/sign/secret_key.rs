@@ -12,18 +12,14 @@ use super::signature::{self, ALGORITHM, KeyId, LARGEST_KEY_FILE, PublicKey, Sign
 use patchadm_svr4::package::is_room_for;
 
 const BY_SCRYPT: [u8; 2] = *b"Sc";
-
 const NOT_ENCRYPTED: [u8; 2] = [0, 0];
-
 const BY_BLAKE2B: [u8; 2] = *b"B2";
 
 /// The scrypt costs of minisign: about a second and a gibibyte.
 const OPERATIONS: u64 = 1 << 25;
 
 const MEMORY: u64 = 1 << 30;
-
 const LEAST_MEMORY: u64 = 1 << 24;
-
 const SEALED: usize = 8 + 64 + 32;
 
 /// Why a secret key cannot be used.
@@ -39,7 +35,7 @@ pub enum SecretKeyError {
     /// The password is not that of the key.
     #[error("the password is wrong, or the key is damaged")]
     WrongPassword,
-    /// The file asks for more memory than minisign ever does.
+    /// The file requires more memory than minisign ever does.
     #[error("the key asks for more than 1 GiB of memory to be decrypted")]
     TooExpensive,
     /// There is too little memory to decrypt it.
@@ -47,12 +43,11 @@ pub enum SecretKeyError {
     NoRoom(u64),
 }
 
-/// The random bytes that a new key is made of.
+/// The random bytes of a new key.
 #[derive(Clone)]
 pub struct KeySeed {
     /// The identity of the key.
     pub id: [u8; 8],
-    /// The secret.
     pub secret: [u8; 32],
     /// The salt of its encryption.
     pub salt: [u8; 32],
@@ -79,17 +74,17 @@ struct SealedKey {
 }
 
 impl SecretKey {
-    /// Makes a key of random bytes.
+    /// Creates a key from random bytes.
     pub fn new(seed: &KeySeed) -> Self {
         Self { id: KeyId(seed.id), key: SigningKey::from_bytes(&seed.secret) }
     }
 
-    /// Tells whether a password is needed to read a key file.
+    /// True if the key file needs a password.
     pub fn is_encrypted(text: &[u8]) -> Result<bool, SecretKeyError> {
         Ok(SealedKey::parse(text)?.encryption == BY_SCRYPT)
     }
 
-    /// Reads a key file; `password` is not looked at where the key is not encrypted.
+    /// Parses a key file; `password` is ignored unless the key is encrypted.
     pub fn parse(text: &[u8], password: Option<&[u8]>) -> Result<Self, SecretKeyError> {
         let mut sealed = SealedKey::parse(text)?;
         let is_encrypted = sealed.encryption == BY_SCRYPT;
@@ -132,8 +127,8 @@ impl SecretKey {
         PublicKey { id: self.id, point: self.key.verifying_key().to_bytes() }
     }
 
-    /// Writes the key file, encrypted if there is a password. Where memory is short it is encrypted with less, as by
-    /// minisign.
+    /// Formats the key file, encrypted if there is a password. If memory is short, less is used for the encryption, as
+    /// minisign does.
     pub fn write(
         &self,
         seed: &KeySeed,
@@ -168,8 +163,8 @@ impl SecretKey {
         Ok(sealed.write(comment))
     }
 
-    /// Signs a message and a trusted comment, over the message's BLAKE2b-512 digest as minisign does. The comment must be
-    /// one line.
+    /// Signs a message and a trusted comment, over the message's BLAKE2b-512 digest as minisign does. The comment must
+    /// be one line.
     pub fn sign(&self, message: &[u8], trusted_comment: &str) -> Signature {
         let bytes = self.key.sign(&signature::prehash(message)).to_bytes();
         let text = trusted_comment.as_bytes().to_vec();

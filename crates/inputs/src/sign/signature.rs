@@ -12,10 +12,9 @@ use base64ct::{Base64, Encoding};
 pub const LARGEST_SIGNATURE: u64 = 4096;
 
 pub(super) const HASHED: [u8; 2] = *b"ED";
-
 const TRUSTED: &[u8] = b"trusted comment: ";
 
-/// The tool that writes a form of signature file.
+/// The tool whose signature file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureFormat {
     /// Four lines, in `NAME.minisig`.
@@ -25,7 +24,7 @@ pub enum SignatureFormat {
 }
 
 impl SignatureFormat {
-    /// The formats in the order in which they are looked for.
+    /// In the order in which they are searched.
     pub const ALL: [Self; 2] = [Self::Minisign, Self::Signify];
 
     /// Returns the ending of the file's name.
@@ -44,7 +43,7 @@ pub enum SignatureError {
     /// It is larger than any signature.
     #[error("the signature file is larger than 4 KiB")]
     TooLarge,
-    /// It has not the lines of a signature.
+    /// It does not have the lines of a signature.
     #[error("the signature file is damaged: {0}")]
     Form(&'static str),
 }
@@ -52,7 +51,7 @@ pub enum SignatureError {
 /// A signature file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// The key that made it, as it says itself.
+    /// The key that made it, as it claims.
     pub key: KeyId,
     pub(super) is_hashed: bool,
     pub(super) bytes: [u8; 64],
@@ -104,7 +103,7 @@ impl Signature {
         Some(Self { key, is_hashed, bytes, trusted: None })
     }
 
-    /// Tells whether a key made this signature of a message, and its trusted comment.
+    /// True if a key made this signature of a message, and of its trusted comment.
     pub fn is_of(&self, key: &PublicKey, message: &[u8]) -> bool {
         let is_of_message = if self.is_hashed {
             verifies(&key.point, &prehash(message), &self.bytes)
@@ -117,7 +116,7 @@ impl Signature {
         key.id == self.key && is_of_message && self.trusted.as_ref().is_none_or(is_comment_of)
     }
 
-    /// Returns the time of signing in seconds since 1970, as the trusted comment has it (`timestamp:N`).
+    /// Returns the time of signing in seconds since 1970, from the trusted comment (`timestamp:N`).
     pub fn time(&self) -> Option<i64> {
         let mut words = self.trusted.as_ref()?.text.split(|&byte| byte == b'\t');
         let digits = words.find_map(|word| word.strip_prefix(b"timestamp:"))?;
@@ -125,7 +124,7 @@ impl Signature {
         str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
     }
 
-    /// Writes the file, as minisign does.
+    /// Formats the file, as minisign does.
     pub fn write(&self, comment: &str) -> String {
         let algorithm = if self.is_hashed { HASHED } else { ALGORITHM };
         let mut text = armored(comment, &[&algorithm[..], &self.key.0, &self.bytes].concat());
@@ -145,11 +144,10 @@ fn trusted_comment(line: &[u8], signature: &[u8]) -> Result<TrustedComment, Sign
 }
 
 pub(super) const LARGEST_KEY_FILE: usize = 4096;
-
 pub(super) const ALGORITHM: [u8; 2] = *b"Ed";
 
-/// The identity of a key, which signatures name it by: eight bytes, shown as sixteen hexadecimal digits as minisign
-/// prints them. It is not a digest: two keys may have one identity.
+/// The identity of a key in signatures: eight bytes, shown as sixteen hexadecimal digits as in minisign. It is not a
+/// digest: two keys may have one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub(super) [u8; 8]);
 
@@ -179,7 +177,7 @@ pub enum KeyFileError {
     /// It is larger than any key.
     #[error("it is larger than 4 KiB, and no key is")]
     TooLarge,
-    /// It has not the two lines of a key.
+    /// It does not have the two lines of a key.
     #[error("it is no public key of minisign or signify: {0}")]
     Form(&'static str),
     /// A key id is not sixteen hexadecimal digits.
@@ -190,13 +188,12 @@ pub enum KeyFileError {
 /// A public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
-    /// Its identity.
     pub id: KeyId,
     pub(super) point: [u8; 32],
 }
 
 impl PublicKey {
-    /// Reads a file of minisign or signify.
+    /// Parses a file of minisign or signify.
     pub fn parse(text: &[u8]) -> Result<Self, KeyFileError> {
         if text.len() > LARGEST_KEY_FILE {
             return Err(KeyFileError::TooLarge);
@@ -218,7 +215,7 @@ impl PublicKey {
         (*algorithm == ALGORITHM).then_some(Self { id, point })
     }
 
-    /// Writes the file, as minisign does.
+    /// Formats the file, as minisign does.
     pub fn write(&self) -> String {
         let bytes = [&ALGORITHM[..], &self.id.0, &self.point].concat();
         armored(&format!("minisign public key {}", self.id), &bytes)
@@ -260,7 +257,7 @@ pub(super) fn take_array<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a
 
 // Only these functions depend on the feature `sign`.
 
-/// Whether this build can verify signatures.
+/// True if this build can verify signatures.
 pub const IS_AVAILABLE: bool = cfg!(feature = "sign");
 
 /// Verifies strictly, as libsodium does: points of small order and alternative encodings are rejected.

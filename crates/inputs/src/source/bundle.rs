@@ -33,15 +33,13 @@ const PROGRAM: &str = "patchadm-bundle";
 const DEEPEST: usize = 2;
 
 const MOST_PATCHES: usize = 100_000;
-
 const LARGEST_TEXT: u64 = 4 << 20;
-
 const BUFFER: usize = 1 << 18;
 
 /// Disk space of a file or directory in addition to its content, in bytes.
 const BLOCK: u64 = 4096;
 
-/// A bundle that was opened, its patches not yet.
+/// An open bundle, whose patches are not open yet.
 #[derive(Debug)]
 pub struct Bundle {
     source: Source,
@@ -49,10 +47,10 @@ pub struct Bundle {
     patches: BTreeMap<PackagePath, BundledPatch>,
 }
 
-/// A bundle's description of itself.
+/// The self-description of a bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BundleTexts {
-    /// The words of `patch_order`, or `None` if there is none.
+    /// The words of `patch_order`, if there is one.
     pub order: Option<Vec<String>>,
     /// The name in `CLUSTER_README`.
     pub name: Option<String>,
@@ -64,10 +62,10 @@ struct BundledPatch {
     files: u64,
 }
 
-/// The patches of a bundle, each where it can be opened as a source.
+/// The patches of a bundle, which can be opened as sources.
 #[derive(Debug)]
 pub struct BundlePatches {
-    /// The patches, sorted by name.
+    /// Sorted by name.
     pub paths: Vec<PathBuf>,
     /// The bundle's description of itself.
     pub texts: BundleTexts,
@@ -75,8 +73,8 @@ pub struct BundlePatches {
 }
 
 impl Bundle {
-    /// Opens what a user named, until a signal comes; `None` if it holds no patches below its top, so that it can only be a
-    /// patch itself.
+    /// Opens a bundle; `None` if the operand has no patches below its top, so that it can only be a patch itself. A
+    /// signal ends it.
     pub fn open(path: &Path, interrupt: Interrupt<'_>) -> Result<Option<Self>, SourceError> {
         let source = Source::open(path)?;
         let mut bundle = Self { source, texts: BundleTexts::default(), patches: BTreeMap::new() };
@@ -88,8 +86,8 @@ impl Bundle {
         Ok((!bundle.patches.is_empty()).then_some(bundle))
     }
 
-    /// Tells whether it can be nothing but a set: a directory, or an archive with several patches, with archives in it or
-    /// with an order. An archive with one directory of packages may be a patch that is damaged.
+    /// True for a directory, and for an archive with several patches, with archives, or with an order. An archive with
+    /// one directory of packages may be a damaged patch.
     pub fn is_set(&self) -> bool {
         let is_archive = |at: &PackagePath| is_archive_of_id(&String::from_utf8_lossy(last(at).1));
         self.source.form == Form::Directory
@@ -103,8 +101,8 @@ impl Bundle {
         &self.texts
     }
 
-    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, once it is known that
-    /// they fit there, until a signal comes: nothing is left there then.
+    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, if they fit there.
+    /// A signal ends it and leaves nothing there.
     pub fn patches(self, place: &Dir, interrupt: Interrupt<'_>) -> Result<BundlePatches, SourceError> {
         let path = self.source.path.clone();
         if self.source.form == Form::Directory {
@@ -214,7 +212,6 @@ impl Bundle {
 }
 
 const ORDER: &str = "patch_order";
-
 const CLUSTER: &str = "CLUSTER_README";
 
 impl BundleTexts {
@@ -349,13 +346,9 @@ fn copy(
 // To list patches, only directories and the beginning of a pkginfo are opened.
 
 const MOST_NAMES: usize = 10_000;
-
 const MOST_DIRECTORIES: usize = 1_000;
-
 const MOST_PACKAGES: usize = 64;
-
 const BEGINNING: u64 = 64 << 10;
-
 const MARKS: [&[u8]; 2] = [b"SUNW_PATCHID=", b"Patch_label="];
 
 const ENDINGS: [&str; 20] = [
@@ -363,8 +356,7 @@ const ENDINGS: [&str; 20] = [
     ".txz", ".tzst", ".pkg", ".pkg.gz", ".pkg.Z", ".pkg.bz2", ".pkg.xz", ".pkg.zst", ".ds",
 ];
 
-/// Returns the names in a directory, sorted, and whether each is a directory; nothing if it cannot be read, and never
-/// more than ten thousand.
+/// Returns at most ten thousand sorted names in a directory, with true for directories; none if it is unreadable.
 pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let entries = entries.take(MOST_NAMES).filter_map(Result::ok);
@@ -377,14 +369,14 @@ pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
     names
 }
 
-/// Returns the names of the patches in a directory, sorted, and whether each is a directory: entries that are named by
-/// an id, archives that hold a patch, and directories with sparse packages under any name.
+/// Returns the sorted names of patches in a directory, with true for directories: entries named by an id, archives with
+/// a patch, and directories with sparse packages.
 pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
     only_patches(directory, directory_names(directory), MOST_DIRECTORIES)
 }
 
-/// Returns the names of all patches in a directory, without a limit on their number. System errors are returned:
-/// otherwise an incomplete set would be taken for the whole.
+/// Returns the names of all patches in a directory. System errors are returned, because an incomplete set would be
+/// taken for the whole.
 pub fn all_patches_in(directory: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory)? {
@@ -431,8 +423,7 @@ fn holds_packages(directory: &Path) -> bool {
     })
 }
 
-/// Tells whether a file or directory is called as a patch is: it has the ending of an archive, or an id is its whole
-/// name.
+/// True if a name has the ending of an archive, or is an id.
 pub fn is_called_as_patch(name: &str) -> bool {
     is_id(name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

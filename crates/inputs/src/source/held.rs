@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use super::error::SourceProblem;
 use super::image::Image;
-use super::member::{Kind, LinkGroup, PackagePart, SourceMember};
+use super::member::{Kind, MemberGroup, PackagePart, SourceMember};
 use super::{Source, SourceError};
 use crate::sha256::Sha256;
 use crate::sign::Sha256Sum;
@@ -19,31 +19,30 @@ const LARGEST_TEXT: u64 = 16 << 20;
 
 /// The size and sum of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileSum {
+pub struct HeldSum {
     /// The size in bytes.
     pub size: u64,
     /// The sum of pkgmap(4).
     pub cksum: u16,
 }
 
-/// Everything that a source holds.
+/// All members of a source.
 #[derive(Debug, Default)]
 pub struct HeldMembers {
-    /// The files in the places of objects: the package's place in the image, the object's path, its sum.
-    pub objects: BTreeMap<(usize, PackagePath), FileSum>,
-    /// Objects in a package directory that are in no place of a package: the package's place in the image, and the
-    /// path.
+    /// Files in places of objects: index of the package, path of the object, sum.
+    pub objects: BTreeMap<(usize, PackagePath), HeldSum>,
+    /// Files in a package directory outside all places of a package: index of the package, and path.
     pub strays: Vec<(usize, String)>,
     /// The names beside the packages.
     pub beside: Vec<String>,
 }
 
-/// The files of a source by their paths below its top, as a manifest lists them.
+/// The files of a source by their paths, as a manifest lists them.
 #[derive(Debug, Default)]
 pub struct HeldDigests {
     /// The SHA-256 of each.
     pub digests: BTreeMap<Vec<u8>, Sha256Sum>,
-    /// The paths that are no file: symbolic links, devices.
+    /// Symbolic links and devices.
     pub others: Vec<Vec<u8>>,
     /// The text of the file `MANIFEST`.
     pub manifest: Option<Vec<u8>>,
@@ -52,15 +51,15 @@ pub struct HeldDigests {
 struct MemberSurvey<'i> {
     image: &'i Image,
     held: HeldMembers,
-    files: HashMap<PackagePath, FileSum>,
-    groups: HashMap<LinkGroup, FileSum>,
+    files: HashMap<PackagePath, HeldSum>,
+    groups: HashMap<MemberGroup, HeldSum>,
     /// Names whose data another member has.
-    grouped: Vec<(usize, PackagePath, LinkGroup)>,
+    grouped: Vec<(usize, PackagePath, MemberGroup)>,
     linked: Vec<(usize, PackagePath, PackagePath)>,
 }
 
 impl Source {
-    /// Reads every file, and tells what there is.
+    /// Reads and lists all members.
     pub fn members(&self, image: &Image) -> Result<HeldMembers, SourceError> {
         let mut survey = MemberSurvey {
             image,
@@ -158,7 +157,7 @@ impl MemberSurvey<'_> {
     }
 }
 
-fn sum_of(member: &SourceMember, data: &mut dyn Read) -> Result<FileSum, SourceProblem> {
+fn sum_of(member: &SourceMember, data: &mut dyn Read) -> Result<HeldSum, SourceProblem> {
     let (mut sum, mut size, mut buffer) = (Checksum::new(), 0, vec![0; 1 << 16]);
     loop {
         match data.read(&mut buffer) {
@@ -172,7 +171,7 @@ fn sum_of(member: &SourceMember, data: &mut dyn Read) -> Result<FileSum, SourceP
         }
     }
     if size == member.size {
-        return Ok(FileSum { size, cksum: sum.finish() });
+        return Ok(HeldSum { size, cksum: sum.finish() });
     }
     Err(SourceProblem::BadForm(format!(
         "member <{}> has {size} bytes, expected {}",

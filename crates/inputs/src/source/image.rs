@@ -19,11 +19,8 @@ use patchadm_svr4::patch::{
 /// The form of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A directory.
     Directory,
-    /// A package datastream.
     Datastream(Option<Compression>),
-    /// A tar archive.
     Tar(Option<Compression>),
     /// A zip archive or a jar.
     Zip,
@@ -47,16 +44,16 @@ impl Form {
     }
 }
 
-/// A patch, a package or several packages, as `Source::scan` found it.
+/// The contents of a patch, a package or several packages.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The file name of the operand.
     pub name: String,
-    /// The one directory at the top of an archive, such as `103201-01`; none if there is none.
+    /// The single directory at the top of an archive, such as `103201-01`.
     pub top: Option<String>,
     /// The form of the operand.
     pub form: Form,
-    /// The packages: in the order of a datastream, otherwise sorted by directory. Never empty.
+    /// In the order of a datastream, otherwise sorted by directory. Never empty.
     pub packages: Vec<PackageImage>,
     /// Name and text of the README beside the packages.
     pub readme: Option<(String, Vec<u8>)>,
@@ -64,9 +61,8 @@ pub struct Image {
     pub patchinfo: Option<PatchinfoFile>,
     /// The scripts beside the packages.
     pub hooks: Hooks,
-    /// The known facts about its signature.
     pub signature: ImageSignature,
-    /// The SHA-256 of the source, if whoever read it asked for it: of its file, or of the sorted list of its files.
+    /// The SHA-256 of the file, or of the sorted list of files, if requested.
     pub sha256: Option<String>,
     pub(super) index: HashMap<Vec<u8>, usize>,
 }
@@ -74,13 +70,13 @@ pub struct Image {
 /// The known facts about the signature of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSignature {
-    /// The verdict; never one that the policy refuses.
+    /// Never one that the policy refuses.
     pub verdict: Verdict,
-    /// The manifest and its signature, where they are trusted.
+    /// The manifest and its signature, if they are trusted.
     pub files: Option<SignedFiles>,
-    /// The id of the patch that a trusted manifest is about.
+    /// The id of the patch in a trusted manifest.
     pub patch: Option<String>,
-    /// Whether an option forbade to look.
+    /// True if an option disabled the check.
     pub is_waived: bool,
 }
 
@@ -96,46 +92,40 @@ impl ImageSignature {
         Self { verdict, files, patch, is_waived: false }
     }
 
-    /// Returns the verdict for reports and the history: if the signature was examined, or an option forbade that.
+    /// Returns the verdict for reports and the history, if the signature was examined or an option disabled that.
     pub fn record(&self) -> Option<SignatureRecord> {
         let is_told = self.is_waived || self.verdict.state != SignatureState::Unchecked;
         is_told.then(|| self.verdict.record())
     }
 }
 
-/// The scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
+/// Scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// Before the packages.
     pub prepatch: Option<Vec<u8>>,
-    /// After the packages.
     pub postpatch: Option<Vec<u8>>,
-    /// Before the backout.
     pub prebackout: Option<Vec<u8>>,
-    /// After the backout.
     pub postbackout: Option<Vec<u8>>,
 }
 
 /// One package of a source.
 #[derive(Clone, Debug)]
 pub struct PackageImage {
-    /// The name of its directory, with the `.suffix` that it may have.
+    /// The name of its directory, perhaps with a `.suffix`.
     pub directory: String,
-    /// Its pkginfo, parsed; PKG is there and is a package name.
+    /// Its pkginfo; PKG is present and a package name.
     pub params: Params,
-    /// Its pkginfo, as it is.
     pub pkginfo_bytes: Vec<u8>,
-    /// Its pkgmap, parsed; every information file in it is there with its size and sum.
+    /// Every information file of the pkgmap is present with its size and sum.
     pub pkgmap: Pkgmap,
-    /// Its pkgmap, as it is.
     pub pkgmap_bytes: Vec<u8>,
     /// The files of `install/` by name: scripts, depend, copyright, …
     pub install: BTreeMap<String, Vec<u8>>,
-    /// The objects to delete, from `install/deletes`.
+    /// From `install/deletes`.
     pub deletes: Vec<PackagePath>,
-    /// Attributes of the objects that the pkgmap cannot express, from `install/patchadm.objects`.
+    /// Attributes that the pkgmap cannot express, from `install/patchadm.objects`.
     pub given: ObjectsFile,
-    /// Whether it is in a datastream that has nothing but its pkginfo and pkgmap, as `pkgtrans -i -s` writes it.
+    /// True for a package in a datastream that only has its pkginfo and pkgmap, as `pkgtrans -i -s` writes it.
     pub is_description: bool,
     /// Ended by `/`; empty if the source is the package.
     pub(super) at: Vec<u8>,
@@ -143,7 +133,7 @@ pub struct PackageImage {
 }
 
 impl PackageImage {
-    /// A package that is in no source: its records, as it would have been delivered. `params` must have PKG.
+    /// A package without a source, from its records. `params` must have PKG.
     pub fn without_source(params: Params, pkgmap: Pkgmap) -> Self {
         Self {
             directory: params.text("PKG").into_owned(),
@@ -160,15 +150,15 @@ impl PackageImage {
         }
     }
 
-    /// Returns the name of the package in its source: that of its directory, unless the source is the package itself and
-    /// its directory is called something else.
+    /// Returns the name of the package in its source: that of its directory, unless the source is the package itself
+    /// under another name.
     pub fn spooled_name(&self) -> String {
         let abbreviation = self.params.text("PKG");
         let is_instance = PkgInst::new(&self.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
         if is_instance { self.directory.clone() } else { abbreviation.into_owned() }
     }
 
-    /// Returns where the package directory is, in a source that is the directory `source`.
+    /// Returns the package directory, in a source that is the directory `source`.
     pub fn directory_in(&self, source: &std::path::Path) -> std::path::PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let inside = self.at.strip_suffix(b"/").unwrap_or(&self.at);
@@ -180,14 +170,14 @@ impl PackageImage {
         self.stamps.get(name).copied().unwrap_or(MemberStamp::UNKNOWN)
     }
 
-    /// Returns the entries of objects that have content of their own (`f`, `e`, `v`).
+    /// Returns the entries of objects with their own content (`f`, `e`, `v`).
     pub fn files(&self) -> impl Iterator<Item = &PkgmapEntry> {
         self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())
     }
 }
 
 impl Image {
-    /// Makes an image that is in no source and has no package yet.
+    /// Creates an image without a source and packages.
     pub fn without_source(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -219,7 +209,7 @@ pub(super) fn cut(path: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
     path.split_at_checked(slash + 1)
 }
 
-/// The reason an image is not a patch.
+/// The reason why an image is no patch.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageMacrosError {
     /// The macros of a package cannot be read.
@@ -227,7 +217,6 @@ pub enum ImageMacrosError {
     Package {
         /// The directory of the package.
         package: String,
-        /// The fault.
         error: Box<PatchMacrosError>,
     },
     /// A package does not name its patch.
@@ -236,34 +225,33 @@ pub enum ImageMacrosError {
     /// Two packages are of different patches.
     #[error("its packages name two patches, {0} and {1}")]
     TwoIds(PatchId, PatchId),
-    /// There is no package.
     #[error("it has no package")]
     NoPackage,
-    /// A list in the patchinfo is not a list of patches.
+    /// A list in the patchinfo is no list of patches.
     #[error("patchinfo: {0}")]
     List(#[from] PatchListError),
-    /// `PATCH_REQUIRES` is not a list of requirements.
+    /// `PATCH_REQUIRES` is no list of requirements.
     #[error("patchinfo: PATCH_REQUIRES: {0}")]
     Requires(#[from] RequirementsError),
 }
 
-/// A patch's description of itself, as a whole and package by package.
+/// The self-description of a patch, as a whole and by package.
 #[derive(Clone, Debug)]
 pub struct ImageMacros {
-    /// The macros of the whole patch, each entry once.
+    /// For the whole patch, each entry once.
     pub whole: PatchMacros,
-    /// The macros of each package, by its place in the image. The lists of the patchinfo are among them.
+    /// By index of the package, including the lists of the patchinfo.
     pub packages: Vec<PatchMacros>,
 }
 
 impl Image {
-    /// Reads what the patch says of itself: what one of its packages or its patchinfo says holds for all of it, each entry
+    /// Reads the self-description of the patch: statements of a package or its patchinfo hold for all of it, each entry
     /// once.
     pub fn patch_macros(&self, separator: &str) -> Result<PatchMacros, ImageMacrosError> {
         Ok(self.all_macros(separator)?.whole)
     }
 
-    /// Reads the same, and the macros of each package.
+    /// Reads the self-description, and the macros of each package.
     pub fn all_macros(&self, separator: &str) -> Result<ImageMacros, ImageMacrosError> {
         let mut packages: Vec<PatchMacros> = Vec::with_capacity(self.packages.len());
         for package in &self.packages {

@@ -14,16 +14,15 @@ pub(super) struct SourceMember {
     pub(super) kind: Kind,
     pub(super) size: u64,
     /// All members of a group are names of one file, and only one of them need carry the data.
-    pub(super) group: Option<LinkGroup>,
+    pub(super) group: Option<MemberGroup>,
     pub(super) stamp: MemberStamp,
 }
 
-/// The source's information on one of its files, apart from the content: it may differ from the pkgmap.
+/// The archive's attributes of a file, which may differ from the pkgmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberStamp {
-    /// Permission bits.
     pub mode: u32,
-    /// When it was last modified, in seconds since 1970.
+    /// Modification time in seconds since 1970.
     pub mtime: i64,
 }
 
@@ -41,7 +40,7 @@ pub(super) enum Kind {
 }
 
 /// Archive number, device and inode of a file with several names.
-pub(super) type LinkGroup = (u64, u64, u64);
+pub(super) type MemberGroup = (u64, u64, u64);
 
 pub(super) type Visit<'a, E> = dyn FnMut(&SourceMember, &mut dyn Read) -> Result<(), E> + 'a;
 

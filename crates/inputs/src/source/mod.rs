@@ -36,7 +36,7 @@ pub use bundle::{
 use error::NO_PACKAGE;
 pub use error::{SourceError, SourceProblem};
 use forms::SourceDirectory;
-pub use held::{FileSum, HeldDigests, HeldMembers};
+pub use held::{HeldDigests, HeldMembers, HeldSum};
 pub use image::{Form, Hooks, Image, ImageMacros, ImageMacrosError, ImageSignature, PackageImage};
 pub use member::MemberStamp;
 use member::{Kind, PackagePart, SourceMember, Visit};
@@ -63,7 +63,7 @@ impl From<SourceError> for WalkEnd {
     }
 }
 
-/// A source that is open for reading, any number of times.
+/// An open source, which can be read any number of times.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
@@ -133,7 +133,6 @@ impl Source {
         &self.path
     }
 
-    /// Returns its form.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -233,8 +232,7 @@ impl Source {
         Ok((source, image))
     }
 
-    /// Refuses packages with too many entries to plan in memory. The planner asks before it begins: otherwise the
-    /// system would kill the program halfway.
+    /// Refuses packages with too many entries to plan in memory, because the system would kill the program halfway.
     pub fn check_room_to_plan(&self, image: &Image) -> Result<(), SourceError> {
         let count: usize = image.packages.iter().map(|package| package.pkgmap.entries.len()).sum();
         let bytes: usize = image.packages.iter().map(|package| package.pkgmap_bytes.len()).sum();
@@ -377,31 +375,30 @@ impl Seek for Rewound<'_> {
 pub enum Origin<'a> {
     /// A file or directory that the user named; symbolic links are followed.
     Path(&'a Path),
-    /// A file that is open already, and the path that messages call it by.
+    /// An open file, and its path for messages.
     File(File, &'a Path),
 }
 
-/// The extent to which a source is read and checked when it is opened.
+/// The extent to which a source is checked when it is opened.
 #[derive(Clone, Copy)]
 pub enum Extent<'a> {
-    /// Everything but the content of the objects. Refused are parameters or a pkgmap that cannot be read, an information
-    /// file that is not what the pkgmap says, a file of the pkgmap that is a symbolic link or a device, members that come
-    /// twice or lead outside.
+    /// Everything but the content of objects. Refused are malformed parameters and pkgmaps, information files that
+    /// differ from the pkgmap, symbolic links and devices in place of files, duplicate members, and members that lead
+    /// outside.
     Everything,
-    /// The same for the packages in directories that the function accepts; faults of others do not matter. A source
-    /// that is itself the directory of a package is accepted under any name.
+    /// Like `Everything` for packages in directories that the function accepts; faults of others are ignored. A source
+    /// that is itself a package is accepted under any name.
     Packages(&'a dyn Fn(&str) -> bool),
-    /// Everything, without a look at the information files: of packages as `pkgtrans -i` leaves them only these
-    /// descriptions are there.
+    /// Like `Everything` without the information files, which are missing in descriptions by `pkgtrans -i`.
     Unchecked,
 }
 
-/// Opens a source and reads what it holds, apart from the content of its objects.
+/// Opens a source and reads everything except the content of objects.
 pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), SourceError> {
     open_until(origin, extent, &never)
 }
 
-/// Does the same until a signal comes.
+/// Like [`open`], with a signal check.
 pub fn open_until(
     origin: Origin<'_>,
     extent: Extent<'_>,
@@ -419,8 +416,8 @@ pub fn open_until(
     Ok((source, image))
 }
 
-/// Opens a datastream that is known to be whole, as an undo archive is by its digest, and reads what stands before its
-/// objects: no further than to the last information file that its pkgmap names. `path` is what messages call it.
+/// Opens a datastream that is known to be whole, such as an undo archive with the right digest, and reads only up to
+/// the last information file of its pkgmap. `path` is used in messages.
 pub fn open_descriptions(file: File, path: &Path) -> Result<(Source, Image), SourceError> {
     Source::described(file, path)
 }

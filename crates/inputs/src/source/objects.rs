@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use super::error::{MISSING, SourceProblem};
 use super::image::{Image, PackageImage};
-use super::member::{Kind, LinkGroup, MemberStamp, PackagePart, SourceMember};
+use super::member::{Kind, MemberGroup, MemberStamp, PackagePart, SourceMember};
 use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
 use patchadm_changeset::format::manifest::{Manifest, decode};
@@ -20,10 +20,10 @@ use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath};
 /// name.
 const HELD: u64 = 16 << 20;
 
-/// The receiver of an object: number of its package, its path, its header in the source, its content.
+/// The receiver of an object: index of its package, path, header in the source, content.
 pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, ObjectHeader, &mut dyn Read) -> Result<(), E> + 'a;
 
-/// The source's information on an object that it delivers.
+/// The source's attributes of a delivered object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectHeader {
     /// Its size in bytes.
@@ -50,19 +50,18 @@ struct Round<'a> {
     image: &'a Image,
     wants: Vec<Want<'a>>,
     index: Vec<usize>,
-    groups: HashMap<LinkGroup, Vec<usize>>,
-    filled: HashSet<LinkGroup>,
+    groups: HashMap<MemberGroup, Vec<usize>>,
+    filled: HashSet<MemberGroup>,
     links: HashMap<PackagePath, Vec<usize>>,
 }
 
 impl Source {
-    /// Gives the content of the objects (types `f`, `e`, `v`) that `wanted` accepts to `sink`: number of the package in
-    /// `image`, path, size and stamp, content.
+    /// Passes the content of objects (types `f`, `e`, `v`) that `wanted` accepts to `sink`, with the index of the
+    /// package in `image`.
     ///
-    /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
-    /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
-    /// bytes and knows best (see [`Source::verify`]). If reading fails, the sink is given an error. Regardless of its
-    /// reaction, the [`SourceError`] is returned.
+    /// They come in the order of the source, a file with several names at one of them. A missing object is an error.
+    /// Nothing is compared with the pkgmap here (see [`Source::verify`]). If reading fails, the sink gets an error, and
+    /// the [`SourceError`] is returned regardless of its reaction.
     pub fn stream<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -72,7 +71,7 @@ impl Source {
         self.stream_until(image, wanted, &never, sink)
     }
 
-    /// Does the same until a signal comes.
+    /// Like [`Self::stream`], with a signal check.
     pub fn stream_until<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -105,8 +104,8 @@ impl Source {
         Err(self.error(round.corrupt(want, MISSING)).into())
     }
 
-    /// Does the same, and then compares the content that the sink has read with the pkgmap: another size or sum is an
-    /// error. The sink reads all of it.
+    /// Like [`Self::stream_until`], and fails if the content that the sink has read differs from the pkgmap in size or
+    /// sum. The sink must read all of it.
     pub fn stream_checked<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -150,7 +149,7 @@ impl Source {
         self.verify_until(image, &never)
     }
 
-    /// Does the same until a signal comes.
+    /// Like [`Self::verify`], with a signal check.
     pub fn verify_until(&self, image: &Image, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
             let name = image.packages.get(package).map_or("", |package| &package.directory);

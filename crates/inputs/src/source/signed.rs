@@ -27,13 +27,13 @@ use crate::sign::{
 use patchadm_rootfs::{Digest, Interrupt, never};
 use patchadm_svr4::package::PackagePath;
 
-/// Opens a patch as far as its signature is good enough for all demands. Everything but the content of the objects is
-/// read, as with [`Extent::Everything`](super::Extent::Everything).
+/// Opens a patch whose signature satisfies all demands. Everything but the content of objects is read, as with
+/// [`Extent::Everything`](super::Extent::Everything).
 pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
     open_signed_until(path, demands, &never)
 }
 
-/// Does the same until a signal comes.
+/// Like [`open_signed`], with a signal check.
 pub fn open_signed_until(
     path: &Path,
     demands: &[Demand],

@@ -22,9 +22,9 @@ pub enum StockScript {
     Checkinstall,
     /// `preinstall`: begins the backout package.
     Preinstall,
-    /// `i.<class>`: copies the new files; that of a patch saves those that are replaced.
+    /// `i.<class>`: copies the new files; that of a patch saves replaced ones.
     ClassAction,
-    /// `postinstall`: carries out `deletes` and ends the backout package.
+    /// `postinstall`: performs `deletes` and completes the backout package.
     Postinstall,
     /// `patch_checkinstall`: the checkinstall of the backout package.
     PatchCheckinstall,
@@ -78,8 +78,8 @@ const DIGESTS: [(StockScript, &str, &str); 17] = [
     ),
 ];
 
-/// Returns the stock script that the file `name` of `install/` is; none if it is a script of the package's own, or a
-/// stock script in a place where it does not belong.
+/// Returns the stock script that the file `name` of `install/` is; `None` for other scripts, and for stock scripts in
+/// the wrong place.
 pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
     let expected = match name {
         "checkinstall" => StockScript::Checkinstall,

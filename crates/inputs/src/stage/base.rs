@@ -27,22 +27,19 @@ pub const MOST_OBJECTS: u64 = 8_000_000;
 const LONGEST_LINE: u64 = 1 << 20;
 
 const PIECE: usize = 1 << 16;
-
 const LEAST_MEMORY: u64 = 200;
 
 /// A whole base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// Its subject.
     pub header: BaseHeader,
-    /// The objects, sorted by path, each path once.
+    /// Sorted by path, each path once.
     pub objects: Vec<BaseObject>,
 }
 
 /// The subject of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseHeader {
-    /// The stage.
     pub stage: StageId,
     /// The promotion that wrote it, with its run; `None` for the base of `stage new`.
     pub promotion: Option<(PatchId, String)>,
@@ -52,7 +49,7 @@ pub struct BaseHeader {
     pub packages: BTreeMap<PkgInst, String>,
 }
 
-/// Why a base is not believed.
+/// Reasons why a base is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// It could not be read.
@@ -63,19 +60,18 @@ pub enum BaseError {
     Cut {
         /// The objects it should have.
         expected: u64,
-        /// The objects it has.
         found: u64,
     },
-    /// It is whole by its form, and not what was written.
+    /// It is well-formed, but not as written.
     #[error("it is not of the digest in its first line")]
     Digest,
-    /// A line is not as this program writes it.
+    /// A line that this program does not write.
     #[error(transparent)]
     Line(#[from] StageFileError),
     /// It is the base of another stage.
     #[error("it is of another stage, {0}")]
     OtherStage(StageId),
-    /// It has more objects than are read, or than there is memory for.
+    /// It exceeds the limit of objects, or the available memory.
     #[error("it has {0} objects, more than can be read")]
     TooLarge(u64),
 }
@@ -103,7 +99,7 @@ fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
     digest.finish()
 }
 
-/// The objects of a base to be written, preceded by their digest.
+/// The objects of a base to be written, and their digest.
 #[derive(Debug)]
 pub struct BaseObjects {
     objects: Vec<BaseObject>,
@@ -123,7 +119,7 @@ impl BaseObjects {
         self.objects.len() as u64
     }
 
-    /// Returns the seal of the base that they are with this header.
+    /// Returns the seal of the base with this header.
     pub fn seal(&self, header: &BaseHeader) -> Digest {
         header.seal(self.count(), self.digest)
     }
@@ -151,7 +147,7 @@ fn each_piece<'o>(
 }
 
 impl Base {
-    /// Returns the digest of its objects, the one in its first line.
+    /// Returns the digest of its objects, which is in its first line.
     pub fn digest(&self) -> Digest {
         objects_digest(self.objects.iter())
     }
@@ -161,7 +157,7 @@ impl Base {
         Ok(Self::read_with_seal(input)?.0)
     }
 
-    /// Does the same, and returns its seal as well.
+    /// Like [`Self::read`], also with its seal.
     pub fn read_with_seal(input: &mut impl BufRead) -> Result<(Self, Digest), BaseError> {
         let mut line = Vec::new();
         if !next_line(input, &mut line, 1)? {
@@ -172,7 +168,7 @@ impl Base {
         if expected > MOST_OBJECTS || !is_room_for(expected.saturating_mul(LEAST_MEMORY)) {
             return Err(BaseError::TooLarge(expected));
         }
-        let mut reader = ObjectReader::new(&header.paths);
+        let mut reader = BaseReader::new(&header.paths);
         let mut digesting = Digesting::default();
         loop {
             let found = reader.objects.len() as u64;
@@ -207,7 +203,7 @@ impl Base {
 }
 
 impl BaseHeader {
-    /// Reads no more of a base than its header, and returns it with the seal. Whether the rest fits it is not known then.
+    /// Reads only the header of a base, and returns it with the seal. The rest is not checked.
     pub fn read(input: &mut impl BufRead) -> Result<(Self, Digest), BaseError> {
         let mut line = Vec::new();
         if !next_line(input, &mut line, 1)? {
@@ -284,14 +280,14 @@ fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>, number: usize) -> Res
     Ok(false)
 }
 
-struct ObjectReader<'a> {
+struct BaseReader<'a> {
     paths: &'a Scope,
     objects: Vec<BaseObject>,
     groups: HashMap<u32, usize>,
     mounts: Vec<ObjectPath>,
 }
 
-impl<'a> ObjectReader<'a> {
+impl<'a> BaseReader<'a> {
     fn new(paths: &'a Scope) -> Self {
         Self { paths, objects: Vec::new(), groups: HashMap::new(), mounts: Vec::new() }
     }
@@ -383,7 +379,7 @@ fn is_none_or_empty(xattrs: &Option<Cow<'_, BTreeMap<String, String>>>) -> bool 
 }
 
 impl BaseObject {
-    /// Returns the state of an object; `None` for a mount point.
+    /// `None` for a mount point.
     pub fn object(&self) -> Option<&RecordedState> {
         match &self.state {
             BaseState::Object(state) => Some(state),
@@ -468,11 +464,11 @@ impl<'a> WrittenObject<'a> {
             || self.mtime.is_some()
             || self.xattrs.is_some()
             || self.group.is_some();
-        !is_attributed && !self.has_size() && self.target.is_none() && self.device.is_none()
-    }
-
-    fn has_size(&self) -> bool {
-        self.size.is_some() || self.b3.is_some()
+        !is_attributed
+            && self.size.is_none()
+            && self.b3.is_none()
+            && self.target.is_none()
+            && self.device.is_none()
     }
 
     fn state(self) -> Result<RecordedState, String> {

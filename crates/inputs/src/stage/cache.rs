@@ -10,9 +10,7 @@ use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
 const MAGIC: &[u8; 16] = b"patchadm stage1\n";
-
 const DIGEST: usize = 32;
-
 const LARGEST: u64 = 4 << 30;
 
 /// Nanoseconds for which a file must have been unchanged when it was examined.
@@ -20,36 +18,34 @@ const QUIET: i128 = 20_000_000;
 
 const MOST_XATTRS: usize = 4096;
 
-/// A file with every fact that one look at it does not tell.
+/// Facts about a file that its status does not show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedFile {
-    /// The facts that identify it, and the sums of its bytes.
+    /// Identifying facts, and the sums of its bytes.
     pub file: KnownFile,
-    /// Its extended attributes.
     pub xattrs: Xattrs,
 }
 
-/// A file that was read, and that a cache may keep.
+/// A file that was read, for a cache.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadFile<'o> {
     /// Its path in the root and in the stage.
     pub path: &'o ObjectPath,
-    /// The facts that identify it, and the sums of its bytes.
+    /// Identifying facts, and the sums of its bytes.
     pub file: KnownFile,
-    /// Its extended attributes.
     pub xattrs: &'o Xattrs,
 }
 
 impl ReadFile<'_> {
-    /// Tells whether a cache keeps a file that was read after the moment `since`, by the clock of its file system: not
-    /// one that had been touched just before.
+    /// True if a cache keeps a file that was read after the moment `since`, by the clock of its file system: not if it
+    /// had just been touched.
     pub fn is_kept(&self, since: Timestamp) -> bool {
         let bytes = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         nanoseconds(since) - nanoseconds(self.file.ctime) >= QUIET && bytes <= MOST_XATTRS
     }
 }
 
-/// The known files of one tree, sorted by path, each path once.
+/// Known files of one tree, sorted by path, each path once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheSide(Vec<(ObjectPath, CachedFile)>);
 
@@ -62,12 +58,12 @@ pub struct StageCache {
     pub live: CacheSide,
 }
 
-/// The known files below one directory.
+/// Known files below one directory.
 #[derive(Clone, Copy, Debug)]
 pub struct CachedFiles<'c>(&'c [(ObjectPath, CachedFile)]);
 
 impl<'c> CachedFiles<'c> {
-    /// Returns the known facts about the file at a path below the directory.
+    /// Returns the facts about a file below the directory.
     pub fn file(&self, path: &ObjectPath) -> Option<&'c CachedFile> {
         let at = self.0.binary_search_by(|(known, _)| known.cmp(path)).ok()?;
         self.0.get(at).map(|(_, file)| file)
@@ -75,7 +71,7 @@ impl<'c> CachedFiles<'c> {
 }
 
 impl CacheSide {
-    /// Finds the files below a directory, among which each is found faster than among all.
+    /// Returns the files below a directory, for faster searches.
     pub fn below(&self, directory: &ObjectPath) -> CachedFiles<'_> {
         let lowest = directory.lowest_below();
         let begin = self.0.partition_point(|(known, _)| *known < lowest);
@@ -100,7 +96,7 @@ impl CacheSide {
 }
 
 impl StageCache {
-    /// Reads the file. If anything is wrong with it, nothing is known.
+    /// Parses the file. An invalid file counts as empty.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::read(bytes).unwrap_or_default()
     }

@@ -15,19 +15,17 @@ const VERSION: u32 = 1;
 /// A stage's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageIdentity {
-    /// Its id.
     pub id: StageId,
-    /// Its name.
     pub name: StageName,
     /// The physical path of its root on the host.
     pub root: ObjectPath,
-    /// The marker of its root, or `None` if the root had none and the creator of the stage could not make one.
+    /// The marker of its root; `None` if the root had none, and none could be made.
     pub marker: Option<String>,
-    /// When it was made: RFC 3339, UTC.
+    /// RFC 3339, UTC.
     pub created: String,
-    /// Whether the package database came along.
+    /// True if the package database was copied.
     pub records: bool,
-    /// Whether the copies could be given all owners and attributes.
+    /// True if the copies have all owners and attributes.
     pub owners: bool,
 }
 
@@ -45,7 +43,6 @@ struct WrittenIdentity {
 }
 
 impl StageIdentity {
-    /// Reads the file.
     pub fn parse(text: &[u8]) -> Result<Self, StageFileError> {
         let fault = |reason: &str| StageFileError::at(1, reason);
         let line = text.strip_suffix(b"\n").ok_or_else(|| fault("its end is missing"))?;
@@ -71,7 +68,6 @@ impl StageIdentity {
         Ok(Self { id, name, root, marker, created, records, owners })
     }
 
-    /// Formats the file.
     pub fn write(&self) -> Vec<u8> {
         let written = WrittenIdentity {
             stage: VERSION,
@@ -89,7 +85,7 @@ impl StageIdentity {
         line
     }
 
-    /// Tells whether it is a stage of this root: it has the marker of the root, or its path.
+    /// True if it is a stage of this root, by the marker or the path of the root.
     pub fn is_of(&self, root: &ObjectPath, marker: Option<&str>) -> bool {
         self.root == *root || self.marker.is_some() && self.marker.as_deref() == marker
     }
@@ -103,7 +99,7 @@ pub(super) fn is_time(text: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StageId(u64);
 
-/// The name of a stage: a letter or digit, then up to 27 letters, digits, `_`, `+` and `-`.
+/// A letter or digit, then up to 27 letters, digits, `_`, `+` and `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StageName(String);
 
@@ -111,19 +107,19 @@ pub struct StageName(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> cannot be the name of a stage: {reason}")]
 pub struct StageNameError {
-    /// The text, escaped and cut to a readable length.
+    /// Escaped and cut to a readable length.
     pub text: String,
     /// The rule that it breaks.
     pub reason: &'static str,
 }
 
 impl StageId {
-    /// Makes an id of a random number.
+    /// Makes an id from a random number.
     pub fn of(random: u64) -> Self {
         Self(random)
     }
 
-    /// Reads 16 lower-case hexadecimal digits.
+    /// Parses 16 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         if is_hex(text, 16) { u64::from_str_radix(text, 16).ok().map(Self) } else { None }
     }
@@ -138,7 +134,7 @@ impl fmt::Display for StageId {
 impl StageName {
     const LONGEST: usize = 28;
 
-    /// Reads a name by its form alone, as files have it.
+    /// Parses a name by its form alone, as in files.
     pub fn parse(text: &str) -> Result<Self, StageNameError> {
         let is_first = text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
@@ -154,7 +150,7 @@ impl StageName {
         Ok(Self(text.to_owned()))
     }
 
-    /// Reads a name for a new stage. The base of its promotions must not be one that the root restricts.
+    /// Parses a name for a new stage. The root must not restrict the base of its promotions.
     pub fn for_root(text: &str, is_restricted: impl Fn(&str) -> bool) -> Result<Self, StageNameError> {
         let name = Self::parse(text)?;
         if is_restricted(text) {
@@ -163,7 +159,6 @@ impl StageName {
         Ok(name)
     }
 
-    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -179,13 +174,12 @@ fn refused(text: &str, reason: &'static str) -> StageNameError {
     StageNameError { text: text.chars().take(100).flat_map(char::escape_debug).collect(), reason }
 }
 
-/// A line of a file that is not as this program writes it.
+/// A line that this program does not write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct StageFileError {
-    /// The number of the line; the first is 1.
+    /// Counted from 1.
     pub line: usize,
-    /// The fault.
     pub reason: String,
 }
 

@@ -32,7 +32,7 @@ pub use scope::{ComparedAttributes, LeftOut, LeftReason, Scope, ScopeError, stag
 /// The directory of a stage's own files, at its top; never content.
 pub const DIRECTORY: &[u8] = b".patchadm-stage";
 
-/// The file that is there until a stage is complete.
+/// Exists until a stage is complete.
 pub const UNFINISHED: &[u8] = b"unfinished";
 
 /// The identity of a stage.
@@ -47,26 +47,26 @@ pub const BASE_OF_NEW: &[u8] = b"base.0";
 /// The cache of both sides, which may be removed.
 pub const CACHE: &[u8] = b"cache";
 
-/// The mounts file that was given to `stage new`.
+/// The mounts file of `stage new`.
 pub const MOUNTS: &[u8] = b"mounts";
 
-/// The working directories that were named to `stage new`, one a line.
+/// The working directories of `stage new`, one a line.
 pub const DIRECTORIES: &[u8] = b"directories";
 
 /// The patterns of `stage new --exclude`: one line, a JSON list of texts.
 pub const EXCLUDED: &[u8] = b"excluded";
 
-/// The decisions by the options of a refresh; the file exists until the refresh is done.
+/// The decisions of a refresh; exists until the refresh is complete.
 pub const REFRESHING: &[u8] = b"refreshing";
 
-/// The directory in which a refresh copies objects. It exists until the bases are written and recorded, so that the next
-/// refresh knows that this one was interrupted.
+/// The scratch directory of a refresh. It exists until the bases are written and recorded, so that the next refresh
+/// detects an interrupted one.
 pub const SCRATCH: &[u8] = b"refresh";
 
-/// The lock of those who promote, refresh or remove a stage.
+/// The lock for promoting, refreshing and removing a stage.
 pub const LOCK: &[u8] = b"lock";
 
-/// The lock that everybody inside a stage shares.
+/// The shared lock of all processes inside a stage.
 pub const INSIDE: &[u8] = b"inside";
 
 /// The largest identity, promotion record or list of stages that is read, in bytes: 1 MiB.
@@ -82,7 +82,7 @@ pub fn stages_record() -> ObjectPath {
     places::stage_list()
 }
 
-/// Returns the record of a promotion; fails if `id` makes no valid path.
+/// Returns the record of a promotion; fails if `id` is no path component.
 pub fn promotion_record(id: impl Display) -> Result<ObjectPath, PathError> {
     places::patch(format_args!("{id}/promotion"))
 }

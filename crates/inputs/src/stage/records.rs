@@ -23,31 +23,28 @@ const DIGEST: &str = "b3:";
 /// One stage of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedStage {
-    /// Its id.
     pub id: StageId,
-    /// Its name.
     pub name: StageName,
     /// Its physical path on the host.
     pub path: ObjectPath,
-    /// When it was made: RFC 3339, UTC.
+    /// RFC 3339, UTC.
     pub created: String,
-    /// What it may do; `None` for a stage that version 0.1 listed.
+    /// `None` for a stage that version 0.1 listed.
     pub rights: Option<StageRights>,
 }
 
-/// What a stage may do on its root. The run that lists the stage records it.
+/// Rights of a stage on its root. The run that lists the stage records them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageRights {
     /// The user who made it.
     pub owner: u32,
-    /// Whether its copies have all owners and attributes.
+    /// True if its copies have all owners and attributes.
     pub owners: bool,
-    /// The seal of each of its bases (`BaseHeader::seal`), by name: `0`, or the id of a
-    /// promotion.
+    /// The seals of its bases (`BaseHeader::seal`), by name: `0`, or the id of a promotion.
     pub bases: BTreeMap<String, Digest>,
 }
 
-/// The stages of a root, in the order in which they were made; each id once.
+/// The stages of a root, in order of creation; each id once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StagesRecord(Vec<ListedStage>);
 
@@ -67,7 +64,6 @@ struct WrittenStage {
 }
 
 impl StagesRecord {
-    /// Reads the file.
     pub fn parse(text: &[u8]) -> Result<Self, StageFileError> {
         if !text.is_empty() && !text.ends_with(b"\n") {
             let lines = text.split(|&byte| byte == b'\n').count();
@@ -91,12 +87,11 @@ impl StagesRecord {
         self.0.iter().flat_map(ListedStage::line).collect()
     }
 
-    /// Returns the stages.
     pub fn stages(&self) -> &[ListedStage] {
         &self.0
     }
 
-    /// Adds a stage. One with the same id, or at the same path, which can only be gone, is replaced.
+    /// Adds a stage. Replaces one with the same id or path, which can only be gone.
     pub fn add(&mut self, stage: ListedStage) {
         self.0.retain(|known| known.id != stage.id && known.path != stage.path);
         self.0.push(stage);
@@ -107,7 +102,7 @@ impl StagesRecord {
         self.0.iter().find(|stage| stage.id == id)
     }
 
-    /// Records what a listed stage may do; returns whether that is anything new.
+    /// Records the rights of a listed stage; returns true if they changed.
     pub fn record(&mut self, id: StageId, rights: StageRights) -> bool {
         let Some(stage) = self.0.iter_mut().find(|stage| stage.id == id) else { return false };
         let is_new = stage.rights.as_ref() != Some(&rights);
@@ -115,7 +110,7 @@ impl StagesRecord {
         is_new
     }
 
-    /// Takes a stage out; returns whether it was there.
+    /// Removes a stage; returns true if it was listed.
     pub fn remove(&mut self, id: StageId) -> bool {
         let before = self.0.len();
         self.0.retain(|known| known.id != id);
@@ -187,24 +182,24 @@ impl StageRights {
 
 const VERSION: u32 = 1;
 
-/// A root's record of a promotion that is applied.
+/// A root's record of an applied promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotionRecord {
-    /// Its id, that of the patch.
+    /// The id of the patch.
     pub id: PatchId,
-    /// The stage it came from; `None` for a tree without identity.
+    /// `None` for a tree without identity.
     pub stage: Option<StageId>,
-    /// The name of the stage, the base of the id.
+    /// The name of the stage, which is the base of the id.
     pub name: StageName,
     /// The run that made it.
     pub run: String,
-    /// The paths that were compared.
+    /// The compared paths.
     pub paths: Scope,
-    /// The patches of the stage that went live with it, in the order in which they were applied.
+    /// Patches of the stage that went live with it, in order of application.
     pub brought: Vec<PatchId>,
-    /// The packages that it patches.
+    /// The patched packages.
     pub packages: Vec<PkgInst>,
-    /// Those of them that came with it.
+    /// Packages among them that came with it.
     pub new_packages: Vec<PkgInst>,
 }
 
@@ -223,7 +218,6 @@ struct WrittenPromotion {
 }
 
 impl PromotionRecord {
-    /// Reads the file.
     pub fn parse(text: &[u8]) -> Result<Self, StageFileError> {
         let line = text.strip_suffix(b"\n").ok_or_else(|| StageFileError::at(1, "its end is missing"))?;
         Self::read(line).map_err(|reason| StageFileError::at(1, reason))
@@ -257,12 +251,11 @@ impl PromotionRecord {
         Ok(record)
     }
 
-    /// Formats the file as it is around the name of the run, which is not known before the run.
+    /// Formats the file around the name of the run, which is not known before the run.
     pub fn around_run(&self) -> (Vec<u8>, Vec<u8>) {
         around_mark(&Self { run: RUN_MARK.to_owned(), ..self.clone() }.write())
     }
 
-    /// Formats the file.
     pub fn write(&self) -> Vec<u8> {
         let texts = |packages: &[PkgInst]| packages.iter().map(ToString::to_string).collect();
         let written = WrittenPromotion {

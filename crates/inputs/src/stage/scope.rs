@@ -5,30 +5,24 @@ use crate::path_glob::PathGlob;
 use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{Mode, ObjectPath, PathError};
 
-/// Paths of a root, none of them inside another one; `/` alone means all of it.
+/// Paths of a root, none inside another one; `/` alone is all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Vec<ObjectPath>);
 
-/// The reason why paths make no scope.
+/// Reasons why paths are no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    /// There is none.
     #[error("no path is named")]
     Empty,
     /// One of them is another one, or inside it.
     #[error("{inner} lies inside {outer}: name one of them only")]
-    Nested {
-        /// The inner path.
-        inner: ObjectPath,
-        /// The outer path.
-        outer: ObjectPath,
-    },
+    Nested { inner: ObjectPath, outer: ObjectPath },
     /// There are more than can be meant.
     #[error("there are more than 1000 paths")]
     TooMany,
 }
 
-/// Returns the path of a root that an operand names: relative to the root, a `/` before it or not.
+/// Parses a path of a root, with or without a `/` at the beginning.
 pub fn staged_path(text: &[u8]) -> Result<ObjectPath, PathError> {
     ObjectPath::new(&[b"/", text].concat())
 }
@@ -69,34 +63,33 @@ impl Scope {
         self.0.iter().any(|path| path.relative().is_empty())
     }
 
-    /// Tells whether a path is one of these, or below one.
+    /// True if a path is one of these, or below one.
     pub fn contains(&self, path: &ObjectPath) -> bool {
         self.0.iter().any(|top| path == top || path.is_below(top))
     }
 
-    /// Returns the first path of another scope that does not lie in this one.
+    /// Returns the first path of another scope that is not in this one.
     pub fn lacks<'a>(&self, other: &'a Self) -> Option<&'a ObjectPath> {
         other.0.iter().find(|path| !self.contains(path))
     }
 }
 
-/// Patterns of the operator beside what is always left out.
+/// Patterns of the operator, in addition to objects that are always left out.
 #[derive(Clone, Debug, Default)]
 pub struct LeftOut(Vec<PathGlob>);
 
 /// Why an object is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftReason {
-    /// It is a socket.
     Socket,
-    /// Its name is that of a file with the number of a process (`*.pid`).
+    /// Its name is that of a process's file (`*.pid`).
     Volatile,
-    /// A pattern names it, or a directory above it.
+    /// A pattern matches it, or a directory above it.
     Excluded,
 }
 
 impl LeftReason {
-    /// Returns the word of JSON documents.
+    /// Returns the word for JSON documents.
     pub fn word(self) -> &'static str {
         match self {
             Self::Socket => "socket",
@@ -107,12 +100,12 @@ impl LeftReason {
 }
 
 impl LeftOut {
-    /// Makes the list of what is left out by these patterns.
+    /// Leaves out objects that these patterns match.
     pub fn by(patterns: Vec<PathGlob>) -> Self {
         Self(patterns)
     }
 
-    /// Reads patterns that [`write`](Self::write) wrote.
+    /// Parses patterns in the form of [`write`](Self::write).
     pub fn parse(text: &[u8]) -> Result<Vec<PathGlob>, StageFileError> {
         let texts: Vec<String> =
             serde_json::from_slice(text).map_err(|error| StageFileError::at(1, error.to_string()))?;
@@ -121,7 +114,7 @@ impl LeftOut {
         patterns.map_err(|error| StageFileError::at(1, error.to_string()))
     }
 
-    /// Writes patterns as a file of a stage has them.
+    /// Formats patterns for a file of a stage.
     pub fn write(patterns: &[PathGlob]) -> Vec<u8> {
         let texts: Vec<&str> = patterns.iter().map(PathGlob::as_str).collect();
         let mut line = serde_json::json!(texts).to_string().into_bytes();
@@ -129,7 +122,7 @@ impl LeftOut {
         line
     }
 
-    /// Returns why an object is left out, if it is. What lies below a directory that is left out is not asked for.
+    /// Returns why an object is left out. Objects below a directory that is left out are not examined.
     pub fn reason(&self, path: &ObjectPath, file_type: FileType) -> Option<LeftReason> {
         if self.0.iter().any(|pattern| pattern.names(path)) {
             return Some(LeftReason::Excluded);
@@ -141,7 +134,7 @@ impl LeftOut {
         }
     }
 
-    /// Tells whether a pattern names a path, or a directory above it.
+    /// True if a pattern matches a path, or a directory above it.
     pub fn excludes(&self, path: &ObjectPath) -> bool {
         self.0.iter().any(|pattern| pattern.names_it_or_above(path))
     }
@@ -149,21 +142,21 @@ impl LeftOut {
 
 const SET_ID: u32 = 0o6000;
 
-/// Which attributes are part of a state.
+/// Attributes that are compared between a stage and a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComparedAttributes {
-    /// Whether owners, set-id bits and the attributes of the namespaces `security` and `trusted` are: a copy made without
-    /// privileges cannot have them.
+    /// True if owners, set-id bits, and attributes of the namespaces `security` and `trusted` are compared: a copy made
+    /// without privileges cannot have them.
     pub owners: bool,
 }
 
 impl ComparedAttributes {
-    /// Returns the permission bits that count.
+    /// Returns the permission bits that are compared.
     pub fn mode(self, mode: Mode) -> Mode {
         if self.owners { mode } else { Mode::of(mode.bits() & !SET_ID) }
     }
 
-    /// Tells whether an extended attribute counts. A label belongs to the system that the object is on.
+    /// True if an extended attribute is compared. A label belongs to the system of the object.
     pub fn has_xattr(self, name: &[u8]) -> bool {
         let is_label = [&b"security.selinux"[..], b"security.ima", b"security.evm"].contains(&name)
             || name.starts_with(b"security.SMACK64");

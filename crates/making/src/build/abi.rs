@@ -20,30 +20,28 @@ use patchadm_svr4::patch::PatchId;
 
 const LARGEST: u64 = 128 << 20;
 
-/// Something that a library provides or an object needs: a library, or a symbol version of it.
+/// A feature of a library: the library itself, or a symbol version of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LibraryFeature {
-    /// The machine.
     pub machine: ElfMachine,
     /// The name of the library (`DT_SONAME`).
     pub soname: String,
-    /// The symbol version, if it is one.
+    /// If it is one.
     pub version: Option<String>,
 }
 
-/// Something about libraries that the producer should know.
+/// A finding about libraries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AbiFinding {
-    /// An object that stays needs what the new release no longer has.
+    /// An object that stays needs a feature that is gone.
     Lost {
-        /// The feature that goes.
         feature: LibraryFeature,
         /// The library that has it in the old release, with its package.
         was_in: String,
         /// The object that needs it, with its package.
         needed_by: String,
     },
-    /// A new object needs what only another patch provides: that patch should be required.
+    /// A new object needs a feature that only another patch provides.
     Requires {
         /// The patch that provides it.
         patch: PatchId,
@@ -52,16 +50,15 @@ pub enum AbiFinding {
         /// The object that needs it, with its package.
         needed_by: String,
     },
-    /// A file was not looked into.
+    /// A file was not examined.
     Skipped {
         /// The file, with its package.
         file: String,
-        /// The reason.
         reason: String,
     },
 }
 
-/// The reason libraries cannot be looked into.
+/// Reasons why libraries cannot be examined.
 #[derive(Debug, thiserror::Error)]
 pub enum AbiError {
     /// A release cannot be read.
@@ -69,7 +66,6 @@ pub enum AbiError {
     Read {
         /// Where the package was read from.
         origin: String,
-        /// The reason.
         error: io::Error,
     },
     /// Another patch cannot be read.
@@ -101,12 +97,12 @@ impl fmt::Display for AbiFinding {
 }
 
 impl AbiFinding {
-    /// Tells whether it breaks something that works.
+    /// True if it breaks something that works.
     pub fn is_break(&self) -> bool {
         matches!(self, Self::Lost { .. })
     }
 
-    /// Returns the word for it: `abi`, `requires` or `skipped`.
+    /// Returns its code: `abi`, `requires` or `skipped`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Lost { .. } => "abi",
@@ -118,7 +114,7 @@ impl AbiFinding {
 
 type Features = BTreeMap<LibraryFeature, String>;
 
-/// The changes of a patch to libraries, put together package by package.
+/// The changes of a patch to libraries, collected by package.
 #[derive(Debug, Default)]
 pub struct AbiCheck {
     old: Features,
@@ -130,7 +126,7 @@ pub struct AbiCheck {
 }
 
 impl AbiCheck {
-    /// Looks into the objects of a package that a patch replaces or deletes.
+    /// Examines the objects of a package that a patch replaces or deletes.
     pub fn goes(&mut self, old: &ReleasePackage, changed: BTreeSet<ObjectPath>) -> Result<(), AbiError> {
         let provides = &mut self.old;
         look_into(old, &|path| changed.contains(path), &mut self.skipped, &mut |place, object| {
@@ -140,7 +136,7 @@ impl AbiCheck {
         Ok(())
     }
 
-    /// Looks into a file that a patch delivers; `place` is what findings call it.
+    /// Examines a file that a patch delivers; `place` is used in findings.
     pub fn comes(&mut self, place: &str, data: &mut dyn Read) -> io::Result<()> {
         if let Some(object) = elf_facts(place, data, &mut self.skipped)? {
             self.new.extend(provided_features(&object).map(|feature| (feature, place.to_owned())));
@@ -148,7 +144,7 @@ impl AbiCheck {
         Ok(())
     }
 
-    /// Finds what the objects of a release that stay need and no longer have.
+    /// Finds needs of remaining objects that a release no longer meets.
     pub fn breaks(self, base: &Release) -> Result<Vec<AbiFinding>, AbiError> {
         let mut findings = self.findings(base, &[])?;
         findings.retain(AbiFinding::is_break);
@@ -219,7 +215,7 @@ impl AbiCheck {
     }
 }
 
-/// Finds, for each of these features, the first of some patches that provides it.
+/// Finds the first patch that provides each of these features.
 pub fn find_providers(
     patches: &[OtherPatch],
     features: impl Iterator<Item = LibraryFeature>,

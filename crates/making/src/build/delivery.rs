@@ -21,23 +21,21 @@ const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 pub struct DeliveredObject {
     /// The object as it will be.
     pub object: ReleaseObject,
-    /// The release that has it, and its content.
+    /// The release with its content.
     pub side: ReleaseSide,
-    /// The reason.
     pub why: DeliveryReason,
-    /// The extended attributes must be said, even that there are none: the object that it replaces may have some, or its
-    /// directory may hand some down.
+    /// True if the extended attributes must be stated, even if there are none: the replaced object may have some, or
+    /// its directory may give it some.
     pub says_xattrs: bool,
 }
 
-/// The reason for which an object is delivered.
+/// The reason why an object is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryReason {
     /// Only the new release has it.
     Added,
-    /// It differs.
     Replaced(Differences),
-    /// It is the same in both releases; an earlier revision, or another package, put something else there.
+    /// It is the same in both releases, but an earlier revision, or another package, put something else there.
     Again,
 }
 
@@ -50,10 +48,10 @@ pub struct TwoLists<'a> {
     pub new: &'a [ReleaseObject],
 }
 
-/// The effects of a sparse package on the objects of its package, by path.
+/// The changes of a sparse package to the objects of its package, by path.
 #[derive(Clone, Debug, Default)]
 pub struct PackageDelivery {
-    /// The objects that it delivers; all names of a file, if one of them.
+    /// Either all names of a file or none.
     pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
     /// The objects that it deletes.
     pub deleted: BTreeSet<ObjectPath>,
@@ -115,8 +113,8 @@ impl PackageDelivery {
         self.delivered.insert(object.path.clone(), made);
     }
 
-    /// Makes the package contain an earlier revision of itself: what that one delivered or deleted and this one does not
-    /// touch is delivered as the old release has it, or deleted where the old release has nothing.
+    /// Makes the package contain an earlier revision of itself: paths that only that one touched are delivered as in
+    /// the old release, or deleted if the old release lacks them.
     pub fn contain(&mut self, previous: &PreviousPackage, lists: TwoLists<'_>) {
         for path in &previous.paths {
             if self.delivered.contains_key(path) || self.deleted.contains(path) {
@@ -152,8 +150,8 @@ impl PackageDelivery {
     }
 }
 
-/// Delivers again what one package gives up and another one has: in either order of application, the object of the new
-/// release is there afterwards.
+/// Delivers again what one package gives up and another one has, so that the object of the new release exists in either
+/// order of application.
 pub fn deliver_moved(packages: &mut [(PackageDelivery, TwoLists<'_>)]) {
     let given_up: Vec<(usize, ObjectPath)> = packages
         .iter()
@@ -180,7 +178,7 @@ fn names_of(list: &[ReleaseObject], group: LinkGroup) -> Vec<&ReleaseObject> {
     list.iter().filter(|object| object.link_group() == Some(group)).collect()
 }
 
-/// A patch beside the one that is made.
+/// Another patch, beside the new one.
 #[derive(Debug)]
 pub struct OtherPatch {
     /// Its id, its lists and its paths.
@@ -196,18 +194,16 @@ pub struct OtherPatch {
 pub struct Overlap {
     /// The patch that is made.
     pub id: PatchId,
-    /// The other one.
     pub other: PatchId,
-    /// The package.
     pub pkg: PkgInst,
     /// The first path that both have.
     pub path: ObjectPath,
-    /// The number of other paths that both have.
+    /// The number of other common paths.
     pub more: usize,
 }
 
 impl OtherPatch {
-    /// Opens a patch, or each patch of a directory of patches, in the order of their names.
+    /// Opens a patch, or each patch of a directory in the order of names.
     pub fn open_all(operand: &Path) -> Result<Vec<Self>, PreviousError> {
         let names = if operand.is_dir() { patches_in(operand) } else { Vec::new() };
         if names.is_empty() {

@@ -18,31 +18,29 @@ use patchadm_releases::{ReleaseObject, compare};
 use patchadm_svr4::package::{ContentInfo, ObjectPath};
 use patchadm_svr4::patch::PatchId;
 
-/// A patch that can be written, any number of times.
+/// A complete patch, which can be written any number of times.
 #[derive(Debug)]
 pub struct PatchDraft<'r> {
-    /// Its id.
     pub id: PatchId,
-    /// The moment that it bears, in seconds since 1970.
+    /// The date of the patch, in seconds since 1970.
     pub date: i64,
-    /// Its packages, sorted by PKG; each changes something.
+    /// Sorted by PKG; each changes something.
     pub packages: Vec<DraftedPackage<'r>>,
-    /// The files beside the packages, by name.
+    /// By name.
     pub beside: BTreeMap<String, Vec<u8>>,
-    /// The other patches that it names, with those of the revision before it.
+    /// Including those of the previous revision.
     pub lists: PatchLists,
-    /// The packages that only one release has.
+    /// Packages that only one release has.
     pub unpaired: Vec<UnpairedPackage>,
-    /// The packages with scripts of their own format, which are left out, as `NAME: SCRIPT`.
+    /// Packages with scripts of their own format, which are left out, as `NAME: SCRIPT`.
     pub scripts_left_out: Vec<String>,
     /// The findings that the producer should know.
     pub findings: Vec<BuildFinding>,
 }
 
-/// A sparse package and the releases whose content it holds.
+/// A sparse package and the releases with its content.
 #[derive(Debug)]
 pub struct DraftedPackage<'r> {
-    /// The package.
     pub sparse: SparsePackage,
     /// The package of the old release.
     pub old: &'r ReleasePackage,
@@ -50,12 +48,12 @@ pub struct DraftedPackage<'r> {
     pub new: &'r ReleasePackage,
 }
 
-/// Something that the producer should know, and that stops nothing.
+/// A finding that does not stop the build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildFinding {
-    /// About libraries and what needs them.
+    /// About libraries and their users.
     Abi(AbiFinding),
-    /// About files that look like the ones that they replace.
+    /// About files that look like the replaced ones.
     SameTime(SameTimeFinding),
 }
 
@@ -73,8 +71,8 @@ impl PreparedPair<'_> {
 
 /// Makes the patch that turns one release into the other.
 ///
-/// With `previous`, an earlier revision, the patch contains it. `others` are patches that it must not overlap, and that
-/// may provide what its objects need. Content is read only to look into libraries.
+/// It contains `previous`, an earlier revision. It must not overlap with `others`, which may provide features that its
+/// objects need. Content is only read to examine libraries.
 pub fn draft_patch<'r>(
     from: &'r Release,
     to: &'r Release,
@@ -84,8 +82,12 @@ pub fn draft_patch<'r>(
 ) -> Result<PatchDraft<'r>, BuildError> {
     check_id(request, previous)?;
     let pairs = pair(from, to, &request.naming)?;
-    let prepared: Vec<PreparedPair<'r>> =
-        pairs.pairs.into_iter().map(|pair| prepare(pair, request)).collect();
+    let chosen = |pair: PackagePair<'r>| {
+        let old = request.choices.applied(&pair.old.objects);
+        let new = request.choices.applied(&pair.new.objects);
+        PreparedPair { pair, old, new }
+    };
+    let prepared: Vec<PreparedPair<'r>> = pairs.pairs.into_iter().map(chosen).collect();
     let deliveries = deliveries(&prepared, previous, request)?;
     let mut lists = request.lists.clone();
     if let Some(previous) = previous {
@@ -168,12 +170,6 @@ fn check_id(request: &BuildRequest, previous: Option<&PreviousPatch>) -> Result<
     }
 }
 
-fn prepare<'r>(pair: PackagePair<'r>, request: &BuildRequest) -> PreparedPair<'r> {
-    let old = request.choices.applied(&pair.old.objects);
-    let new = request.choices.applied(&pair.new.objects);
-    PreparedPair { pair, old, new }
-}
-
 fn deliveries(
     prepared: &[PreparedPair<'_>],
     previous: Option<&PreviousPatch>,
@@ -217,14 +213,12 @@ fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
 
 const MOST_NAMED: usize = 5;
 
-/// Files of a package that look like the ones that they replace.
+/// Files of a package that look like the replaced ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SameTimeFinding {
-    /// The package.
     pub package: String,
-    /// The former files: those of the old release, or of an earlier revision, by its id.
+    /// The origin of the replaced files: the old release, or the id of an earlier revision.
     pub before: String,
-    /// The files, sorted.
     pub paths: Vec<ObjectPath>,
 }
 

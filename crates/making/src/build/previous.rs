@@ -11,10 +11,9 @@ use patchadm_svr4::patch::{PatchId, PatchMacros, PatchMacrosError};
 
 const SEPARATOR: &str = PatchId::SEPARATOR;
 
-/// An earlier revision, as far as a later one must contain it.
+/// An earlier revision that a later one must contain.
 #[derive(Clone, Debug)]
 pub struct PreviousPatch {
-    /// Its id.
     pub id: PatchId,
     /// The other patches that its packages name.
     pub lists: PatchLists,
@@ -25,51 +24,37 @@ pub struct PreviousPatch {
 /// A sparse package of an earlier revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreviousPackage {
-    /// PKG.
     pub pkg: String,
-    /// ARCH.
     pub arch: String,
-    /// VERSION.
     pub version: String,
-    /// The paths that it delivers or deletes, below the base directory.
+    /// Delivered and deleted paths, below the base directory.
     pub paths: BTreeSet<ObjectPath>,
-    /// Those of them that may have extended attributes of it or of a revision before it.
+    /// Those of them that may have extended attributes from it or an earlier revision.
     pub with_xattrs: BTreeSet<ObjectPath>,
-    /// Size, sum and time of the files that it delivers.
+    /// Size, sum and time of delivered files.
     pub files: BTreeMap<ObjectPath, ContentInfo>,
 }
 
-/// The reason an earlier revision cannot be contained.
+/// Reasons why an earlier revision cannot be contained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreviousError {
-    /// It cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It is not a patch.
     #[error("{0} is not a patch: package {1} does not say to which patch it belongs")]
     NoPatch(String, String),
     /// Its macros cannot be read.
     #[error("{patch}, package {package}: {error}")]
-    Macros {
-        /// The operand.
-        patch: String,
-        /// The package.
-        package: String,
-        /// The fault.
-        error: Box<PatchMacrosError>,
-    },
+    Macros { patch: String, package: String, error: Box<PatchMacrosError> },
     /// Its packages name different patches.
     #[error("{0} has packages of two patches, {1} and {2}")]
     TwoIds(String, PatchId, PatchId),
-    /// It has a path that depends on the machine where it is installed, or lies outside the base directory.
+    /// A path depends on the machine of the installation, or lies outside the base directory.
     #[error("{patch}, package {package}: path <{path}> does not lie below the base directory")]
     Outside {
-        /// The operand.
         patch: String,
-        /// The package.
         package: String,
-        /// The path, as the pkgmap has it.
+        /// As in the pkgmap.
         path: PackagePath,
     },
     /// A path of it is none.
@@ -77,24 +62,17 @@ pub enum PreviousError {
     Path(#[from] PathError),
     /// Its `install/patchadm.objects` cannot be read.
     #[error("{patch}, package {package}: install/{OBJECTS}: {reason}")]
-    Objects {
-        /// The operand.
-        patch: String,
-        /// The package.
-        package: String,
-        /// The fault.
-        reason: ObjectsFileError,
-    },
+    Objects { patch: String, package: String, reason: ObjectsFileError },
 }
 
 impl PreviousPatch {
-    /// Reads a patch of any form; of its objects only the names.
+    /// Reads a patch of any form, without the content of its objects.
     pub fn read(path: &Path) -> Result<Self, PreviousError> {
         let (_, image) = open(Origin::Path(path), Extent::Everything)?;
         Self::of(&image, &path.display().to_string())
     }
 
-    /// Takes what counts of a patch; `name` is what messages call it.
+    /// Takes the facts from an image; `name` is used in messages.
     pub fn of(image: &Image, name: &str) -> Result<Self, PreviousError> {
         let mut found: Option<Self> = None;
         for package in &image.packages {

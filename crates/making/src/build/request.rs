@@ -9,40 +9,39 @@ use patchadm_releases::{CompareOptions, ObjectOwner, ReleaseObject, ReleaseObjec
 use patchadm_svr4::package::{ObjectPath, Word};
 use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 
-/// A patch to be made.
+/// The request for a patch.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
-    /// Its id.
     pub id: PatchId,
-    /// The moment that it bears, in seconds since 1970.
+    /// The date of the patch, in seconds since 1970.
     pub date: i64,
     /// The names of its packages.
     pub naming: PairNaming,
     /// The settings about objects.
     pub choices: ListChoices,
-    /// The differences that count as a change.
+    /// Differences that count as a change.
     pub compare: CompareOptions,
-    /// BASEDIR of packages that have none.
+    /// BASEDIR for packages without one.
     pub basedir: ObjectPath,
-    /// The other patches that it names.
+    /// Other patches that it names.
     pub lists: PatchLists,
     /// The words of `SUNW_PATCH_PROPERTIES`.
     pub properties: Vec<String>,
-    /// The native versions that have its fix.
+    /// Native versions with its fix.
     pub fixed_in: Option<FixedIn>,
     /// The text of its README.
     pub readme: ReadmeText,
-    /// Whether every package gets the scripts that let a pkgadd apply it which knows no patches.
+    /// True if every package gets the scripts for a pkgadd without patch support.
     pub with_scripts: bool,
-    /// Class action scripts of the producer's own, by name (`i.CLASS`); a package gets those of its classes.
+    /// Class action scripts of the producer, by name (`i.CLASS`); a package gets those of its classes.
     pub class_scripts: BTreeMap<String, Vec<u8>>,
-    /// The pattern that the base of a restricted patch matches, if it is to be one.
+    /// The pattern for the base of a restricted patch, if it is to be one.
     pub restricted: Option<String>,
-    /// Whether objects may be lost that unchanged ones need.
+    /// True if objects may be lost that unchanged ones need.
     pub allow_abi_break: bool,
 }
 
-/// The lists of other patches, and of what the patch fixes.
+/// Lists of other patches, and of fixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchLists {
     /// Those that must be applied.
@@ -51,18 +50,17 @@ pub struct PatchLists {
     pub obsoletes: PatchList,
     /// Those that must not be applied.
     pub incompatibles: PatchList,
-    /// What it fixes.
     pub fixes: FixList,
 }
 
-/// The texts of a README that nothing else says.
+/// The texts of a README.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadmeText {
     /// One line about the patch.
     pub synopsis: Option<String>,
-    /// Keywords, without order.
+    /// Unordered.
     pub keywords: Vec<String>,
-    /// The bugs that it corrects, one line each.
+    /// Corrected bugs, one line each.
     pub bugs: Vec<String>,
 }
 
@@ -77,23 +75,23 @@ impl PatchLists {
     }
 }
 
-/// The choices; they are made on both releases alike, so that none of them is a change.
+/// The producer's choices, applied to both releases alike, so that none of them is a change.
 #[derive(Clone, Debug, Default)]
 pub struct ListChoices {
-    /// Objects that are left out, with everything below them.
+    /// Objects that are left out recursively.
     pub exclude: Vec<PathGlob>,
     /// Files of type `e`.
     pub editable: Vec<PathGlob>,
     /// Files of type `v`.
     pub volatile: Vec<PathGlob>,
-    /// Classes; the last pattern that names an object counts.
+    /// Classes; the last matching pattern counts.
     pub classes: Vec<(PathGlob, Word)>,
     /// The owner and the group of every object.
     pub owner: Option<(Word, Word)>,
 }
 
 impl ListChoices {
-    /// Returns the list with the choices made.
+    /// Returns the list with the choices applied.
     pub fn applied(&self, objects: &[ReleaseObject]) -> Vec<ReleaseObject> {
         let is_left_out =
             |object: &ReleaseObject| self.exclude.iter().any(|glob| glob.names_it_or_above(&object.path));

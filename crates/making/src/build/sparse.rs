@@ -27,34 +27,27 @@ const NO_CLASS: &str = "none";
 const STANDARD: [&str; 7] = ["awk", "build", "manifest", "preserve", "renamenew", "renameold", "sed"];
 
 const UNIT: u64 = 4096;
-
 const UNIT_BLOCKS: u64 = UNIT / 512;
 
 /// Everyone may read files that wait for installation; these bits of their own mode are kept.
 const READABLE: u32 = 0o644;
 
 const KEPT: u32 = 0o777;
-
 const LONGEST_ACCOUNT: usize = 64;
 
-/// A sparse package, complete but for the content of its files.
+/// A sparse package without the content of its files.
 #[derive(Clone, Debug)]
 pub struct SparsePackage {
-    /// PKG.
     pub pkg: PkgInst,
-    /// ARCH.
     pub arch: String,
-    /// VERSION.
     pub version: String,
-    /// BASEDIR.
     pub basedir: ObjectPath,
-    /// Its pkginfo.
     pub params: Params,
-    /// Its pkgmap, in the order of paths.
+    /// In the order of paths.
     pub pkgmap: Pkgmap,
     /// The files of `install/`, by name.
     pub information: BTreeMap<String, Vec<u8>>,
-    /// The files whose content it holds, by their path below the base directory.
+    /// Files with content, by path below the base directory.
     pub files: BTreeMap<ObjectPath, PackedFile>,
     /// The objects that it delivers, by path.
     pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
@@ -62,7 +55,7 @@ pub struct SparsePackage {
     pub deleted: BTreeSet<ObjectPath>,
 }
 
-/// A file whose content a package holds.
+/// A file with content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedFile {
     /// Its name in the directory of the package.
@@ -71,76 +64,59 @@ pub struct PackedFile {
     pub side: ReleaseSide,
     /// Its size and sums.
     pub content: FileContent,
-    /// Its permission bits as a member.
+    /// As a member.
     pub mode: u32,
-    /// Its modification time, in seconds since 1970.
+    /// In seconds since 1970.
     pub mtime: i64,
 }
 
-/// How many objects a sparse package changes in which way.
+/// Numbers of changed objects by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeCounts {
     /// Objects that the old release does not have.
     pub added: usize,
-    /// Objects whose type, content or names are others, or that are delivered again.
+    /// Objects with other type, content or names, or that are delivered again.
     pub replaced: usize,
-    /// Objects that go.
     pub deleted: usize,
-    /// Objects whose attributes alone differ.
+    /// Objects of which only attributes differ.
     pub attributes: usize,
 }
 
-/// The reason an object cannot be in a sparse package.
+/// Reasons why an object cannot be in a sparse package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SparseError {
-    /// An owner or a group without a name that a pkgmap can have.
+    /// An owner or a group without a name for the pkgmap.
     #[error(
         "{pkg}: {path} belongs to {owner}, which is no name of an account; --owner gives all objects one"
     )]
     Owner {
-        /// The package.
         pkg: PkgInst,
-        /// The object.
         path: ObjectPath,
-        /// The owner or group, as far as it is known.
+        /// As far as known.
         owner: String,
     },
-    /// A path with a component that means a variable in a pkgmap.
+    /// A path component that would be a variable in a pkgmap.
     #[error("{pkg}: {path} has a component that begins with `$`, which a pkgmap takes for a variable")]
-    Variable {
-        /// The package.
-        pkg: PkgInst,
-        /// The object.
-        path: ObjectPath,
-    },
+    Variable { pkg: PkgInst, path: ObjectPath },
     /// An extended attribute that no package may give.
     #[error("{pkg}: {path} has the extended attribute {name}, which no package gives")]
     Xattr {
-        /// The package.
         pkg: PkgInst,
-        /// The object.
         path: ObjectPath,
         /// The name of the attribute, escaped.
         name: String,
     },
     /// A class that cannot be one.
     #[error("{pkg}: {path}: <{class}> is no class")]
-    Class {
-        /// The package.
-        pkg: PkgInst,
-        /// The object.
-        path: ObjectPath,
-        /// The class.
-        class: String,
-    },
+    Class { pkg: PkgInst, path: ObjectPath, class: String },
     /// A path that is none.
     #[error(transparent)]
     Path(#[from] PathError),
 }
 
 impl SparsePackage {
-    /// Makes the package of a pair; `lists` are the other patches that it names.
+    /// Makes the package of a pair; `lists` are those of the patch.
     pub fn of(
         pair: &PackagePair<'_>,
         delivery: PackageDelivery,
@@ -167,7 +143,6 @@ impl SparsePackage {
         })
     }
 
-    /// Counts its changes.
     pub fn counts(&self) -> ChangeCounts {
         let mut counts = ChangeCounts { deleted: self.deleted.len(), ..ChangeCounts::default() };
         for delivered in self.delivered.values() {

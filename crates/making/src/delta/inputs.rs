@@ -198,7 +198,6 @@ fn is_same(files: &[InputEntry], from: &[usize], to: &[usize]) -> bool {
 }
 
 const DEEPEST: usize = 256;
-
 const BUFFER: usize = 1 << 17;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

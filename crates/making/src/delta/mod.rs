@@ -43,7 +43,7 @@ use state::BuiltRecord;
 pub use state::{BuiltNews, StateError, parse_bases};
 use work::{WorkDirectory, put_file};
 
-/// Makes the patches. `wait` is asked whether to wait on while another run has the working directory.
+/// Makes the patches. `wait` decides whether to go on waiting while another run has the working directory.
 pub fn delta(
     request: &DeltaRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
@@ -67,7 +67,10 @@ pub fn delta(
     };
     // Another run may have built something before this one got the lock.
     let mut sources: Vec<SourceOutcome> = strays.into_iter().chain(gone(&table, &work)).collect();
-    choose_only(&mut table, &mut sources, request.only);
+    if !request.only.is_empty() {
+        table.sources.retain(|name, _| request.only.contains(name));
+        sources.retain(|one| request.only.contains(&one.source));
+    }
     sources.extend(patches(request, &work, &files, &table.sources, &against));
     sources.sort_by(|one, other| one.source.cmp(&other.source));
     if request.is_dry_run {
@@ -83,7 +86,7 @@ pub fn delta(
     finished(DeltaReport { sources, to_sign, together })
 }
 
-/// Returns the patches of a working directory, which may be missing: the id of each, with the SHA-256 of its file.
+/// Returns the patches of a working directory, which may be missing: each id with the SHA-256 of its file.
 pub fn built_patches(work: &Path) -> Result<Vec<(String, String)>, DeltaError> {
     let looked = WorkDirectory::look(work, &BTreeMap::new())?;
     Ok(looked.built().into_iter().map(|record| (record.id, record.sha256)).collect())
@@ -125,13 +128,6 @@ fn must_be_there<'a>(
     match only.iter().find(|name| !is_there(name)) {
         Some(unknown) => Err(DeltaError::UnknownSource(unknown.clone())),
         None => Ok(()),
-    }
-}
-
-fn choose_only(table: &mut SourceTable, others: &mut Vec<SourceOutcome>, only: &[String]) {
-    if !only.is_empty() {
-        table.sources.retain(|name, _| only.contains(name));
-        others.retain(|one| only.contains(&one.source));
     }
 }
 
@@ -214,9 +210,7 @@ fn interruption(sources: &[SourceOutcome]) -> Option<i32> {
 }
 
 const TRIED: &[u8] = b"tried";
-
 const LOG: &str = "together";
-
 const LARGEST: u64 = 64 << 20;
 
 /// Tries the patches of all sources together, unless exactly these have passed before. Those that keep the others from passing,

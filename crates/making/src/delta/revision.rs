@@ -85,7 +85,7 @@ mod tests {
             key: key.to_owned(),
             path: format!("patches/{id}.tar.gz"),
             sha256: "cd".repeat(32),
-            told: None,
+            news: None,
         }
     }
 

@@ -39,31 +39,31 @@ struct SourceJob<'a> {
     name: &'a str,
     packages: &'a SourcePackages,
     requires: Requirements,
-    told: SourceOutcome,
+    outcome: SourceOutcome,
 }
 
 impl SourceRun<'_> {
     pub(super) fn outcome(&self, name: &str, packages: &SourcePackages) -> SourceOutcome {
-        let told = SourceOutcome::new(name, SourceEnd::Unchanged, "");
-        let mut job = SourceJob { name, packages, requires: Requirements::default(), told };
+        let outcome = SourceOutcome::new(name, SourceEnd::Unchanged, "");
+        let mut job = SourceJob { name, packages, requires: Requirements::default(), outcome };
         let end = match ((self.request.interrupt)(), &packages.damage) {
             (Some(signal), _) => Err(BuildError::Interrupted(signal).into()),
             (None, Some(error)) => Err(SourceFailure::Release(error.clone())),
             (None, None) => self.patch(&mut job),
         };
-        let mut told = job.told;
-        told.unpaired.clone_from(&packages.unpaired);
-        told.end = end.unwrap_or_else(|failure| {
-            told.reason = failure.to_string();
+        let mut outcome = job.outcome;
+        outcome.unpaired.clone_from(&packages.unpaired);
+        outcome.end = end.unwrap_or_else(|failure| {
+            outcome.reason = failure.to_string();
             SourceEnd::Failed(Box::new(failure))
         });
-        told
+        outcome
     }
 
     fn patch(&self, job: &mut SourceJob<'_>) -> Result<SourceEnd, SourceFailure> {
         let records = self.work.of_source(job.name);
         if job.packages.pairs.is_empty() {
-            job.told.id = records.last().map(|record| record.id.clone());
+            job.outcome.id = records.last().map(|record| record.id.clone());
             return Ok(job.alone());
         }
         if records.is_empty() && job.packages.is_same() {
@@ -127,7 +127,7 @@ impl SourceRun<'_> {
             text += &log_of_draft(&draft);
             job.built(&draft, next, key);
             let path = self.work.at("patches").join(file_name(&next.id, self.request.form));
-            job.told.path = Some(path);
+            job.outcome.path = Some(path);
             if self.request.is_dry_run {
                 return Ok(None);
             }
@@ -138,10 +138,10 @@ impl SourceRun<'_> {
         let end = match built {
             Err(SourceFailure::Build(error @ BuildError::NothingChanged { .. })) => return Err(error.into()),
             Err(failure) => {
-                (job.told.path, job.told.key) = (None, None);
-                job.told.scripts_left_out.clear();
-                job.told.id = Some(next.id.to_string());
-                job.told.reason = failure.to_string();
+                (job.outcome.path, job.outcome.key) = (None, None);
+                job.outcome.scripts_left_out.clear();
+                job.outcome.id = Some(next.id.to_string());
+                job.outcome.reason = failure.to_string();
                 SourceEnd::Failed(Box::new(failure))
             }
             Ok(record) => {
@@ -151,12 +151,12 @@ impl SourceRun<'_> {
                 SourceEnd::Built
             }
         };
-        job.told.end = end;
+        job.outcome.end = end;
         if !self.request.is_dry_run {
-            text += &log_end(&job.told);
-            job.told.log = Some(self.work.put_log(&next.id.to_string(), text.as_bytes())?);
+            text += &log_end(&job.outcome);
+            job.outcome.log = Some(self.work.put_log(&next.id.to_string(), text.as_bytes())?);
         }
-        Ok(std::mem::replace(&mut job.told.end, SourceEnd::Unchanged))
+        Ok(std::mem::replace(&mut job.outcome.end, SourceEnd::Unchanged))
     }
 
     fn write(&self, job: &SourceJob<'_>, draft: &PatchDraft<'_>) -> Result<BuiltRecord, SourceFailure> {
@@ -171,19 +171,19 @@ impl SourceRun<'_> {
         let watch = WriteWatch { interrupt: &|| (self.request.interrupt)(), meter: &WorkMeter::default() };
         let written = write_patch(draft, &destination, watch)?;
         self.work.settle(&file)?;
-        let key = job.told.key.clone().unwrap_or_default();
+        let key = job.outcome.key.clone().unwrap_or_default();
         let sha256 = sha256_text(&written.sha256);
-        let told = Some(BuiltNews {
-            reason: job.told.reason.clone(),
-            packages: job.told.packages.clone(),
-            siblings_unchanged: job.told.siblings_unchanged.clone(),
-            scripts_left_out: job.told.scripts_left_out.clone(),
+        let news = Some(BuiltNews {
+            reason: job.outcome.reason.clone(),
+            packages: job.outcome.packages.clone(),
+            siblings_unchanged: job.outcome.siblings_unchanged.clone(),
+            scripts_left_out: job.outcome.scripts_left_out.clone(),
         });
-        Ok(BuiltRecord { told, ..BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256) })
+        Ok(BuiltRecord { news, ..BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256) })
     }
 
     fn pass_trial(&self, job: &SourceJob<'_>, id: &PatchId, text: &mut String) -> Result<(), SourceFailure> {
-        let (Some(trials), Some(path)) = (self.request.trials, &job.told.path) else { return Ok(()) };
+        let (Some(trials), Some(path)) = (self.request.trials, &job.outcome.path) else { return Ok(()) };
         let required = required_patches(self.work, &self.request.needs, job.name);
         let tried = trials.try_patch(&PatchToTry { source: job.name, id, path, required: &required });
         text.push_str(&String::from_utf8_lossy(&tried.log));
@@ -306,26 +306,26 @@ impl SourceJob<'_> {
             () if only(ReleaseSide::From) => (SourceEnd::Gone, "no package of it is maintained"),
             () => (SourceEnd::Gone, "other packages of it are maintained than were released"),
         };
-        reason.clone_into(&mut self.told.reason);
+        reason.clone_into(&mut self.outcome.reason);
         end
     }
 
     fn unchanged(&mut self, reason: &str) -> SourceEnd {
-        self.told = SourceOutcome::new(self.name, SourceEnd::Unchanged, reason);
-        self.told.siblings_unchanged = self.names(|_| true);
+        self.outcome = SourceOutcome::new(self.name, SourceEnd::Unchanged, reason);
+        self.outcome.siblings_unchanged = self.names(|_| true);
         SourceEnd::Unchanged
     }
 
     fn kept(&mut self, last: &BuiltRecord, work: &WorkDirectory) {
-        "it is of the packages that lie there".clone_into(&mut self.told.reason);
-        self.told.id = Some(last.id.clone());
-        self.told.key = Some(last.key.clone());
-        self.told.path = Some(work.at(&last.path));
-        self.told.log = Some(work.at(&format!("logs/{}.log", last.id)));
-        self.told.packages = self.names(|is_same| !is_same);
-        self.told.siblings_unchanged = self.names(|is_same| is_same);
-        self.told.sha256 = Some(last.sha256.clone());
-        self.told.news.clone_from(&last.told);
+        "it is of the packages that lie there".clone_into(&mut self.outcome.reason);
+        self.outcome.id = Some(last.id.clone());
+        self.outcome.key = Some(last.key.clone());
+        self.outcome.path = Some(work.at(&last.path));
+        self.outcome.log = Some(work.at(&format!("logs/{}.log", last.id)));
+        self.outcome.packages = self.names(|is_same| !is_same);
+        self.outcome.siblings_unchanged = self.names(|is_same| is_same);
+        self.outcome.sha256 = Some(last.sha256.clone());
+        self.outcome.news.clone_from(&last.news);
     }
 
     fn built(&mut self, draft: &PatchDraft<'_>, next: &NextRevision, key: String) {
@@ -337,12 +337,12 @@ impl SourceJob<'_> {
         let is_packed = |(name, arch): &(String, String)| packed.contains(&(name.as_str(), arch.as_str()));
         let pairs = self.packages.pairs.keys();
         let (packages, unchanged): (Vec<_>, Vec<_>) = pairs.partition(|pair| is_packed(pair));
-        self.told.packages = packages.into_iter().map(|pair| self.shown(pair)).collect();
-        self.told.siblings_unchanged = unchanged.into_iter().map(|pair| self.shown(pair)).collect();
-        self.told.id = Some(next.id.to_string());
-        self.told.key = Some(key);
-        self.told.scripts_left_out.clone_from(&draft.scripts_left_out);
-        self.told.reason = match (next.replaces, &next.previous) {
+        self.outcome.packages = packages.into_iter().map(|pair| self.shown(pair)).collect();
+        self.outcome.siblings_unchanged = unchanged.into_iter().map(|pair| self.shown(pair)).collect();
+        self.outcome.id = Some(next.id.to_string());
+        self.outcome.key = Some(key);
+        self.outcome.scripts_left_out.clone_from(&draft.scripts_left_out);
+        self.outcome.reason = match (next.replaces, &next.previous) {
             (Some(reason), _) => format!("made again: {} {reason}", next.id),
             (None, Some(_)) if self.packages.is_same() => {
                 "nothing differs any more: all goes back".to_owned()

@@ -11,7 +11,6 @@ use crate::build::PatchForm;
 use patchadm_svr4::patch::PatchId;
 
 const SCHEMA: &str = "patchadm-delta/1";
-
 const PATCHES: &str = "patches/";
 
 pub(super) const FORMS: [PatchForm; 4] =
@@ -34,26 +33,25 @@ pub(super) struct BuiltRecord {
     pub path: String,
     /// The SHA-256 of the file.
     pub sha256: String,
-    /// What was told when it was built; absent in records of 0.1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<BuiltNews>,
+    /// The report of its build; missing in records of 0.1.
+    #[serde(rename = "told", default, skip_serializing_if = "Option::is_none")]
+    pub news: Option<BuiltNews>,
 }
 
-/// What is told of a patch in the run that builds it. A run that is cut off behind that tells it when it is continued.
+/// The report of a build, repeated by a continued run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltNews {
-    /// The reason.
     pub reason: String,
     /// The packages in the patch.
     pub packages: Vec<String>,
-    /// Its other packages that both directories have.
+    /// Other packages of both directories.
     pub siblings_unchanged: Vec<String>,
-    /// The scripts that the patch leaves out.
+    /// Scripts that the patch leaves out.
     pub scripts_left_out: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Document {
+struct StateDocument {
     schema: String,
     sources: Vec<BuiltRecord>,
 }
@@ -64,16 +62,14 @@ pub enum StateError {
     /// Not JSON of this form.
     #[error("state.json is not one of {SCHEMA}: {0}")]
     Form(#[from] serde_json::Error),
-    /// Another schema.
     #[error("the schema of state.json is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
-    /// A record that cannot be as it is.
+    /// A record that no run writes.
     #[error("state.json: the record of <{0}> is not valid")]
     Record(String),
-    /// One patch twice.
     #[error("state.json has two records of <{0}>")]
     Duplicate(String),
-    /// A record of a patch whose base is another source's, or not that of its own.
+    /// A record with a base of another source, or not that of its own.
     #[error("state.json: <{id}> is entered for source {source_name}, whose base is {base}")]
     OtherBase {
         /// The id of the record.
@@ -83,10 +79,10 @@ pub enum StateError {
         /// The base of that source.
         base: String,
     },
-    /// A line of a list of bases that is none.
+    /// A malformed line of a list of bases.
     #[error("line {line}: it is not SOURCE BASE, two words of which the second may begin a patch id")]
     Bases {
-        /// The number of the line; the first is 1.
+        /// Counted from 1.
         line: usize,
     },
     /// A source that is named twice.
@@ -94,7 +90,6 @@ pub enum StateError {
     Twice {
         /// The number of the line.
         line: usize,
-        /// The source.
         source_name: String,
     },
 }
@@ -102,7 +97,7 @@ pub enum StateError {
 impl DeltaState {
     /// Rejects invalid ids and paths that lead out of `patches`.
     pub(super) fn parse(text: &[u8]) -> Result<Self, StateError> {
-        let document: Document = serde_json::from_slice(text)?;
+        let document: StateDocument = serde_json::from_slice(text)?;
         if document.schema != SCHEMA {
             return Err(StateError::Schema(document.schema));
         }
@@ -119,7 +114,7 @@ impl DeltaState {
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        let document = Document { schema: SCHEMA.to_owned(), sources: self.0.clone() };
+        let document = StateDocument { schema: SCHEMA.to_owned(), sources: self.0.clone() };
         // Strings: serialising these cannot fail.
         let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
         text.push(b'\n');
@@ -176,7 +171,7 @@ impl BuiltRecord {
 
     pub(super) fn of(source: &str, id: &PatchId, key: String, form: PatchForm, sha256: String) -> Self {
         let path = format!("{PATCHES}{}", file_name(id, form));
-        Self { source: source.to_owned(), id: id.to_string(), key, path, sha256, told: None }
+        Self { source: source.to_owned(), id: id.to_string(), key, path, sha256, news: None }
     }
 }
 
@@ -189,7 +184,7 @@ pub(super) fn file_name(id: &PatchId, form: PatchForm) -> String {
     format!("{id}.{}", form.word())
 }
 
-/// Reads `SOURCE BASE` lines; blank lines and comments with `#` are passed over.
+/// Parses `SOURCE BASE` lines; ignores blank lines and comments with `#`.
 pub fn parse_bases(text: &str) -> Result<BTreeMap<String, String>, StateError> {
     let mut bases = BTreeMap::new();
     for (at, line) in text.lines().enumerate() {
@@ -224,7 +219,7 @@ mod tests {
             key: "ab".repeat(32),
             path: format!("patches/{id}.tar.gz"),
             sha256: "cd".repeat(32),
-            told: None,
+            news: None,
         }
     }
 

@@ -23,21 +23,13 @@ use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::PatchId;
 
 const PROGRAM: &str = "patchadm-delta";
-
 const LOCK: &[u8] = b"lock";
-
 const STATE: &[u8] = b"state.json";
-
 const BASES: &[u8] = b"bases";
-
 const PATCHES: &[u8] = b"patches";
-
 const LOGS: &[u8] = b"logs";
-
 pub(super) const HANDOVER: &[u8] = b"handover";
-
 const SIGNATURES: [&str; 2] = [".minisig", ".sig"];
-
 const LARGEST_LOG: u64 = 16 << 20;
 
 pub(super) struct WorkDirectory {

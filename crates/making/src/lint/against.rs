@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use super::findings::{LintCode, LintFindings};
-use super::subject::{DepotPatch, LintPackage, LintSubject};
+use super::subject::{ComparedPatch, LintPackage, LintSubject};
 use crate::build::{AbiCheck, AbiError, looks_same, object_at, usual_name};
 use crate::release::{Release, ReleasePackage};
 use patchadm_inputs::source::{Image, Source, SourceError, SourceProblem};
@@ -161,8 +161,12 @@ fn of_file(path: &std::path::Path, file: Option<String>, error: io::Error) -> So
 }
 
 /// The depot may contain the patch itself.
-pub(super) fn check_against_depot(subject: &LintSubject<'_>, depot: &[DepotPatch], found: &mut LintFindings) {
-    let Some(own) = subject.as_depot_patch() else { return };
+pub(super) fn check_against_depot(
+    subject: &LintSubject<'_>,
+    depot: &[ComparedPatch],
+    found: &mut LintFindings,
+) {
+    let Some(own) = subject.as_compared_patch() else { return };
     for other in depot.iter().filter(|other| other.id != own.id) {
         if own.id.is_later_than(&other.id) {
             check_cumulative(subject, other, found);
@@ -173,7 +177,7 @@ pub(super) fn check_against_depot(subject: &LintSubject<'_>, depot: &[DepotPatch
     }
 }
 
-fn check_cumulative(subject: &LintSubject<'_>, earlier: &DepotPatch, found: &mut LintFindings) {
+fn check_cumulative(subject: &LintSubject<'_>, earlier: &ComparedPatch, found: &mut LintFindings) {
     for (name, paths) in &earlier.packages {
         let package = subject.packages.iter().find(|package| package.name() == *name);
         let Some(package) = package else {
@@ -190,7 +194,7 @@ fn check_cumulative(subject: &LintSubject<'_>, earlier: &DepotPatch, found: &mut
     }
 }
 
-fn check_times_of_earlier(subject: &LintSubject<'_>, earlier: &DepotPatch, found: &mut LintFindings) {
+fn check_times_of_earlier(subject: &LintSubject<'_>, earlier: &ComparedPatch, found: &mut LintFindings) {
     for package in &subject.packages {
         let Some(files) = earlier.files.get(&package.name()) else { continue };
         for (path, entry) in &package.objects {
@@ -203,7 +207,7 @@ fn check_times_of_earlier(subject: &LintSubject<'_>, earlier: &DepotPatch, found
     }
 }
 
-fn check_overlap(subject: &LintSubject<'_>, other: &DepotPatch, found: &mut LintFindings) {
+fn check_overlap(subject: &LintSubject<'_>, other: &ComparedPatch, found: &mut LintFindings) {
     for package in &subject.packages {
         let Some(paths) = other.packages.get(&package.name()) else { continue };
         for (path, entry) in &package.objects {

@@ -9,7 +9,7 @@ use super::subject::{LintPackage, LintSubject};
 use patchadm_inputs::input_file::{InputFile, read_start};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm, Sha256Sum};
-use patchadm_inputs::source::{FileSum, HeldDigests, HeldMembers};
+use patchadm_inputs::source::{HeldDigests, HeldMembers, HeldSum};
 use patchadm_svr4::package::{ContentInfo, PackagePath, checksum};
 
 pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut LintFindings) {
@@ -48,7 +48,7 @@ fn check_information(package: &LintPackage<'_>, found: &mut LintFindings) {
         match bytes {
             None => found.of_path(LintCode::Member, package.directory(), &entry.path, "its file is missing"),
             Some(bytes) => {
-                let sum = FileSum { size: bytes.len() as u64, cksum: checksum::sum(bytes) };
+                let sum = HeldSum { size: bytes.len() as u64, cksum: checksum::sum(bytes) };
                 compare(package, &entry.path, entry.object.content, sum, found);
             }
         }
@@ -63,7 +63,7 @@ fn compare(
     package: &LintPackage<'_>,
     path: &PackagePath,
     expected: ContentInfo,
-    sum: FileSum,
+    sum: HeldSum,
     found: &mut LintFindings,
 ) {
     match (expected.size, expected.cksum) {

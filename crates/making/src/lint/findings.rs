@@ -7,7 +7,6 @@ use serde::{Serialize, Serializer};
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LintFinding {
-    /// The kind.
     pub code: LintCode,
     /// How bad it is.
     pub severity: Severity,
@@ -66,23 +65,22 @@ impl LintFindings {
 pub enum Severity {
     /// The patch cannot be applied everywhere it is for, or does harm.
     Error,
-    /// It deserves a look.
+    /// Suspicious.
     Warning,
 }
 
 macro_rules! codes {
     ($($code:ident $name:literal $severity:ident $means:literal $advice:literal)*) => {
-        /// The kind of a finding. Its name never changes its meaning.
+        /// The kind of a finding. The meaning of a name never changes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum LintCode {
             $(#[doc = $means] $code,)*
         }
 
         impl LintCode {
-            /// Every code, in the order of the manual.
+            /// In the order of the manual.
             pub const ALL: &[Self] = &[$(Self::$code,)*];
 
-            /// Returns the name.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$code => $name,)* }
             }

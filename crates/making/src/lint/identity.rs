@@ -168,13 +168,13 @@ pub(super) fn check_fixes(subject: &LintSubject<'_>, found: &mut LintFindings) {
     for package in &subject.packages {
         let text = package.image.params.text(FIXES);
         let words = text.split(|letter: char| letter.is_ascii_whitespace() || letter == ',');
-        for (code, told) in faults(words.filter(|word| !word.is_empty())) {
-            found.of_path(code, package.directory(), &FIXES, told);
+        for (code, fault) in faults(words.filter(|word| !word.is_empty())) {
+            found.of_path(code, package.directory(), &FIXES, fault);
         }
     }
     let listed = subject.image.patchinfo.iter().flat_map(|info| &info.fixes).map(String::as_str);
-    for (code, told) in faults(listed) {
-        found.push(code, None, Some(PATCHINFO.to_owned()), format!("{FIXES}: {told}"));
+    for (code, fault) in faults(listed) {
+        found.push(code, None, Some(PATCHINFO.to_owned()), format!("{FIXES}: {fault}"));
     }
 }
 
@@ -187,7 +187,7 @@ fn faults<'w>(words: impl Iterator<Item = &'w str>) -> Vec<(LintCode, String)> {
             Ok(id) => {
                 let cve =
                     id.cve_fault().map(|fault| format!("<{id}> is not the id of a CVE record: {fault}"));
-                faults.extend(cve.map(|told| (LintCode::Fixes, told)));
+                faults.extend(cve.map(|fault| (LintCode::Fixes, fault)));
                 let text = id.to_string();
                 if !known.insert(id) {
                     faults.push((LintCode::FixesTwice, format!("it names {text} twice")));
@@ -196,14 +196,13 @@ fn faults<'w>(words: impl Iterator<Item = &'w str>) -> Vec<(LintCode, String)> {
         }
     }
     if count > FixList::LIMIT {
-        let told = format!("it has {count} entries, and at most {} are recorded", FixList::LIMIT);
-        faults.push((LintCode::Fixes, told));
+        let fault = format!("it has {count} entries, and at most {} are recorded", FixList::LIMIT);
+        faults.push((LintCode::Fixes, fault));
     }
     faults
 }
 
 const FIELDS: [&str; 3] = ["Patch-ID#", "Synopsis", "Date"];
-
 const OBJECTS: &str = "patchadm.objects";
 
 pub(super) fn check_files_beside(subject: &LintSubject<'_>, found: &mut LintFindings) {

@@ -24,15 +24,14 @@ use findings::LintFindings;
 pub use findings::{LintCode, LintFinding, Severity};
 pub use packages::SyntaxCheck;
 use patchadm_inputs::source::{self, Extent, Form, Image, Origin, SourceError, SourceProblem, patches_in};
-pub use subject::DepotPatch;
+pub use subject::ComparedPatch;
 use subject::LintSubject;
 
 /// The inputs for checking a patch.
 pub struct LintInput<'a> {
     /// The release that it is for.
     pub base: Option<&'a Release>,
-    /// The other patches.
-    pub depot: &'a [DepotPatch],
+    pub depot: &'a [ComparedPatch],
     /// The shell's verdict on the syntax of a script.
     pub syntax: &'a SyntaxCheck<'a>,
 }
@@ -40,7 +39,7 @@ pub struct LintInput<'a> {
 /// The findings of one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LintedPatch {
-    /// The id, or `None` if its packages name none or several.
+    /// `None` if its packages name none or several.
     pub id: Option<String>,
     /// The findings, errors first.
     pub findings: Vec<LintFinding>,
@@ -74,11 +73,11 @@ pub fn lint(path: &Path, input: &LintInput<'_>) -> Result<LintedPatch, SourceErr
 }
 
 /// Reads the patches of a directory, to check others against them.
-pub fn depot_patches(directory: &Path) -> Result<Vec<DepotPatch>, SourceError> {
+pub fn depot_patches(directory: &Path) -> Result<Vec<ComparedPatch>, SourceError> {
     let mut patches = Vec::new();
     for (name, _) in patches_in(directory) {
         let (_, image) = source::open(Origin::Path(&directory.join(name)), Extent::Unchecked)?;
-        patches.extend(DepotPatch::of(&image));
+        patches.extend(ComparedPatch::of(&image));
     }
     Ok(patches)
 }

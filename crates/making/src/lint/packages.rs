@@ -9,7 +9,6 @@ use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, ObjectPath, escape};
 
 const WORLD_WRITABLE: u32 = 0o002;
-
 const STICKY: u32 = 0o1000;
 
 pub(super) fn check_objects(subject: &LintSubject<'_>, found: &mut LintFindings) {
@@ -119,7 +118,7 @@ const PROCEDURES: [&str; 8] = [
 const OF_PATCHES: [&str; 5] =
     ["checkinstall", "preinstall", "postinstall", "patch_checkinstall", "patch_postinstall"];
 
-/// Reads the text of a script and tells what a shell finds wrong with it.
+/// Checks the syntax of a script.
 pub type SyntaxCheck<'a> = dyn Fn(&[u8]) -> Result<(), String> + 'a;
 
 pub(super) fn check_scripts(subject: &LintSubject<'_>, syntax: &SyntaxCheck<'_>, found: &mut LintFindings) {

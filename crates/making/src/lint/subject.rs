@@ -27,19 +27,18 @@ pub(super) struct LintPackage<'i> {
     pub(super) macros: Option<PatchMacros>,
 }
 
-/// Another patch, as far as it matters to the one that is checked.
+/// Facts about another patch.
 #[derive(Clone, Debug)]
-pub struct DepotPatch {
-    /// Its id.
+pub struct ComparedPatch {
     pub id: PatchId,
     /// The patches that it contains.
     pub obsoletes: PatchList,
-    /// The patches that it requires, alternatives among them.
+    /// Including alternatives.
     pub requires: Requirements,
-    /// Its packages by name and architecture, each with every path that it delivers or deletes and whether that is
-    /// delivered as something else than a directory.
+    /// Packages by name and architecture, each with every delivered or deleted path, and true if something other than a
+    /// directory is delivered there.
     pub packages: BTreeMap<(String, String), BTreeMap<ObjectPath, bool>>,
-    /// Size, sum and time of the files that it delivers, by the same names.
+    /// Size, sum and time of delivered files, by the same names.
     pub files: BTreeMap<(String, String), BTreeMap<ObjectPath, ContentInfo>>,
 }
 
@@ -52,7 +51,7 @@ impl<'i> LintSubject<'i> {
         Self { image, id, packages }
     }
 
-    pub(super) fn as_depot_patch(&self) -> Option<DepotPatch> {
+    pub(super) fn as_compared_patch(&self) -> Option<ComparedPatch> {
         let id = self.id.clone()?;
         let (mut obsoletes, mut requires) = (PatchList::new(), String::new());
         let mut packages: BTreeMap<_, BTreeMap<ObjectPath, bool>> = BTreeMap::new();
@@ -73,14 +72,14 @@ impl<'i> LintSubject<'i> {
             files.entry(package.name()).or_default().extend(contents);
         }
         let requires = Requirements::parse(&requires, SEPARATOR).ok()?;
-        Some(DepotPatch { id, obsoletes, requires, packages, files })
+        Some(ComparedPatch { id, obsoletes, requires, packages, files })
     }
 }
 
-impl DepotPatch {
+impl ComparedPatch {
     /// Describes a patch of a depot; `None` if its packages name no patch, or several.
     pub fn of(image: &Image) -> Option<Self> {
-        LintSubject::of(image, &mut LintFindings::default()).as_depot_patch()
+        LintSubject::of(image, &mut LintFindings::default()).as_compared_patch()
     }
 
     /// True if one of the two requires or obsoletes a revision of the other.

@@ -20,30 +20,29 @@ use patchadm_svr4::package::{Accounts, ContentInfo, Ftype, Mode, PackagePath, Pa
 /// A request to describe objects.
 #[derive(Clone, Debug)]
 pub struct DescribeRequest {
-    /// Objects, in the order in which their lines are wanted.
+    /// In the order of the wanted lines.
     pub operands: Vec<DescribeOperand>,
     /// The class of all of them.
     pub class: String,
-    /// Whether symbolic links are followed instead of described (`-i`).
+    /// True to follow symbolic links (`-i`).
     pub follow_links: bool,
-    /// Whether size, sum and modification time of files are wanted (`-x`).
+    /// True for size, sum and modification time of files (`-x`).
     pub with_content: bool,
 }
 
 /// An object, or a directory with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribeOperand {
-    /// Its path.
     pub path: PathBuf,
-    /// Its path in the package, if it is a different one; its lines then say where the content comes from. If it is
-    /// empty, everything below it stands at the top.
+    /// Its path in the package, if different; its lines then name the source of the content. If empty, everything below
+    /// it is at the top.
     pub renamed: Option<PathBuf>,
-    /// Whether what is below a directory is wanted, too.
+    /// True to include the contents of a directory.
     pub descend: bool,
 }
 
 impl DescribeOperand {
-    /// A word of the command line: `path` or `path=renamed`.
+    /// Parses `path` or `path=renamed`.
     pub fn of(word: &OsStr) -> Self {
         let mut parts = word.as_bytes().splitn(2, |&byte| byte == b'=');
         let path = parts.next().unwrap_or_default();
@@ -55,7 +54,6 @@ impl DescribeOperand {
 /// A line of the prototype.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedLine {
-    /// The line.
     pub entry: PrototypeEntry,
     /// The content of the object, if requested.
     pub content: Option<ContentInfo>,
@@ -68,7 +66,7 @@ pub struct PrototypeDescription {
     pub lines: Vec<DescribedLine>,
     /// The objects that could not be described.
     pub failures: Vec<UndescribedObject>,
-    /// Symbolic links that lead to nothing; they have lines nevertheless.
+    /// Symbolic links to nothing, which have lines nevertheless.
     pub dangling: Vec<PathBuf>,
 }
 
@@ -77,24 +75,16 @@ pub struct PrototypeDescription {
 pub enum UndescribedObject {
     /// It cannot be looked at.
     #[error("unable to stat <{}>\n{error}", path.display())]
-    Stat {
-        /// The object.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// It cannot be read.
+    Stat { path: PathBuf, error: io::Error },
     #[error("unable to read <{}>\n{error}", path.display())]
     Read {
         /// The directory, file or link.
         path: PathBuf,
-        /// The system's error.
         error: io::Error,
     },
-    /// A socket.
     #[error("{}: no package can deliver a socket", .0.display())]
     Socket(PathBuf),
-    /// With links followed, a directory is inside itself.
+    /// A followed link leads to a directory above it.
     #[error("{}: symbolic links lead in a circle", .0.display())]
     Circle(PathBuf),
     /// The path in the package is none.
@@ -102,7 +92,7 @@ pub enum UndescribedObject {
     Path(#[from] PathError),
 }
 
-/// Describes objects. An error is returned only where nothing can be described at all.
+/// Describes objects. Fails only if nothing can be described at all.
 pub fn describe(request: &DescribeRequest) -> Result<PrototypeDescription, RootError> {
     let host = Root::open(Path::new("/"))?;
     let accounts = accounts_of(&host, &host)?;

@@ -2,14 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-use rustix::fs::OFlags;
 
 use super::messages::{MakeError, MakeWarning, MakeWatch, NoObject, PrototypeTroubleKind, SearchPlace};
 use super::reading::{PlacedEntry, PrototypeScope, PrototypeVariables, ReadPrototype};
@@ -163,9 +159,9 @@ impl Mapping<'_> {
         };
         let local = &placed.scope.variables;
         let attributes = ObjectAttributes {
-            mode: self.settled(local, &given.mode, mode)?,
-            owner: self.settled(local, &given.owner, account)?.map(Into::into),
-            group: self.settled(local, &given.group, account)?.map(Into::into),
+            mode: self.resolved(local, &given.mode, mode)?,
+            owner: self.resolved(local, &given.owner, account)?.map(Into::into),
+            group: self.resolved(local, &given.group, account)?.map(Into::into),
         };
         if given.lack() {
             let mode = attributes.mode.map(|mode| format!("{:04o}", mode.bits()));
@@ -176,7 +172,7 @@ impl Mapping<'_> {
         Ok(attributes)
     }
 
-    fn settled<T: Clone>(
+    fn resolved<T: Clone>(
         &self,
         local: &Params,
         setting: &AttributeSetting<T>,

@@ -9,53 +9,32 @@ use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 use patchadm_svr4::format::prototype;
 use patchadm_svr4::package::{PathError, PkgInst};
 
-/// A failed making. Nothing is left of it.
+/// A failed making. Nothing of it remains.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
-    /// No prototype was named, and none is in the working directory.
+    /// No prototype was named, and the working directory has none.
     #[error("no prototype file is named, and there is neither prototype nor Prototype here")]
     NoPrototype,
-    /// Lines of prototypes that cannot be used, in their order.
+    /// Malformed lines of prototypes, in their order.
     #[error("unable to build pkgmap from prototype file")]
     Prototype(Vec<PrototypeTrouble>),
-    /// No line for the pkginfo.
+    /// The prototype has no line for the pkginfo.
     #[error("required pkginfo file is not specified in prototype file")]
     NoPkginfo,
     /// The pkginfo is no parameter file.
     #[error("{}: {error}", path.display())]
-    Pkginfo {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        error: ParamsError,
-    },
+    Pkginfo { path: PathBuf, error: ParamsError },
     /// A parameter that a package must have.
     #[error("parameter <{name}> is not defined in <{}>", path.display())]
-    Parameter {
-        /// Its name.
-        name: &'static str,
-        /// The pkginfo.
-        path: PathBuf,
-    },
-    /// A parameter whose value a package cannot have.
+    Parameter { name: &'static str, path: PathBuf },
+    /// A value that no package can have.
     #[error("parameter <{name}> {reason}")]
-    Value {
-        /// Its name.
-        name: &'static str,
-        /// The fault.
-        reason: &'static str,
-    },
-    /// PKG is no abbreviation.
+    Value { name: &'static str, reason: &'static str },
     #[error("invalid package abbreviation <{0}>")]
     Abbreviation(String),
-    /// Another instance was asked for than PKG says.
+    /// An instance other than PKG was requested.
     #[error("PKG parameter <{parameter}> does not match instance <{instance}>")]
-    Instance {
-        /// PKG.
-        parameter: String,
-        /// The requested instance.
-        instance: PkgInst,
-    },
+    Instance { parameter: String, instance: PkgInst },
     /// The package takes more than `-l` allows.
     #[error(
         "the package takes {blocks} blocks, which is more than the limit of {limit}; it is not made in parts"
@@ -74,19 +53,11 @@ pub enum MakeError {
     Foreign(PathBuf),
     /// A file cannot be read.
     #[error("unable to read <{}>: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// A path is none.
+    Read { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Path(PathError),
-    /// Something cannot be written.
     #[error(transparent)]
     Write(#[from] RootError),
-    /// A signal came.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }
@@ -94,68 +65,41 @@ pub enum MakeError {
 /// A line of a prototype that cannot be used.
 #[derive(Debug)]
 pub struct PrototypeTrouble {
-    /// The prototype.
     pub file: PathBuf,
-    /// The line; 0 where it is about the file as a whole.
+    /// 0 if the file as a whole is meant.
     pub line: u64,
-    /// The fault.
     pub kind: PrototypeTroubleKind,
 }
 
 /// The faults of a line of a prototype.
 #[derive(Debug, thiserror::Error)]
 pub enum PrototypeTroubleKind {
-    /// It cannot be read.
     #[error("garbled entry\n- pathname: {}\n- problem: {problem}", pathname.as_deref().unwrap_or("Unknown"))]
-    Garbled {
-        /// The path concerned.
-        pathname: Option<String>,
-        /// The fault.
-        problem: prototype::PrototypeProblem,
-    },
+    Garbled { pathname: Option<String>, problem: prototype::PrototypeProblem },
     /// The prototype, or one that it includes, cannot be read.
     #[error("unable to open prototype <{}>: {reason}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// Prototypes include each other too deeply, or too many.
+    File { path: PathBuf, reason: String },
+    /// Includes are nested too deeply, or too many.
     #[error("too many levels or files of !include")]
     Include,
     /// More entries than a pkgmap can have.
     #[error("more than {MOST_ENTRIES} entries")]
     TooMany,
-    /// A variable that must have a value does not have one.
+    /// A variable without a required value.
     #[error("no value for the variable in <{0}>")]
     Variable(String),
-    /// A variable has a value that cannot stand there.
+    /// A variable with an invalid value.
     #[error("<{value}>, the value of ${name}, {reason}")]
-    Value {
-        /// The variable.
-        name: String,
-        /// Its value.
-        value: String,
-        /// The fault.
-        reason: String,
-    },
-    /// The path is none when the variables in it have their values.
+    Value { name: String, value: String, reason: String },
+    /// The path is invalid with the values of its variables.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// No file where the content should come from.
+    /// The source of the content is missing.
     #[error(transparent)]
     Object(#[from] NoObject),
-    /// Another line is about the path already.
+    /// Another line has the same path.
     #[error("duplicate pathname <{path}>, first in {} on line {line}", file.display())]
-    Duplicate {
-        /// The path.
-        path: String,
-        /// The other prototype.
-        file: PathBuf,
-        /// The other line.
-        line: u64,
-    },
+    Duplicate { path: String, file: PathBuf, line: u64 },
 }
 
 /// No regular file was found for an entry.
@@ -164,7 +108,6 @@ pub enum PrototypeTroubleKind {
 pub struct NoObject {
     /// The name that was looked for.
     pub name: String,
-    /// Where.
     pub place: SearchPlace,
 }
 
@@ -173,7 +116,7 @@ pub struct NoObject {
 pub enum SearchPlace {
     /// Below the directories of `-r` and `-b`.
     Root,
-    /// Where the entry itself says.
+    /// At the path of the entry itself.
     Local,
     /// In the directories of `!search` and `!rsearch`, and beside the prototype.
     Search,
@@ -203,14 +146,13 @@ impl fmt::Display for PrototypeTrouble {
     }
 }
 
-/// A message while a package is made.
+/// A message during the making.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MakeStep {
-    /// The prototype is read.
     Building,
     /// The parameters are put together.
     Processing,
-    /// So many entries are to be packaged, the pkginfo not counted.
+    /// The number of entries without the pkginfo.
     Volumizing(usize),
     /// The space that the part takes.
     Part {
@@ -219,7 +161,6 @@ pub enum MakeStep {
         /// Files and directories, as the classic pkgmk counts them.
         entries: usize,
     },
-    /// Writing begins.
     Packaging,
     /// This file is being written.
     Writing(PathBuf),
@@ -227,25 +168,19 @@ pub enum MakeStep {
     Validating,
     /// The package is in its place.
     Complete,
-    /// Something that is no error.
     Warning(MakeWarning),
 }
 
-/// Something that the producer of a package should know.
+/// A warning for the producer of a package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MakeWarning {
     /// A parameter without a given value.
     #[error("parameter <{name}> set to \"{value}\"")]
-    Parameter {
-        /// Its name.
-        name: &'static str,
-        /// Its value.
-        value: String,
-    },
-    /// A path begins with a variable of the installation.
+    Parameter { name: &'static str, value: String },
+    /// A path begins with an install variable.
     #[error("parametric paths may ignore BASEDIR")]
     Parametric,
-    /// No entry for the directory of an object.
+    /// The directory of an object has no entry.
     #[error("missing directory entry for <{0}>")]
     Directory(String),
     /// A class that CLASSES lacks.
@@ -253,26 +188,19 @@ pub enum MakeWarning {
     Class(String),
     /// A class action script of a class that CLASSES lacks.
     #[error("script <{script}> is of class <{class}>, which CLASSES does not name")]
-    Script {
-        /// The script.
-        script: String,
-        /// Its class.
-        class: String,
-    },
-    /// Attributes that an entry lacks and no default gives.
+    Script { script: String, class: String },
+    /// Attributes with neither a value nor a default.
     #[error("attributes set to {attributes} for <{path}>")]
     Attributes {
-        /// Mode, owner and group as the pkgmap has them.
+        /// Mode, owner and group as in the pkgmap.
         attributes: String,
-        /// The entry.
         path: String,
     },
-    /// A path that the classic format cannot carry.
+    /// A path that the classic format cannot express.
     #[error("line {line}: <{path}> is written with escapes, which classic tools cannot install")]
     Escaped {
         /// The line of the prototype.
         line: u64,
-        /// The path.
         path: String,
     },
     /// Fields after the last one of an entry.
@@ -280,24 +208,22 @@ pub enum MakeWarning {
     Extra {
         /// The line of the prototype.
         line: u64,
-        /// The path.
         path: String,
     },
     /// The id of a patch is none.
     #[error("SUNW_PATCHID: {0}; an id is a base, a hyphen and a revision, such as 100001-01")]
     PatchId(String),
-    /// A patch without a parameter that must equal that of the package it is for.
+    /// A patch without a parameter that must equal that of its package.
     #[error("{name} of a patch is that of the package that it is for, which \"{value}\" hardly is")]
     OfPatch {
-        /// The parameter.
         name: &'static str,
         /// The value that it got.
         value: String,
     },
-    /// A file `deletes` in a package that is not a patch.
+    /// A file `deletes` in a package that is no patch.
     #[error("the file deletes has no effect: without SUNW_PATCHID the package is no patch")]
     DeletesOfNoPatch,
-    /// A file `deletes` that says what it cannot.
+    /// A file `deletes` with invalid content.
     #[error("the file deletes: {0}")]
     Deletes(String),
     /// An owner or group that is a person of this machine.
@@ -305,11 +231,10 @@ pub enum MakeWarning {
     Account {
         /// `owner` or `group`.
         kind: &'static str,
-        /// Its name.
         name: String,
         /// The first object that has it.
         path: String,
-        /// How many others have it.
+        /// The number of other objects.
         others: usize,
     },
     /// A part other than the first.
@@ -317,7 +242,6 @@ pub enum MakeWarning {
     Part {
         /// The line of the prototype.
         line: u64,
-        /// The part.
         part: u32,
     },
 }
@@ -329,11 +253,11 @@ fn more(others: usize) -> String {
     }
 }
 
-/// The observer of the making: told of each step, asked whether it shall end.
+/// The observer of the making.
 pub struct MakeWatch<'a> {
     /// Told of each step.
     pub tell: &'a mut dyn FnMut(MakeStep),
-    /// The signal that wants the run to end, if one came.
+    /// Returns the signal that ends the run, if one came.
     pub interrupt: Interrupt<'a>,
 }
 

@@ -40,38 +40,34 @@ use reading::{PrototypeVariables, open};
 /// A request to make a package.
 #[derive(Clone, Debug)]
 pub struct MakeRequest {
-    /// The prototype; none: `prototype`, else `Prototype`, in the working directory.
+    /// By default `prototype`, else `Prototype`, in the working directory.
     pub prototype: Option<PathBuf>,
-    /// The directory that the package is put into.
+    /// The directory for the package.
     pub device: PathBuf,
-    /// Whether a package of that name may be replaced (`-o`).
+    /// True if an existing package may be replaced (`-o`).
     pub overwrite: bool,
-    /// Directories below which objects are looked for (`-r`).
+    /// Directories with the objects (`-r`).
     pub roots: Vec<PathBuf>,
-    /// Where relative objects are below those (`-b`).
+    /// The place of relative objects below those (`-b`).
     pub basedir: Option<PathBuf>,
-    /// Parameters of the command line, in the order in which the pkginfo gets them.
+    /// Parameters of the command line, in the order of the pkginfo.
     pub assignments: Params,
-    /// The most blocks of 512 bytes that the package may take (`-l`).
+    /// Limit in blocks of 512 bytes (`-l`).
     pub limit: Option<u64>,
-    /// The instance to be made; the abbreviation where none is named.
+    /// By default PKG.
     pub instance: Option<PkgInst>,
     /// The values of parameters that are not given.
     pub defaults: ParameterDefaults,
-    /// The modification time of what the making itself writes, in seconds since 1970.
+    /// The modification time of generated files, in seconds since 1970.
     pub now: i64,
 }
 
 /// A package that was made, or would be.
 #[derive(Clone, Debug)]
 pub struct MadePackage {
-    /// The instance.
     pub package: PkgInst,
-    /// Its directory.
     pub directory: PathBuf,
-    /// Its parameters.
     pub parameters: Params,
-    /// Its pkgmap.
     pub pkgmap: Pkgmap,
 }
 
@@ -85,7 +81,7 @@ pub fn make_package(request: &MakeRequest, watch: &mut MakeWatch<'_>) -> Result<
     Ok(MadePackage { package, directory, parameters, pkgmap })
 }
 
-/// Reads everything that making a package would read, and writes nothing.
+/// Reads everything that making a package would read, without writing.
 pub fn map_package(request: &MakeRequest, watch: &mut MakeWatch<'_>) -> Result<MadePackage, MakeError> {
     let draft = PackageDraft::of(request, watch)?;
     let (package, parameters) = (draft.package.clone(), draft.parameters.clone());
@@ -164,7 +160,6 @@ fn prototype(named: Option<&Path>) -> Result<PathBuf, MakeError> {
 }
 
 const PROGRAM: &str = "pkgmk";
-
 const BUFFER: usize = 1 << 18;
 
 /// Everyone may read the files of a package; these bits of their own mode are kept (pkgmk(1)).
@@ -307,7 +302,6 @@ fn as_path(bytes: &[u8]) -> &Path {
 // The space is the same on every machine: files and directories count in units of 4,096 bytes.
 
 const UNIT: u64 = 4096;
-
 const UNIT_BLOCKS: u64 = UNIT / 512;
 
 /// In bytes: two words of 64, five numbers, blanks.

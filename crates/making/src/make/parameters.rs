@@ -19,19 +19,14 @@ use patchadm_svr4::package::{Ftype, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 const LONGEST_ABBREVIATION: usize = 32;
-
 const LONGEST_VALUE: usize = 256;
-
 const LONGEST_WORD: usize = 16;
 
-/// Values of parameters that neither the pkginfo nor the command line gives.
+/// Default values of parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParameterDefaults {
-    /// ARCH.
     pub arch: String,
-    /// VERSION.
     pub version: String,
-    /// PSTAMP.
     pub pstamp: String,
 }
 

@@ -3,10 +3,14 @@
 //! Only limits stop the reading: every wrong line is noted, so that all can be reported at once.
 
 use std::ffi::OsStr;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+use rustix::fs::OFlags;
 
 use super::messages::{PrototypeTrouble, PrototypeTroubleKind};
 use patchadm_inputs::input_file::InputFile;
@@ -20,7 +24,6 @@ const DEEPEST: usize = 20;
 const MOST_FILES: usize = 10_000;
 
 const LARGEST: u64 = 1 << 30;
-
 const MOST_TROUBLES: usize = 100;
 
 #[derive(Clone, Debug)]

@@ -15,9 +15,7 @@ use super::{PackageIdentity, ReleaseForm, ReleasePackage};
 use patchadm_releases::{ReleaseObject, ReleaseObjectKind, Upkeep};
 
 pub(super) const MAGIC: &[u8] = b"!<arch>\n";
-
 const LONGEST_CONTROL: u64 = 16 << 20;
-
 const SCRIPTS: [&str; 6] = ["config", "postinst", "postrm", "preinst", "prerm", "triggers"];
 
 #[derive(Default)]

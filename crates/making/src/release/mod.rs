@@ -34,7 +34,7 @@ pub use tree::objects_at;
 pub struct Release {
     /// The operand, as it was named.
     pub name: String,
-    /// The packages, sorted by name and architecture. A tree, and a tar archive of one, is one package without a name.
+    /// Sorted by name and architecture. A tree, and a tar archive of one, is one package without a name.
     pub packages: Vec<ReleasePackage>,
 }
 
@@ -44,22 +44,22 @@ pub struct ReleasePackage {
     pub origin: String,
     /// The form that it was shipped in.
     pub form: ReleaseForm,
-    /// Its name in its own format; `None` for a tree or a tar archive.
+    /// In its own format; `None` for a tree or a tar archive.
     pub name: Option<String>,
-    /// Its architecture in the words of its own format; `None` for a tree or a tar archive.
+    /// In its own format; `None` for a tree or a tar archive.
     pub arch: Option<String>,
-    /// Its version with epoch and release (`1:1.0-1`); `None` for a tree or a tar archive.
+    /// With epoch and release (`1:1.0-1`); `None` for a tree or a tar archive.
     pub version: Option<String>,
-    /// The name of the source package it was built from, without a version; its own name where it says nothing.
+    /// The source package it was built from, without a version; by default its own name.
     pub source: Option<String>,
     /// One line about it, where it has one.
     pub summary: Option<String>,
-    /// Maintainer scripts and triggers, by name. They are never run and never translated.
+    /// Maintainer scripts and triggers, by name. They are never run or translated.
     pub scripts: Vec<String>,
-    /// The parts that only an SVR4 package has.
+    /// Parts of an SVR4 package only.
     pub svr4: Option<SvrDescription>,
-    /// The objects, sorted by path, each path once, the root directory itself left out. A directory that the input does
-    /// not list is not in it.
+    /// Sorted by path, each path once, without the root directory. Directories that the input does not list are
+    /// missing.
     pub objects: Vec<ReleaseObject>,
     /// The content of the files.
     pub contents: Box<dyn ContentReader>,
@@ -68,32 +68,28 @@ pub struct ReleasePackage {
 /// The form that a package was shipped in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReleaseForm {
-    /// A directory tree.
     Tree,
     /// A tar archive of a tree.
     Tar,
     /// An SVR4 package, as a directory or in a datastream.
     Svr4,
-    /// A Debian package.
     Deb,
-    /// An rpm package.
     Rpm,
 }
 
-/// The parts of an SVR4 package that say more than its objects.
+/// Parts of an SVR4 package besides its objects.
 #[derive(Clone, Debug, Default)]
 pub struct SvrDescription {
-    /// Its pkginfo.
     pub params: Params,
-    /// Its class action scripts (`i.CLASS`, `r.CLASS`), by name.
+    /// Class action scripts (`i.CLASS`, `r.CLASS`), by name.
     pub class_scripts: BTreeMap<String, Vec<u8>>,
 }
 
 /// Streams the content of files, any number of times.
 pub trait ContentReader: Send + Sync {
-    /// Hands each file that `wanted` accepts to `sink`, once, in the order that is cheapest to read. A file with
-    /// several names is handed out under the first wanted one, in the order of paths. The receiver compares the bytes
-    /// with [`FileContent`](patchadm_releases::FileContent). An error from `sink` ends the walk and is returned.
+    /// Passes each file that `wanted` accepts to `sink`, once, in the cheapest order. A file with several names gets
+    /// the first wanted one, in the order of paths. The receiver compares the bytes with
+    /// [`FileContent`](patchadm_releases::FileContent). An error from `sink` ends the walk and is returned.
     fn each(
         &self,
         wanted: &dyn Fn(&ObjectPath) -> bool,
@@ -114,12 +110,11 @@ impl fmt::Debug for ReleasePackage {
     }
 }
 
-/// The words of a package about itself, as [`ReleasePackage`](ReleasePackage) has them.
+/// The self-description of a package; see [`ReleasePackage`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageIdentity {
     /// Its name in its own format.
     pub name: String,
-    /// Its architecture.
     pub arch: String,
     /// Its version with epoch and release.
     pub version: String,
@@ -127,8 +122,8 @@ pub struct PackageIdentity {
     pub source: String,
 }
 
-/// Tells whether an extended attribute belongs to an object of a package. All others (labels, what a security module or a
-/// file system keeps for itself) belong to the machine where the object lies.
+/// True if an extended attribute belongs to an object of a package. Others (labels, attributes of a security module or
+/// a file system) belong to the machine.
 pub fn is_kept_attribute(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default")
@@ -139,8 +134,8 @@ fn kept(mut xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     xattrs
 }
 
-/// The content of a file in a second pass: an error as soon as size or digest differ from those of the first. The last byte
-/// is not given before the digest is right.
+/// The content of a file in a second pass, which fails as soon as size or digest differ from the first pass. The last
+/// byte is withheld until the digest is right.
 pub struct Verified<R> {
     inner: R,
     expected: FileContent,
@@ -149,7 +144,7 @@ pub struct Verified<R> {
 }
 
 impl<R: Read> Verified<R> {
-    /// Wraps the content of a file with these known sums.
+    /// Wraps the content of a file with these sums.
     pub fn new(inner: R, expected: FileContent) -> Self {
         Self { inner, expected, read: 0, digest: Digesting::default() }
     }

@@ -16,8 +16,8 @@ use super::{PackageIdentity, Release, ReleaseForm, ReleasePackage, deb, rpm, svr
 use patchadm_container::{ContainerFormat, open_container};
 use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 
-/// Opens a release and reads all of it once, with at most so many threads: the objects of each package with their sums. The
-/// result does not depend on their number. `meter` knows how far it is.
+/// Opens a release and reads all of it once. The result does not depend on the number of threads. `meter` measures
+/// progress.
 pub fn open(operand: &OsStr, cores: usize, meter: &WorkMeter) -> Result<Release, ReleaseError> {
     let prefixed = |prefix: &[u8]| {
         operand.as_bytes().strip_prefix(prefix).map(|path| Path::new(OsStr::from_bytes(path)))
@@ -35,8 +35,7 @@ pub fn open(operand: &OsStr, cores: usize, meter: &WorkMeter) -> Result<Release,
     Ok(Release { name: operand.to_string_lossy().into_owned(), packages })
 }
 
-/// Opens some entries of a set in the same way; `name` is what messages call them together. Entries that `wanted`
-/// rejects are left out.
+/// Opens the entries of a set that `wanted` accepts; `name` is used in messages.
 pub fn open_packages(
     name: &str,
     entries: &[PathBuf],
@@ -239,7 +238,7 @@ pub(super) fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
 
 // Identification reads only the description of each package, because there may be thousands.
 
-/// Lists the entries of a directory of packages, sorted by name. What each of them is, is not looked at.
+/// Lists the entries of a directory of packages, sorted by name, without examining them.
 pub fn set_entries(path: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
     let failed = |problem| ReleaseError { path: path.to_owned(), problem };
     let found = entries(path).map_err(|error| match error.kind() {
@@ -252,8 +251,8 @@ pub fn set_entries(path: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
     Ok(found)
 }
 
-/// Reads what the packages of an entry say of themselves; only a datastream has several. A tree and a tar archive are
-/// refused: they have no name.
+/// Identifies the packages of an entry; only a datastream has several. A tree and a tar archive are refused: they have
+/// no name.
 pub fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseError> {
     let file = || ArchiveFile::open(path);
     let found = named_form(path).and_then(|form| match form {

@@ -39,7 +39,7 @@ enum TarKind {
     Other,
 }
 
-type MemberVisit<'a> = dyn FnMut(TarMember, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
+type TarVisit<'a> = dyn FnMut(TarMember, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
 
 impl TarPart {
     pub(super) fn list(self) -> Result<(Vec<ReleaseObject>, ArchiveContents<Self>), ReleaseProblem> {
@@ -63,7 +63,7 @@ impl TarPart {
         Ok((objects, ArchiveContents { archive: self, names }))
     }
 
-    fn walk(&self, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
+    fn walk(&self, visit: &mut TarVisit<'_>) -> Result<(), ReleaseProblem> {
         let opened = open_container(self.0.reader()).map_err(ReleaseProblem::of_archive)?;
         match opened.form {
             ContainerFormat::Tar => walk_members(opened.reader, visit),
@@ -100,7 +100,7 @@ impl NumberedContents for TarPart {
     }
 }
 
-fn walk_members(input: Box<dyn Read + '_>, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
+fn walk_members(input: Box<dyn Read + '_>, visit: &mut TarVisit<'_>) -> Result<(), ReleaseProblem> {
     let input = ZeroTail { inner: BufReader::with_capacity(BUFFER, input), zeros: 0 };
     let mut archive = Archive::new(input);
     let mut records = PaxRecords::default();

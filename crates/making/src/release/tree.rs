@@ -94,7 +94,7 @@ pub(super) fn read_met(
     let step = meter.begin(WorkUnit::Bytes, bytes.fold(0, u64::saturating_add));
     let read = side_by_side(cores.max(1), pieces.len(), || {
         let step = &step;
-        let mut reader = ObjectReader { root, accounts, step, directory: None, buffer: vec![0; BUFFER] };
+        let mut reader = TreeReader { root, accounts, step, directory: None, buffer: vec![0; BUFFER] };
         let pieces = &pieces;
         move |at| reader.piece(pieces.get(at).copied().unwrap_or_default())
     });
@@ -182,7 +182,7 @@ fn with_links(
     Ok(found)
 }
 
-struct ObjectReader<'a> {
+struct TreeReader<'a> {
     root: &'a Root,
     accounts: &'a Accounts,
     step: &'a WorkStep,
@@ -190,7 +190,7 @@ struct ObjectReader<'a> {
     buffer: Vec<u8>,
 }
 
-impl ObjectReader<'_> {
+impl TreeReader<'_> {
     fn piece(&mut self, met: &[&MetObject]) -> Result<Vec<ReleaseObject>, ReleaseProblem> {
         met.iter().map(|met| self.object(met)).collect()
     }
@@ -289,8 +289,8 @@ impl ContentReader for TreeContents {
     }
 }
 
-/// Reads what a root has at some paths, sorted by path, each under the path that was given. Links above an object are
-/// followed within the root. What is not there is left out.
+/// Reads the objects of a root at some paths, sorted by path. Links above an object are followed within the root.
+/// Missing objects are left out.
 pub fn objects_at(root: &Root, paths: &[ObjectPath]) -> Result<Vec<ReleaseObject>, ReleaseError> {
     let failed = |problem| ReleaseError { path: root.prefix().to_owned(), problem };
     read_at(root, paths).map_err(failed)

@@ -6,7 +6,7 @@ use std::slice;
 
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::{DatabaseError, RecordView};
-use patchadm_making::release::{ReleasePackage, open_packages, tree as objects_at};
+use patchadm_making::release::{ReleasePackage, objects_at, open_packages};
 use patchadm_releases::{ChangeKind, CompareOptions, compare};
 use patchadm_releases::{LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Root, accounts_of};

@@ -34,7 +34,7 @@ pub(super) fn read(
     let mut survey = PatchSurvey {
         view,
         setting,
-        asked: inventory.physical.keys().map(|path| (PathDigest::of(path), path.clone())).collect(),
+        surveyed: inventory.physical.keys().map(|path| (PathDigest::of(path), path.clone())).collect(),
         doubtful: inventory.lines.keys().filter(|path| is_doubtful(inventory, path)).cloned().collect(),
         patched_by: BTreeMap::new(),
         delivered: BTreeMap::new(),
@@ -44,9 +44,9 @@ pub(super) fn read(
         setting.go_on()?;
         let applied = applied(inventory, &package, setting.separator);
         let is_applied: HashSet<&str> = applied.iter().map(String::as_str).collect();
-        let (asked, marker) = (&survey.asked, &inventory.marker);
+        let (surveyed, marker) = (&survey.surveyed, &inventory.marker);
         let all = saves::each(view, &package, UnreadableFile::Refused, |id, save| {
-            if is_applied.contains(id) { listed(save, asked, marker) } else { Ok(None) }
+            if is_applied.contains(id) { listed(save, surveyed, marker) } else { Ok(None) }
         })?;
         let mut lists = BTreeMap::new();
         if let Some(installed) = inventory.packages.get_mut(&package) {
@@ -72,7 +72,7 @@ pub(super) fn read(
 struct PatchSurvey<'a> {
     view: &'a RecordView<'a>,
     setting: &'a SurveySettings<'a>,
-    asked: BTreeMap<PathDigest, ObjectPath>,
+    surveyed: BTreeMap<PathDigest, ObjectPath>,
     doubtful: BTreeSet<ObjectPath>,
     patched_by: BTreeMap<ObjectPath, Vec<String>>,
     delivered: BTreeMap<(ObjectPath, PkgInst), Digest>,
@@ -81,16 +81,16 @@ struct PatchSurvey<'a> {
 
 fn listed(
     save: &Dir,
-    asked: &BTreeMap<PathDigest, ObjectPath>,
+    surveyed: &BTreeMap<PathDigest, ObjectPath>,
     marker: &str,
 ) -> Result<Option<Vec<ObjectPath>>, RootError> {
     let list = saves::saved_paths(save)?.filter(|list| list.marker() == marker.as_bytes());
     // With a thousand patches each list is short, while the survey has the paths of all.
     let changed = |list: UndoPaths| -> Vec<ObjectPath> {
-        if list.count() < asked.len() {
-            list.digests().filter_map(|digest| asked.get(&digest)).cloned().collect()
+        if list.count() < surveyed.len() {
+            list.digests().filter_map(|digest| surveyed.get(&digest)).cloned().collect()
         } else {
-            asked.iter().filter(|(digest, _)| list.has(digest)).map(|(_, path)| path.clone()).collect()
+            surveyed.iter().filter(|(digest, _)| list.has(digest)).map(|(_, path)| path.clone()).collect()
         }
     };
     Ok(list.map(changed))

@@ -212,17 +212,17 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<
     Ok(())
 }
 
-/// The old files of the package's directory in the database, by name.
+/// The old files of a package's database directory, by name.
 pub type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
 
 /// The content of undo data, open.
 #[derive(Debug)]
 pub struct UndoContent {
-    /// The saved objects, streamed by their paths in the image.
+    /// The saved objects by their paths in the image.
     pub source: Source,
-    /// The backout package: one package, with what is known of each object.
+    /// The backout package, with the known facts about each object.
     pub image: Image,
-    /// The old record files; none in an archive of another tool.
+    /// Empty for an archive of another tool.
     pub records: OldRecords,
 }
 
@@ -232,7 +232,7 @@ pub enum UndoContentError {
     /// The undo data is damaged.
     #[error(transparent)]
     Undo(#[from] ArchiveError),
-    /// It cannot be read as the package that it is.
+    /// It is not a readable package.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
@@ -294,7 +294,7 @@ fn records(bytes: &[u8]) -> Result<OldRecords, String> {
     Ok(files)
 }
 
-/// Reads the record files of packages of kept libraries that undo data with this backout package holds.
+/// Reads the record files of packages of kept libraries in undo data with this backout package.
 pub fn kept_records(image: &PackageImage) -> Result<BTreeMap<PkgInst, OldRecords>, String> {
     let mut packages: BTreeMap<PkgInst, OldRecords> = BTreeMap::new();
     let Some(bytes) = image.install.get(KEPT_RECORDS) else { return Ok(packages) };
@@ -334,27 +334,23 @@ fn damaged(path: &str, reason: String) -> ArchiveError {
     ArchiveError::Damaged { path: path.to_owned(), reason }
 }
 
-/// The reasons why a patch cannot be backed out from its archive.
+/// Reasons why a patch cannot be backed out from its archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// There is no archive: the patch was applied without undo data, or the archive has been removed.
+    /// There is no archive: the patch was applied without undo data, or the archive was removed.
     #[error("patch {patch}, package {package}: there is no undo archive at {path}")]
     Missing {
-        /// The patch id.
         patch: String,
-        /// The package instance.
         package: PkgInst,
         /// The expected place: the save directory, or the path on the host.
         path: String,
         /// Whether the archive is kept outside the save directory.
         remote: bool,
     },
-    /// The ledger names an archive, and neither it nor a pointer to it is in the save directory.
+    /// The ledger names an archive, but neither it nor a pointer to it is in the save directory.
     #[error("patch {patch}, package {package}: the undo data that run {run} saved at {path} is lost")]
     Lost {
-        /// The patch id.
         patch: String,
-        /// The package instance.
         package: PkgInst,
         /// The place where it was kept.
         path: String,
@@ -364,22 +360,19 @@ pub enum ArchiveError {
     /// The archive is in an exported file.
     #[error("patch {patch}, package {package}: the undo data was exported by run {run}")]
     Exported {
-        /// The patch id.
         patch: String,
-        /// The package instance.
         package: PkgInst,
         /// The run that exported it.
         run: String,
     },
-    /// The archive differs from what was written, or cannot be read to its end.
+    /// The archive differs from the written one, or cannot be read to its end.
     #[error("the undo archive {path} is damaged: {reason}")]
     Damaged {
         /// The path of the archive, or of the pointer to it.
         path: String,
-        /// The damage.
         reason: String,
     },
-    /// An earlier form of the program made the archive, or the manifest of a patch without undo data.
+    /// An earlier version of the program made the archive or manifest.
     #[error(
         "the undo data {path} was made by an earlier form of this program, with digests that this one does not read"
     )]
@@ -387,7 +380,7 @@ pub enum ArchiveError {
         /// The path of the archive or manifest.
         path: String,
     },
-    /// The manifest of a patch without undo data is missing or differs from what was written.
+    /// The manifest of a patch without undo data is missing or differs from the written one.
     #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]
     KeptManifest {
         /// The path of the manifest.
@@ -409,7 +402,6 @@ pub enum ArchiveError {
     /// The archive lies outside the root, and only the root says so.
     #[error("the undo archive {path} is not opened: {reason}")]
     Outside {
-        /// The path on the host.
         path: String,
         /// The reason for the refusal.
         reason: &'static str,
@@ -443,7 +435,7 @@ impl ArchiveError {
         interrupt().map_or(self, Self::Interrupted)
     }
 
-    /// Tells whether the caller may not read it: that says nothing about its validity.
+    /// True if the caller has no right to read it, which says nothing about its validity.
     pub fn is_closed(&self) -> bool {
         match self {
             Self::Root(error) => error.is_refused_access(),

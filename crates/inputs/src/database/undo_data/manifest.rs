@@ -114,7 +114,10 @@ fn fault_of_record(
     let Ok(path) = ObjectPath::new(&decode(&record.path)) else {
         return Some("it is no path inside the root");
     };
-    if !rule::holds("manifest.path.reserved", !is_reserved(&path, reserved)) {
+    if !rule::holds(
+        "manifest.path.reserved",
+        !reserved.iter().any(|reserved| path == *reserved || path.is_below(reserved)),
+    ) {
         return Some("no patch changes what is there");
     }
     for (text, is_new) in [(&record.line, false), (&record.new_line, true)] {
@@ -125,7 +128,11 @@ fn fault_of_record(
         if !rule::holds("manifest.line.path", line.path == path) {
             return Some("`line` or `new_line` is that of another path");
         }
-        if is_new && !rule::holds("manifest.line.package", line.is_owned_by(package) || is_unchanged(record))
+        if is_new
+            && !rule::holds(
+                "manifest.line.package",
+                line.is_owned_by(package) || record.line == record.new_line,
+            )
         {
             return Some("`new_line` is that of another package");
         }
@@ -135,15 +142,6 @@ fn fault_of_record(
         return Some("`delivered` is said of what the patch took away");
     }
     [&record.was, &record.became].into_iter().flatten().find_map(fault_of_state)
-}
-
-/// True if the patch left the line alone, so that it may belong to others.
-fn is_unchanged(record: &ObjectRecord) -> bool {
-    record.line == record.new_line
-}
-
-fn is_reserved(path: &ObjectPath, reserved: &[ObjectPath]) -> bool {
-    reserved.iter().any(|reserved| path == reserved || path.is_below(reserved))
 }
 
 fn reserved() -> Vec<ObjectPath> {

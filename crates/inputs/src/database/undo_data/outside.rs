@@ -15,24 +15,24 @@ use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 use patchadm_svr4::places;
 
-/// The rules for undo archives outside the root, in owned form.
+/// The rules for undo archives outside the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutsideRules {
     /// The `undo_dir` of the host's own policy.
     pub of_host: Option<PathBuf>,
-    /// Whether the owner of the root is trusted.
+    /// True if the owner of the root is trusted.
     pub is_trusted: bool,
-    /// The directory that the caller named for this command.
+    /// The directory that the caller named.
     pub named: Option<PathBuf>,
 }
 
 impl OutsideRules {
-    /// Returns the rules for the remains of an unfinished run.
+    /// Returns the rules for recovery of an unfinished run.
     pub fn of_recovery(&self) -> OutsideAccess<'_> {
         self.with(self.named.as_deref())
     }
 
-    /// Returns the rules for archives that may have been moved to a directory.
+    /// Returns the rules with a directory where archives may be.
     pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> OutsideAccess<'a> {
         let of_host = self.of_host.as_deref();
         let names_archive = Some(names_archive as NamesArchive);

@@ -12,7 +12,6 @@ const LONGEST_ANSWER: u64 = 64 << 20;
 /// A relation of a package to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebRelation {
-    /// The other package.
     pub name: String,
     /// A bound such as `<<` and `1.0-2`; `None` for all versions.
     bound: Option<(String, String)>,
@@ -20,7 +19,7 @@ pub struct DebRelation {
 }
 
 impl DebRelation {
-    /// Tells whether dpkg lets the package write over files of the other one, which is installed in this version.
+    /// True if dpkg lets the package overwrite files of the other one, which is installed in this version.
     pub fn may_overwrite(&self, installed: &str) -> bool {
         let is_meant = self.bound.as_ref().is_none_or(|(sign, version)| {
             let order = compare(installed, version);
@@ -37,12 +36,12 @@ impl DebRelation {
     }
 }
 
-/// Returns which packages the package in a file replaces or provides; none if it cannot be read.
+/// Returns the packages that the package in a file replaces or provides; none if it is unreadable.
 pub fn relations(file: &str) -> Vec<DebRelation> {
     answer(&["--field", file, "Replaces", "Provides"]).map(|text| parse_relations(&text)).unwrap_or_default()
 }
 
-/// Returns the paths that a file brings, except directories; none if it cannot be read.
+/// Returns the paths of a package file except directories; none if it is unreadable.
 pub fn paths(file: &str) -> Vec<ObjectPath> {
     answer(&["--contents", file])
         .map(|text| text.lines().filter_map(parse_path).collect())

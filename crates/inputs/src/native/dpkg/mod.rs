@@ -42,7 +42,7 @@ pub struct DpkgRecords<'a> {
 }
 
 impl<'a> DpkgRecords<'a> {
-    /// Reads `status`, and the names in `updates`; `None` where the root has no `status`.
+    /// Reads `status` and the names in `updates`; `None` if the root has no `status`.
     pub fn find(root: &'a Root) -> Result<Option<Self>, NativeError> {
         let Some(status) = record(root, "status")? else { return Ok(None) };
         if status.last().is_some_and(|&last| last != b'\n') {
@@ -59,7 +59,7 @@ impl<'a> DpkgRecords<'a> {
         })
     }
 
-    /// Tells of each of these packages whether it is installed, in their order.
+    /// Returns whether each of these packages is installed.
     pub fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -155,7 +155,7 @@ impl<'a> DpkgRecords<'a> {
         Ok(self.root.dir_if_there(&physical)?)
     }
 
-    /// Reads everything about a package, `NAME` or `NAME:ARCH`.
+    /// Reads everything about a package: `NAME` or `NAME:ARCH`.
     pub fn package(&self, package: &str) -> Result<NativePackage, NativeError> {
         let bad = |reason: String| bad(package, reason);
         let (name, arch) = package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)));
@@ -168,7 +168,7 @@ impl<'a> DpkgRecords<'a> {
         self.read(name, found, &self.diversions().map_err(bad)?)
     }
 
-    /// Reads every package that is installed or in between, each when its turn comes, in the order of `status`.
+    /// Reads every installed or half-installed package, one at a time, in the order of `status`.
     pub fn packages(&self) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
         let diversions = self.diversions();
         let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -426,7 +426,7 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
     }
 }
 
-/// Returns the absolute paths in a text, one a line. Skips blank lines and the root directory itself.
+/// Returns the absolute paths in a text, one a line, without blank lines and the root directory.
 pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
     let lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
     let path =
@@ -454,27 +454,27 @@ fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
 // The lists of all packages, for an index of owners. Packages that are unpacked, half installed or removed except for
 // their configuration own the paths in their lists, too.
 
-/// A path of a package that somebody else has diverted.
+/// A path of a package that somebody else diverted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DivertedPath {
     /// The package whose file lies elsewhere.
     pub package: String,
-    /// The path as its list has it.
+    /// The path in its list.
     pub listed: ObjectPath,
     /// Where its file lies.
     pub place: ObjectPath,
-    /// The package that diverts the path; `None` for the administrator.
+    /// `None` for the administrator.
     pub by: Option<String>,
 }
 
-/// A rule of dpkg-divert(1): where files lie that any other package delivers at a path.
+/// A rule of dpkg-divert(1): where files of all other packages at a path lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diverting {
     /// The path that it is about.
     pub from: ObjectPath,
     /// Where the files lie.
     pub to: ObjectPath,
-    /// The package that diverts the path; `None` for the administrator.
+    /// `None` for the administrator.
     pub by: Option<String>,
 }
 

@@ -60,34 +60,30 @@ impl Diversions {
 
 pub(super) const LARGEST: usize = 16 << 20;
 
-/// The overrides of a root, by path.
+/// Overrides by path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatOverrides(HashMap<ObjectPath, StatOverride>);
 
-/// Owner, group and mode that a path has whatever its package says.
+/// Owner, group and mode of a path, regardless of its package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatOverride {
-    /// The owner.
     pub user: OverrideAccount,
-    /// The group.
     pub group: OverrideAccount,
-    /// The permission bits.
     pub mode: Mode,
-    /// The path as `dpkg-statoverride --list` shows it.
+    /// As `dpkg-statoverride --list` shows it.
     pub listed: ObjectPath,
 }
 
 /// A user or group of an override.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OverrideAccount {
-    /// By its name.
     Named(String),
     /// By its number, `#NUMBER`.
     Numbered(u32),
 }
 
 impl StatOverrides {
-    /// Parses the file: `USER GROUP MODE PATH` a line. dpkg itself refuses to work with a file that is not like that.
+    /// Parses lines `USER GROUP MODE PATH`. dpkg itself refuses any other file.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         if text.len() > LARGEST {
             return Err(format!("it is larger than {} MiB", LARGEST >> 20));
@@ -114,12 +110,11 @@ impl StatOverrides {
         Ok(Self(overrides))
     }
 
-    /// Returns the override of a path as the list of its package spells it.
+    /// Returns the override of a path as spelled in its package's list.
     pub fn of(&self, listed: &ObjectPath) -> Option<&StatOverride> {
         self.0.get(listed)
     }
 
-    /// Returns the paths.
     pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.0.keys()
     }
@@ -158,7 +153,7 @@ impl StatOverride {
         Ok(Self { user, group, mode, listed })
     }
 
-    /// Returns the attributes as a line of `contents` has them.
+    /// Returns the attributes for a line of `contents`.
     pub fn attributes(&self) -> ObjectAttributes {
         let word = |account: &OverrideAccount| match account {
             OverrideAccount::Named(name) => name.as_str().into(),
@@ -171,7 +166,7 @@ impl StatOverride {
         }
     }
 
-    /// Returns the numeric owner and group in a root with these accounts, or the account that it does not have.
+    /// Returns the numeric owner and group in a root with these accounts, or the missing account.
     pub fn numbers(&self, accounts: &Accounts) -> Result<(u32, u32), UnknownAccount> {
         let user = match &self.user {
             OverrideAccount::Numbered(number) => Some(*number),
@@ -186,12 +181,10 @@ impl StatOverride {
     }
 }
 
-/// An account that an override names and the root does not have.
+/// An account that the root lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownAccount {
-    /// A user.
     User(String),
-    /// A group.
     Group(String),
 }
 

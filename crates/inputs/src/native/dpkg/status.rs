@@ -10,11 +10,9 @@ use patchadm_svr4::package::ObjectPath;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DpkgStatus {
-    /// Its architecture.
     pub arch: String,
     /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`).
     pub is_same: bool,
-    /// Its version.
     pub version: String,
     /// The three words: what is wanted, whether it must be installed again, what it is.
     pub status: String,

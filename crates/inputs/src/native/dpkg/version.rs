@@ -2,16 +2,16 @@
 
 use std::cmp::Ordering;
 
-/// Compares two versions as `dpkg --compare-versions` does. A text without a valid epoch has the epoch 0.
+/// Compares two versions as `dpkg --compare-versions` does. Without a valid epoch, the epoch is 0.
 pub fn compare(one: &str, other: &str) -> Ordering {
-    let (one, other) = (Parts::of(one), Parts::of(other));
+    let (one, other) = (DebVersion::of(one), DebVersion::of(other));
     one.epoch
         .cmp(&other.epoch)
         .then_with(|| compare_part(one.upstream, other.upstream))
         .then_with(|| compare_part(one.revision, other.revision))
 }
 
-/// Returns what is wrong with a version, by the rules of deb-version(7).
+/// Returns the fault of a version by the rules of deb-version(7).
 pub fn fault(version: &str) -> Option<&'static str> {
     let (epoch, rest) = version.split_once(':').map_or((None, version), |(epoch, rest)| (Some(epoch), rest));
     if epoch.is_some_and(|epoch| epoch.is_empty() || epoch.parse::<u32>().is_err()) {
@@ -24,13 +24,13 @@ pub fn fault(version: &str) -> Option<&'static str> {
     (!rest.chars().all(is_known)).then_some("it has a character that no version has")
 }
 
-struct Parts<'a> {
+struct DebVersion<'a> {
     epoch: u64,
     upstream: &'a str,
     revision: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> DebVersion<'a> {
     fn of(version: &'a str) -> Self {
         let version = version.trim();
         let (epoch, rest) = match version.split_once(':') {

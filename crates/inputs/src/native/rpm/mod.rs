@@ -19,24 +19,17 @@ use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
 const DATABASES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
-
 const LOCK: &str = ".rpm.lock";
-
 const PACKAGE: &str = r"P\t%{NAME}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{INSTALLTID}\t%{SUMMARY}\n";
-
 const FILES: &str = r"[F\t%{FILEFLAGS}\t%{FILEDIGESTS}\t%{FILENAMES}\n]";
-
 const STATES: &str = r"[S\t%{FILESTATES}\t%{FILENAMES}\n]";
 
 /// rpm installed the file, and no package replaced it.
 const NORMAL: &[u8] = b"0";
 
 const LONGEST_ANSWER: u64 = 256 << 20;
-
 const NOT_INSTALLED: &str = "rpm has not installed it";
-
 const CONFIG: u32 = 1;
-
 const GHOST: u32 = 1 << 6;
 
 pub(super) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
@@ -47,7 +40,6 @@ pub struct RpmRecords {
 }
 
 impl RpmRecords {
-    /// Finds the database.
     pub fn of(root: &Root) -> Result<Self, NativeError> {
         Self::find(root)?.ok_or_else(|| records("there are no records of rpm in the root".to_owned()))
     }
@@ -101,7 +93,7 @@ impl RpmRecords {
             return Vec::new();
         }
         let query = format!("{PACKAGE}{FILES}");
-        let answer = asked(&self.database, &query, Names::These(&names));
+        let answer = query_rpm(&self.database, &query, Names::These(&names));
         // The answer has a line about each package that is not installed.
         let found: Vec<NativePackage> = match &answer {
             Ok((answer, _)) => pieces(answer).filter_map(|piece| parse(piece).ok()).collect(),
@@ -126,7 +118,7 @@ impl RpmRecords {
             return Err(bad("that is no name of a package".to_owned()));
         }
         let query = format!("{PACKAGE}{FILES}");
-        let (answer, is_whole) = asked(&self.database, &query, Names::These(&[name])).map_err(&bad)?;
+        let (answer, is_whole) = query_rpm(&self.database, &query, Names::These(&[name])).map_err(&bad)?;
         if !is_whole {
             return Err(bad(NOT_INSTALLED.to_owned()));
         }
@@ -186,7 +178,7 @@ impl RpmRecords {
     }
 
     fn all(&self, query: &str) -> Result<Vec<u8>, NativeError> {
-        let (answer, is_whole) = asked(&self.database, query, Names::All).map_err(records)?;
+        let (answer, is_whole) = query_rpm(&self.database, query, Names::All).map_err(records)?;
         if !is_whole {
             return Err(records("rpm cannot list its packages".to_owned()));
         }
@@ -194,7 +186,7 @@ impl RpmRecords {
     }
 
     fn installed(&self, names: &[&str]) -> Result<InstalledOfNames, NativeError> {
-        let (answer, _) = asked(&self.database, PACKAGE, Names::These(names)).map_err(records)?;
+        let (answer, _) = query_rpm(&self.database, PACKAGE, Names::These(names)).map_err(records)?;
         let text = String::from_utf8_lossy(&answer);
         let mut installed = InstalledOfNames::default();
         for line in text.lines() {
@@ -214,7 +206,7 @@ impl RpmRecords {
         Ok(installed)
     }
 
-    /// Tells of each of these packages whether it is installed, in their order.
+    /// Returns whether each of these packages is installed.
     pub fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -294,7 +286,7 @@ enum Names<'a> {
     These(&'a [&'a str]),
 }
 
-fn asked(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bool), String> {
+fn query_rpm(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bool), String> {
     let mut command = Command::new("rpm");
     command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", query]);
     match names {

@@ -16,7 +16,6 @@ use patchadm_svr4::package::ObjectPath;
 pub struct WriteWatch<'a> {
     /// Returns the signal that ends the work, if one came.
     pub interrupt: Interrupt<'a>,
-    /// Measures progress.
     pub meter: &'a WorkMeter,
 }
 

@@ -51,16 +51,13 @@ pub fn write_patch(
 /// The form that a patch is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PatchForm {
-    /// A directory.
     #[default]
     Directory,
-    /// A zip archive.
     Zip,
-    /// A tar archive.
     Tar,
     /// A tar archive, compressed by gzip.
     TarGz,
-    /// A package datastream; it has no place for the files beside the packages.
+    /// A package datastream, which has no place for files beside the packages.
     Datastream,
 }
 
@@ -82,9 +79,8 @@ const OTHER_ARCHIVES: [&str; 24] = [
 pub struct PatchDestination {
     /// The file or directory that it becomes.
     pub path: PathBuf,
-    /// Its form.
     pub form: PatchForm,
-    /// Whether a patch that is there is replaced.
+    /// True if an existing patch is replaced.
     pub replaces: bool,
 }
 
@@ -93,16 +89,14 @@ pub struct PatchDestination {
 pub struct WrittenPatch {
     /// The file or directory.
     pub path: PathBuf,
-    /// Its manifest.
     pub manifest: PathBuf,
-    /// The bytes of the file, or of all files of the directory.
+    /// Bytes of the file, or of all files of the directory.
     pub bytes: u64,
-    /// The SHA-256 of the file; of a directory that of its manifest.
+    /// The SHA-256 of the file, or of a directory's manifest.
     pub sha256: Sha256Sum,
 }
 
 impl PatchForm {
-    /// Returns the word for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Directory => "dir",
@@ -113,14 +107,14 @@ impl PatchForm {
         }
     }
 
-    /// Returns the form that the ending of a name says, in letters of either case; `None` if it says none.
+    /// Returns the form for a name's ending, ignoring case.
     pub fn of_name(path: &Path) -> Option<Self> {
         let name = path.file_name()?.as_bytes().to_ascii_lowercase();
         let ending = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending.as_bytes()));
         ending.map(|(_, form)| *form)
     }
 
-    /// Returns the ending of a name that belongs to an archive of none of the forms.
+    /// Returns the ending of a name for an archive of an unsupported form.
     pub fn other_archive(path: &Path) -> Option<&'static str> {
         let name = path.file_name()?.as_bytes().to_ascii_lowercase();
         let is_end = |ending: &&&str| name.len() > ending.len() && name.ends_with(ending.as_bytes());
@@ -149,7 +143,6 @@ fn parent_and_name(path: &Path) -> Result<(&Path, &[u8]), BuildError> {
 }
 
 const PROGRAM: &str = "patchadm-build";
-
 const BUFFER: usize = 1 << 18;
 
 /// A directory with this file is a patch.
@@ -305,7 +298,7 @@ fn write_file(
     Ok(WrittenPatch { path: to.path.clone(), manifest: manifest_path, bytes, sha256 })
 }
 
-/// Removes what runs that were killed left in a directory of patches.
+/// Removes leftovers of killed runs in a directory of patches.
 pub fn remove_unfinished(patches: &Dir) -> Result<(), RootError> {
     patches.remove_leftovers(PROGRAM)
 }

@@ -116,7 +116,6 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 const CONFIG: u64 = 1;
-
 pub(super) const GHOST: u64 = 1 << 6;
 
 /// Ghosts are left out. The content of files is not known yet.

@@ -21,9 +21,7 @@ use header::{RpmHeader, damaged};
 use payload::{Payload, StrippedMembers};
 
 pub(super) const MAGIC: &[u8] = b"\xed\xab\xee\xdb";
-
 const LEAD: u64 = 96;
-
 const SHA256: u64 = 8;
 
 pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {

@@ -33,7 +33,7 @@ pub(super) struct Payload {
     pub(super) stripped: Option<StrippedMembers>,
 }
 
-type MemberVisit<'a> = dyn FnMut(&CpioHeader, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
+type CpioVisit<'a> = dyn FnMut(&CpioHeader, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
 
 impl Payload {
     pub(super) fn list(
@@ -78,7 +78,7 @@ impl Payload {
         Ok((objects, ArchiveContents { archive: self, names }))
     }
 
-    fn walk(&self, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
+    fn walk(&self, visit: &mut CpioVisit<'_>) -> Result<(), ReleaseProblem> {
         let mut digested = Digested { inner: self.part.reader(), sha256: Sha256::new() };
         {
             let opened = open_container(&mut digested).map_err(ReleaseProblem::of_archive)?;
@@ -103,7 +103,7 @@ impl Payload {
     fn walk_members<R: Read>(
         &self,
         mut input: R,
-        visit: &mut MemberVisit<'_>,
+        visit: &mut CpioVisit<'_>,
     ) -> Result<ControlFlow<(), R>, ReleaseProblem> {
         let mut magic = [0; 6];
         input.read_exact(&mut magic).map_err(ReleaseProblem::of_archive)?;
@@ -206,9 +206,7 @@ impl<R: Read> Read for Digested<R> {
 // ends as others do. The names of one file are those with its inode, and the last of them in the header has the content.
 
 pub(super) const MAGIC: [u8; 6] = *b"07070X";
-
 const NEWC: [u8; 6] = *b"070701";
-
 const END: usize = 104 + TRAILER.len() + 1;
 
 /// The members by their index in the header, each as a newc archive would describe it.
