@@ -30,7 +30,7 @@ use patchadm_core::operation::queries::verify::{
     ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
 };
 use patchadm_inputs::database::RecordDamage;
-use patchadm_inputs::database::foreign_changes::ForeignChange;
+use patchadm_inputs::database::agreement::ForeignChange;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_planning::plan::patch::interrupted::Interrupted;
 use patchadm_planning::plan::refusal::{Command, Wording};

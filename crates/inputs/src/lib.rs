@@ -1,35 +1,34 @@
-//! The verified inputs of a decision about patches: patches and packages as sources, the records of a root and its
-//! policy, signatures, depots.
+//! Verified inputs of decisions about patches: patches and packages, the records of a root, its policy, signatures, depots.
 //!
 //! ```text
-//!   what the user named            the root below -R          a depot
-//!          │                             │                     │
-//!     ┌────▼────┐                   ┌────▼─────┐          ┌────▼────┐
-//!     │ source  │ Image             │ database │ Inventory │  depot  │ Index
-//!     └────┬────┘                   └────┬─────┘          └────┬────┘
-//!        sign      format            policy, stage          http, cache
+//!     operand of a command           the root below -R          a depot
+//!            │                             │                     │
+//!       ┌────▼────┐                   ┌────▼─────┐          ┌────▼────┐
+//!       │ source  │ Image             │ database │ Inventory │  depot  │ Index
+//!       └────┬────┘                   └────┬─────┘          └────┬────┘
+//!          sign      format            policy, stage          http, cache
 //! ```
-//! Nothing here decides: a fault of a patch, a record or a signature is a value, and higher layers draw the
-//! consequences. Every reader has a limit for each length, and an error that names the place.
+//! Nothing here decides: a fault of a patch, a record or a signature is a value that higher layers judge. Every reader has
+//! a limit for each length, and an error that names the place.
 //!
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format, sign |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format, sign |
-//! | [`inventory`] | what a root holds, as far as a plan needs to know | format, native |
-//! | [`native`] | what dpkg or rpm has recorded in a root | sha256 |
-//! | [`policy`] | what the operator of a root decided | `path_glob`, sign |
-//! | [`stage`] | the files of a stage, and what a root knows of its stages | `path_glob` |
+//! | [`inventory`] | the facts about a root that a plan needs | format, native |
+//! | [`native`] | the records of dpkg and rpm in a root | sha256 |
+//! | [`policy`] | the settings of a root's operator | `path_glob`, sign |
+//! | [`stage`] | the files of a stage, and the records of a root about its stages | `path_glob` |
 //! | [`trial`] | the trial of a run: how long, its record, and whether it is over | nothing |
-//! | [`depot`] | the index of published patches, and what a root remembers of it | nothing |
-//! | [`http`] | files of web servers, read once and in order | nothing |
-//! | [`cache`] | what was fetched, kept under its digest | sign |
-//! | [`password`] | addresses as they may be shown | nothing |
-//! | [`sign`] | who made a patch, by its manifest and signature | nothing |
-//! | [`mod@format`] | the formats of our own: ledgers, what is handed down between patches | nothing |
-//! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
+//! | [`depot`] | the index of published patches, and the memory of a root | nothing |
+//! | [`http`] | files of web servers | nothing |
+//! | [`cache`] | fetched files by their digests | sign |
+//! | [`sign`] | manifests, signatures and keys | nothing |
+//! | [`mod@format`] | formats of this program: ledgers, plan files, exported undo data | nothing |
+//! | [`patch_scripts`] | the scripts in patches and backout packages | nothing |
 
-// Unit tests make trees of their own; what is linted is the library as it is built.
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
+// Unit tests make their own trees; the lint is for the library.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod cache;
@@ -41,7 +40,6 @@ pub mod input_file;
 pub mod inventory;
 pub mod little_endian;
 pub mod native;
-pub mod password;
 pub mod patch_scripts;
 pub mod path_glob;
 pub mod policy;
@@ -51,10 +49,8 @@ pub mod source;
 pub mod stage;
 pub mod trial;
 
-/// Reports which test is skipped and why, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;
-    // Nothing depends on it.
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }

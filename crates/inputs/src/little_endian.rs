@@ -1,10 +1,10 @@
-//! Fields of the little-endian files that the program keeps for itself: caches.
+//! Fields of little-endian cache files.
 
-/// The rest of the bytes; each field is `None` if they end too early.
+/// The remaining bytes. Each field is `None` if they end too early.
 pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// Reads so many bytes, a number that is made of them for example.
+    /// Reads `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;

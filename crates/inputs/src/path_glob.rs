@@ -1,14 +1,13 @@
-//! Patterns for paths, as options name them.
+//! Path patterns of options.
 //!
-//! A pattern without a slash is compared with the last component of a path, at any depth. One with a slash is compared
-//! with the whole path below the base directory, whether it begins with the slash or not. `*` and `?` stand for any
-//! letters except `/`, `**` for any at all, `[…]` for one of several.
+//! A pattern without a slash matches the last component of a path, at any depth. One with a slash matches the whole
+//! path below the base directory, with or without its first slash. `*` and `?` match anything except `/`, `**` matches
+//! anything, `[…]` one of several characters.
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use patchadm_svr4::package::ObjectPath;
 
-/// The longest pattern, in bytes.
 const LONGEST: usize = 4096;
 
 /// A pattern for paths.
@@ -16,7 +15,6 @@ const LONGEST: usize = 4096;
 pub struct PathGlob {
     text: String,
     regex: Regex,
-    /// It is compared with the last component alone.
     by_name: bool,
 }
 
@@ -24,14 +22,12 @@ pub struct PathGlob {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{}> is not a pattern for paths: {reason}", .text.escape_debug())]
 pub struct PathGlobError {
-    /// The text.
     pub text: String,
     /// The rule that it breaks.
     pub reason: &'static str,
 }
 
 impl PathGlob {
-    /// Reads a pattern.
     pub fn parse(text: &str) -> Result<Self, PathGlobError> {
         let bad = |reason| PathGlobError { text: text.chars().take(200).collect(), reason };
         if text.is_empty() || text.len() > LONGEST {
@@ -52,18 +48,17 @@ impl PathGlob {
         &self.text
     }
 
-    /// Tells whether it names a path.
+    /// True if it matches a path.
     pub fn names(&self, path: &ObjectPath) -> bool {
         self.regex.is_match(if self.by_name { path.name() } else { path.relative() })
     }
 
-    /// Tells whether it names a path, or a directory above it.
+    /// True if it matches a path or a directory above it.
     pub fn names_it_or_above(&self, path: &ObjectPath) -> bool {
         self.names(path) || path.ancestors().any(|above| self.names(&above))
     }
 }
 
-/// Returns the regular expression of a pattern; none if a bracket stays open.
 fn translated(glob: &str) -> Option<String> {
     let mut out = String::new();
     let mut letters = glob.chars().peekable();

@@ -1,4 +1,4 @@
-//! The small ELF files of the tests of patchadm-libraries, for tests of their use here.
+//! Small ELF files shared with the tests of patchadm-libraries.
 
 #[path = "../../libraries/src/elf/tests/library.rs"]
 mod library;

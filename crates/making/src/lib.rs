@@ -1,20 +1,20 @@
-//! Patches and packages made: releases read as lists of objects, two of them compared, patches written, looked at, and kept
-//! up to date.
+//! Making patches and packages.
 //!
 //! ```text
 //!   trees, archives, packages ──► release ──► build ──► a patch: directory, archive, datastream
 //!   two sets of Debian packages ► delta ────► build     make: pkgmk, pkgproto
-//!                                                       lint: what is wrong with a patch
+//!                                                       lint: faults of a patch
 //! ```
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
 //! | [`release`] | releases of software as lists of objects | nothing |
 //! | [`build`] | patches made of two releases | release |
 //! | [`delta`] | the patches of a stable branch | build, release |
-//! | [`lint`] | what is wrong with a patch, found without applying it | build, release |
+//! | [`lint`] | faults of a patch, found without applying it | build, release |
 //! | [`make`] | packages made from files, as pkgmk and pkgproto do | nothing |
 
-// Unit tests make trees of their own; what is linted is the library as it is built.
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
+// Unit tests make their own trees; the lint is for the library.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod build;
@@ -25,10 +25,8 @@ pub mod lint;
 pub mod make;
 pub mod release;
 
-/// Reports which test is skipped and why, past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;
-    // Nothing depends on it.
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }

@@ -1,19 +1,16 @@
-//! What programs that make patches share: the options of a new patch, keys, publication, and how a making ends.
+//! Code shared by the programs that make patches.
 //!
 //! | module | is about |
 //! | --- | --- |
-//! | [`patch_options`] | the options about a new patch, and the request that they form |
-//! | [`making_ends`], [`delta_ends`] | failures as exit codes and next steps |
-//! | [`shell`] | scripts as the shell of this machine reads them |
-//! | `secret_key`, `password` | the key that signs |
-//! | `publication` | patches enter a depot |
+//! | [`patch_options`] | options of a new patch, and the request that they form |
+//! | [`ends`] | failures as exit codes and next steps |
+//! | [`shell`] | syntax checks of scripts by the shell of this machine |
+//! | `secret_key` | the key that signs, and its password |
+//! | `publication` | publishing patches in a depot |
 
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 
-pub mod delta_ends;
-pub mod making_ends;
-#[cfg(feature = "sign")]
-pub mod password;
+pub mod ends;
 pub mod patch_options;
 #[cfg(feature = "sign")]
 pub mod publication;

@@ -1,4 +1,4 @@
-//! The options about a new patch, for every verb that makes one, and the request that they form.
+//! Options of a new patch, shared by all verbs that make one, and the request that they form.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,7 @@ pub struct PatchOptions {
 }
 
 impl PatchOptions {
-    /// Returns the request about the patch of this id, for a caller at the time `now`. `usage` is that of the verb.
+    /// Returns the request for the patch of this id. `usage` is that of the verb.
     pub fn request(&self, id: PatchId, now: i64, usage: &'static str) -> Result<BuildRequest, Stop> {
         Ok(BuildRequest {
             id,
@@ -207,7 +207,7 @@ fn is_line(text: &str) -> bool {
     !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
 
-/// Returns an end for words that make no sense.
+/// Returns the error for invalid words.
 pub fn wrong(error: &dyn std::fmt::Display, usage: &'static str) -> Stop {
     Stop::Usage { message: error.to_string(), usage }
 }

@@ -1,33 +1,38 @@
-//! Publication in a depot: the key of its index, and how it ends.
-
-mod refusal;
-mod report;
+//! Publication in a depot: the key of its index, the report, and exit codes of failures.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use chrono::SecondsFormat;
+use serde::Serialize;
 
 use crate::secret_key::secret_key;
 use patchadm_cli::call::Invocation;
-use patchadm_core::operation::publish::{IndexSigning, SignIndex};
+use patchadm_cli::reply::cause_of::{of_io, of_root};
+use patchadm_cli::reply::failure::source_code;
+use patchadm_cli::reply::json::milliseconds_since;
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::depots::FlagsFileError;
+use patchadm_core::operation::publish::{IndexSigning, PublishError, PublishReport, PublishState, SignIndex};
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::sign::{PublicKey, SecretKey};
+use patchadm_planning::plan::refusal::Command;
+use patchadm_rootfs::LockError;
 
-pub use refusal::refused;
-pub use report::PublicationReport;
-
-/// The default number of days for which an index is valid.
+/// The default validity of an index in days.
 pub const DAYS: u32 = 30;
 
-/// The largest key file that is read, in bytes.
 const LARGEST_KEY: u64 = 4096;
 
-/// The key that `--key` names.
+/// The key of `--key`.
 pub enum IndexKey {
     None,
     Public(PublicKey),
     Secret(SecretKey),
 }
 
-/// Returns the way in which an index gets its signature.
+/// Returns how an index is signed.
 pub fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> IndexSigning<'a> {
     match key {
         IndexKey::Secret(key) => IndexSigning::Here { key: key.public(), sign },
@@ -37,7 +42,7 @@ pub fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -
     }
 }
 
-/// Reads the key of an index, secret or public. With `--finish` nothing is signed, so a secret key does no more than a public one.
+/// Reads the key of an index, secret or public. `--finish` signs nothing, so a public key is enough.
 pub fn read_key(
     call: &mut Invocation,
     file: Option<&Path>,
@@ -50,4 +55,161 @@ pub fn read_key(
         return Ok(IndexKey::Public(public));
     }
     secret_key(call, file, password_file).map(IndexKey::Secret)
+}
+
+/// Exit code: a patch or an index does not fit the depot.
+const NO_FIT: u8 = 10;
+
+/// Exit code: damaged input.
+const DAMAGED: u8 = 33;
+
+/// Returns the error of a failed publication.
+pub fn refused(error: &PublishError) -> anyhow::Error {
+    let (exit, next) = end_of(error);
+    Stop::Refused { exit, message: format!("nothing was published\n{error}.\n{next}") }.into()
+}
+
+fn end_of(error: &PublishError) -> (Exit, &'static str) {
+    match error {
+        PublishError::Lock(LockError::Held { .. }) => {
+            (Exit::LOCKED, "Try again when the other command is done.")
+        }
+        PublishError::Lock(LockError::Root(error)) | PublishError::Depot(error) => {
+            (Exit::failed(of_root(error)), "Look at the depot.")
+        }
+        PublishError::Directory { error, .. } | PublishError::Read { error, .. } => {
+            (Exit::failed(of_io(error)), "Look at the file or directory that is named.")
+        }
+        PublishError::Flags(FlagsFileError::Words { .. }) => {
+            (Exit::failed(ExitCause::Usage), "Mend that line.")
+        }
+        PublishError::Flags(FlagsFileError::Read { error, .. }) => {
+            (Exit::failed(of_io(error)), "Look at the file that is named.")
+        }
+        PublishError::Source(error) => (
+            source_code(Command::Patchadd, error),
+            "Take the file away, or put a patch that is whole in its place.",
+        ),
+        PublishError::Patch { .. } => (
+            Exit::new(DAMAGED, ExitCause::DamagedInput),
+            "Take the file away, or make a patch of one file of it.",
+        ),
+        PublishError::Index { .. } | PublishError::DamagedObject(_) => {
+            (Exit::new(DAMAGED, ExitCause::DamagedInput), "Put it back from a mirror or a backup.")
+        }
+        PublishError::Signature { .. } => (
+            Exit::SIGNATURE,
+            "Find out who signed what; patchadm-depot(5) says how a depot gets another key.",
+        ),
+        PublishError::Changed(_) => {
+            (Exit::new(NO_FIT, ExitCause::Edited), "Publish again when nobody writes to it.")
+        }
+        PublishError::OtherBytes(_) | PublishError::Twice { .. } => (
+            Exit::new(NO_FIT, ExitCause::NotApplicable),
+            "Give the later one another revision, or take it away.",
+        ),
+        PublishError::Finish(_) => (
+            Exit::new(NO_FIT, ExitCause::NotApplicable),
+            "Publish again, and sign the index that is made then.",
+        ),
+        PublishError::TooLarge(_) | PublishError::NoVersion => {
+            (Exit::new(NO_FIT, ExitCause::NotApplicable), "Begin a new depot.")
+        }
+        PublishError::NoIndex(_) => (Exit::failed(ExitCause::NotFound), "Publish patches first."),
+        PublishError::Interrupted(signal) => (Exit::by_signal(*signal), "Run it again."),
+        _ => (Exit::failed(ExitCause::Internal), "Look at the depot."),
+    }
+}
+
+/// The report.
+#[derive(Debug, Serialize)]
+pub struct PublicationReport {
+    result: ResultWord,
+    duration_ms: u64,
+    depot: Option<String>,
+    version: u64,
+    index_sha256: Option<String>,
+    expires: Option<String>,
+    added: Vec<String>,
+    kept: Vec<String>,
+    to_sign: Vec<String>,
+    #[serde(skip)]
+    state: PublishState,
+    #[serde(skip)]
+    place: String,
+}
+
+impl PublicationReport {
+    /// The report about a publication.
+    pub fn of(published: &PublishReport, place: &Path, began: Instant) -> Self {
+        Self {
+            result: match published.state {
+                PublishState::Published | PublishState::Waiting => ResultWord::Done,
+                PublishState::Unchanged => ResultWord::NothingToDo,
+                PublishState::Planned => ResultWord::Planned,
+                PublishState::Unsigned => ResultWord::Refused,
+            },
+            duration_ms: milliseconds_since(began),
+            depot: published.depot.clone(),
+            version: published.version,
+            index_sha256: published.index_sha256.clone(),
+            expires: published.expires.map(|expires| expires.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            added: published.added.clone(),
+            kept: published.kept.clone(),
+            to_sign: published.to_sign.iter().map(|path| path.display().to_string()).collect(),
+            state: published.state,
+            place: place.display().to_string(),
+        }
+    }
+
+    /// Returns the lines for people: the publication, and the files to be signed.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.summary()];
+        lines.extend(self.added.iter().map(|id| format!("  added {id}")));
+        if !self.kept.is_empty() {
+            lines.push(format!("  there already: {}", self.kept.len()));
+        }
+        lines.extend(self.to_sign.iter().map(|path| format!("  to sign: {path}")));
+        lines
+    }
+
+    fn summary(&self) -> String {
+        let Self { place, version, .. } = self;
+        match self.state {
+            PublishState::Unsigned => return "nothing was published: there are no signatures yet".to_owned(),
+            PublishState::Unchanged => return format!("{place}: version {version} stays, nothing is new"),
+            PublishState::Published | PublishState::Waiting | PublishState::Planned => {}
+        }
+        let until = match &self.expires {
+            Some(moment) => format!("believed until {moment}"),
+            None => "believed for ever".to_owned(),
+        };
+        let what = match self.state {
+            PublishState::Waiting => "waits to be signed",
+            PublishState::Planned => "would be published",
+            _ => "is published",
+        };
+        format!("{place}: version {version} {what}, {until}")
+    }
+
+    /// Returns the next step.
+    pub fn advice(&self) -> Option<String> {
+        match self.state {
+            PublishState::Waiting => Some(format!(
+                "Sign it with `patchadm sign` or minisign, then type `patchadm publish --finish {}`.",
+                self.place
+            )),
+            PublishState::Unsigned => {
+                Some("Sign them with `patchadm sign`, or use --unsigned to publish without.".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl CommandReport for PublicationReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.lines().iter().try_for_each(|line| output.line(line))?;
+        Ok(self.advice().map_or(Ok(()), |advice| output.line(advice))?)
+    }
 }

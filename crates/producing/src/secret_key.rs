@@ -1,16 +1,18 @@
-//! The secret key that a verb signs with, and the password that it may need.
+//! The secret key for signing, and its password, from a file or the terminal.
 
 use std::path::{Path, PathBuf};
 
-use crate::password::{PasswordOptions, password};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::source_code;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_cli::surroundings::caller::with_signals_for_now;
+use patchadm_cli::surroundings::{Output, questions};
 use patchadm_core::operation::signing::{SigningError, read_secret_key};
+use patchadm_inputs::input_file::read_own;
 use patchadm_inputs::sign::SecretKey;
 use patchadm_planning::plan::refusal::Command;
 
-/// Reads a secret key. The password that it needs is the first line of `password_file`, else it is asked for.
+/// Reads a secret key. Its password is the first line of `password_file`, or is asked for.
 pub fn secret_key(
     call: &mut Invocation,
     file: &Path,
@@ -36,7 +38,7 @@ impl From<SigningError> for KeyFailure {
     }
 }
 
-/// Returns the end by a key or patch of a producer's that cannot be used.
+/// Returns the error for an unusable key or patch.
 pub fn signing_refused(error: SigningError) -> anyhow::Error {
     let exit = match &error {
         SigningError::Differs { .. } | SigningError::Unfit { .. } => Exit::SIGNATURE,
@@ -46,4 +48,62 @@ pub fn signing_refused(error: SigningError) -> anyhow::Error {
         _ => return error.into(),
     };
     Stop::Refused { exit, message: error.to_string() }.into()
+}
+
+/// The longest password, in bytes.
+const LONGEST: u64 = 1024;
+
+/// Options about the password of a secret key.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PasswordOptions {
+    /// Store the secret key without a password
+    #[arg(long, conflicts_with = "password_file")]
+    pub no_password: bool,
+    /// Take the first line of this file as the password of the secret key
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// Returns the password of the options or the terminal, if there is to be one. A new one is asked for twice.
+pub fn password(
+    call: &mut Invocation,
+    options: &PasswordOptions,
+    is_new: bool,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    if options.no_password {
+        return Ok(None);
+    }
+    if let Some(file) = &options.password_file {
+        let text = read_own(file, LONGEST);
+        let text =
+            text.map_err(|error| refused(ExitCause::NotFound, format!("{}: {error}", file.display())))?;
+        let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line).to_vec()));
+    }
+    if !call.surroundings.stdin_is_terminal {
+        let message = "there is no terminal to ask for the password\nName its file with --password-file.";
+        return Err(refused(ExitCause::Usage, message.to_owned()).into());
+    }
+    // A signal that ended the program at the question would leave the terminal as it is for passwords.
+    Ok(Some(with_signals_for_now(|interrupt| typed(&mut call.output, is_new, interrupt))??))
+}
+
+/// Returns the password that is typed.
+fn typed(output: &mut Output, is_new: bool, interrupt: &dyn Fn() -> Option<i32>) -> Result<Vec<u8>, Stop> {
+    let mut ask = |question| {
+        let declined = || {
+            let exit = interrupt().map_or(Exit::failed(ExitCause::Usage), Exit::by_signal);
+            Stop::Refused { exit, message: "no password was typed".to_owned() }
+        };
+        questions::secret(output, question).ok_or_else(declined)
+    };
+    let typed = ask("Password: ")?;
+    if is_new && ask("Password (one more time): ")? != typed {
+        return Err(refused(ExitCause::Usage, "the passwords are not the same".to_owned()));
+    }
+    Ok(typed)
+}
+
+fn refused(cause: ExitCause, message: String) -> Stop {
+    Stop::Refused { exit: Exit::failed(cause), message }
 }

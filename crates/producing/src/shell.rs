@@ -1,11 +1,11 @@
-//! Scripts, as the shell of this machine reads them.
+//! Syntax checks of scripts by the shell of this machine.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Has the shell of this machine read a script, which runs nothing of it. A script for another interpreter is not read, and
-/// without a shell none is.
+/// Checks the syntax of a script with the shell of this machine, without running it. Scripts for another interpreter
+/// are not checked, and neither is any without a shell.
 pub fn read_by_shell(text: &[u8]) -> Result<(), String> {
     if !is_for_shell(text) {
         return Ok(());
@@ -32,7 +32,6 @@ pub fn read_by_shell(text: &[u8]) -> Result<(), String> {
     Err(reason.strip_prefix("/bin/sh: ").unwrap_or(reason).to_owned())
 }
 
-/// Tells whether a script names a shell, or nothing, as its interpreter.
 fn is_for_shell(text: &[u8]) -> bool {
     let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let Some(interpreter) = first.strip_prefix(b"#!") else { return true };

@@ -1,24 +1,124 @@
-//! The comparison of two lists of objects.
+//! Comparison of two lists of objects.
 //!
-//! Pure: nothing is opened, content is compared by size and digest. A modification time alone is no change unless that
-//! is asked for, because a rebuild gives every object a new one. That of a directory never is, because it changes with
-//! every name in it. For a symbolic link only the target counts, unless more is asked for: a pkgmap has nothing else
-//! about it.
+//! Nothing is opened: content is compared by size and digest. A modification time alone is a change only on request,
+//! because a rebuild gives every object a new one, and for a directory never, because it changes with every name in it.
+//! For a symbolic link only the target counts by default: a pkgmap has nothing else about it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use crate::change::{ChangeKind, Comparison, Differences, ObjectChange};
 use crate::object::{LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind};
 use patchadm_svr4::package::ObjectPath;
 
-/// The differences that count as a change beyond the usual ones.
+/// Everything that changed between two lists of objects, sorted by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Without equal objects.
+    pub changes: Vec<ObjectChange>,
+}
+
+/// The change of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectChange {
+    /// The path below the base directory.
+    pub path: ObjectPath,
+    /// The kind of change.
+    pub kind: ChangeKind,
+}
+
+/// The kind of change of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Only the new release has it.
+    Added,
+    /// Both have it, and it differs.
+    Replaced(Differences),
+    /// Only the old release has it.
+    Deleted,
+}
+
+/// Respects in which two objects of one path differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// The type: file, directory, link, …; also whether a file is editable or volatile, and a directory exclusive.
+    pub ftype: bool,
+    /// The bytes of a file.
+    pub bytes: bool,
+    /// The target of a symbolic link.
+    pub target: bool,
+    /// The numbers of a device.
+    pub device: bool,
+    /// The permission bits.
+    pub mode: bool,
+    /// The owner or the group.
+    pub owner: bool,
+    /// Extended attributes and access control lists.
+    pub xattrs: bool,
+    /// The names of the file.
+    pub links: bool,
+    /// The modification time, if requested.
+    pub mtime: bool,
+}
+
+impl Differences {
+    /// True if there is any.
+    pub fn is_any(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// True if type, content and names are equal, so that only attributes differ.
+    pub fn is_attributes_only(&self) -> bool {
+        let attributes = Self { mode: false, owner: false, xattrs: false, mtime: false, ..*self };
+        self.is_any() && !attributes.is_any()
+    }
+
+    /// True if only the modification time differs.
+    pub fn is_mtime_only(&self) -> bool {
+        *self == Self { mtime: true, ..Self::default() }
+    }
+
+    /// Returns the respects as words, in a fixed order.
+    pub fn words(&self) -> Vec<&'static str> {
+        let all = [
+            (self.ftype, "type"),
+            (self.bytes, "bytes"),
+            (self.target, "target"),
+            (self.device, "device"),
+            (self.mode, "mode"),
+            (self.owner, "owner"),
+            (self.xattrs, "xattrs"),
+            (self.links, "links"),
+            (self.mtime, "mtime"),
+        ];
+        all.into_iter().filter(|(differs, _)| *differs).map(|(_, word)| word).collect()
+    }
+}
+
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words().join(" "))
+    }
+}
+
+impl Comparison {
+    /// Returns added and changed paths.
+    pub fn delivered(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.changes.iter().filter(|change| change.kind != ChangeKind::Deleted).map(|change| &change.path)
+    }
+
+    /// Returns deleted paths.
+    pub fn deleted(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.changes.iter().filter(|change| change.kind == ChangeKind::Deleted).map(|change| &change.path)
+    }
+}
+
+/// Additional differences that count as a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompareOptions {
-    /// Whether another modification time is a change.
+    /// Modification times.
     pub mtimes: bool,
-    /// Whether everything that an object of any type has counts: owner and attributes of symbolic links, the times of all
-    /// but directories.
+    /// Owner and attributes of symbolic links, and times of everything but directories.
     pub every_type: bool,
 }
 
@@ -53,7 +153,6 @@ pub fn compare(old: &[ReleaseObject], new: &[ReleaseObject], options: CompareOpt
     }
 }
 
-/// Compares two objects in every respect but the names of a file.
 fn differences(old: &ReleaseObject, new: &ReleaseObject, options: CompareOptions) -> Differences {
     use ReleaseObjectKind::{Block, Character, Directory, File, Pipe, Symlink};
     let mut found = Differences::default();
@@ -96,7 +195,7 @@ fn has_other_owner(old: &ReleaseObject, new: &ReleaseObject) -> bool {
     !is_same_owner(&old.owner, &new.owner) || !is_same_owner(&old.group, &new.group)
 }
 
-/// Tells whether two owners are one, by name where both have one, else by number.
+/// Compares names if both have one, else numbers.
 fn is_same_owner(old: &ObjectOwner, new: &ObjectOwner) -> bool {
     match (&old.name, &new.name) {
         (Some(old), Some(new)) => old == new,
@@ -105,7 +204,7 @@ fn is_same_owner(old: &ObjectOwner, new: &ObjectOwner) -> bool {
     }
 }
 
-/// The names of each file that has several.
+/// The names of each file with several.
 #[derive(Debug)]
 pub struct LinkNames<'a>(BTreeMap<LinkGroup, Vec<&'a ObjectPath>>);
 
@@ -122,8 +221,11 @@ impl<'a> LinkNames<'a> {
         Self(names)
     }
 
-    /// Returns all names of the file that an object is, sorted; none if it has only one.
+    /// Returns all names of the object's file, sorted; none if it has only one.
     pub fn others(&self, object: &ReleaseObject) -> &[&'a ObjectPath] {
         object.link_group().and_then(|group| self.0.get(&group)).map(Vec::as_slice).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The objects of a tree, as its packages or its makers describe them.
+//! Objects of a tree.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ pub struct ReleaseObject {
     pub path: ObjectPath,
     /// The type, and what only this type has.
     pub kind: ReleaseObjectKind,
-    /// The permission bits; those of a symbolic link mean nothing.
+    /// Meaningless for a symbolic link.
     pub mode: Mode,
-    /// The owner; that of a symbolic link is kept where the input has one.
+    /// For a symbolic link, if the input has one.
     pub owner: ObjectOwner,
     /// The group.
     pub group: ObjectOwner,
-    /// The modification time, as exact as the input has it.
+    /// As exact as in the input.
     pub mtime: Timestamp,
     /// Extended attributes and access control lists, by full name (`user.note`, `security.capability`,
     /// `system.posix_acl_access`).
@@ -27,7 +27,7 @@ pub struct ReleaseObject {
     pub class: Word,
 }
 
-/// An owner or a group: by name, by number, or both, as far as the input says.
+/// An owner or a group, by name, number or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ObjectOwner {
     /// The name.
@@ -43,9 +43,9 @@ pub enum ReleaseObjectKind {
     File {
         /// Its bytes.
         content: FileContent,
-        /// The one who changes it after it is installed.
+        /// Who changes it after installation.
         upkeep: Upkeep,
-        /// The other names of the same file, if it has any in this package.
+        /// The other names of the file, if it has any in this package.
         links: Option<LinkGroup>,
     },
     /// A directory.
@@ -53,7 +53,7 @@ pub enum ReleaseObjectKind {
         /// Only this package may put files into it (`x` of an SVR4 package).
         exclusive: bool,
     },
-    /// A symbolic link and its target, as written.
+    /// A symbolic link with its target as written.
     Symlink(Vec<u8>),
     /// A named pipe.
     Pipe,
@@ -70,14 +70,14 @@ pub struct FileContent {
     pub size: u64,
     /// The sum of pkgmap(4).
     pub cksum: u16,
-    /// The digest that the second pass is compared with.
+    /// The digest for the second pass.
     pub digest: Digest,
 }
 
-/// The one who changes a file after it is installed.
+/// Who changes a file after installation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Upkeep {
-    /// None: type `f`.
+    /// Nobody: type `f`.
     #[default]
     Delivered,
     /// Administrators or scripts, as a conffile or `%config`: type `e`.
@@ -86,8 +86,8 @@ pub enum Upkeep {
     Volatile,
 }
 
-/// The names of one file, counted within a package: all objects with an equal group are one file. The first name in the
-/// order of paths is the one that later ones are hard links to.
+/// The names of one file within a package: all objects with an equal group are one file. Later names are hard links to
+/// the first one, in the order of paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkGroup(pub u32);
 
@@ -109,7 +109,7 @@ impl ReleaseObject {
         }
     }
 
-    /// Returns the content of a regular file as a pkgmap describes it, where no time is before 1970.
+    /// Returns the content of a regular file as in a pkgmap, where no time is before 1970.
     pub fn content_info(&self) -> Option<ContentInfo> {
         let FileContent { size, cksum, .. } = *self.content()?;
         Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(self.mtime.seconds.max(0)) })
@@ -123,7 +123,7 @@ impl ReleaseObject {
         }
     }
 
-    /// Tells whether the object is a directory.
+    /// True for a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, ReleaseObjectKind::Directory { .. })
     }

@@ -18,7 +18,7 @@ use patchadm_making::build::{
     PatchForm, PreviousError, PreviousPatch, ReleaseSide, SparsePackage, UnpairedPackage, WriteWatch,
     WrittenPatch, draft_patch, write_patch,
 };
-use patchadm_producing::making_ends::{of_build, of_previous};
+use patchadm_producing::ends::{of_build, of_previous};
 use patchadm_producing::patch_options::{PatchOptions, wrong};
 use patchadm_svr4::patch::PatchId;
 use serde::Serialize;

@@ -13,7 +13,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_making::build::{BuildRequest, PatchForm};
 use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownPackage, ShownSource, delta, parse_bases};
-use patchadm_producing::delta_ends::{of_failure, stop as stopped};
+use patchadm_producing::ends::{of_failure, stop as stopped};
 use patchadm_producing::patch_options::{FILE_FORMS, PatchOptions, read, wrong};
 use patchadm_svr4::patch::PatchId;
 use serde::Serialize;

@@ -11,8 +11,8 @@ use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::signing::generate_key;
 use patchadm_inputs::sign::KeyRole;
-use patchadm_producing::password::{PasswordOptions, password};
 use patchadm_producing::secret_key::signing_refused;
+use patchadm_producing::secret_key::{PasswordOptions, password};
 
 const USAGE: &str = "patchadm-make keygen -o name [--no-password|--password-file file] [--comment text]";
 

@@ -13,7 +13,7 @@ use patchadm_cli::reply::failure::source_code;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_inputs::source::SourceError;
-use patchadm_making::lint::{DepotPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint};
+use patchadm_making::lint::{ComparedPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint};
 use patchadm_planning::plan::refusal;
 use patchadm_producing::shell::read_by_shell;
 use patchadm_rootfs::WorkUnit;
@@ -73,7 +73,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let busy = call.busy("checking");
     let read = |base| read_release(base, cores, busy.meter(), "nothing was checked");
     let base = args.base.as_deref().map(read).transpose()?;
-    let depot: Vec<DepotPatch> = args
+    let depot: Vec<ComparedPatch> = args
         .depot
         .as_deref()
         .map(depot_patches)

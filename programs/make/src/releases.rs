@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 
 use patchadm_cli::reply::Stop;
 use patchadm_making::release::{Release, open};
-use patchadm_producing::making_ends::of_release;
+use patchadm_producing::ends::of_release;
 use patchadm_rootfs::WorkMeter;
 
 /// Reads a release, or ends with the code of a patch that is unreadable for the same reason. `lost` is the event that

@@ -15,7 +15,7 @@ use patchadm_changeset::format::contents_stamp::OwnerCounts;
 use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::records::{LastRecords, stamped};
-use patchadm_inputs::database::foreign_changes::{contents_digest, last_records, lost_copies};
+use patchadm_inputs::database::agreement::{contents_digest, last_records, lost_copies};
 use patchadm_inputs::database::undo_data::{OldRecords, UndoData};
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordView, agreement, all, contents, installed, ledger, places,

@@ -1,37 +1,34 @@
-//! The agreement of the records of a root: `contents`, the directories of the packages, and their pkginfo.
+//! Consistency of a root's records: `contents`, the package directories, and their pkginfo.
 //!
-//! An object that one of them names and another lacks is damage, and so is an unreadable record. A change looks at all
-//! of them. The pkginfo of every package is read for the plan anyway ([`all`]), and [`must_agree`] looks at `contents`:
-//! a run of this program leaves a stamp with the packages that it names. A `contents` from any other writer is read
-//! line by line. `verify` and `pkgchk` ask for everything that is wrong ([`find_damage_of`]).
+//! An object that one of them names and another lacks is damage, and so is an unreadable record. Before a change, the
+//! pkginfo of every package is read for the plan anyway ([`all`]), and [`must_agree`] checks `contents`: by the stamp
+//! of our last run, or line by line if another program wrote it. `verify` and `pkgchk` ask for all damage
+//! ([`find_damage_of`]).
 //!
-//! The traces of an interrupted tool without recovery, `!I-Lock!`, `!R-Lock!`, `.save.PKG` and marks in `contents`, are
-//! no damage.
+//! Traces of an interrupted tool without recovery (`!I-Lock!`, `!R-Lock!`, `.save.PKG`, marks in `contents`) are no
+//! damage.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
 use std::os::unix::fs::FileExt as _;
 
-use super::RecordError;
 use super::contents::open;
-use super::damage::RecordDamage;
-use super::foreign_changes::last_records;
-use super::{DatabaseError, RecordView, all, installed, pieces, pkglog, places};
-use patchadm_changeset::records::stamped;
-use patchadm_rootfs::{Dir, FileType, Interrupt, InterruptibleRead};
+use super::history::readable_history;
+use super::{DatabaseError, RecordDamage, RecordError, RecordView, all, installed, pieces, pkglog, places};
+use patchadm_changeset::format::run::Run;
+use patchadm_changeset::records::{LastRecords, last_committed_run, stamped};
+use patchadm_rootfs::{Digest, Dir, FileType, Hashing, Interrupt, InterruptibleRead, never};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment};
+use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 
-/// The largest pkgmap that is read, in bytes: 1 GiB.
 const LARGEST_MAP: u64 = 1 << 30;
-
-/// The most bad lines that are told of one file.
 const MOST_BAD_LINES: usize = 1000;
 
-/// Refuses a root whose `contents` is missing beside packages, has a line that cannot be parsed, or names a package
-/// that has no directory. Ignores damage of packages for which `is_passed_over` holds. A signal ends it.
+/// Fails if `contents` is missing although there are packages, has a malformed line, or names a package without
+/// directory. Ignores damage of packages for which `is_passed_over` holds. A signal ends it.
 pub fn must_agree(
     view: &RecordView<'_>,
     workers: usize,
@@ -43,8 +40,8 @@ pub fn must_agree(
     found.next().map_or(Ok(()), |damage| Err(damage.into()))
 }
 
-/// Finds what is wrong with `contents` and with the pkginfo of the packages for which `is_meant` holds, packages first. A
-/// signal ends it.
+/// Finds damage of `contents`, and of the pkginfo of packages for which `is_meant` holds, packages first. A signal ends
+/// it.
 pub fn find_damage_of(
     view: &RecordView<'_>,
     workers: usize,
@@ -100,14 +97,12 @@ fn instance(name: &[u8]) -> Option<PkgInst> {
     PkgInst::new(std::str::from_utf8(name).ok()?).ok()
 }
 
-/// The directories of the packages.
 struct PackageDirectories<'a> {
     view: &'a RecordView<'a>,
-    /// All names in the directory above them, sorted.
     names: Vec<Vec<u8>>,
-    /// That directory, if the live files count.
+    /// `None` unless the live files count.
     above: Option<Dir>,
-    /// The names in it that its listing calls directories, sorted: a thousand packages need no look each.
+    /// Sorted. A listing saves one look per package.
     directories: Vec<Vec<u8>>,
 }
 
@@ -124,7 +119,7 @@ impl<'a> PackageDirectories<'a> {
         Ok(Self { view, names, above, directories })
     }
 
-    /// Tells whether a package has a directory. One that cannot be looked at is left to its reader.
+    /// True if a package has a directory. A directory that cannot be examined is left to its reader.
     fn has(&self, package: &PkgInst) -> bool {
         let name = package.as_str().as_bytes();
         if self.directories.binary_search_by(|other| other.as_slice().cmp(name)).is_ok() {
@@ -137,8 +132,7 @@ impl<'a> PackageDirectories<'a> {
         seen.is_some_and(|seen| matches!(seen.file_type, FileType::Directory | FileType::Symlink))
     }
 
-    /// Returns the damage of a root that has no `contents`: none without packages, or where all that are there have no
-    /// objects.
+    /// Damage of a root without `contents`: none if there are no packages, or none of them has objects.
     fn without_contents(&self, reason: &str) -> Result<Vec<RecordDamage>, DatabaseError> {
         for package in self.names.iter().filter_map(|name| instance(name)) {
             if self.has(&package) && self.may_have_objects(&package)? {
@@ -167,14 +161,14 @@ impl<'a> PackageDirectories<'a> {
         Ok(objects.any(|entry| is_installed(&entry.object.class)))
     }
 
-    /// Tells whether the classic tools have put its directory aside while they update it.
+    /// True if classic tools have set the directory aside while they update it.
     fn has_saved(&self, package: &PkgInst) -> bool {
         let saved = format!(".save.{package}").into_bytes();
         self.names.binary_search(&saved).is_ok()
     }
 }
 
-/// Returns the packages that `contents` names without a mark, and its bad lines.
+/// Packages that `contents` names without a mark, and its malformed lines.
 fn owners_in(
     view: &RecordView<'_>,
     file: File,
@@ -203,12 +197,11 @@ fn owners_in(
     read
 }
 
-/// Returns the owners of a line that no unfinished tool has marked.
 fn unmarked(line: ContentsLine) -> impl Iterator<Item = PkgInst> {
     line.owners.into_iter().filter(|owner| owner.status.is_none()).map(|owner| owner.package)
 }
 
-/// Tells whether the last line has an end.
+/// True if the last line is terminated.
 pub fn is_closed(file: &File, size: u64) -> bool {
     let mut last = [b'\n'];
     size.checked_sub(1).is_none_or(|at| file.read_exact_at(&mut last, at).is_ok() && last == [b'\n'])
@@ -256,7 +249,6 @@ fn line_by_line(
     Ok((owners.into_iter().collect(), found))
 }
 
-/// Returns the damage about packages that have no directory, each with the first line that names it without a mark.
 fn named_in(
     view: &RecordView<'_>,
     strange: &BTreeSet<PkgInst>,
@@ -288,13 +280,106 @@ fn named_in(
     Ok(lines.into_iter().map(damage).collect())
 }
 
+// Changes since our last run are detected by the stamp of that run. They are no damage, because other tools write these
+// files, too. A stamp of any other run was lost, restored or changed: this is reported, without conclusions.
+
+/// A record that changed since a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignChange {
+    /// The file, with the prefix of the root.
+    pub file: String,
+    /// The number of the run that wrote it last.
+    pub run: u64,
+}
+
+/// Finds records that changed since our last run: `contents`, then the pkginfo of packages by name; or the stamp, if it
+/// is of another run. Missing records are found elsewhere.
+pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, DatabaseError> {
+    let root = view.root();
+    let Some(last) = last_records(view)? else {
+        let file = root.show(&places::contents_stamp());
+        return Ok(last_done_run(view)?.map(|run| ForeignChange { file, run }).into_iter().collect());
+    };
+    let mut found = Vec::new();
+    if contents_digest(view, &never)?.is_some_and(|now| now != last.stamp.b3) {
+        found.push(ForeignChange { file: root.show(&places::contents()), run: last.stamp.run });
+    }
+    for (package, bound) in last.packages().iter() {
+        let path = places::pkginfo(package);
+        let now = view.read(&path, LARGEST_FILE as u64)?;
+        if now.is_some_and(|now| Digest::of(&now) != bound.pkginfo) {
+            found.push(ForeignChange { file: root.show(&path), run: bound.run });
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the records as the last run left them, by its own stamp.
+pub fn last_records<'v>(view: &'v RecordView<'_>) -> Result<Option<&'v LastRecords>, DatabaseError> {
+    let Some(last) = view.last_records() else { return Ok(None) };
+    Ok(last_done_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))
+}
+
+/// Number of the last run that was not rolled back.
+fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
+    if let Some(run) = last_committed_run(view.root())? {
+        return Ok(Some(run));
+    }
+    let is_done = |result: &str| result == "done";
+    let runs = readable_history(view).into_iter().filter(|entry| is_done(&entry.result));
+    Ok(runs.filter_map(|entry| Run::parse(&entry.run)).map(|run| run.number).max())
+}
+
+/// Returns the digest of `contents` if it exists. A signal ends it.
+pub fn contents_digest(
+    view: &RecordView<'_>,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<Digest>, DatabaseError> {
+    let Some(file) = open(view).ok().flatten() else { return Ok(None) };
+    let mut hashing = Hashing::new(InterruptibleRead::new(file, interrupt));
+    let read = std::io::copy(&mut hashing, &mut std::io::sink());
+    DatabaseError::unless_interrupted(interrupt)?;
+    read.map_err(|error| RecordError::of_contents(view, error.into()))?;
+    Ok(Some(hashing.finish().1))
+}
+
+/// Finds installed packages whose copy of the delivery (`save/pspool`) existed after a run and is missing now.
+pub fn lost_copies(view: &RecordView<'_>) -> Result<Vec<RecordDamage>, DatabaseError> {
+    let Some(last) = view.last_records() else { return Ok(Vec::new()) };
+    if last.packages().iter().all(|(_, bound)| !bound.is_spooled) {
+        return Ok(Vec::new());
+    }
+    let spooled: BTreeMap<&PkgInst, u64> = last
+        .packages()
+        .iter()
+        .filter(|(_, bound)| bound.is_spooled)
+        .map(|(name, bound)| (name, bound.run))
+        .collect();
+    all::each(view, |package| {
+        let Some(run) = spooled.get(package.inst()) else { return Ok(None) };
+        let map = package.view().look(&places::delivered_pkgmap(package.inst()))?;
+        if map.is_some_and(|seen| seen.file_type == FileType::Regular) {
+            return Ok(None);
+        }
+        // Faults of its pkginfo are reported separately.
+        let Ok(Some(params)) = package.params() else { return Ok(None) };
+        let is_patched = !params.text("PATCHLIST").trim().is_empty();
+        Ok::<_, DatabaseError>(Some(RecordDamage::of_lost_copy(
+            package.view().root(),
+            package.inst(),
+            *run,
+            is_patched,
+        )))
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
     use patchadm_rootfs::Root;
+
+    use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A root with a package that owns this many objects; in their order, or the last one first.
     fn root_with(objects: usize, is_sorted: bool) -> (tempfile::TempDir, Root) {

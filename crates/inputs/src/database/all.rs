@@ -1,38 +1,30 @@
-//! All packages of a root, read side by side, so that a thousand packages do not cost a thousand times as much as one.
+//! All packages of a root, read in parallel.
 //!
-//! Where the live files count, each package costs its directory and its pkginfo, opened from the directory of packages,
-//! and all processors share the work. A run in progress, whose records may be elsewhere, is read one by one through its
-//! [`RecordView`]; so is a package whose directory is a symbolic link. The results are the same.
+//! If the live files count, each package costs opening its directory and its pkginfo. During a run, and for directories
+//! that are symbolic links, each package is read through the [`RecordView`] instead, with the same results.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::thread;
 
 use rustix::io::Errno;
 
-use super::{DatabaseError, RecordDamage, RecordView, places};
-use super::{installed, patch_traces};
-use patchadm_rootfs::Dir;
-use patchadm_rootfs::FileType;
-use patchadm_rootfs::cores;
+use super::{DatabaseError, RecordDamage, RecordView, installed, ledger, places};
+use crate::format::ledger::{Ledger, LedgerLine};
+use patchadm_rootfs::{Dir, FileType, cores};
 use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst};
-use patchadm_svr4::patch::AppliedPatches;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
-/// The largest `depend` file that is read, in bytes.
 const LARGEST_DEPEND: u64 = 16 << 20;
-
-/// The number of packages worth a thread.
 const SHARE: usize = 100;
 
-/// A directory below `var/sadm/pkg` whose name is a package instance.
 #[derive(Debug)]
 pub struct PackageRecords<'a> {
     inst: PkgInst,
     view: &'a RecordView<'a>,
-    /// The open directory, or `None` if the view has to be asked.
+    /// `None` if the view has to be asked.
     dir: Option<Dir>,
     is_being_updated: bool,
-    /// Whether it has a ledger: a run of this program applied patches to it.
     has_ledger: bool,
 }
 
@@ -47,22 +39,22 @@ impl<'a> PackageRecords<'a> {
         self.view
     }
 
-    /// Tells whether the classic tools have put its parameters aside, in `.save.<instance>`, while they update it.
+    /// True if classic tools have set its parameters aside (`.save.<instance>`) while they update it.
     pub fn is_being_updated(&self) -> bool {
         self.is_being_updated
     }
 
     /// Reads its parameters. Returns `None` if a tool without recovery is or was at work on the package, or if a file
-    /// is in the place of its directory. A directory without pkginfo is damaged. So is one that lacks a patch although
-    /// runs of this program left other traces of it.
+    /// is in place of its directory. A directory without pkginfo is damaged, and so is a pkginfo without a patch that
+    /// left other traces.
     ///
-    /// Other parameters that every installation records may be missing: they matter to those who change or ask for this
-    /// package ([`whole_params`](Self::whole_params)) and to no one else.
+    /// Other mandatory parameters may be missing: they only matter to callers that change or examine this package
+    /// ([`whole_params`](Self::whole_params)).
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
         self.checked(self.read_params(installed::parse_leniently)?)
     }
 
-    /// Reads its parameters as [`params`](Self::params) does. A parameter that every installation records must be there.
+    /// Like [`params`](Self::params), but all mandatory parameters must be present.
     pub fn whole_params(&self) -> Result<Option<Params>, DatabaseError> {
         let has_saves = || match &self.dir {
             Some(dir) => dir.look(b"save").is_ok_and(|seen| seen.is_some()),
@@ -78,12 +70,12 @@ impl<'a> PackageRecords<'a> {
         Ok(params)
     }
 
-    /// Refuses parameters of the package that lack a patch of which this program's runs left other traces.
+    /// Refuses parameters that lack a patch of which our runs left other traces.
     pub fn must_list_patches(&self, params: &Params) -> Result<(), DatabaseError> {
         if !self.has_ledger || self.is_being_updated || !self.view.is_live() {
             return Ok(());
         }
-        patch_traces::must_be_listed(self.view, &self.inst, params)
+        must_be_listed(self.view, &self.inst, params)
     }
 
     fn read_params(
@@ -100,7 +92,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Refuses a directory that has no pkginfo, unless a tool is at work on the package or was interrupted.
+    /// Refuses a directory without a pkginfo, unless a tool is at work on the package or was interrupted.
     fn without_pkginfo(&self) -> Result<(), DatabaseError> {
         // A run shows its own scripts no package that it brings.
         let is_within = !self.view.is_live() && !self.view.is_during_run();
@@ -124,7 +116,7 @@ impl<'a> PackageRecords<'a> {
         Err(RecordDamage::of_pkginfo(root, &self.inst, reason).into())
     }
 
-    /// Reads the parameters that an unfinished installation left and a later one put aside.
+    /// Reads the parameters of an unfinished installation that a later one set aside.
     pub fn put_aside(&self) -> Result<Option<Params>, DatabaseError> {
         let name = self.inst.as_str().as_bytes();
         let is_there = self.dir.as_ref().map_or(Ok(true), |dir| Ok(dir.look(name)?.is_some()));
@@ -135,7 +127,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Reads its `depend` file, or returns `None` if it has none.
+    /// Reads its `depend` file, if it has one.
     pub fn depend(&self) -> Result<Option<Vec<u8>>, DatabaseError> {
         let install = self.dir.as_ref().map(|dir| dir.dir(b"install")).transpose();
         match install {
@@ -149,7 +141,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Tells whether its directory holds the lock of an unfinished installation or removal.
+    /// True if its directory has a lock of an unfinished installation or removal.
     pub fn is_partial(&self) -> Result<bool, DatabaseError> {
         let Some(dir) = &self.dir else { return installed::is_partial(self.view, &self.inst) };
         for lock in installed::LOCKS {
@@ -161,14 +153,14 @@ impl<'a> PackageRecords<'a> {
     }
 }
 
-/// Applies `work` to every package, and returns the results in the order of the names; packages without a result are
-/// left out. An error is that of the first package with one.
+/// Applies `work` to every package, and returns the results (without `None`) in the order of names. The first package
+/// with an error determines the error.
 pub fn each<T: Send, E: Send + From<DatabaseError>>(
     view: &RecordView<'_>,
     work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let names = view.list(&places::packages()).map_err(DatabaseError::from)?.unwrap_or_default();
-    // A caller who may not list the ledgers learns nothing about them.
+    // A caller without the right to list the ledgers learns nothing about them.
     let ledgers = view.list(&places::ledgers()).ok().flatten().unwrap_or_default();
     let packages: Vec<NamedPackage> = names
         .iter()
@@ -209,14 +201,12 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     })
 }
 
-/// The facts about a package from the names in two directories.
 struct NamedPackage {
     inst: PkgInst,
     is_being_updated: bool,
     has_ledger: bool,
 }
 
-/// Processes the packages of one thread.
 fn share<T, E: From<DatabaseError>>(
     view: &RecordView<'_>,
     directory: Option<&Dir>,
@@ -227,7 +217,7 @@ fn share<T, E: From<DatabaseError>>(
     for NamedPackage { inst, is_being_updated, has_ledger } in packages {
         let opened = directory.map(|directory| directory.dir(inst.as_str().as_bytes())).transpose();
         let dir = match opened {
-            // A symbolic link, or a file: the view follows the one and passes over the other.
+            // The view follows a symbolic link and skips a file.
             Err(error) if matches!(error.errno(), Some(Errno::NOTDIR | Errno::LOOP)) => None,
             Err(error) if error.is_not_found() => continue,
             opened => opened.map_err(DatabaseError::from)?,
@@ -237,7 +227,7 @@ fn share<T, E: From<DatabaseError>>(
     Ok(found)
 }
 
-/// Returns the parameters of one package, as [`PackageRecords::whole_params`] has them.
+/// Returns the parameters of one package, as [`PackageRecords::whole_params`] does.
 pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     records_of(view, package)?.whole_params()
 }
@@ -253,7 +243,7 @@ pub fn records_of<'v>(
     Ok(PackageRecords { inst: package.clone(), view, dir: None, is_being_updated, has_ledger })
 }
 
-/// Refuses damaged parameters of the installed instances of packages with these names (PKG).
+/// Refuses damaged parameters of installed instances of these packages (PKG).
 pub fn must_be_whole<'n>(
     view: &RecordView<'_>,
     names: impl IntoIterator<Item = &'n str>,
@@ -270,7 +260,7 @@ pub fn must_be_whole<'n>(
     Ok(())
 }
 
-/// Returns the parameters of all packages that are installed.
+/// Returns the parameters of all installed packages.
 pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
     let all = each(view, |package| {
         Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
@@ -278,7 +268,7 @@ pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>,
     Ok(all?.into_iter().collect())
 }
 
-/// Returns the patches applied to the packages of the root. `separator` stands between base and revision of an id.
+/// Returns the applied patches of the root. `separator` is that of patch ids.
 pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
     let root = view.root();
     let applied = each(view, |package| {
@@ -288,13 +278,91 @@ pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches,
     Ok(AppliedPatches::new(applied?))
 }
 
+// The check that a pkginfo lists all patches with other traces in the root, because a pkginfo that was cut at the end
+// of a line is still valid. A save directory, `PATCH_INFO` and a line of the ledger belong together with an entry in
+// PATCHLIST. Without a ledger line nothing is concluded: other tools leave save directories of unfinished patches.
+
+/// Old tools record a backed-out patch with a value that starts like this.
+const BACKED_OUT: &[u8] = b"backed out";
+
+/// Refuses parameters that lack a patch, or its record. Faults of the ledger itself are reported by its
+/// users.
+pub(super) fn must_be_listed(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    params: &Params,
+) -> Result<(), DatabaseError> {
+    let suspects = Suspects::of(view, package, params)?;
+    if suspects.is_empty() || installed::is_at_work(view, package)? {
+        return Ok(());
+    }
+    let Ok(ledger) = ledger::read(view, package) else { return Ok(()) };
+    match suspects.fault(&ledger) {
+        None => Ok(()),
+        Some(reason) => Err(RecordDamage::of_pkginfo(view.root(), package, reason).into()),
+    }
+}
+
+struct Suspects {
+    unlisted: Vec<String>,
+    unrecorded: Vec<String>,
+}
+
+impl Suspects {
+    fn of(view: &RecordView<'_>, package: &PkgInst, params: &Params) -> Result<Self, DatabaseError> {
+        let list = params.text("PATCHLIST");
+        let listed: HashSet<&str> = list.split([' ', '\t', ',']).filter(|word| !word.is_empty()).collect();
+        let records = params.iter().filter(|(_, value)| !value.starts_with(BACKED_OUT));
+        let recorded: HashSet<&str> =
+            records.filter_map(|(name, _)| name.strip_prefix("PATCH_INFO_")).collect();
+        let saved = view.list(&places::save(package))?.unwrap_or_default();
+        let saved = saved.into_iter().filter_map(|name| String::from_utf8(name).ok());
+        let saved = saved.filter(|name| PatchId::new(name).is_ok());
+        let mut unlisted: Vec<String> = saved.filter(|name| !listed.contains(name.as_str())).collect();
+        unlisted.extend(recorded.difference(&listed).map(|name| (*name).to_owned()));
+        unlisted.retain(|name| !has_other_spelling(&listed, name));
+        let mut unrecorded: Vec<String> =
+            listed.difference(&recorded).map(|name| (*name).to_owned()).collect();
+        unrecorded.retain(|name| !has_other_spelling(&recorded, name));
+        unlisted.sort();
+        unrecorded.sort();
+        Ok(Self { unlisted, unrecorded })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unlisted.is_empty() && self.unrecorded.is_empty()
+    }
+
+    fn fault(&self, ledger: &Ledger) -> Option<String> {
+        let unlisted = self.unlisted.iter().find_map(|name| line_of(ledger, name));
+        let unlisted = unlisted.map(|line| {
+            let run = line.applied_by.as_ref().unwrap_or(&line.run);
+            format!("PATCHLIST lacks {}, which run {run} applied: lines are missing", line.patch)
+        });
+        unlisted.or_else(|| {
+            let line = self.unrecorded.iter().find_map(|name| line_of(ledger, name))?;
+            Some(format!("it has no PATCH_INFO_{}: lines are missing", line.patch))
+        })
+    }
+}
+
+fn has_other_spelling(others: &HashSet<&str>, name: &str) -> bool {
+    PatchId::new(name)
+        .is_ok_and(|id| others.iter().any(|other| PatchId::new(other).is_ok_and(|other| other == id)))
+}
+
+fn line_of<'l>(ledger: &'l Ledger, name: &str) -> Option<&'l LedgerLine> {
+    let id = PatchId::new(name).ok()?;
+    ledger.lines().iter().find(|line| PatchId::new(&line.patch).is_ok_and(|other| other == id))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
     use super::*;
     use patchadm_rootfs::Root;
+
+    use std::fs;
+    use std::os::unix::fs::symlink;
 
     fn all(root: &Root) -> Result<Vec<String>, DatabaseError> {
         each(&RecordView::live(root), |package| {

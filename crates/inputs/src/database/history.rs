@@ -1,7 +1,7 @@
-//! Reads the history of a root.
+//! The history of a root, and the record of its trial.
 
-use super::{DatabaseError, RecordView, places};
-
+use super::{DatabaseError, RecordView, ViewError, places};
+use crate::trial::{LONGEST_TRIAL_RECORD, TrialRecord, TrialRecordError};
 pub use patchadm_changeset::format::history::{HistoryEntry, HistoryError, parse};
 
 /// The largest history that is read, in bytes: 256 MiB.
@@ -12,16 +12,50 @@ pub fn history_text(view: &RecordView<'_>) -> Result<Vec<u8>, DatabaseError> {
     Ok(view.read(&places::history(), LARGEST_HISTORY)?.unwrap_or_default())
 }
 
-/// Returns the runs of the root, oldest first; empty without a history.
+/// Returns the runs of the root, oldest first.
 pub fn history(view: &RecordView<'_>) -> Result<Vec<HistoryEntry>, DatabaseError> {
     let damaged = |reason| DatabaseError::History { path: view.root().show(&places::history()), reason };
     parse(&history_text(view)?).map_err(damaged)
 }
 
-/// Returns the runs whose lines can be read, oldest first: history as a hint, which a damaged line keeps from nothing.
+/// Returns the runs with readable lines, oldest first: a hint that tolerates damaged lines.
 pub fn readable_history(view: &RecordView<'_>) -> Vec<HistoryEntry> {
     let text = history_text(view).unwrap_or_default();
     text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect()
+}
+
+/// Reasons why the record of a trial is not trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialFault {
+    /// It could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// This program did not write it.
+    #[error("{path}: {error}")]
+    Record {
+        /// The file on the host.
+        path: String,
+        error: TrialRecordError,
+    },
+    /// It names a patch that another run applied.
+    #[error("{path}: it is about run {run}, and patch {patch} was applied by {by}")]
+    OtherRun {
+        /// The file on the host.
+        path: String,
+        /// The run that it names.
+        run: String,
+        patch: String,
+        /// The run that applied the patch, in words.
+        by: String,
+    },
+}
+
+/// Returns the trial of a root, even if it is over.
+pub fn trial(view: &RecordView<'_>) -> Result<Option<TrialRecord>, TrialFault> {
+    let place = places::trial_record();
+    let Some(text) = view.read(&place, LONGEST_TRIAL_RECORD)? else { return Ok(None) };
+    let damaged = |error| TrialFault::Record { path: view.root().show(&place), error };
+    TrialRecord::parse(&text).map(Some).map_err(damaged)
 }
 
 #[cfg(test)]
@@ -33,5 +67,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = patchadm_rootfs::Root::open(dir.path()).unwrap();
         assert_eq!(history(&RecordView::live(&root)).unwrap(), []);
+    }
+
+    #[test]
+    fn a_root_without_the_record_is_on_no_trial() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = patchadm_rootfs::Root::open(dir.path()).unwrap();
+        assert!(trial(&RecordView::live(&root)).unwrap().is_none());
     }
 }

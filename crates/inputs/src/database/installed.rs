@@ -1,9 +1,8 @@
-//! The installed packages of a root: their parameters, their save directories, the patches applied to them.
+//! Installed packages: parameters, save directories, applied patches.
 //!
-//! A package is a directory under `var/sadm/pkg` that has a pkginfo and whose name is a package instance. The code that
-//! reads all packages ([`all`](super::all)) decides whether a directory without pkginfo is damage. Anything else there
-//! (`.save.X` of an update by the classic tools, stray files) is ignored. The parameters are the truth about the
-//! patches of a package; README files and logs are not looked at.
+//! A package is a directory in `var/sadm/pkg` with a pkginfo, whose name is a package instance. [`all`](super::all)
+//! decides whether a directory without pkginfo is damage. Anything else there (`.save.X` of classic tools, stray files)
+//! is ignored. The parameters are the truth about the patches of a package; README files and logs are not examined.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,16 +16,11 @@ use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst, rule};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
 
-/// The largest file of a package's directory that is kept in memory as a record: 64 MiB.
 const LARGEST_RECORD: u64 = 64 << 20;
-
-/// The locks of an unfinished installation or removal.
 pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
-/// The lock of an unfinished installation.
 pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
 
-/// Tells whether the root has a package database: whether `var/sadm/pkg` exists. A database without `contents` is
-/// empty.
+/// True if `var/sadm/pkg` exists. A database without `contents` is empty.
 pub fn has_database(view: &RecordView<'_>) -> Result<bool, DatabaseError> {
     Ok(view.list(&places::packages())?.is_some())
 }
@@ -52,7 +46,7 @@ pub fn params(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>
     parse(view, &text, package, || has_saves(view, package)).map(Some)
 }
 
-/// Reads the patch records of a package out of its parameters.
+/// Reads the patch records in a package's parameters.
 pub fn patch_records(
     root: &Root,
     package: &PkgInst,
@@ -63,10 +57,9 @@ pub fn patch_records(
     records.map_err(|error| RecordDamage::of_pkginfo(root, package, error.to_string()).into())
 }
 
-/// The parameters that every installation records.
 const MANDATORY: [&str; 5] = ["PKG", "NAME", "ARCH", "VERSION", "INSTDATE"];
 
-/// Returns a parameter that every installation records and that is missing.
+/// Returns a missing mandatory parameter.
 pub fn lacking_parameter(params: &Params) -> Option<&'static str> {
     MANDATORY.into_iter().find(|name| params.get(name).is_none())
 }
@@ -103,7 +96,7 @@ pub(super) fn parse(
     }
 }
 
-/// Does the same for those who change or ask for other packages: parameters may be missing.
+/// Like [`parse`], but parameters may be missing: for callers that change or examine other packages.
 pub(super) fn parse_leniently(
     view: &RecordView<'_>,
     text: &[u8],
@@ -130,12 +123,12 @@ pub(super) fn parse_leniently(
     Ok(params)
 }
 
-/// Reads what is known of a package, without the files of its directory ([`records`]); `None` if it is not installed.
+/// Reads everything known about a package, without the files of its directory ([`records`]).
 pub fn installed(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::saves)
 }
 
-/// Does the same for readers: a file of a save directory that the caller may not read counts as missing.
+/// Like [`installed`], for readers: an unreadable file of a save directory counts as missing.
 pub fn seen(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::open_saves)
 }
@@ -152,12 +145,11 @@ fn known(
     Ok(Some(Installed { params, partial, interruption, saves, ..Installed::default() }))
 }
 
-/// Tells whether the directory of a package holds the lock of an unfinished installation or removal.
 pub(super) fn is_partial(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
     Ok(is_locked(&view.list(&places::package(package))?.unwrap_or_default()))
 }
 
-/// Tells whether a tool without recovery is at work on a package, or was interrupted there.
+/// True if a tool without recovery is at work on a package, or was interrupted.
 pub(super) fn is_at_work(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
     let names = view.list(&places::package(package))?.unwrap_or_default();
     Ok(is_locked(&names) || names.iter().any(|name| name == package.as_str().as_bytes()))
@@ -167,12 +159,11 @@ fn is_locked(names: &[Vec<u8>]) -> bool {
     LOCKS.iter().any(|lock| names.iter().any(|name| name == lock))
 }
 
-/// Finds the traces that a tool without recovery left in a package's directory when it died during an installation.
+/// Finds traces of an installation whose tool died and has no recovery.
 pub fn interruption(view: &RecordView<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
     traces(view, package, &view.list(&places::package(package))?.unwrap_or_default())
 }
 
-/// Does the same with the names in the directory at hand.
 fn traces(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -183,8 +174,7 @@ fn traces(
     Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })
 }
 
-/// Reads the parameters of the records that were put aside. Unreadable ones, or those of another package, do not
-/// count.
+/// Reads parameters that were set aside. Unreadable ones, and those of another package, are ignored.
 pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(path) = places::package(package).join(format!("{package}/pkginfo").as_bytes()) else {
         return Ok(None);
@@ -201,11 +191,10 @@ pub fn saved_as(view: &RecordView<'_>, package: &PkgInst, id: &PatchId) -> Resul
     Ok(SavedNames::of(view, package)?.name(id))
 }
 
-/// The names of the save directories of a package, for who asks for many.
+/// The names of a package's save directories, for many queries.
 pub struct SavedNames(HashMap<PatchId, String>);
 
 impl SavedNames {
-    /// Lists the directories.
     pub fn of(view: &RecordView<'_>, package: &PkgInst) -> Result<Self, DatabaseError> {
         let names = view.list(&places::save(package))?.unwrap_or_default();
         let mut by_id = HashMap::new();
@@ -224,8 +213,8 @@ impl SavedNames {
 }
 
 /// Reads the files of a package's directory that a patch may change: `pkginfo`, everything in `install` and
-/// `save/pspool`, and what its class scripts keep in `save/<class>`; also the remains of an unfinished installation.
-/// Only regular files are records.
+/// `save/pspool`, the files that class scripts keep in `save/<class>`, and remains of an unfinished installation. Only
+/// regular files are records.
 pub fn records(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -260,7 +249,7 @@ pub fn records(
     Ok(())
 }
 
-/// Returns the directories in which the scripts of these classes keep what they replaced. No class name leads
+/// Directories in which the scripts of these classes keep the files they replaced. No class name leads
 /// elsewhere.
 fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
     let is_own = |class: &&str| class.bytes().all(|byte| byte.is_ascii_alphanumeric()) && *class != "pspool";

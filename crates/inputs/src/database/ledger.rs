@@ -1,7 +1,7 @@
-//! The ledger of a package: the undo archives of its patches, as the runs of this root recorded them.
+//! The ledger of a package: undo archives of its patches, recorded by the runs of this root.
 //!
-//! A line counts only while the package has the patch with the record that the line names by digest. A patch that
-//! another tool backed out or applied again has no valid line.
+//! A line counts only while the package has the patch, with the record whose digest the line has. A patch that another
+//! tool backed out or applied again has no valid line.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -17,12 +17,11 @@ use patchadm_svr4::patch::PatchId;
 /// The reasons why a ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerFault {
-    /// The ledger is not what a run writes.
+    /// No run wrote it like this.
     #[error("the ledger {path} is damaged: {reason}")]
     Damaged {
         /// The path of the ledger, with the prefix of the root.
         path: String,
-        /// The damage.
         reason: String,
     },
     /// The file could not be read.
@@ -44,7 +43,7 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
     let path = places::ledger(package);
     let damaged = |reason: String| LedgerFault::Damaged { path: view.root().show(&path), reason };
     let Some(text) = view.read(&path, LARGEST as u64)? else {
-        // An existing object that is not a file, such as a link or a pipe, is not the same as nothing.
+        // A link or a pipe is not the same as nothing.
         return match view.look(&path)? {
             Some(seen) if seen.file_type != FileType::Regular => Err(damaged("it is no file".to_owned())),
             _ => Ok(Ledger::default()),
@@ -59,7 +58,7 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
     }
 }
 
-/// Returns the lines of a package's ledger that count.
+/// Returns the valid lines of a package's ledger.
 pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
     let mut ledger = read(view, package)?;
     if !ledger.is_empty() {
@@ -69,7 +68,7 @@ pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, Ledg
     Ok(ledger)
 }
 
-/// Leaves the lines that count for a package with these parameters, or none if it is not installed.
+/// Keeps the lines that are valid for a package with these parameters (`None`: it is not installed).
 pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     let records = params.map(PatchRecordsByName::of).unwrap_or_default();
     ledger.retain(|patch, info| {
@@ -79,16 +78,16 @@ pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     });
 }
 
-/// Computes the digest of a package's record of an applied patch, or returns `None` if the patch is not applied.
+/// Computes the digest of a package's record of an applied patch; `None` if the patch is not applied.
 pub fn info(params: &Params, patch: &str) -> Option<Digest> {
     PatchRecordsByName::of(params).info(patch)
 }
 
-/// The records of the applied patches of a package, read once: ledgers have thousands of lines.
+/// Applied patch records of a package, indexed because ledgers have thousands of lines.
 #[derive(Default)]
 pub(super) struct PatchRecordsByName<'a>(HashMap<PatchName<'a>, &'a [u8]>);
 
-/// A word that names a patch: two spellings of one revision are the same.
+/// Two spellings of one revision are equal.
 #[derive(PartialEq, Eq, Hash)]
 enum PatchName<'a> {
     Id(PatchId),
@@ -116,7 +115,6 @@ impl<'a> PatchRecordsByName<'a> {
         Self(records)
     }
 
-    /// Computes the digest of a patch's record, as [`info`] does.
     pub(super) fn info(&self, patch: &str) -> Option<Digest> {
         let mut hashing = Hashing::new(*self.0.get(&PatchName::of(patch))?);
         std::io::copy(&mut hashing, &mut std::io::sink()).ok()?;
@@ -124,12 +122,10 @@ impl<'a> PatchRecordsByName<'a> {
     }
 }
 
-/// Returns the fault of the patch that a line is about, if there is one.
 fn fault_of_id(patch: &str) -> Option<&'static str> {
     (!rule::holds("ledger.patch.id", is_id(patch))).then_some("that is no patch id")
 }
 
-/// Returns the fault of a line, if there is one.
 fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     if let LedgerUndo::Kept { place: UndoLocation::Host(path), .. } = &line.undo {
         let is_place = OutsidePath::parse(path).is_some_and(|at| at.is_of(&line.patch, package.as_str()));
@@ -140,7 +136,6 @@ fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     None
 }
 
-/// Tells whether a word may be a patch id, with any separator between its base and revision.
 fn is_id(word: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     !word.is_empty()

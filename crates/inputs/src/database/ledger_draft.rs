@@ -1,4 +1,4 @@
-//! The ledgers left by a run: the lines that stay, and the new ones, known once the undo archives are written.
+//! The ledgers after a run: lines that stay, and new ones, which are known once the undo archives are written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,6 @@ use patchadm_rootfs::{Digest, FileType, Root, never};
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
-/// The scripts of a patch that are kept for its backout.
 const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
 
 /// Drafts the ledgers of a root.
@@ -37,22 +36,17 @@ impl Ledgers for RootLedgers {
     }
 }
 
-/// A ledger that changes.
 #[derive(Debug)]
 struct RootLedgerDraft<'p> {
     change: &'p LedgerChange,
-    /// The lines that stay.
     kept: Ledger,
-    /// The package's parameters after the run, or `None` if the package is removed.
     params: Option<Params>,
-    /// The patches whose archives were made by another tool and are moved by the run.
+    /// Patches whose archives another tool made and the run moves.
     classic: Vec<String>,
-    /// Whether there is a file now.
     is_there: bool,
 }
 
 impl<'p> RootLedgerDraft<'p> {
-    /// Drafts the change of a ledger, or returns `None` if the ledger stays as it is.
     fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
         let view = RecordView::live(root);
         let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
@@ -81,7 +75,6 @@ impl<'p> RootLedgerDraft<'p> {
         is_none && brought.is_empty() && self.classic.is_empty()
     }
 
-    /// Adds the line of a patch that comes from a copy of the root, as if this run had applied it.
     fn add_brought(&self, ledger: &mut Ledger, run: &str, brought: &BroughtLine) -> Result<(), Cause> {
         let read = Ledger::parse(&brought.text).map_err(|error| Cause::Internal(error.to_string()))?;
         let recorded = self.params.as_ref().and_then(|params| ledger::info(params, &brought.patch));
@@ -99,8 +92,7 @@ impl<'p> RootLedgerDraft<'p> {
         }
     }
 
-    /// Builds the line of a patch, or `None` if the package does not record the patch, because such a line would not
-    /// count.
+    /// `None` if the package does not record the patch, because such a line would not count.
     fn line(run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),
@@ -173,15 +165,12 @@ impl LedgerDraft for RootLedgerDraft<'_> {
     }
 }
 
-/// The sources of a run's ledger lines.
 struct LedgerSources<'a> {
     written: &'a LedgerInput<'a>,
-    /// The records of the package's patches after the run.
     records: PatchRecordsByName<'a>,
 }
 
 impl LedgerSources<'_> {
-    /// Returns the undo data of a patch applied by the run.
     fn undo_of(&self, package: &PkgInst, applied: &LedgerPatch) -> Result<LedgerUndo, Cause> {
         if let Some(kept) = self.kept_for(package, &applied.patch, "")? {
             return Ok(kept);
@@ -193,7 +182,6 @@ impl LedgerSources<'_> {
         Ok(self.found(package, &applied.patch, false)?.unwrap_or(LedgerUndo::None(WhyNone::NothingSaved)))
     }
 
-    /// Returns the line of a patch that stays, whose undo data the run has written anew or given up.
     fn rewritten(
         &self,
         package: &PkgInst,
@@ -226,7 +214,7 @@ impl LedgerSources<'_> {
         Ok(LedgerLine { run: run.to_owned(), undo, snapshot, manifest, applied_by, is_adopted, ..known })
     }
 
-    /// Returns the archive that `run` has written for a patch as the ledger names it, if it is one of ours.
+    /// The archive that `run` wrote for a patch, as the ledger names it, if it is ours.
     fn kept_for(&self, package: &PkgInst, patch: &str, run: &str) -> Result<Option<LedgerUndo>, Cause> {
         let Some((written, place)) = self.written_for(package, patch) else { return Ok(None) };
         let place = match place {
@@ -245,7 +233,6 @@ impl LedgerSources<'_> {
         Ok(Some(LedgerUndo::Kept { b3, size, files, place, is_classic: false }))
     }
 
-    /// Returns the archive that the run has written for a patch, and its place.
     fn written_for(&self, package: &PkgInst, patch: &str) -> Option<(WrittenArchive, UndoPlace)> {
         let mut archives = self.written.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == patch);
@@ -261,7 +248,6 @@ impl LedgerSources<'_> {
         (at == *place).then_some(written.b3)
     }
 
-    /// Finds the existing archive of a patch as it lies on disk.
     fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<LedgerUndo>, Cause> {
         let host = self.written.root.elsewhere(Path::new("/"))?;
         let view = RecordView::live(self.written.root);
@@ -274,7 +260,6 @@ impl LedgerSources<'_> {
         Ok(Some(LedgerUndo::Kept { b3, size, files: None, place, is_classic }))
     }
 
-    /// Returns the digests of the scripts kept for the backout of a patch.
     fn scripts(&self, patch: &str) -> BTreeMap<String, Digest> {
         let Ok(directory) = places::patches().join(patch.as_bytes()) else { return BTreeMap::new() };
         let scripts = KEPT_SCRIPTS.iter().filter_map(|name| {
@@ -285,7 +270,6 @@ impl LedgerSources<'_> {
     }
 }
 
-/// Returns the bytes that a plan gives to a script in the directory of a patch.
 fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option<&'p [u8]> {
     plan.records.iter().find_map(|record| match record {
         RecordChange::AddTree { path, files } if path == directory => {
@@ -303,7 +287,6 @@ fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option
     })
 }
 
-/// Returns the parameters of a package after a plan.
 fn params_after(view: &RecordView<'_>, plan: &Plan, package: &PkgInst) -> Result<Option<Params>, Cause> {
     let (directory, pkginfo) = (places::package(package), places::pkginfo(package));
     for record in plan.records.iter().rev() {
@@ -319,7 +302,6 @@ fn params_after(view: &RecordView<'_>, plan: &Plan, package: &PkgInst) -> Result
     installed::params(view, package).map_err(|error| cause(error.into()))
 }
 
-/// Returns the patches without a line whose archives were made by another tool and are moved by the plan.
 fn moved_classics(
     view: &RecordView<'_>,
     plan: &Plan,
@@ -348,7 +330,6 @@ fn moved_classics(
     Ok(unknown.filter(|patch| is_classic(patch)).collect())
 }
 
-/// Turns a ledger fault into the cause of a failed run.
 fn cause(fault: LedgerFault) -> Cause {
     match fault {
         LedgerFault::View(error) => error.into(),

@@ -1,133 +1,67 @@
-//! The package database of a root, `var/sadm`: the installed packages, and the owners of each object.
+//! The package database of a root, `var/sadm`.
 //!
-//! Everything here reads; changes are staged and switched by `patchadm_changeset`. Readers take no lock: a [`RecordView`] shows all
-//! records as before or all as after, at any moment of a run, also after a crash. A question about the records is a
-//! function over a view, asked through [`read_consistently`]. The holder of the lock asks a [`RecordView::live`].
+//! Everything here reads; `patchadm_changeset` makes changes. Readers take no lock: a [`RecordView`] shows all records as
+//! before or all as after, at any moment of a run, also after a crash. Functions over a view are called through
+//! [`read_consistently`]; the holder of the lock uses a [`RecordView::live`].
 //!
 //! ```text
 //! places                            where the records are
-//! view                              one moment of them
-//! installed  contents  history      each kind of record        policy   of the root
-//! damage  agreement  patch_traces   what is wrong with them, and whether they are one state
-//! foreign_changes                   what others changed since the last run
+//! installed  contents  history      each kind of record
+//! policy                            the settings of the root
+//! error  agreement                  faults of records, and their consistency
 //! saves                             the save directories of a package
 //! all                               every package at once
 //! pieces                            every line of contents, by several threads
-//! stamped                           lines of a contents that is known to be in order
-//! ledger                            which undo archives the runs of the root made
-//! undo_data                         what patches saved: found, read, verified
-//! survey                            all of it that a plan needs, as an Inventory
+//! ledger                            the undo archives that runs of the root made
+//! undo_data                         saved objects: found, read, verified
+//! survey                            everything that a plan needs, as an Inventory
 //! ```
 
 pub mod agreement;
 pub mod all;
-
-#[cfg(debug_assertions)]
-mod counted;
-mod damage;
-pub mod foreign_changes;
+mod error;
 pub mod history;
 pub mod installed;
 pub mod ledger;
 mod ledger_draft;
-mod patch_traces;
 pub mod pieces;
 pub mod policy;
-mod record_places;
 pub mod saves;
 pub mod survey;
-pub mod trial;
 pub mod undo_data;
 
-use patchadm_rootfs::{Interrupt, RootError};
-use patchadm_svr4::format::contents::ContentsError;
+use places::{class_scripts, install, packages, patches, stages};
 
-#[cfg(debug_assertions)]
-pub use counted::package_reads;
-pub use damage::{RecordDamage, RecordRepair};
+pub use error::{DatabaseError, RecordDamage, RecordRepair};
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{
     IdentityFault, OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, has_journal,
     identity_fault, last_run, marker, open_run, pkglog, read_consistently,
 };
+use patchadm_rootfs::RecordPlaces;
+use patchadm_svr4::package::ObjectPath;
 pub use patchadm_svr4::places;
 pub use places::own_directory;
-pub use record_places::{host_policy, records};
+#[cfg(debug_assertions)]
+pub use survey::package_reads;
 
-/// The reasons why the records of a root cannot be read or make no sense.
-#[derive(Debug, thiserror::Error)]
-pub enum DatabaseError {
-    /// No consistent state was seen, or a file could not be read.
-    #[error(transparent)]
-    View(#[from] ViewError),
-    /// A record cannot be read, or another one contradicts it.
-    #[error(transparent)]
-    Damaged(Box<RecordDamage>),
-    /// `contents` cannot be read.
-    #[error("{path}: {reason}")]
-    Contents {
-        /// The path of `contents`, with the prefix of the root.
-        path: String,
-        /// The system's error.
-        reason: ContentsError,
-    },
-    /// The history contains an invalid line.
-    #[error("{path}: {reason}")]
-    History {
-        /// The path of the history, with the prefix of the root.
-        path: String,
-        /// The error, with its line.
-        reason: history::HistoryError,
-    },
-    /// A signal came while the root was surveyed.
-    #[error("interrupted by signal {0}")]
-    Interrupted(i32),
+// Owner and mode of these places decide whether the records of a root are trusted.
+
+fn fixed(path: &str) -> ObjectPath {
+    ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-impl From<RootError> for DatabaseError {
-    fn from(error: RootError) -> Self {
-        Self::View(error.into())
+/// Returns the places of all records. Whoever may write there decides what the superuser's changes do.
+pub fn records() -> RecordPlaces {
+    RecordPlaces {
+        tree: places::records(),
+        used: vec![install(), packages(), patches(), own_directory(), stages()],
+        stages: Some(stages()),
+        elsewhere: vec![fixed("/etc/patchadm"), fixed("/etc/passwd"), fixed("/etc/group"), class_scripts()],
     }
 }
 
-impl From<RecordDamage> for DatabaseError {
-    fn from(damage: RecordDamage) -> Self {
-        Self::Damaged(Box::new(damage))
-    }
-}
-
-impl DatabaseError {
-    /// Fails if a signal came.
-    pub fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
-        interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
-    }
-
-    /// Tells whether the caller may not read a record.
-    pub fn is_refused_access(&self) -> bool {
-        matches!(self, Self::View(error) if error.is_refused_access())
-    }
-
-    /// Returns the damage of a record, if it is the cause.
-    pub fn damage(&self) -> Option<&RecordDamage> {
-        match self {
-            Self::Damaged(damage) => Some(damage),
-            _ => None,
-        }
-    }
-}
-
-impl From<RecordError> for DatabaseError {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::View(error) => Self::View(error),
-            RecordError::Contents { root, path, reason } => {
-                match RecordDamage::of_contents_error(root, &path, &reason) {
-                    Some(damage) => damage.into(),
-                    None => Self::Contents { path, reason },
-                }
-            }
-            RecordError::Pkglog { root, path, reason } => RecordDamage::of_pkglog(root, path, &reason).into(),
-            RecordError::NoFile { root, path } => RecordDamage::of_no_file(root, path).into(),
-        }
-    }
+/// Returns the place of the host's policy, which binds the superuser.
+pub fn host_policy() -> RecordPlaces {
+    RecordPlaces { tree: fixed("/etc/patchadm"), used: Vec::new(), stages: None, elsewhere: Vec::new() }
 }

@@ -1,9 +1,8 @@
 //! Every line of `contents`, by several threads.
 //!
-//! The file is cut into pieces that the threads take one after another: each has the lines that begin in it. Their
-//! results come in the order of the paths, because the file has that order. A file that is not in order, has two lines
-//! of one path, or a malformed line, gives no answer here. A pass over it by one thread
-//! ([`scan`](super::contents::scan)) knows what such a line means, and names it in an error.
+//! Threads take pieces of the file in turn; a line belongs to the piece in which it begins. Results are in the order of
+//! the file, which is that of the paths. A file that is unsorted, names a path twice or has a malformed line gives no
+//! result here; a pass by one thread ([`scan`](super::contents::scan)) reports it.
 
 use std::fs::File;
 use std::io;
@@ -22,14 +21,13 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath};
 /// directory of the previous one; few near the end, so that no thread waits long for the last one.
 const LARGEST: u64 = 64 << 10;
 const SMALLEST: u64 = 2 << 10;
-/// The divisor for a piece: this fraction of what is left for each thread.
+/// Each thread takes this fraction of the rest.
 const PART: u64 = 6;
-/// The bytes read beyond a piece, for the rest of its last line.
+/// Bytes read beyond a piece, for the rest of its last line.
 const BEYOND: usize = 512;
 
-/// Returns the results of so many threads for the lines, each with a worker of its own, which may pass over a line.
-/// Returns none if the file has to be read from its first line to its last; workers may have seen some of it already. A
-/// signal is asked for before each piece.
+/// Applies a worker per thread to the lines, which may skip some. Returns `None` if the file has to be read
+/// sequentially; workers may have seen parts of it then. A signal is checked before each piece.
 pub fn every<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     view: &RecordView<'_>,
     threads: usize,
@@ -44,7 +42,6 @@ pub fn every<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     Ok(found)
 }
 
-/// Returns the bounds of the pieces, large ones first.
 fn cuts(size: u64, threads: usize) -> Vec<u64> {
     let parts = PART * threads.max(1) as u64;
     let next = |at: &u64| {
@@ -81,9 +78,8 @@ fn every_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     joined(worked)
 }
 
-/// Returns the whole lines that begin in the piece from `start` to `end`.
 fn lines_of<'t>(file: &File, start: u64, end: u64, text: &'t mut Vec<u8>) -> Option<&'t [u8]> {
-    // The byte before it tells whether a line begins where the piece does.
+    // Shows whether a line begins exactly where the piece does.
     let before = u64::from(start > 0);
     let start = start - before;
     let length = usize::try_from(end - start).ok()?;
@@ -103,7 +99,6 @@ fn lines_of<'t>(file: &File, start: u64, end: u64, text: &'t mut Vec<u8>) -> Opt
     text.get(begin..end?)
 }
 
-/// Reads this many more bytes of the text that begins at `start` of the file; returns false at its end.
 fn read_on(file: &File, start: u64, more: usize, text: &mut Vec<u8>) -> Option<bool> {
     let had = text.len();
     let mut filled = had;
@@ -120,21 +115,18 @@ fn read_on(file: &File, start: u64, more: usize, text: &mut Vec<u8>) -> Option<b
     Some(filled > had)
 }
 
-/// Returns the position after the first newline at `from` or later.
 fn behind_newline(text: &[u8], from: usize) -> Option<usize> {
     let at = text.get(from..)?.iter().position(|&byte| byte == b'\n')?;
     Some(from + at + 1)
 }
 
-/// The result of a piece.
 struct Worked<R> {
-    /// The first and last path of the piece, or `None` if it contains no object's line.
+    /// `None` if the piece contains no object line.
     ends: Option<(ObjectPath, ObjectPath)>,
     made: Vec<R>,
 }
 
 impl<R> Worked<R> {
-    /// Hands the lines to `work`; none if they are not in order.
     fn of(text: &[u8], work: &mut impl FnMut(ContentsLine) -> Option<R>) -> Option<Self> {
         let (mut made, mut first, mut last) = (Vec::new(), None, None::<ContentsLine>);
         for line in numbered(text) {
@@ -156,7 +148,6 @@ impl<R> Worked<R> {
     }
 }
 
-/// Joins the results if each piece continues the one before.
 fn joined<R>(pieces: Vec<Option<Worked<R>>>) -> Option<Vec<R>> {
     let (mut all, mut end) = (Vec::new(), None::<ObjectPath>);
     for piece in pieces {

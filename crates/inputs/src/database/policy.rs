@@ -1,15 +1,14 @@
-//! The policy of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
+//! The policy file of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
 //!
-//! Every setting is optional and an empty value sets nothing. Of a name that comes twice the first line counts, as in
-//! every file of this syntax. An unknown name or value is an error with its line: a misspelt policy would otherwise be
-//! no policy.
+//! Every setting is optional and an empty value sets nothing. The first line of a name counts, as in all files of this
+//! syntax. Unknown names and values are errors, because a misspelt policy would otherwise be no policy.
 
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
 use super::places;
-use crate::password::without_password;
+use crate::http::without_password;
 use crate::path_glob::PathGlob;
 use crate::policy::{
     DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy, UndoLimit,
@@ -23,7 +22,6 @@ use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
-/// The names of all settings.
 const SETTINGS: [&str; 34] = [
     "restricted",
     "separator",
@@ -61,10 +59,10 @@ const SETTINGS: [&str; 34] = [
     "untrusted_roots",
 ];
 
-/// Settings that say which roots the superuser trusts: no other root may say that of itself.
+/// Settings that say which roots the superuser trusts. Only the host may set them.
 const OF_THE_HOST: [&str; 3] = ["trusted_roots", "as_owner_roots", "untrusted_roots"];
 
-/// Why a policy does not count.
+/// Reasons why a policy is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The file could not be read.
@@ -73,7 +71,6 @@ pub enum PolicyError {
     /// It is not a parameter file.
     #[error("{path}: {reason}")]
     Syntax {
-        /// Its path.
         path: String,
         /// The fault, with its line.
         reason: ParamsError,
@@ -81,22 +78,20 @@ pub enum PolicyError {
     /// It is the policy of the host, and a user other than the superuser may change it.
     #[error("the policy of this host does not count, because others may write it: {0}")]
     NotTheHosts(Box<Untrusted>),
-    /// A setting is not known, not supported, or has an impossible value.
+    /// A setting is unknown, unsupported, or has an impossible value.
     #[error("{path}, line {line}: {name}: {reason}")]
     Setting {
         /// The path of the file.
         path: String,
-        /// The line of the setting; the first is 1.
+        /// Counted from 1.
         line: usize,
-        /// Its name.
         name: String,
-        /// Its fault.
         reason: String,
     },
 }
 
-/// Returns the policy of a root, or the one that the caller has in its place; the defaults where there is none. What only
-/// the policy of the host may say is an error in that of another root.
+/// Returns the policy of a root, or the one the caller uses instead; defaults if there is none. Settings for the host
+/// only are errors in another root.
 pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     let (shown, text) = match root.text_instead(&path) {
@@ -120,19 +115,18 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     Ok(policy)
 }
 
-/// Returns the root under the policy in the file `path` of the caller's, instead of its own.
+/// Returns the root with the policy in the caller's file `path` instead of its own.
 pub fn instead(root: Root, path: &Path, text: &[u8]) -> Root {
     root.with_text_instead(places::policy(), path.display().to_string(), text.to_vec())
 }
 
-/// Tells whether the policy of the root is the caller's own word, and not the root's.
+/// True if the policy comes from the caller instead of the root.
 pub fn is_of_caller(root: &Root) -> bool {
     root.text_instead(&places::policy()).is_some()
 }
 
-/// Returns the policy of the machine that the program runs on, which limits that of another root; the defaults if it
-/// has none. `host` is the root of the running system. The file and the directories down to it must belong to the
-/// superuser and be writable for no one else.
+/// Returns the policy of the running system, which limits that of another root; defaults if there is none. The file and
+/// its parent directories must belong to the superuser and be writable for nobody else.
 pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     // Without a setting it does not matter who could make one.
@@ -143,12 +137,12 @@ pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     match host.read(&path, LARGEST_FILE as u64) {
         Ok(Some(text)) => parse(&text, &host.show(&path)),
         Ok(None) => Ok(Policy::default()),
-        Err(RootError::Untrusted(told)) => Err(PolicyError::NotTheHosts(told)),
+        Err(RootError::Untrusted(place)) => Err(PolicyError::NotTheHosts(place)),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Reads the text of a policy; `path` is what errors call it.
+/// Parses a policy; `path` is used in errors.
 pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
     let file =
         ParamFile::parse(text).map_err(|reason| PolicyError::Syntax { path: path.to_owned(), reason })?;
@@ -163,8 +157,8 @@ pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
         let value = str::from_utf8(value).map_err(|_| "it is not UTF-8".to_owned());
         let mut set_shown = |value: &str| {
             // Whatever a setting is, its value may be an address with a password.
-            let told = |reason: String| reason.replace(value, &without_password(value));
-            set(&mut policy, name, value).map_err(told)
+            let without_passwords = |reason: String| reason.replace(value, &without_password(value));
+            set(&mut policy, name, value).map_err(without_passwords)
         };
         value.and_then(&mut set_shown).map_err(|reason| PolicyError::Setting {
             path: path.to_owned(),
@@ -233,7 +227,6 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The settings about undo data.
 fn set_of_undo(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     match name {
         "undo_format" => {
@@ -250,7 +243,6 @@ fn set_of_undo(policy: &mut Policy, name: &str, value: &str) -> Result<(), Strin
     Ok(())
 }
 
-/// The settings about libraries.
 fn set_of_libraries(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
     match name {
         "shlib_keep" => policy.shlib_keep = patterns(value)?,
@@ -267,7 +259,6 @@ fn set_of_libraries(policy: &mut Policy, name: &str, value: &str) -> Result<(), 
     Ok(())
 }
 
-/// Words between blanks or commas.
 fn words(value: &str) -> Vec<String> {
     let words = value.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
     words.map(str::to_owned).collect()
@@ -286,7 +277,6 @@ fn absolute(value: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Returns a program of the root.
 fn program(value: &str) -> Result<ObjectPath, String> {
     let path = ObjectPath::new(value.as_bytes())
         .ok()
@@ -294,7 +284,7 @@ fn program(value: &str) -> Result<ObjectPath, String> {
     path.ok_or_else(|| format!("<{value}> is not the absolute path of a file"))
 }
 
-/// Returns a depot: an address, or an absolute path, which means the same in every working directory.
+/// A depot: an address, or an absolute path, which means the same in every working directory.
 fn depot(value: &str) -> Result<String, String> {
     let schemes = ["http://", "https://", "file:/"];
     if value.starts_with('/') || schemes.iter().any(|scheme| value.starts_with(scheme)) {
@@ -307,7 +297,6 @@ fn seconds(value: &str) -> Result<u64, String> {
     value.parse().map_err(|_| format!("<{value}> is not a number of seconds"))
 }
 
-/// Returns the meaning of a word, or an error that names all words.
 fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
     found.ok_or_else(|| {
@@ -316,7 +305,6 @@ fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-/// Returns a separator with which patch ids can be written.
 fn separator(value: &str) -> Result<String, String> {
     match PatchId::parse(&format!("1{value}1"), value) {
         Ok(_) => Ok(value.to_owned()),
@@ -324,14 +312,14 @@ fn separator(value: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the fault of a pattern, without the multi-line picture of it.
+/// The fault of a pattern, without its multi-line picture.
 fn regex_reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     format!("not a regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
-/// Returns the line on which `name` is set first, passing over continued lines.
+/// The line that sets `name` first, after continued lines are joined.
 fn line_of(text: &[u8], name: &str) -> usize {
     let mut continued = false;
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

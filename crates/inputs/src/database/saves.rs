@@ -1,8 +1,8 @@
-//! The save directories of a package, `save/<id>`: one for each of its patches.
+//! Save directories of a package, `save/<id>`, one per patch.
 //!
-//! Every patch asks the save directories of all those before it. If the live files count, each is opened once, from the
-//! directory that holds them all, and threads share them. Otherwise the [`RecordView`] is asked for each file. The
-//! results are the same. A link or a file in the place of a save directory is ignored.
+//! Each patch needs the save directories of all patches before it. If the live files count, threads open each directory
+//! once, from its parent. Otherwise each file is read through the [`RecordView`], with the same results. A link or a
+//! file in place of a save directory is ignored.
 
 use std::collections::BTreeMap;
 
@@ -18,55 +18,49 @@ use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::PkgInst;
 
-/// The most bytes read of `remote` and `obsoleted_by`: 64 KiB and 16 MiB.
 const LARGEST_REMOTE: u64 = 64 << 10;
 const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
 
-/// The list of the paths that an archive changed, and the most bytes of it that are read: 64 MiB.
+/// The list of paths that an archive changed.
 const PATHS: &[u8] = b"undo.paths";
 const LARGEST_PATHS: u64 = 64 << 20;
 
-/// The spooled copy of a package in its `save` directory; it is not a save directory of a patch.
+/// The spooled copy of a package, which is not the save directory of a patch.
 const SPOOL: &[u8] = b"pspool";
 
-/// The treatment of a file that the caller may not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnreadableFile {
-    /// Fails, because a restore depends on the file.
     Refused,
-    /// Counts the file as missing.
     PassedOver,
 }
 
-/// The number of save directories read by a thread at a time.
 const PORTION: usize = 50;
 
-/// The digest beside an archive, which goes with it.
+/// The digest beside an archive. It moves along with the archive.
 const UNDO_DIGEST: &[u8] = b"undo.b3";
 
-/// Reads the save directories of a package: every directory in `save` except the spooled copy, by name. Those of class
-/// scripts (`build`, `sed`) are included; their names are not patch ids.
+/// Reads every directory in `save` except the spooled copy, by name. Those of class scripts (`build`, `sed`) are
+/// included; their names are not patch ids.
 pub fn saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::Refused, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// Does the same for readers: a file that the caller may not read counts as missing.
+/// Like [`saves`], for readers: an unreadable file counts as missing.
 pub fn open_saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::PassedOver, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// Reads the lists of paths changed by the patches in a package's save directories. Directories without a list, or
-/// with one that the caller may not read, are left out.
+/// Reads the lists of changed paths in a package's save directories. Directories without a readable list are left out.
 pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
     let all =
         each(view, package, UnreadableFile::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;
     Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
 }
 
-/// Reads all save directories, each with the result of `more` on its open directory; there is no result if the view
-/// had to be asked.
+/// Reads all save directories, each with the result of `more` on its open directory (`None` if the view had
+/// to be asked).
 pub(super) fn each<T: Send>(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -101,7 +95,6 @@ pub(super) fn each<T: Send>(
     Ok(all)
 }
 
-/// Reads one save directory from its open parent, or returns `None` if there is none.
 fn in_directory<T>(
     held: &Dir,
     id: &str,
@@ -122,7 +115,6 @@ fn in_directory<T>(
     Ok(Some((save, Some(more(id, &dir)?))))
 }
 
-/// Reads one save directory through the view.
 fn through(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -142,11 +134,10 @@ fn through(
         }
         read => read,
     };
-    // A run is under way: the sizes are told to people, and not exact.
+    // During a run, sizes are only shown to people and need not be exact.
     Ok(Some(save(read, |name| view.look(&path(name)), |_| Ok(0))?))
 }
 
-/// Reads the content of a save directory.
 fn save<E>(
     read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
     look: impl Fn(&[u8]) -> Result<Option<ObjectStatus>, E>,
@@ -179,7 +170,7 @@ fn save<E>(
     Ok(save)
 }
 
-/// Returns the name that an archive gets where its patch is obsoleted, or in force again.
+/// The other name of an archive, which changes when its patch is obsoleted or comes back into force.
 fn other_name(name: &str) -> String {
     match name.strip_prefix("undo") {
         Some(suffix) => format!("obsolete{suffix}"),
@@ -187,13 +178,11 @@ fn other_name(name: &str) -> String {
     }
 }
 
-/// Returns the directory of a snapshot in that of its patch.
 fn snapshot_directory() -> &'static str {
     SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory)
 }
 
-/// Returns which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot;
-/// none without one.
+/// Paths that the patch of a save directory changed, from the list beside its archive or snapshot.
 pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
     if let Some(list) = listed(save)? {
         return Ok(Some(list));

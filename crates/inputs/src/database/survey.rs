@@ -1,51 +1,45 @@
-//! The survey: everything about a root that a plan needs to know, read into one [`Inventory`].
+//! The survey reads everything about a root that a plan needs into one [`Inventory`].
 //!
-//! The caller says what a change is about ([`Touched`]). The survey adds everything related: the directories above each
-//! path, the targets of symbolic links among them, the other names of hard-linked files, files that earlier runs kept
-//! beside a path, and the contents of a directory that would become something else. Every regular file among them is
-//! read once, for its digest. Meant for the holder of the lock: the live objects are not part of a view.
+//! The caller says what a change concerns ([`Touched`]). The survey adds what is related: parent directories, targets
+//! of symbolic links among them, other names of hard-linked files, files that earlier runs kept beside a path, and
+//! contents of directories that will be replaced. Every regular file among them is read once, for its digest. The
+//! caller must hold the lock, because live objects are not part of a view.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod patches;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::contents::{ContentsLines, lines_below, lines_of_paths};
 use super::undo_data::OutsideAccess;
 use super::{DatabaseError, RecordView, all, installed, marker, places};
-use crate::inventory::Interruption;
-use crate::inventory::{Installed, Inventory, LinkedDirectory, Touched};
-use patchadm_rootfs::{Digest, Interrupt, Live, LiveKind};
-use patchadm_rootfs::{Resolver, Root, accounts_of};
+use crate::inventory::{FileSystem, Installed, Interruption, Inventory, LinkedDirectory, Touched};
+use patchadm_rootfs::{
+    Digest, Interrupt, KnownFile, Live, LiveKind, ObjectStatus, Resolver, Root, RootError, accounts_of,
+    side_by_side,
+};
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
-
-mod file_systems;
-mod looking;
-mod patches;
-
-use file_systems::FileSystems;
-use looking::{DirectorySeen, SurveyedDirectory, kept_name};
 
 /// The input of a survey apart from the root.
 #[derive(Clone, Copy)]
 pub struct SurveySettings<'a> {
-    /// The root of the running system: for accounts that the root lacks, and undo archives outside the root.
+    /// The running system: for accounts that the root lacks, and undo archives outside the root.
     pub host: &'a Root,
-    /// The separator between base and revision of a patch id.
+    /// The separator of patch ids.
     pub separator: &'a str,
     /// The marker for a root without a journal: 16 random hexadecimal digits.
     pub new_marker: &'a str,
     /// The undo archives outside the root that may be opened.
     pub outside: OutsideAccess<'a>,
-    /// Asks whether the survey is to end.
     pub interrupt: Interrupt<'a>,
 }
 
 impl SurveySettings<'_> {
-    /// Ends the survey if a signal came.
     fn go_on(&self) -> Result<(), DatabaseError> {
         DatabaseError::unless_interrupted(self.interrupt)
     }
 }
 
-/// Returns the path of a root on the host, or `None` for `/` and for a relative path.
+/// Returns the path of a root on the host; `None` for `/` and for relative paths.
 pub fn prefix(root: &Root) -> Option<ObjectPath> {
     use std::os::unix::ffi::OsStrExt;
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok()?;
@@ -61,8 +55,7 @@ pub fn survey(
     survey_with(packages(view)?, view, touched, setting)
 }
 
-/// Does the same with the [`packages`], or their [`parameters`], at hand. They must not have changed since they were
-/// read.
+/// Like [`survey`], with the [`packages`] or their [`parameters`], which must not have changed since they were read.
 pub fn survey_with(
     packages: BTreeMap<PkgInst, Installed>,
     view: &RecordView<'_>,
@@ -85,7 +78,7 @@ pub fn survey_with(
     };
     for package in &touched.packages {
         if let Some(installed) = inventory.packages.get_mut(package) {
-            // What other packages may lack, those that change must have.
+            // Other packages may lack parameters, but those that change must have them.
             installed::params(view, package)?;
             installed::records(view, package, installed)?;
         }
@@ -103,15 +96,31 @@ pub fn survey_with(
     Ok(inventory)
 }
 
+#[cfg(debug_assertions)]
+static PACKAGE_READS: std::sync::Mutex<BTreeMap<std::path::PathBuf, u64>> =
+    std::sync::Mutex::new(BTreeMap::new());
+
+#[cfg(debug_assertions)]
+fn note_package_read(root: &Root) {
+    let mut reads = PACKAGE_READS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    *reads.entry(root.prefix().to_owned()).or_default() += 1;
+}
+
+/// Returns how often this process has read all packages of the root with this prefix, for a test. Debug builds only.
+#[cfg(debug_assertions)]
+pub fn package_reads(prefix: &std::path::Path) -> u64 {
+    let reads = PACKAGE_READS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    reads.get(prefix).copied().unwrap_or(0)
+}
+
 fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
 
-/// Reads every package with its parameters, and those put aside by an unfinished installation: all that the rules
-/// about patches need of packages not concerned.
+/// Reads every package with its parameters, and those set aside by an unfinished installation.
 pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     #[cfg(debug_assertions)]
-    super::counted::note(view.root());
+    note_package_read(view.root());
     let packages = all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
         let interruption = Interruption { put_aside: package.put_aside()?, ..Interruption::default() };
@@ -121,19 +130,18 @@ pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>,
     Ok(packages?.into_iter().collect())
 }
 
-/// Returns every package with its parameters, and whether it is only partially there; nothing of what only the packages
-/// concerned are asked for.
+/// Returns every package with its parameters, and whether it is partial.
 pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     packages_but(view, |_| false)
 }
 
-/// Returns the same without damaged packages for which `is_passed_over` holds.
+/// Like [`packages`], without damaged packages for which `is_passed_over` holds.
 pub fn packages_but(
     view: &RecordView<'_>,
     is_passed_over: impl Fn(&PkgInst) -> bool + Sync,
 ) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     #[cfg(debug_assertions)]
-    super::counted::note(view.root());
+    note_package_read(view.root());
     let packages = all::each(view, |package| {
         let params = if is_passed_over(package.inst()) {
             match package.whole_params() {
@@ -151,7 +159,7 @@ pub fn packages_but(
     Ok(packages?.into_iter().collect())
 }
 
-/// Marks the paths whose live bytes are exactly the delivered ones.
+/// Marks the paths whose live bytes equal the delivered ones.
 pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
     for (path, digest) in delivered {
         if inventory.live.get(&path).and_then(Live::digest) == Some(digest) {
@@ -160,7 +168,6 @@ pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<It
     }
 }
 
-/// The part of a survey that reads objects: from path to path, directory by directory.
 struct ObjectSurvey<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
@@ -168,9 +175,7 @@ struct ObjectSurvey<'a> {
     setting: &'a SurveySettings<'a>,
     inventory: Inventory,
     file_systems: FileSystems<'a>,
-    /// The paths still to be read.
     open: BTreeSet<ObjectPath>,
-    /// The directories whose whole subtrees are surveyed.
     trees: Vec<ObjectPath>,
 }
 
@@ -194,23 +199,21 @@ impl<'a> ObjectSurvey<'a> {
         walk
     }
 
-    /// Adds a path and the directories above it.
     fn add(&mut self, path: &ObjectPath) {
         let mut next = (!self.is_known(path.as_bytes())).then(|| path.clone());
         while let Some(path) = next {
-            // With a path come all directories above it, so those of a known one are known.
+            // Parent directories are added with each path, so those of a known path are known.
             let is_led_to = path.parent_bytes().is_none_or(|above| self.is_known(above));
             next = if is_led_to { None } else { path.parent() };
             self.open.insert(path);
         }
     }
 
-    /// Tells whether a path is in the survey already.
     fn is_known(&self, path: &[u8]) -> bool {
         self.open.contains(path) || self.inventory.physical.contains_key(path)
     }
 
-    /// Reads the lines of the paths, and of the other names of their files, which become paths of the survey too.
+    /// Reads the lines of the paths, and adds the other names of their files to the survey.
     fn lines(&mut self, view: &RecordView<'_>) -> Result<(), DatabaseError> {
         let mut lines = ContentsLines::new();
         let mut new = self.open.clone();
@@ -229,7 +232,6 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Reads all paths, and those that they bring with them.
     fn objects(&mut self) -> Result<(), DatabaseError> {
         while !self.open.is_empty() {
             let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>> = BTreeMap::new();
@@ -256,7 +258,6 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Reads the paths of each directory.
     fn directories(
         &mut self,
         by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>>,
@@ -268,7 +269,7 @@ impl<'a> ObjectSurvey<'a> {
             let is_listed = paths.iter().any(|(path, _)| self.touched.paths.contains(path));
             directories.push(SurveyedDirectory { physical, paths, is_listed });
         }
-        let seen = looking::look(self.root, &directories, &self.touched.known, self.setting.interrupt)?;
+        let seen = look(self.root, &directories, &self.touched.known, self.setting.interrupt)?;
         for (directory, DirectorySeen { live, kept }) in directories.iter().zip(seen) {
             for (path, live) in live {
                 self.below(&path, &live)?;
@@ -280,7 +281,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Adds the content of a directory that is to become something else.
+    /// Adds the content of a directory that will become something else.
     fn below(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let goes =
             self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
@@ -297,7 +298,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Follows a symbolic link in the place of a delivered or recorded directory.
+    /// Follows a symbolic link in place of a delivered or recorded directory.
     fn behind(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let recorded = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype.is_directory());
         let delivered = self.touched.paths.contains(path) && !self.touched.not_directories.contains(path);
@@ -312,8 +313,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Adds the files that runs have kept beside the paths concerned, `PATH.edited-…` and `PATH.patch-…`, because
-    /// their names are taken.
+    /// Adds the files kept beside the paths (`PATH.edited-…`, `PATH.patch-…`), because their names are taken.
     fn beside(&mut self, kept: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
         if kept.is_empty() {
             return;
@@ -344,12 +344,11 @@ impl<'a> ObjectSurvey<'a> {
     }
 }
 
-/// Makes a map anew that was filled in the order of its keys: that leaves its nodes half empty, and all at once fills them.
+/// Rebuilds a map that was filled in key order: such a map has half-empty nodes.
 fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
     *map = std::mem::take(map).into_iter().collect();
 }
 
-/// Returns the source files of recorded hard links.
 fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
     lines
         .values()
@@ -358,9 +357,9 @@ fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
         .collect()
 }
 
-/// Marks the files that the running system swaps to, which cannot be renamed over.
+/// Marks swap files, which cannot be renamed over.
 fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), DatabaseError> {
-    /// The most bytes read of the kernel's short table.
+    /// The kernel's table is short.
     const LARGEST: u64 = 1 << 20;
     if !root.is_system() {
         return Ok(());
@@ -375,11 +374,162 @@ fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), Databas
     Ok(())
 }
 
-/// Returns the paths in the text of `/proc/swaps`.
 fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
     let paths =
         text.split(|&b| b == b'\n').skip(1).filter_map(|line| line.split(u8::is_ascii_whitespace).next());
     paths.filter_map(|path| ObjectPath::new(&patchadm_svr4::package::unescape(path)).ok()).collect()
+}
+
+const PIECE: usize = 64;
+const BUFFER: usize = 1 << 17;
+
+#[derive(Debug)]
+struct SurveyedDirectory {
+    physical: ObjectPath,
+    paths: Vec<(ObjectPath, Vec<u8>)>,
+    is_listed: bool,
+}
+
+#[derive(Debug, Default)]
+struct DirectorySeen {
+    live: Vec<(ObjectPath, Live)>,
+    kept: Vec<Vec<u8>>,
+}
+
+type Piece = (usize, usize, usize);
+
+/// Reads all directories and returns their contents in order; a missing directory is empty. The bytes of files that are
+/// `known` and unchanged are not read. A signal ends it, also in the middle of a file.
+fn look(
+    root: &Root,
+    directories: &[SurveyedDirectory],
+    known: &BTreeMap<ObjectPath, KnownFile>,
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<DirectorySeen>, DatabaseError> {
+    let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
+    let seen = side_by_side(root.workers(), pieces.len(), || {
+        let (mut buffer, pieces) = (vec![0; BUFFER], &pieces);
+        move |at| {
+            let piece = pieces.get(at)?;
+            let seen = look_at(root, directories, (known, interrupt), *piece, &mut buffer);
+            // An interrupted read also fails.
+            let interrupted = |error| interrupt().map_or(error, DatabaseError::Interrupted);
+            Some((piece.0, seen.map_err(interrupted)))
+        }
+    });
+    let mut all: Vec<DirectorySeen> = directories.iter().map(|_| DirectorySeen::default()).collect();
+    // The first error in the order of paths is reported, regardless of threads.
+    for (directory, found) in seen.into_iter().flatten() {
+        let found = found?;
+        if let Some(all) = all.get_mut(directory) {
+            all.live.extend(found.live);
+            all.kept.extend(found.kept);
+        }
+    }
+    Ok(all)
+}
+
+fn pieces((number, directory): (usize, &SurveyedDirectory)) -> impl Iterator<Item = Piece> {
+    let count = directory.paths.len();
+    (0..count).step_by(PIECE).map(move |from| (number, from, count.min(from + PIECE)))
+}
+
+fn look_at(
+    root: &Root,
+    directories: &[SurveyedDirectory],
+    (known, interrupt): (&BTreeMap<ObjectPath, KnownFile>, Interrupt<'_>),
+    (number, from, to): Piece,
+    buffer: &mut [u8],
+) -> Result<DirectorySeen, DatabaseError> {
+    let mut seen = DirectorySeen::default();
+    let Some(directory) = directories.get(number) else { return Ok(seen) };
+    let Some(dir) = root.dir_of_object(&directory.physical)? else { return Ok(seen) };
+    for (path, name) in directory.paths.get(from..to).unwrap_or_default() {
+        if let Some(signal) = interrupt() {
+            return Err(DatabaseError::Interrupted(signal));
+        }
+        if let Some(live) = dir.live_until(buffer, name, known.get(path), interrupt)? {
+            seen.live.push((path.clone(), live));
+        }
+    }
+    if from == 0 && directory.is_listed {
+        seen.kept = dir.names_that_are(|name| kept_name(name).is_some())?;
+    }
+    Ok(seen)
+}
+
+fn kept_name(name: &[u8]) -> Option<&[u8]> {
+    let is_infix = |rest: &[u8]| rest.starts_with(b".edited-") || rest.starts_with(b".patch-");
+    let at = (0..name.len()).find(|at| name.get(*at..).is_some_and(is_infix))?;
+    name.get(..at)
+}
+
+/// A mount and its file system. A bind mount shares the file system of its source, but renames between the
+/// two fail.
+type MountKey = (u64, (u32, u32));
+
+struct FileSystems<'a> {
+    root: &'a Root,
+    found: Vec<(MountKey, FileSystem)>,
+    known: HashMap<ObjectPath, usize>,
+}
+
+impl<'a> FileSystems<'a> {
+    fn new(root: &'a Root) -> Self {
+        Self { root, found: Vec::new(), known: HashMap::new() }
+    }
+
+    /// Index of the file system that a physical directory is on, or will be on once it is made.
+    fn of(&mut self, directory: &ObjectPath) -> Result<usize, RootError> {
+        let mut at = directory.clone();
+        let index = loop {
+            if let Some(&index) = self.known.get(&at) {
+                break index;
+            }
+            if let Some(seen) = self.look(&at)? {
+                break self.index(&at, key(&seen))?;
+            }
+            at = at.parent().unwrap_or_else(ObjectPath::root);
+        };
+        self.known.insert(directory.clone(), index);
+        Ok(index)
+    }
+
+    fn into_list(self) -> Vec<FileSystem> {
+        self.found.into_iter().map(|(_, file_system)| file_system).collect()
+    }
+
+    fn look(&self, directory: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
+        self.root.dir_of_object(directory)?.map(|dir| dir.itself()).transpose()
+    }
+
+    fn index(&mut self, directory: &ObjectPath, of: MountKey) -> Result<usize, RootError> {
+        if let Some(index) = self.found.iter().position(|(known, _)| *known == of) {
+            return Ok(index);
+        }
+        let mut top = directory.clone();
+        while let Some(parent) = top.parent() {
+            if self.look(&parent)?.is_none_or(|seen| key(&seen) != of) {
+                break;
+            }
+            top = parent;
+        }
+        let directory = self.root.dir(directory)?;
+        let space = directory.space()?;
+        let file_system = FileSystem {
+            name: self.root.show(&top),
+            free: space.bytes,
+            inodes: space.inodes,
+            unit: space.unit,
+            is_read_only: directory.is_read_only()?,
+        };
+        self.found.push((of, file_system));
+        Ok(self.found.len() - 1)
+    }
+}
+
+fn key(seen: &ObjectStatus) -> MountKey {
+    (seen.mount, seen.file_system)
 }
 
 #[cfg(test)]

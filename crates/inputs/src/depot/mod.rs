@@ -5,34 +5,605 @@
 //! DEPOT/index/<sha256>.json    a copy under its own digest, with its signature .minisig beside it
 //! DEPOT/objects/ab/<sha256>    patches, manifests, signatures, READMEs; never changed, never removed
 //! DEPOT/keys/*.pub             shown to people, trusted by nobody
-//! DEPOT/flags                  what its keeper says of single patches
+//! DEPOT/flags                  the maintainer's flags for single patches
 //! ```
-//! A directory of patches that `patchadm depot index` indexed in place is a depot, too: its index uses the names that
-//! the patches have there.
+//! A directory of patches that `patchadm depot index` indexed in place is a depot, too; its index has the existing names.
 //!
 //! The index names every object by digest and size, so one signature covers a depot. Its version only grows and it
-//! expires; a root keeps the highest version it saw of each depot, so an older or a forked index is refused. Making and
-//! reading depots is an operation of patchadm-core; here are the values, and nothing opens a file.
+//! expires; a root remembers the highest version of each depot and refuses older or forked indexes. Nothing here opens a
+//! file.
 
-mod entry;
-mod flags;
-mod index;
 mod seen;
 
-pub use entry::{DepotFile, DepotPackage, DepotPatch, is_plain_name};
-pub use flags::{DepotFlags, DepotFlagsError, LARGEST_FLAGS};
-pub use index::stamp;
-pub use index::{DepotIndex, IndexError, LARGEST_INDEX, SCHEMA};
-pub use seen::{IndexSight, LARGEST_MEMORY, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_svr4::patch::{FixId, PatchId};
+pub use seen::{IndexSight, LARGEST_MEMORY, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};
 
-/// Tells whether a text is the digest of an object, as an index writes it: 64 lower-case hexadecimal digits.
 fn is_digest(text: &str) -> bool {
     is_hex(text, 64)
 }
 
-/// Returns the path of an object below the top of its depot.
+/// Returns the path of an object in a depot.
 pub fn object_path(sha256: &str) -> String {
     format!("objects/{}/{sha256}", sha256.get(..2).unwrap_or_default())
+}
+
+/// The schema of an index.
+pub const SCHEMA: &str = "patchadm-depot/1";
+
+/// The largest index that is read, in bytes: 64 MiB.
+pub const LARGEST_INDEX: usize = 64 << 20;
+
+/// The index of a depot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DepotIndex {
+    /// The permanent name of the depot: 32 random hexadecimal digits.
+    pub depot: String,
+    /// Incremented by each publication.
+    pub version: u64,
+    /// The date of this version.
+    pub date: DateTime<Utc>,
+    /// The end of its validity; `None` is forever.
+    pub expires: Option<DateTime<Utc>>,
+    /// The SHA-256 of the previous index, if there is one.
+    pub previous: Option<String>,
+    /// At most one spelling of each id.
+    patches: BTreeMap<PatchId, DepotPatch>,
+}
+
+/// The reason an index cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// More than [`LARGEST_INDEX`] bytes.
+    #[error("the index is larger than {LARGEST_INDEX} bytes")]
+    TooLarge,
+    /// Not JSON of this form.
+    #[error("the index is not one of {SCHEMA}: {0}")]
+    Form(#[from] serde_json::Error),
+    #[error("the schema of the index is <{0}>, and this program reads {SCHEMA}")]
+    Schema(String),
+    /// A field that cannot be as it is.
+    #[error("the {field} of the index is not valid: <{value}>")]
+    Field {
+        /// The name of the field.
+        field: &'static str,
+        value: String,
+    },
+    /// A patch that cannot be as it is.
+    #[error("the entry of patch <{id}> is not valid: {reason}")]
+    Patch {
+        /// The id in the entry.
+        id: String,
+        reason: &'static str,
+    },
+    /// Two entries of one patch with different bytes.
+    #[error("patch {id} comes twice with different content: {first} and {second}")]
+    Twice {
+        id: PatchId,
+        /// The SHA-256 of its first entry.
+        first: String,
+        /// The SHA-256 of the other one.
+        second: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct IndexDocument {
+    schema: String,
+    depot: String,
+    version: u64,
+    date: String,
+    expires: Option<String>,
+    previous: Option<String>,
+    patches: Vec<DepotPatch>,
+}
+
+#[derive(Serialize)]
+struct IndexHead<'a> {
+    schema: &'a str,
+    depot: &'a str,
+    version: u64,
+    date: String,
+    expires: Option<String>,
+    previous: Option<&'a str>,
+}
+
+impl DepotIndex {
+    /// Creates the index of a new depot without patches, as version 0.
+    pub fn new(depot: String, date: DateTime<Utc>) -> Self {
+        Self { depot, version: 0, date, expires: None, previous: None, patches: BTreeMap::new() }
+    }
+
+    /// Parses and checks an index. Paths lead only to objects of their digests.
+    pub fn parse(text: &[u8]) -> Result<Self, IndexError> {
+        if text.len() > LARGEST_INDEX {
+            return Err(IndexError::TooLarge);
+        }
+        let document: IndexDocument = serde_json::from_slice(text)?;
+        if document.schema != SCHEMA {
+            return Err(IndexError::Schema(document.schema));
+        }
+        let mut index = Self {
+            date: date("date", &document.date)?,
+            expires: document.expires.as_deref().map(|text| date("expires", text)).transpose()?,
+            depot: checked("depot", document.depot, |text| is_hex(text, 32))?,
+            version: document.version,
+            previous: document.previous.map(|text| checked("previous", text, is_digest)).transpose()?,
+            patches: BTreeMap::new(),
+        };
+        for patch in document.patches {
+            index.read_patch(patch)?;
+        }
+        Ok(index)
+    }
+
+    /// Takes an entry of a document, which must be valid and after all others by id.
+    fn read_patch(&mut self, patch: DepotPatch) -> Result<(), IndexError> {
+        let fault = |reason, patch: DepotPatch| IndexError::Patch { id: patch.id, reason };
+        if let Some(reason) = patch.fault() {
+            return Err(fault(reason, patch));
+        }
+        let Ok(id) = PatchId::new(&patch.id) else { return Err(fault("its id is not a patch id", patch)) };
+        if let Some(first) = self.patches.get(&id).filter(|first| first.sha256 != patch.sha256) {
+            return Err(IndexError::Twice { id, first: first.sha256.clone(), second: patch.sha256 });
+        }
+        if self.patches.last_key_value().is_some_and(|(last, _)| *last >= id) {
+            return Err(fault("the entries are not in the order of their ids, each once", patch));
+        }
+        self.patches.insert(id, patch);
+        Ok(())
+    }
+
+    /// Formats the index: the head on the first line, then a patch a line, by id.
+    pub fn write(&self) -> Vec<u8> {
+        let head = IndexHead {
+            schema: SCHEMA,
+            depot: &self.depot,
+            version: self.version,
+            date: stamp(&self.date),
+            expires: self.expires.as_ref().map(stamp),
+            previous: self.previous.as_deref(),
+        };
+        // Strings and numbers: serialising these cannot fail.
+        let mut text = serde_json::to_vec(&head).unwrap_or_default();
+        text.pop();
+        text.extend_from_slice(b",\"patches\":[");
+        for (at, patch) in self.patches.values().enumerate() {
+            text.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
+            text.append(&mut serde_json::to_vec(patch).unwrap_or_default());
+        }
+        text.extend_from_slice(b"\n]}\n");
+        text
+    }
+
+    /// Returns the patches in the order of their ids.
+    pub fn patches(&self) -> impl ExactSizeIterator<Item = &DepotPatch> {
+        self.patches.values()
+    }
+
+    /// Returns the entry of a patch, in any spelling of its id.
+    pub fn patch(&self, id: &PatchId) -> Option<&DepotPatch> {
+        self.patches.get(id)
+    }
+
+    /// Adds a patch or replaces the one with this id.
+    pub fn enter(&mut self, id: PatchId, patch: DepotPatch) {
+        self.patches.insert(id, patch);
+    }
+
+    /// Tells whether the index is past its date.
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires.is_some_and(|expires| expires < now)
+    }
+}
+
+/// Formats a time as in all our files.
+pub fn stamp(moment: &DateTime<Utc>) -> String {
+    moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn date(field: &'static str, text: &str) -> Result<DateTime<Utc>, IndexError> {
+    // Only one spelling is valid, so that rewriting an index keeps its bytes.
+    let parsed = DateTime::parse_from_rfc3339(text).ok().map(|date| date.to_utc());
+    let parsed = parsed.filter(|date| stamp(date) == text);
+    parsed.ok_or_else(|| IndexError::Field { field, value: shown(text) })
+}
+
+fn checked(field: &'static str, text: String, is_valid: impl Fn(&str) -> bool) -> Result<String, IndexError> {
+    if is_valid(&text) { Ok(text) } else { Err(IndexError::Field { field, value: shown(&text) }) }
+}
+
+/// Cuts untrusted text to a readable length.
+fn shown(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+const LONGEST_LIST: usize = 10_000;
+const LONGEST_NAME: usize = 255;
+
+/// A patch, with everything that a reader needs to know before fetching it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepotPatch {
+    /// The id of the patch.
+    pub id: String,
+    /// The path in the depot: that of its digest, or, in a depot that was indexed in place, the plain name of a file or
+    /// directory.
+    pub path: String,
+    /// The SHA-256 of the file in hexadecimal digits; for a directory, of its sorted list of files.
+    pub sha256: String,
+    /// The size in bytes of the file, or of all files of a directory.
+    pub size: u64,
+    /// `zip`, `tar`, `tar.gz`, `datastream` and others; `dir` is a directory, which only a local reader can use.
+    pub format: String,
+    /// `None` for an unsigned patch.
+    #[serde(default)]
+    pub manifest: Option<DepotFile>,
+    /// The signature of the manifest; `None` for an unsigned patch.
+    #[serde(default)]
+    pub signature: Option<DepotFile>,
+    /// The `README.<id>` of the patch, or `None` if it has none.
+    #[serde(default)]
+    pub readme: Option<DepotFile>,
+    /// RFC 3339 in UTC.
+    pub date: String,
+    /// One line about the patch.
+    pub synopsis: String,
+    /// Words to search by.
+    pub keywords: Vec<String>,
+    /// The words of `SUNW_PATCH_PROPERTIES`.
+    pub properties: Vec<String>,
+    /// The packages that the patch is for.
+    pub packages: Vec<DepotPackage>,
+    /// Patches that must be applied before, one or several alternatives (`1-01 | 2-01`) an entry.
+    pub requires: Vec<String>,
+    /// Patches that this one contains.
+    pub obsoletes: Vec<String>,
+    /// Patches that must not be applied.
+    pub incompat: Vec<String>,
+    /// The number of delivered and deleted objects.
+    pub files: u64,
+    /// The maintainer's flags: `recommended`, `security`, `withdrawn`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// True if the patch has scripts of its own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub scripts: bool,
+    /// The size in bytes of all delivered files.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpacked: u64,
+    /// The ids of what the patch fixes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<String>,
+}
+
+/// An object of a depot beside a patch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepotFile {
+    /// The path below the top of the depot.
+    pub path: String,
+    /// The SHA-256 of the object, in hexadecimal digits.
+    pub sha256: String,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+/// A package that a patch is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepotPackage {
+    /// The abbreviation of the package.
+    pub pkg: String,
+    pub arch: String,
+    pub version: String,
+}
+
+impl DepotFile {
+    /// Describes an object of a published depot.
+    pub fn new(sha256: &str, size: u64) -> Self {
+        Self { path: object_path(sha256), sha256: sha256.to_owned(), size }
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        path_fault(&self.path, &self.sha256)
+    }
+}
+
+impl DepotPatch {
+    #[cfg(test)]
+    pub(crate) fn plain(id: &str) -> Self {
+        let sha256 = "ab".repeat(32);
+        let (arch, version) = ("all".to_owned(), "2.0".to_owned());
+        Self {
+            id: id.to_owned(),
+            path: object_path(&sha256),
+            sha256,
+            size: 7,
+            format: "tar.gz".to_owned(),
+            manifest: None,
+            signature: None,
+            readme: None,
+            date: "2026-11-20T12:00:00Z".to_owned(),
+            synopsis: "web server".to_owned(),
+            keywords: Vec::new(),
+            properties: Vec::new(),
+            packages: vec![DepotPackage { pkg: "ACMEweb".to_owned(), arch, version }],
+            requires: Vec::new(),
+            obsoletes: Vec::new(),
+            incompat: Vec::new(),
+            files: 1,
+            flags: Vec::new(),
+            scripts: false,
+            unpacked: 0,
+            fixes: Vec::new(),
+        }
+    }
+
+    /// The fault of an entry: an invalid id, an object path that leads elsewhere, or a list that is too long.
+    fn fault(&self) -> Option<&'static str> {
+        if PatchId::new(&self.id).is_err() {
+            return Some("its id is not a patch id");
+        }
+        let beside = [&self.manifest, &self.signature, &self.readme];
+        path_fault(&self.path, &self.sha256)
+            .or_else(|| beside.into_iter().flatten().find_map(DepotFile::fault))
+            .or_else(|| self.relation_fault())
+            .or_else(|| {
+                (self.is_directory() && !is_plain_name(&self.path)).then_some("a directory has no plain name")
+            })
+    }
+
+    fn relation_fault(&self) -> Option<&'static str> {
+        let relations = [&self.requires, &self.obsoletes, &self.incompat];
+        let words = [&self.keywords, &self.properties, &self.flags, &self.fixes];
+        let mut lists = relations.into_iter().chain(words);
+        if self.packages.len() > LONGEST_LIST || lists.any(|list| list.len() > LONGEST_LIST) {
+            return Some("a list of it has more than 10000 entries");
+        }
+        if self.fixes.iter().any(|id| FixId::new(id).is_err()) {
+            return Some("it fixes what is not the id of a fix");
+        }
+        let required = self.requires.iter().flat_map(|entry| entry.split('|').map(str::trim));
+        let named = self.obsoletes.iter().chain(&self.incompat).map(String::as_str);
+        required
+            .chain(named)
+            .any(|id| PatchId::new(id).is_err())
+            .then_some("it requires, obsoletes or excludes what is not a patch id")
+    }
+
+    /// True for a directory, which cannot be fetched from another machine.
+    pub fn is_directory(&self) -> bool {
+        self.format == "dir"
+    }
+
+    /// True if the maintainer gave the patch this flag.
+    pub fn has_flag(&self, flag: &str) -> bool {
+        self.flags.iter().any(|given| given == flag)
+    }
+
+    /// Returns the digests of all objects of the patch.
+    pub fn objects(&self) -> impl Iterator<Item = (&str, u64)> {
+        let beside = [&self.manifest, &self.signature, &self.readme];
+        let beside = beside.into_iter().flatten().map(|file| (file.sha256.as_str(), file.size));
+        std::iter::once((self.sha256.as_str(), self.size)).chain(beside)
+    }
+}
+
+fn path_fault(path: &str, sha256: &str) -> Option<&'static str> {
+    if !is_digest(sha256) {
+        return Some("a digest is not 64 hexadecimal digits");
+    }
+    (path != object_path(sha256) && !is_plain_name(path))
+        .then_some("the path of an object is neither that of its digest nor a plain name")
+}
+
+/// True if a path is a plain name in the directory of the depot, and not one of its own files.
+pub fn is_plain_name(path: &str) -> bool {
+    let is_harmless = |letter: char| letter != '/' && !letter.is_control();
+    !path.is_empty() && path.len() <= LONGEST_NAME && !path.starts_with('.') && path.chars().all(is_harmless)
+}
+
+// serde passes references.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// The largest file of flags that is read, in bytes: 4 MiB.
+pub const LARGEST_FLAGS: u64 = 4 << 20;
+
+const WORDS: [&str; 3] = ["recommended", "security", "withdrawn"];
+
+/// The flags of patches, by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DepotFlags(BTreeMap<PatchId, Vec<String>>);
+
+/// A malformed line of flags.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct DepotFlagsError {
+    /// Counted from 1.
+    pub line: usize,
+    pub reason: String,
+}
+
+impl DepotFlags {
+    /// Parses flags; ignores empty lines and text after `#`. Several lines of a patch add up.
+    pub fn parse(text: &[u8]) -> Result<Self, DepotFlagsError> {
+        let mut flags: BTreeMap<PatchId, Vec<String>> = BTreeMap::new();
+        for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let fault = |reason| DepotFlagsError { line: at + 1, reason };
+            let line = str::from_utf8(line).map_err(|_| fault("it is not UTF-8".to_owned()))?;
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let Some(id) = words.next() else { continue };
+            let id = PatchId::new(id).map_err(|error| fault(error.to_string()))?;
+            let given = flags.entry(id).or_default();
+            for word in words {
+                if !WORDS.contains(&word) {
+                    let shown: String = word.chars().take(80).flat_map(char::escape_debug).collect();
+                    return Err(fault(format!("<{shown}> is none of {}", WORDS.join(", "))));
+                }
+                given.push(word.to_owned());
+            }
+            given.sort();
+            given.dedup();
+        }
+        Ok(Self(flags))
+    }
+
+    /// Returns the flags of a patch, sorted.
+    pub fn of(&self, id: &PatchId) -> &[String] {
+        self.0.get(id).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch(id: &str) -> DepotPatch {
+        DepotPatch {
+            size: 51_200,
+            manifest: Some(DepotFile::new(&"cd".repeat(32), 120)),
+            keywords: vec!["security".to_owned()],
+            requires: vec!["1-01 | 2-01".to_owned()],
+            files: 198,
+            ..DepotPatch::plain(id)
+        }
+    }
+
+    fn index(ids: &[&str]) -> DepotIndex {
+        let date = DateTime::from_timestamp(1_795_262_400, 0).unwrap();
+        let mut index = DepotIndex::new("0f".repeat(16), date);
+        index.version = 42;
+        for id in ids {
+            index.enter(PatchId::new(id).unwrap(), patch(id));
+        }
+        index
+    }
+
+    #[test]
+    fn an_index_has_its_keys_in_order_and_a_patch_a_line() {
+        let text = String::from_utf8(index(&["300001-03", "300001-02"]).write()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "{\"schema\":\"patchadm-depot/1\",\"depot\":\"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f\",\"version\":42,\
+             \"date\":\"2026-11-21T12:00:00Z\",\"expires\":null,\"previous\":null,\"patches\":["
+        );
+        assert!(lines[1].starts_with("{\"id\":\"300001-02\",\"path\":\"objects/ab/abab"), "{}", lines[1]);
+        assert!(lines[1].ends_with("\"incompat\":[],\"files\":198},"), "{}", lines[1]);
+        assert!(lines[2].starts_with("{\"id\":\"300001-03\""), "{}", lines[2]);
+        assert_eq!(lines[3..], ["]}"]);
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        for ids in [&[][..], &["1-01"], &["1-01", "1-02", "ACME-1"]] {
+            let index = index(ids);
+            assert_eq!(DepotIndex::parse(&index.write()).unwrap(), index);
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_not_that_of_its_digest_is_refused() {
+        for path in
+            ["../../etc/passwd", "/etc/passwd", "objects/ab/abcd", "objects/cd/../ab/x", "..", "", ".index"]
+        {
+            let mut index = index(&[]);
+            index.enter(PatchId::new("1-01").unwrap(), DepotPatch { path: path.to_owned(), ..patch("1-01") });
+            let error = DepotIndex::parse(&index.write()).unwrap_err().to_string();
+            assert!(error.contains("neither that of its digest nor a plain name"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_only_some_patches_have_stands_behind_the_number_of_files() {
+        let mut index = index(&[]);
+        let flags = vec!["security".to_owned(), "withdrawn".to_owned()];
+        let path = "1-01.tar.gz".to_owned();
+        let patch = DepotPatch { path, flags, scripts: true, unpacked: 4711, ..patch("1-01") };
+        index.enter(PatchId::new("1-01").unwrap(), patch);
+        let text = String::from_utf8(index.write()).unwrap();
+        let tail =
+            ",\"files\":198,\"flags\":[\"security\",\"withdrawn\"],\"scripts\":true,\"unpacked\":4711}";
+        assert!(text.lines().nth(1).unwrap().ends_with(tail), "{text}");
+        assert_eq!(DepotIndex::parse(text.as_bytes()).unwrap(), index);
+    }
+
+    #[test]
+    fn relations_are_ids_and_lists_have_an_end() {
+        for (many, reason) in [(10_001, "more than 10000"), (1, "not a patch id")] {
+            let mut index = index(&[]);
+            let obsoletes = vec![if many > 1 { "2-01" } else { "../x" }.to_owned(); many];
+            index.enter(PatchId::new("1-01").unwrap(), DepotPatch { obsoletes, ..patch("1-01") });
+            let error = DepotIndex::parse(&index.write()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_nested_without_end_is_refused() {
+        let text = format!("{{\"schema\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(matches!(DepotIndex::parse(text.as_bytes()), Err(IndexError::Form(_))));
+    }
+
+    #[test]
+    fn two_spellings_of_one_id_and_a_wrong_order_are_refused() {
+        for ids in [["1-01", "1-1"], ["2-01", "1-01"]] {
+            let lines: Vec<String> =
+                ids.iter().map(|id| serde_json::to_string(&patch(id)).unwrap()).collect();
+            let text = String::from_utf8(index(&[]).write()).unwrap();
+            let text = text.replace("[\n]", &format!("[{}]", lines.join(",")));
+            let error = DepotIndex::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("each once"), "{error}");
+        }
+    }
+
+    #[test]
+    fn fields_that_cannot_be_are_named() {
+        let text = String::from_utf8(index(&[]).write()).unwrap();
+        for (from, to, field) in [
+            ("0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "..", "depot"),
+            ("2026-11-21T12:00:00Z", "yesterday", "date"),
+            ("\"previous\":null", "\"previous\":\"x\"", "previous"),
+            ("\"expires\":null", "\"expires\":\"2026-11-21T12:00:00+01:00\"", "expires"),
+        ] {
+            let error = DepotIndex::parse(text.replace(from, to).as_bytes()).unwrap_err();
+            assert!(matches!(error, IndexError::Field { field: found, .. } if found == field), "{error}");
+        }
+        let other = text.replace("patchadm-depot/1", "patchadm-depot/2");
+        assert!(matches!(DepotIndex::parse(other.as_bytes()), Err(IndexError::Schema(_))));
+        assert!(matches!(DepotIndex::parse(b"{"), Err(IndexError::Form(_))));
+    }
+
+    #[test]
+    fn a_line_is_an_id_and_its_words() {
+        let text = b"# ours\n105181-05 security recommended # bad one\n\n1-1 withdrawn\n105181-05 security\n";
+        let flags = DepotFlags::parse(text).unwrap();
+        assert_eq!(flags.of(&PatchId::new("105181-05").unwrap()), ["recommended", "security"]);
+        assert_eq!(flags.of(&PatchId::new("1-01").unwrap()), ["withdrawn"]);
+        assert!(flags.of(&PatchId::new("1-02").unwrap()).is_empty());
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        for (text, reason) in [
+            ("1-01 urgent\n", "line 1: <urgent> is none of recommended, security, withdrawn"),
+            ("\n../x security\n", "line 2: "),
+            ("1-01 \u{1b}\n", "line 1: <\\u{1b}> is none of"),
+        ] {
+            let error = DepotFlags::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(reason), "{error}");
+        }
+        assert_eq!(DepotFlags::parse(b"\xff").unwrap_err().line, 1);
+    }
 }

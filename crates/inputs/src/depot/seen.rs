@@ -1,15 +1,14 @@
-//! The memory of a root: the highest version that it saw of each depot, `var/sadm/patchadm/depots`.
+//! A root's memory of depots, `var/sadm/patchadm/depots`: the highest version it saw of each one.
 //!
-//! JSON lines, one for each depot at each location. Without this memory an attacker between a depot and a root could
-//! show an old index with a good signature, and withhold a patch for ever.
+//! JSON lines, one for each depot and location. Without this memory an attacker between depot and root could show an
+//! old index with a good signature and withhold a patch forever.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::index::{DepotIndex, stamp};
-use super::is_digest;
+use super::{DepotIndex, is_digest, stamp};
 use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_svr4::package::rule;
 
@@ -21,34 +20,33 @@ pub const LARGEST_MEMORY: usize = 1 << 20;
 pub struct SeenDepot {
     /// The name of the depot.
     pub depot: String,
-    /// The directory or address where it was found.
+    /// The directory or address.
     pub location: String,
     /// The highest version that was found there.
     pub version: u64,
     /// The SHA-256 of the index of that version.
     pub sha256: String,
-    /// The date until which that index is believed, RFC 3339 in UTC; `None` for ever.
+    /// RFC 3339 in UTC; `None` is forever.
     pub expires: Option<String>,
-    /// When it was seen, RFC 3339 in UTC.
+    /// RFC 3339 in UTC.
     pub seen: String,
 }
 
-/// All depots that a root saw, in the order in which it met them; each location of each depot once.
+/// All depots that a root saw, in order of discovery; each location of each depot once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenDepots(Vec<SeenDepot>);
 
-/// An index as it was found now.
+/// An index that was found now.
 #[derive(Clone, Copy, Debug)]
 pub struct IndexSight<'a> {
     /// The directory or address of the depot, as it is compared with later ones.
     pub location: &'a str,
-    /// The index.
     pub index: &'a DepotIndex,
     /// The SHA-256 of its bytes.
     pub sha256: &'a str,
 }
 
-/// The reason an index is refused although its signature is good.
+/// Reasons to refuse an index with a good signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StaleIndex {
     /// The index is older than one seen before.
@@ -56,9 +54,7 @@ pub enum StaleIndex {
     Older {
         /// The location where it was found.
         location: String,
-        /// Its version.
         found: u64,
-        /// The highest version seen.
         seen: u64,
     },
     /// Two indexes have one version.
@@ -66,41 +62,37 @@ pub enum StaleIndex {
     Forked {
         /// The location where it was found.
         location: String,
-        /// The version of both.
         version: u64,
     },
-    /// The place has another depot than before.
+    /// The location has another depot than before.
     #[error("{location} is depot {found} now, and was {seen} before")]
     Swapped {
-        /// The place.
         location: String,
         /// The depot that is there now.
         found: String,
         /// The depot that was there.
         seen: String,
     },
-    /// The index is past its date.
+    /// The index is expired.
     #[error("the index of {location} expired at {at}")]
     Expired {
         /// The location where it was found.
         location: String,
-        /// Its last moment.
         at: String,
     },
 }
 
-/// A line of the memory that is none.
+/// A malformed line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct SeenDepotsError {
-    /// The number of the line; the first is 1.
+    /// Counted from 1.
     pub line: usize,
-    /// The fault.
     pub reason: String,
 }
 
 impl SeenDepots {
-    /// Reads the memory. A line that cannot be read is an error: without it an older index would be believed.
+    /// Parses the memory. An unreadable line is an error, because an older index could be accepted without it.
     pub fn parse(text: &[u8]) -> Result<Self, SeenDepotsError> {
         let lines = text.split(|&byte| byte == b'\n').enumerate();
         let (mut depots, mut known) = (Vec::new(), BTreeSet::new());
@@ -132,8 +124,7 @@ impl SeenDepots {
         self.0.iter()
     }
 
-    /// Compares an index with what was seen before. An expired index is the last thing that is looked for, because it is
-    /// the one that a policy may let pass.
+    /// Compares an index with the memory. Expiry is checked last, because a policy may tolerate it.
     pub fn judge(&self, sight: &IndexSight<'_>, now: DateTime<Utc>) -> Result<(), StaleIndex> {
         let location = || sight.location.to_owned();
         let index = sight.index;
@@ -161,7 +152,7 @@ impl SeenDepots {
         }
     }
 
-    /// Keeps an index that was judged. Returns whether the memory changed but for the time.
+    /// Remembers an accepted index. Returns true if anything but the time changed.
     pub fn remember(&mut self, sight: &IndexSight<'_>, now: DateTime<Utc>) -> bool {
         let line = SeenDepot {
             depot: sight.index.depot.clone(),
@@ -189,7 +180,7 @@ fn parse_line(line: &[u8]) -> Result<SeenDepot, String> {
     let seen: SeenDepot = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let is_date = |text: &str| DateTime::parse_from_rfc3339(text).is_ok();
     let dates = seen.expires.iter().chain([&seen.seen]).all(|text| is_date(text));
-    // A line with another name or digest would be about no depot, and an older index would be believed.
+    // A line with another name or digest would match no depot, and an older index would be accepted.
     if !rule::holds("depots.line", is_hex(&seen.depot, 32) && is_digest(&seen.sha256) && dates) {
         return Err("a depot, a digest or a date of it is not one".to_owned());
     }

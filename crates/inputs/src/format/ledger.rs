@@ -1,11 +1,10 @@
-//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): the undo archives that the root's
-//! own runs made.
+//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): undo archives that runs of this root
+//! made.
 //!
-//! JSON lines, one for each patch of the package. A backout trusts what a line says of an archive; the files beside the
-//! archive are for people. Whether the patch is still applied is not known here.
+//! JSON lines, one for each patch of the package. A backout trusts a line's statements about an archive; the files
+//! beside the archive are for people. The ledger does not know whether the patch is still applied.
 //!
-//! Lines of an earlier form of the program have SHA-256 digests. They stay as they are and bind nothing; only their
-//! presence is known.
+//! Lines of an earlier form have SHA-256 digests. They are kept and only their presence counts.
 
 use std::collections::BTreeMap;
 
@@ -21,87 +20,76 @@ use patchadm_svr4::package::{ObjectPath, rule};
 /// The largest ledger that is read, in bytes: 16 MiB.
 pub const LARGEST: usize = 16 << 20;
 
-/// The snapshot of the program's own in a save directory, beside the archive that scripts made.
+/// The snapshot of this program in a save directory, beside the archive that scripts made.
 pub const SNAPSHOT: &str = "snapshot/undo.gz";
 
-/// The word before a BLAKE3 digest.
 const B3: &str = "b3:";
-
-/// The word before each digest of a line of an earlier form.
 const EARLIER: &str = "sha256:";
-
-/// `where` of an archive in the save directory.
 const SAVE: &str = "save";
 
-/// The lines of a ledger, in the order in which their patches were applied; no patch twice.
+/// The lines of a ledger, in order of application; each patch once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// They are older than all others.
     earlier: Vec<EarlierLine>,
     lines: Vec<LedgerLine>,
 }
 
-/// A line of an earlier form of the program, which is written again as it was read.
+/// A line of an earlier form, which is written again unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EarlierLine {
     /// The run that wrote the line.
     pub run: String,
-    /// The patch, as its save directory is named.
+    /// The patch, named as its save directory.
     pub patch: String,
-    /// Whether the patch has undo data that only that form reads: an archive of its own, or a manifest.
+    /// True if the patch has undo data that only the earlier form reads: an archive or a manifest.
     pub has_undo: bool,
     text: Vec<u8>,
 }
 
-/// The root's knowledge of the undo data of one patch.
+/// A root's knowledge of the undo data of one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerLine {
     /// The run that wrote the archive.
     pub run: String,
-    /// The patch, as its save directory is named.
+    /// The patch, named as its save directory.
     pub patch: String,
-    /// The digest of the value of `PATCH_INFO_<patch>`: the line counts only while the package has it.
+    /// The digest of `PATCH_INFO_<patch>`: the line is valid only while the package has this value.
     pub info: Digest,
-    /// The archive, or why there is none.
+    /// The archive, or the reason for its absence.
     pub undo: LedgerUndo,
-    /// The digests of the scripts that are kept in `var/sadm/patch/<patch>`, by their names there.
+    /// Digests of the scripts in `var/sadm/patch/<patch>`, by name.
     pub scripts: BTreeMap<String, Digest>,
-    /// The digest of the snapshot that the program keeps beside an archive that scripts made.
+    /// The digest of the snapshot beside an archive that scripts made.
     pub snapshot: Option<Digest>,
-    /// The digest of the manifest that is kept if there is no archive.
+    /// The digest of the manifest that is kept without an archive.
     pub manifest: Option<Digest>,
-    /// The run that applied the patch, where a later one wrote its undo data anew or gave it up.
+    /// The run that applied the patch, if a later one rewrote or gave up its undo data.
     pub applied_by: Option<String>,
-    /// The archive was bound by `recover --adopt-undo`, not by the run that made it.
+    /// `recover --adopt-undo` bound the archive, instead of the run that made it.
     pub is_adopted: bool,
-    /// For a package that was adopted from dpkg or rpm: its native version when the patch was applied.
+    /// The native version of an adopted package when the patch was applied.
     pub native: Option<String>,
 }
 
 /// The undo data of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerUndo {
-    /// There is an archive.
     Kept {
-        /// BLAKE3 of the archive file as it lies there.
+        /// BLAKE3 of the archive file.
         b3: Digest,
-        /// Bytes of the file.
         size: u64,
-        /// Of undo data as files: the bytes of the old files, which are no part of it.
+        /// For undo data as files: bytes of the old files, which are outside the archive.
         files: Option<u64>,
-        /// Its location.
         place: UndoLocation,
         /// Another tool made it; the run only moved it.
         is_classic: bool,
     },
     /// The archive is in an exported file.
     Exported {
-        /// BLAKE3 of the archive file as it was exported.
+        /// BLAKE3 of the exported archive.
         b3: Digest,
-        /// Bytes of the file.
         size: u64,
     },
-    /// There is none.
     None(WhyNone),
 }
 
@@ -109,11 +97,9 @@ pub enum LedgerUndo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhyNone {
-    /// The caller who applied it wanted none.
+    /// The caller chose `--no-undo`.
     NoUndo,
-    /// Nothing was saved.
     NothingSaved,
-    /// It was given up.
     Committed,
 }
 
@@ -123,17 +109,15 @@ pub enum LedgerError {
     /// The file is larger than 16 MiB.
     #[error("the ledger is larger than {LARGEST} bytes")]
     TooLarge,
-    /// A line is not what a run writes.
+    /// A line that no run writes.
     #[error("line {line}: {reason}")]
     Line {
         /// Counted from 1.
         line: usize,
-        /// Its fault.
         reason: String,
     },
 }
 
-/// A line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenLine {
@@ -182,7 +166,6 @@ impl Ledger {
         ledger
     }
 
-    /// Reads a ledger.
     pub fn parse(text: &[u8]) -> Result<Self, LedgerError> {
         if text.len() > LARGEST {
             return Err(LedgerError::TooLarge);
@@ -213,7 +196,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Returns the bytes of the file; none at all for a ledger without lines.
+    /// Formats the file; empty without lines.
     pub fn write(&self) -> Vec<u8> {
         let earlier = self.earlier.iter().map(|line| [&line.text[..], b"\n"].concat());
         earlier.chain(self.lines.iter().map(LedgerLine::write)).flatten().collect()
@@ -224,14 +207,8 @@ impl Ledger {
         self.lines.is_empty() && self.earlier.is_empty()
     }
 
-    /// Returns the lines.
     pub fn lines(&self) -> &[LedgerLine] {
         &self.lines
-    }
-
-    /// Returns the lines of an earlier form.
-    pub fn earlier_lines(&self) -> &[EarlierLine] {
-        &self.earlier
     }
 
     /// Returns the patches of all lines, of every form.
@@ -239,22 +216,22 @@ impl Ledger {
         self.earlier.iter().map(|line| &line.patch).chain(self.lines.iter().map(|line| &line.patch))
     }
 
-    /// Returns the line of an earlier form of a patch, as its save directory is named.
+    /// Returns the earlier-form line of a patch, named as its save directory.
     pub fn earlier(&self, patch: &str) -> Option<&EarlierLine> {
         self.earlier.iter().find(|line| line.patch == patch)
     }
 
-    /// Returns the line of a patch, as its save directory is named.
+    /// Returns the line of a patch, named as its save directory.
     pub fn line(&self, patch: &str) -> Option<&LedgerLine> {
         self.lines.iter().find(|line| line.patch == patch)
     }
 
-    /// Returns the digest that a script kept in the directory of a patch must have; none if no line names it.
+    /// Returns the digest that a script in the directory of a patch must have.
     pub fn script_digest(&self, patch: &str, name: &str) -> Option<Digest> {
         self.line(patch)?.scripts.get(name).copied()
     }
 
-    /// Puts a line in the place of the one of the same patch, or at the end.
+    /// Replaces the line of the same patch, or appends.
     pub fn set(&mut self, line: LedgerLine) {
         self.earlier.retain(|known| known.patch != line.patch);
         match self.lines.iter_mut().find(|known| known.patch == line.patch) {
@@ -263,7 +240,8 @@ impl Ledger {
         }
     }
 
-    /// Takes the lines out that are not wanted: a patch, and the digest of its record where that can be compared.
+    /// Removes lines for which `is_wanted` fails; it gets the patch and the digest of its record, if that can be
+    /// compared.
     pub fn retain(&mut self, mut is_wanted: impl FnMut(&str, Option<Digest>) -> bool) {
         self.earlier.retain(|line| is_wanted(&line.patch, None));
         self.lines.retain(|line| is_wanted(&line.patch, Some(line.info)));
@@ -271,7 +249,7 @@ impl Ledger {
 }
 
 impl EarlierLine {
-    /// Reads a line in which only the word before the digests is another one.
+    /// Reads a line that differs only in the prefix of its digests.
     fn read(written: WrittenLine, text: &[u8]) -> Result<Self, String> {
         let LedgerLine { run, patch, undo, snapshot, manifest, .. } = LedgerLine::read(written, EARLIER)?;
         let is_own = matches!(undo, LedgerUndo::Kept { is_classic: false, .. });
@@ -281,12 +259,12 @@ impl EarlierLine {
 }
 
 impl LedgerLine {
-    /// Tells whether its archive is kept at this path of the host.
+    /// True if its archive is at this path of the host.
     pub fn is_at(&self, path: &ObjectPath) -> bool {
         matches!(&self.undo, LedgerUndo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
     }
 
-    /// Returns the bytes of the old files, of undo data as files.
+    /// Returns the bytes of the old files, for undo data as files.
     pub fn files(&self) -> Option<u64> {
         match self.undo {
             LedgerUndo::Kept { files, .. } => files,
@@ -294,7 +272,7 @@ impl LedgerLine {
         }
     }
 
-    /// Returns the digest of the archive and the bytes that it has, where there is an archive.
+    /// Returns digest and size of the archive.
     pub fn archive(&self) -> Option<(Digest, u64)> {
         match self.undo {
             LedgerUndo::Kept { b3, size, .. } => Some((b3, size)),
@@ -302,7 +280,7 @@ impl LedgerLine {
         }
     }
 
-    /// Returns the digest of the archive and the bytes that it has, where it was exported.
+    /// Returns digest and size of an exported archive.
     pub fn exported(&self) -> Option<(Digest, u64)> {
         match self.undo {
             LedgerUndo::Exported { b3, size } => Some((b3, size)),
@@ -310,7 +288,6 @@ impl LedgerLine {
         }
     }
 
-    /// Reads a line whose digests have this word before them.
     fn read(written: WrittenLine, algorithm: &str) -> Result<Self, String> {
         if !rule::holds("ledger.run", is_run(&written.run)) {
             return Err("`run` is no run".to_owned());
@@ -389,7 +366,6 @@ impl LedgerLine {
     }
 }
 
-/// Reads why there is no archive.
 fn read_none(
     written: &WrittenLine,
     digest: impl Fn(&str, &str) -> Result<Digest, String>,
@@ -398,7 +374,7 @@ fn read_none(
     if let (Some(WrittenWhy::Exported), Some(exported), Some(size)) =
         (written.why, &written.exported, written.size)
     {
-        // The paths of the patch are known by its manifest alone.
+        // Only the manifest names the paths of the patch.
         if rule::holds("ledger.exported", is_bare && written.manifest.is_some()) {
             return Ok(LedgerUndo::Exported { b3: digest("exported", exported)?, size });
         }
@@ -442,7 +418,6 @@ fn read_undo(
     Ok(LedgerUndo::Kept { b3: digest("undo", undo)?, size, files: written.files, place, is_classic })
 }
 
-/// Tells whether a text is a run as it is written, whose number others can follow.
 fn is_run(text: &str) -> bool {
     let run = Run::parse(text).filter(|run| run.number <= i64::MAX.unsigned_abs());
     run.is_some_and(|run| run.to_string() == text)
@@ -452,7 +427,6 @@ fn is_script_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
-/// Returns a digest with the name of its algorithm.
 fn tagged(text: &str, algorithm: &str) -> Option<Digest> {
     let hex = text.strip_prefix(algorithm)?;
     Digest::from_hex(hex).filter(|digest| digest.to_string() == hex)
@@ -588,7 +562,7 @@ mod tests {
         ledger.set(line());
         assert!(ledger.earlier("105181-05").is_none() && ledger.line("105181-05").is_some());
         ledger.retain(|_, info| info.is_some());
-        assert_eq!(ledger.earlier_lines(), []);
+        assert_eq!(ledger.earlier, []);
         let mixed = earlier.replacen("\"undo\":\"sha256:", "\"undo\":\"b3:", 1);
         assert!(matches!(Ledger::parse(mixed.as_bytes()), Err(LedgerError::Line { line: 1, .. })));
     }

@@ -1,9 +1,8 @@
-//! The formats that only this program knows.
+//! Formats of this program.
 
 pub mod ledger;
 pub mod objects_file;
 pub mod overtaken;
 pub mod plan_differences;
 pub mod plan_file;
-pub mod promotion_states;
 pub mod undo_export;

@@ -1,9 +1,9 @@
 //! `install/patchadm.objects` of a package: attributes of its objects that a pkgmap cannot express
 //! (patchadm-objects(5)).
 //!
-//! JSON lines, spelled as the manifest of an undo archive: a header, then one line for each object. Only attributes
-//! that a package may give are read, and only in the one known version. Everything else is refused by its line, since a
-//! silently ignored attribute is a right too many or too few. The objects that the package delivers are not known here.
+//! JSON lines, spelled as in the manifest of an undo archive: a header, then one line per object. Anything but known
+//! attributes in the known version is refused with its line, since a silently ignored attribute is a right too many or
+//! too few.
 
 use std::collections::BTreeMap;
 
@@ -19,36 +19,28 @@ pub const OBJECTS: &str = "patchadm.objects";
 /// The version of the format.
 pub const VERSION: u32 = 1;
 
-/// The longest line that is read.
 const LONGEST_LINE: usize = 1 << 20;
-
-/// The longest value of an attribute that Linux takes (`XATTR_SIZE_MAX`).
 const LONGEST_VALUE: usize = 1 << 16;
-
-/// The longest name of an attribute that Linux takes (`XATTR_NAME_MAX`).
 const LONGEST_NAME: usize = 255;
 
-/// The file, read: what it gives to each object, by the path in the pkgmap.
+/// Attributes by the path in the pkgmap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectsFile {
-    /// The objects.
     pub objects: BTreeMap<PackagePath, GivenAttributes>,
 }
 
 /// The attributes that a package gives to one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GivenAttributes {
-    /// The nanoseconds of the modification time, below 1,000,000,000; the pkgmap has its seconds.
+    /// Nanoseconds of the modification time; the pkgmap has its seconds.
     pub mtime_ns: Option<u32>,
-    /// All extended attributes that the object has afterwards, labels apart; `None` keeps those of the object that it
-    /// replaces.
+    /// All extended attributes of the object except labels; `None` keeps those of the replaced object.
     pub xattrs: Option<Xattrs>,
 }
 
 /// The reason a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectsFileError {
-    /// No header.
     #[error("it is empty")]
     Empty,
     /// A version that is not known.
@@ -57,23 +49,20 @@ pub enum ObjectsFileError {
     /// A line that is not what it should be.
     #[error("line {line}: {reason}")]
     Line {
-        /// The line number, counted from 1.
+        /// Counted from 1.
         line: usize,
-        /// The fault.
         reason: String,
     },
 }
 
-/// The first line.
 #[derive(Serialize, Deserialize)]
-struct WrittenHeader {
+struct ObjectsHeader {
     objects: u32,
 }
 
-/// A line of an object.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenObject {
+struct ObjectsLine {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mtime_ns: Option<u32>,
@@ -82,17 +71,16 @@ struct WrittenObject {
 }
 
 impl ObjectsFile {
-    /// Parses the file.
     pub fn parse(text: &[u8]) -> Result<Self, ObjectsFileError> {
         let mut lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
         let (at, first) = lines.next().ok_or(ObjectsFileError::Empty)?;
-        let header: WrittenHeader = parse_line(first).map_err(|reason| bad(at, reason))?;
+        let header: ObjectsHeader = parse_line(first).map_err(|reason| bad(at, reason))?;
         if header.objects != VERSION {
             return Err(ObjectsFileError::Version(header.objects));
         }
         let mut read = Self::default();
         for (at, line) in lines {
-            let written: WrittenObject = parse_line(line).map_err(|reason| bad(at, reason))?;
+            let written: ObjectsLine = parse_line(line).map_err(|reason| bad(at, reason))?;
             let (path, given) = given(&written).map_err(|reason| bad(at, reason))?;
             if read.objects.insert(path, given).is_some() {
                 return Err(bad(at, format!("{} is there twice", written.path)));
@@ -104,11 +92,11 @@ impl ObjectsFile {
     /// Formats the file, sorted by path.
     pub fn write(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        put_line(&mut text, &WrittenHeader { objects: VERSION });
+        put_line(&mut text, &ObjectsHeader { objects: VERSION });
         for (path, given) in &self.objects {
             put_line(
                 &mut text,
-                &WrittenObject {
+                &ObjectsLine {
                     path: encode(path.as_bytes()),
                     mtime_ns: given.mtime_ns,
                     xattrs: given.xattrs.as_ref().map(recorded_xattrs),
@@ -119,7 +107,7 @@ impl ObjectsFile {
     }
 }
 
-/// Tells whether a package may give an extended attribute: `user.*`, file capabilities, access control lists.
+/// True if a package may give an extended attribute: `user.*`, file capabilities, access control lists.
 pub fn may_be_given(name: &[u8]) -> bool {
     name.len() <= LONGEST_NAME
         && (name.strip_prefix(b"user.").is_some_and(|rest| !rest.is_empty())
@@ -131,7 +119,7 @@ fn bad(line: usize, reason: String) -> ObjectsFileError {
     ObjectsFileError::Line { line, reason }
 }
 
-fn given(written: &WrittenObject) -> Result<(PackagePath, GivenAttributes), String> {
+fn given(written: &ObjectsLine) -> Result<(PackagePath, GivenAttributes), String> {
     let path = PackagePath::new(&decode(&written.path)).map_err(|error| error.to_string())?;
     if written.mtime_ns.is_some_and(|nanoseconds| nanoseconds >= 1_000_000_000) {
         return Err(format!("{}: `mtime_ns` is more than a second", written.path));

@@ -1,7 +1,6 @@
-//! The patches of a root that ended because the package manager of the system changed their package:
-//! `var/sadm/patchadm/lost`, JSON lines, one for each patch.
+//! Patches that ended because the native package manager changed their package: `var/sadm/patchadm/lost`, JSON lines.
 //!
-//! A line of another root, copied with its records or by hand, is passed over: it says nothing about this one.
+//! A line of another root, copied with its records or by hand, is ignored.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,21 +9,20 @@ use patchadm_svr4::format::lines::LONGEST_LINE;
 use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::patch::FixId;
 
-/// How a patch ended.
+/// The end of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OvertakenState {
     /// The native version has its fix.
     Contained,
-    /// The native version does not have its fix, or nothing says so.
+    /// The native version does not have its fix, as far as is known.
     Lost,
     /// It is applied, and its fix is lost at some paths.
     PartlyLost,
-    /// The package was removed.
     Removed,
-    /// Its fix is lost, and the operator has accepted that.
+    /// Its fix is lost, and the operator accepted that.
     Accepted,
-    /// It is applied, and the operator has accepted beforehand that the next native version loses its fix.
+    /// It is applied, and the operator accepted that the next native version loses its fix.
     AcceptedBeforehand,
 }
 
@@ -33,66 +31,63 @@ pub enum OvertakenState {
 pub struct OvertakenPatch {
     /// The marker of the root.
     pub root: String,
-    /// The patch.
     pub patch: String,
-    /// How it ended.
     pub state: OvertakenState,
-    /// Whose package overtook it: `dpkg` or `rpm`; empty before one did.
+    /// `dpkg` or `rpm`; empty before a manager overtook it.
     pub manager: String,
     /// The name of the native package.
     pub package: String,
-    /// Its version then; that before, if it was removed.
+    /// Its version then, or before its removal.
     pub version: String,
-    /// The native versions that have its fix, as the patch says.
+    /// The native versions with its fix, according to the patch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_in: Option<String>,
     /// The ids of what it fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
-    /// The paths at which what it did is gone. Of a contained patch, those at which it had put something: they are lost with
-    /// a later version that does not have its fix.
+    /// Paths where its changes are gone. For a contained patch, all its paths: a later version without the fix would
+    /// lose them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<LostPath>,
-    /// When that was found: RFC 3339.
+    /// RFC 3339.
     pub time: String,
 }
 
-/// A path at which what a patch did is gone.
+/// A path where the changes of a patch are gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostPath {
     /// The path, escaped as in undo manifests.
     pub path: String,
-    /// BLAKE3 of the bytes that the patch had put there, for a regular file.
+    /// BLAKE3 of the patch's bytes, for a regular file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub b3: Option<String>,
-    /// The native package that has taken over the path, with its version.
+    /// The native package that took over the path, with its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
 impl LostPath {
-    /// Tells whether it is a path, and the name of its owner is one line.
     fn is_sensible(&self) -> bool {
         self.object_path().is_some() && self.by.iter().flat_map(|by| by.chars()).all(|c| !c.is_control())
     }
 
-    /// Returns the path; `None` if it is none.
+    /// Returns the path if it is valid.
     pub fn object_path(&self) -> Option<ObjectPath> {
         ObjectPath::new(&decode(&self.path)).ok()
     }
 }
 
-/// The patches that a file names, and what of it cannot be read.
+/// The patches in the file, and its invalid lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OvertakenPatches {
     /// The patches of this root, in the order in which they ended.
     pub patches: Vec<OvertakenPatch>,
-    /// The numbers of lines that make no sense, or that are those of another root.
+    /// Numbers of lines that are invalid or of another root.
     pub passed_over: Vec<usize>,
 }
 
 impl OvertakenPatches {
-    /// Reads the text of the file. `root` is the marker of the root.
+    /// Parses the file. `root` is the marker of the root.
     pub fn parse(text: &[u8], root: &str) -> Self {
         let mut read = Self::default();
         let lines = (1..).zip(text.split(|&byte| byte == b'\n'));
@@ -128,15 +123,14 @@ impl OvertakenPatches {
 }
 
 impl OvertakenState {
-    /// Tells whether the fix is lost, wholly or in part, and nobody has accepted that.
+    /// True if the fix is lost, even in part, and nobody accepted that.
     pub fn is_lost(self) -> bool {
         matches!(self, Self::Lost | Self::PartlyLost)
     }
 }
 
 impl OvertakenPatch {
-    /// Tells whether its fields can be those of a patch and a package: nothing in them is a line or a control sequence of its
-    /// own.
+    /// Fields must be those of a patch and a package, without newlines or control sequences.
     fn is_sensible(&self) -> bool {
         let Self { patch, manager, package, version, fixed_in, time, .. } = self;
         let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
@@ -146,7 +140,7 @@ impl OvertakenPatch {
             && texts.flat_map(|text| text.chars()).all(|c| !c.is_control())
     }
 
-    /// Returns the paths at which what it did is gone.
+    /// Returns the paths where its changes are gone.
     pub fn lost_paths(&self) -> impl Iterator<Item = ObjectPath> {
         let is_lost = self.state != OvertakenState::Contained;
         self.paths.iter().filter(move |_| is_lost).filter_map(LostPath::object_path)

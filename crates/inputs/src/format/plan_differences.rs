@@ -1,7 +1,6 @@
-//! The differences between a new plan and the one in a file.
+//! Differences between a new plan and the one in a file.
 //!
-//! Everything is compared except where a patch was read from. For an object, patch or option, only the differences are
-//! reported.
+//! Everything is compared except the places that patches were read from. Only differences are reported.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,32 +10,25 @@ use serde_json::Value;
 
 use super::plan_file::{PlanFile, PlannedLibrary};
 
-/// So many differences are told.
 const TOLD: usize = 20;
-
-/// The longest value that is told as it is, in characters.
 const LONGEST_VALUE: usize = 200;
 
-/// The differences between two plans: the first twenty, and how many there are.
+/// The first twenty differences between two plans, and their number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanDifferences {
     first: Vec<PlanDifference>,
     count: usize,
 }
 
-/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PlanDifference {
-    /// Its subject: a path, a patch, an option.
     subject: String,
-    /// The value in the file.
     then: String,
-    /// The value now.
     now: String,
 }
 
 impl PlanDifferences {
-    /// Compares the plan of a file with the new plan for the same request; `None` if they are the same.
+    /// Compares the plan of a file with a new plan for the same request; `None` if they are equal.
     pub fn between(file: &PlanFile, now: &PlanFile) -> Option<Self> {
         let (then, again) = (subjects(file), subjects(now));
         let place: BTreeMap<&str, &Value> =
@@ -54,7 +46,7 @@ impl PlanDifferences {
         (differences.count > 0).then_some(differences)
     }
 
-    /// Compares what promotions were planned with. Where no path tells a difference, the fingerprint does.
+    /// Compares the states that promotions were planned with. If no path differs, the fingerprint decides.
     fn compare_states(&mut self, file: &PlanFile, now: &PlanFile) {
         let (Some(then), Some(now)) = (&file.promotion, &now.promotion) else { return };
         self.compare("the stage", &value(&then.stage), &value(&now.stage));
@@ -96,7 +88,6 @@ impl fmt::Display for PlanDifferences {
     }
 }
 
-/// Returns everything that is compared, each with a name of its own.
 fn subjects(plan: &PlanFile) -> Vec<(String, Value)> {
     let mut all = Subjects::default();
     all.add("the root".to_owned(), &plan.root);
@@ -144,7 +135,6 @@ fn subjects(plan: &PlanFile) -> Vec<(String, Value)> {
     all.named
 }
 
-/// Values with unique names.
 #[derive(Default)]
 struct Subjects {
     named: Vec<(String, Value)>,
@@ -160,12 +150,11 @@ impl Subjects {
     }
 }
 
-/// Returns the value as JSON has it.
 fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or(Value::Null)
 }
 
-/// Both values in words; of objects the fields that differ.
+/// Both values in words; for objects, only the fields that differ.
 fn shown(then: &Value, now: &Value) -> (String, String) {
     let (Value::Object(old), Value::Object(new)) = (then, now) else { return (word(then), word(now)) };
     let differs = |name: &&String| old.get(*name) != new.get(*name);
@@ -178,7 +167,6 @@ fn shown(then: &Value, now: &Value) -> (String, String) {
     (fields(old), fields(new))
 }
 
-/// Returns a field with its name; permission bits as people write them.
 fn field(name: &str, value: &Value) -> String {
     match (name, value.as_u64()) {
         ("mode", Some(mode)) => format!("mode {mode:04o}"),
@@ -186,7 +174,6 @@ fn field(name: &str, value: &Value) -> String {
     }
 }
 
-/// Returns a value in one short word or a few.
 fn word(value: &Value) -> String {
     let text = match value {
         Value::Null => "nothing".to_owned(),

@@ -1,12 +1,12 @@
-//! Plan files (patchadm-plan(5)): what a command found and would do, as one JSON object.
+//! Plan files (patchadm-plan(5)): the findings and the plan of a command, as one JSON object.
 //!
-//! A file is whole or refused. Its size is limited before it is read, and its schema is checked first. Patch names,
-//! paths and digests are rejected unless they have the right form. Its statements about a root are not checked here:
-//! they are compared with a new plan (`plan_differences`).
+//! The size is limited before reading, and the schema is checked first. Malformed patch names, paths and digests are
+//! rejected. Statements about a root are not checked here but compared with a new plan (`plan_differences`).
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::promotion_states::PromotionStates;
 use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_changeset::format::manifest::{RecordedState, decode};
 use patchadm_rootfs::FileType;
@@ -19,7 +19,7 @@ pub const SCHEMA: &str = "patchadm-plan/1";
 /// The largest plan file that is read or written, in bytes: 64 MiB.
 pub const LARGEST_PLAN: usize = 64 << 20;
 
-/// The verdict on a patch that goes in.
+/// The verdict on a patch that is applied.
 pub const PLANNED: &str = "planned";
 
 /// A plan as a file holds it.
@@ -27,28 +27,27 @@ pub const PLANNED: &str = "planned";
 #[serde(deny_unknown_fields)]
 pub struct PlanFile {
     schema: String,
-    /// The marker of the root; `None` for a root that was never changed.
+    /// `None` for a root that was never changed.
     pub root: Option<String>,
-    /// The verb that carries it out: `add`, `update` or `promote`.
+    /// The verb: `add`, `update` or `promote`.
     pub command: String,
-    /// The request.
     pub options: PlanOptions,
-    /// The patches: those that go in, in their order, then the others.
+    /// Patches to be applied in order, then the others.
     pub patches: Vec<PlannedPatch>,
     /// The ids of the patches that are applied.
     pub applied: Vec<String>,
-    /// The objects and `pkginfo` files concerned, as they are before anything is done.
+    /// Objects and `pkginfo` files concerned, before the change.
     pub found: Vec<FoundObject>,
-    /// The changes of objects, patch by patch.
+    /// Changes of objects, patch by patch.
     pub changes: Vec<PlannedChange>,
-    /// The records that are written, with digests that do not depend on the date.
+    /// Written records, with digests that do not depend on the date.
     pub records: Vec<PlannedRecord>,
-    /// The scripts that run, in their order.
+    /// Scripts in the order of their runs.
     pub scripts: Vec<PlannedScriptRun>,
-    /// The outcome for libraries that others need, with their consumers.
+    /// The outcome for libraries that others need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<PlannedLibrary>,
-    /// The inputs that a promotion was planned with; `None` for the other verbs.
+    /// The inputs of a promotion; `None` for the other verbs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionStates>,
 }
@@ -57,7 +56,7 @@ pub struct PlanFile {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanOptions {
-    /// The operands; paths are absolute.
+    /// Operands with absolute paths.
     pub operands: Vec<String>,
     /// The depot (`-M`).
     pub depot: Option<String>,
@@ -99,7 +98,7 @@ pub struct PlanOptions {
     pub no_requires: bool,
     /// `--exclude`, each.
     pub exclude: Vec<String>,
-    /// The wishes that only a promotion has; `None` if there are none.
+    /// Options of a promotion only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionWishes>,
 }
@@ -122,7 +121,7 @@ pub struct PromotionWishes {
     pub no_hooks: bool,
     /// `--tree-only`.
     pub tree_only: bool,
-    /// `--allow-set-id`; version 0.1 did not ask for it.
+    /// `--allow-set-id`; version 0.1 did not have it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_set_id: bool,
 }
@@ -131,25 +130,24 @@ pub struct PromotionWishes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedPatch {
-    /// Its id.
     pub id: String,
     /// The path that it was read from; not compared.
     pub source: Option<String>,
-    /// The SHA-256 of the archive, of a directory that of its sorted list of files; `None` of what was not read.
+    /// The SHA-256 of the archive, or of a directory's sorted list of files; `None` if it was not read.
     pub sha256: Option<String>,
     /// `planned`, or how it is left out.
     pub verdict: String,
-    /// Why it is left out, or for whom it is taken.
+    /// Why it is left out, or for which patch it is included.
     pub reason: String,
 }
 
-/// An object before anything is done.
+/// An object before the change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FoundObject {
-    /// Where, from the top of the root.
+    /// From the top of the root.
     pub path: String,
-    /// The existing object; `None` for nothing.
+    /// `None` if nothing is there.
     pub state: Option<RecordedState>,
 }
 
@@ -157,15 +155,13 @@ pub struct FoundObject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedChange {
-    /// The patch.
     pub patch: String,
-    /// The package.
     pub package: String,
-    /// Where, from the top of the root.
+    /// From the top of the root.
     pub path: String,
     /// `add`, `replace`, `delete`, `attributes` or `remove-directory`.
     pub action: String,
-    /// The object afterwards, as far as the plan says; `None` for nothing.
+    /// The planned object; `None` for nothing.
     pub state: Option<PlannedState>,
 }
 
@@ -173,16 +169,13 @@ pub struct PlannedChange {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedState {
-    /// File type; `None` if it stays.
+    /// `None` if it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<FileType>,
-    /// Permission bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,
-    /// Numeric owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Numeric group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
     /// Bytes of a file.
@@ -203,9 +196,9 @@ pub struct PlannedState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedRecord {
-    /// Where, from the top of the root.
+    /// From the top of the root.
     pub path: String,
-    /// The SHA-256 of its new content without dates; `None` if it goes, moves, or is known only to the run.
+    /// The SHA-256 of its new content without dates; `None` if it is removed, moved, or known only to the run.
     pub sha256: Option<String>,
 }
 
@@ -213,27 +206,23 @@ pub struct PlannedRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedScriptRun {
-    /// The patch.
     pub patch: String,
-    /// The package; `None` for a script of the patch itself.
+    /// `None` for a script of the patch itself.
     pub package: Option<String>,
-    /// Its name.
     pub name: String,
 }
 
-/// A library that others need and that the plan is about.
+/// A library that others need and the plan changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedLibrary {
-    /// The patch.
     pub patch: String,
-    /// The name that it is needed under.
+    /// The needed name.
     pub library: String,
-    /// Its path.
     pub path: String,
-    /// Its outcome: `kept`, or the word for the reason that it is lost.
+    /// `kept`, or the reason for its loss.
     pub fate: String,
-    /// The objects that need it; processes are not among them.
+    /// Objects that need it, without processes.
     pub consumers: Vec<String>,
 }
 
@@ -246,7 +235,6 @@ pub enum PlanFileError {
     /// Not JSON of this form.
     #[error("it is no plan file: {0}")]
     Form(#[from] serde_json::Error),
-    /// Another schema.
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
     /// A field that cannot be as it is.
@@ -254,19 +242,17 @@ pub enum PlanFileError {
     Field {
         /// The name of the field.
         field: &'static str,
-        /// Its value.
         value: String,
     },
 }
 
-/// The part that is read first.
 #[derive(Deserialize)]
-struct Head {
+struct PlanHead {
     schema: String,
 }
 
 impl PlanFile {
-    /// Creates the plan of a verb without anything in it.
+    /// Creates an empty plan.
     pub fn new(command: String, options: PlanOptions) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
@@ -289,7 +275,7 @@ impl PlanFile {
         if text.len() > LARGEST_PLAN {
             return Err(PlanFileError::TooLarge);
         }
-        let Head { schema } = serde_json::from_slice(text)?;
+        let PlanHead { schema } = serde_json::from_slice(text)?;
         if schema != SCHEMA {
             return Err(PlanFileError::Schema(schema));
         }
@@ -298,14 +284,13 @@ impl PlanFile {
         Ok(plan)
     }
 
-    /// Formats the plan, with a newline at its end.
+    /// Formats the plan, with a final newline.
     pub fn text(&self) -> Result<Vec<u8>, PlanFileError> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
         if text.len() > LARGEST_PLAN { Err(PlanFileError::TooLarge) } else { Ok(text) }
     }
 
-    /// Refuses names that are none.
     fn check(&self) -> Result<(), PlanFileError> {
         must_be("command", &self.command, |word| matches!(word, "add" | "update" | "promote"))?;
         if let Some(root) = &self.root {
@@ -352,6 +337,65 @@ fn is_id(text: &str) -> bool {
 
 fn is_path(text: &str) -> bool {
     text.starts_with('/') && ObjectPath::new(&decode(text)).is_ok()
+}
+
+/// The most objects with recorded states; larger trees only have the fingerprint.
+pub const MOST_STATES: usize = 200_000;
+
+/// The recorded hexadecimal digits of a state's digest.
+pub const STATE_DIGITS: usize = 16;
+
+/// The inputs that a promotion was planned with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionStates {
+    /// The digest of base, both trees and the last run: `b3:` and 64 hexadecimal digits.
+    pub fingerprint: String,
+    /// `None` for a tree without identity.
+    pub stage: Option<String>,
+    /// The compared base: `0`, or the id of a promotion.
+    pub base: Option<String>,
+    /// The last run of the root; 0 for none.
+    pub run: u64,
+    /// Objects of the stage, with digests of their states.
+    pub staged: BTreeMap<String, String>,
+    /// Objects of the live tree.
+    pub live: BTreeMap<String, String>,
+}
+
+impl PromotionStates {
+    pub(super) fn fault(&self) -> Option<(&'static str, &str)> {
+        let digits = self.fingerprint.strip_prefix("b3:");
+        if !digits.is_some_and(|digits| is_hex(digits, 64)) {
+            return Some(("fingerprint", &self.fingerprint));
+        }
+        for (path, digest) in self.staged.iter().chain(&self.live) {
+            if !path.starts_with('/') || ObjectPath::new(&decode(path)).is_err() {
+                return Some(("path", path));
+            }
+            if !is_hex(digest, STATE_DIGITS) {
+                return Some(("digest of a state", digest));
+            }
+        }
+        None
+    }
+
+    pub(super) fn differences<'a>(&'a self, now: &'a Self) -> Vec<(String, &'static str, &'static str)> {
+        let sides =
+            [(&self.staged, &now.staged, "in the stage"), (&self.live, &now.live, "on the live tree")];
+        let mut found = Vec::new();
+        for (then, now, side) in sides {
+            let paths: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+            for path in paths {
+                let (then, now) = (then.get(path), now.get(path));
+                if then != now {
+                    let words = |one: Option<&String>, word| if one.is_some() { word } else { "nothing" };
+                    found.push((format!("{path} {side}"), words(then, "an object"), words(now, "another")));
+                }
+            }
+        }
+        found
+    }
 }
 
 #[cfg(test)]
@@ -432,5 +476,54 @@ mod tests {
     fn a_file_that_is_too_large_is_not_looked_at() {
         let large = vec![b' '; LARGEST_PLAN + 1];
         assert!(matches!(PlanFile::parse(&large), Err(PlanFileError::TooLarge)));
+    }
+
+    fn states() -> PromotionStates {
+        let digest = |digit: &str| digit.repeat(STATE_DIGITS);
+        PromotionStates {
+            fingerprint: format!("b3:{}", "0".repeat(64)),
+            staged: [("/usr/a".to_owned(), digest("a")), ("/usr/b".to_owned(), digest("b"))].into(),
+            live: [("/usr/a".to_owned(), digest("a"))].into(),
+            ..PromotionStates::default()
+        }
+    }
+
+    #[test]
+    fn what_no_plan_has_is_told_with_its_field() {
+        assert_eq!(states().fault(), None);
+        let of = |change: fn(&mut PromotionStates)| {
+            let mut states = states();
+            change(&mut states);
+            states.fault().map(|(field, value)| format!("{field} {value}"))
+        };
+        assert_eq!(of(|states| states.fingerprint = "b3:0".to_owned()).unwrap(), "fingerprint b3:0");
+        assert_eq!(
+            of(|states| drop(states.live.insert("usr".to_owned(), String::new()))).unwrap(),
+            "path usr"
+        );
+        let short = of(|states| drop(states.live.insert("/usr".to_owned(), "0".to_owned())));
+        assert_eq!(short.unwrap(), "digest of a state 0");
+    }
+
+    #[test]
+    fn every_path_that_differs_is_told_with_its_side() {
+        let (then, mut now) = (states(), states());
+        assert_eq!(then.differences(&now), []);
+        now.staged.remove("/usr/a");
+        now.live.insert("/usr/a".to_owned(), "c".repeat(STATE_DIGITS));
+        now.live.insert("/usr/c".to_owned(), "c".repeat(STATE_DIGITS));
+        let told: Vec<String> = then
+            .differences(&now)
+            .into_iter()
+            .map(|(subject, then, now)| format!("{subject}: {then}, {now}"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "/usr/a in the stage: an object, nothing",
+                "/usr/a on the live tree: an object, another",
+                "/usr/c on the live tree: nothing, another"
+            ]
+        );
     }
 }

@@ -1,12 +1,12 @@
-//! Exported undo data, a tar archive: a file that says what is in it, and the undo archives behind it.
+//! Exported undo data: a tar archive with a table and the undo archives.
 //!
 //! ```text
-//!   patchadm.undo-export         JSON, one object per line: the version and the marker of the root; then, for each
-//!                                archive, its package, its name and its line of the ledger
-//!   <patch>/<package>/undo.gz    each archive, as it was in the save directory, in the same order
+//! patchadm.undo-export         JSON, one object per line: the version and the marker of the root; then, for each
+//!                              archive, its package, its name and its line of the ledger
+//! <patch>/<package>/undo.gz    each archive, as it was in the save directory, in the same order
 //! ```
-//! The bytes depend on the archives and their lines alone: neither time nor host nor user is in them. Nothing in a file is
-//! believed: the reader says what is there, and the caller compares it with the ledger of the root.
+//! The bytes depend on the archives and their lines alone, not on time, host or user. A file is not trusted: the caller
+//! compares the contents with the ledger of the root.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -21,39 +21,33 @@ use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
 use patchadm_rootfs::{Digest, Hashing};
 use patchadm_svr4::package::{PkgInst, rule};
 
-/// The name of the file that says what is there.
 const TABLE: &str = "patchadm.undo-export";
-
-/// The version of the format.
 const VERSION: u32 = 1;
-
-/// The most bytes of the table that are read: 16 MiB.
 const LARGEST_TABLE: u64 = 16 << 20;
 
 /// An undo archive that is exported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportedArchive {
-    /// The package.
     pub package: PkgInst,
     /// The form of the archive, with the objects in it.
     pub format: UndoFormat,
-    /// Its line in the ledger, which names the patch, and digest and size of the archive.
+    /// Its ledger line, with the patch, digest and size.
     pub line: LedgerLine,
 }
 
-/// What is exported.
+/// The contents of an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportTable {
     /// The marker of the root.
     pub root: String,
-    /// The archives, in their order in the file.
+    /// In the order of the file.
     pub archives: Vec<ExportedArchive>,
 }
 
 /// An archive as it was found in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundArchive {
-    /// The place of its first byte in the file.
+    /// The offset of its first byte in the file.
     pub from: u64,
     /// BLAKE3 of its bytes.
     pub b3: Digest,
@@ -62,18 +56,15 @@ pub struct FoundArchive {
 /// The reason why a file is not read as exported undo data.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// It is something else.
     #[error("it is no undo data that `undo-export` wrote: {0}")]
     NotExported(String),
-    /// It ends too early.
+    /// It is truncated.
     #[error("it is cut short: {0}")]
     CutShort(String),
-    /// It cannot be read.
     #[error(transparent)]
     Io(io::Error),
 }
 
-/// The first line of the table.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenHead {
@@ -81,7 +72,6 @@ struct WrittenHead {
     root: String,
 }
 
-/// Any other line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenArchive {
@@ -91,19 +81,16 @@ struct WrittenArchive {
 }
 
 impl ExportedArchive {
-    /// Returns its digest and its size.
     fn expected(&self) -> Option<(Digest, u64)> {
         self.line.archive()
     }
 
-    /// Returns its path in the file.
     fn path(&self) -> String {
         format!("{}/{}/undo{}", self.line.patch, self.package, self.format.suffix())
     }
 }
 
 impl ExportTable {
-    /// Returns the bytes of the table.
     fn write(&self) -> Vec<u8> {
         let head = WrittenHead { undo_export: VERSION, root: self.root.clone() };
         // Strings, numbers and maps with string keys: serialising these cannot fail.
@@ -122,7 +109,6 @@ impl ExportTable {
         text
     }
 
-    /// Reads the table.
     fn parse(text: &[u8]) -> Result<Self, String> {
         let text = text.strip_suffix(b"\n").ok_or("its table has no end")?;
         let mut lines = text.split(|&byte| byte == b'\n');
@@ -166,7 +152,7 @@ impl ExportTable {
     }
 }
 
-/// Exported undo data that is being written.
+/// A writer of exported undo data.
 pub struct ExportWriter<W: Write>(Builder<W>);
 
 impl<W: Write> ExportWriter<W> {
@@ -178,7 +164,7 @@ impl<W: Write> ExportWriter<W> {
         Ok(writer)
     }
 
-    /// Adds the next archive of the table. Fails if its bytes are not those that its line names.
+    /// Adds the next archive of the table. Fails if its bytes do not agree with its line.
     pub fn add(&mut self, archive: &ExportedArchive, content: impl Read) -> io::Result<()> {
         let Some((b3, size)) = archive.expected() else { return Err(other_bytes()) };
         let mut hashing = Hashing::new(content.take(size));
@@ -207,7 +193,7 @@ fn other_bytes() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the archive is not the one that its line in the ledger names")
 }
 
-/// Reads exported undo data to its end: the table, and what the archives are. The digests are not compared.
+/// Reads exported undo data to its end: the table, and facts about the archives. The digests are not compared.
 pub fn read_export(input: impl Read) -> Result<(ExportTable, Vec<FoundArchive>), ExportError> {
     let no_export = |reason: &str| ExportError::NotExported(reason.to_owned());
     let has_ended = Rc::new(Cell::new(false));
@@ -270,14 +256,14 @@ impl<R: Read> Read for EndNotingInput<R> {
     }
 }
 
-/// Tells an end that comes too early from bytes that are no tar archive, and both from a disk that does not read.
+/// Distinguishes a truncated archive, bytes that are no tar archive, and a read error.
 fn of_input(error: io::Error, has_ended: bool) -> ExportError {
     if error.raw_os_error().is_some() {
         ExportError::Io(error)
     } else if has_ended {
         ExportError::CutShort("it ends between two archives".to_owned())
     } else {
-        // What the reader says has bytes of the file in it, which may be any.
+        // The reader's message contains bytes of the file.
         ExportError::NotExported("its bytes are those of no tar archive".to_owned())
     }
 }

@@ -1,29 +1,24 @@
-//! Addresses of files on web servers.
+//! Addresses of files on web servers, and addresses without passwords for messages.
 
 use std::fmt;
 
-use crate::password::{has_scheme, without_password};
-
-/// The longest address, in bytes.
 const LONGEST: usize = 4096;
 
-/// An absolute `http:` or `https:` address, without user name, password and fragment; it has only characters that an
-/// address may have.
+/// An absolute `http:` or `https:` address of valid characters, without user name, password and fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     is_secure: bool,
     authority: String,
-    /// It begins with a slash, and ends with the query if there is one.
+    /// Begins with a slash; includes the query.
     path: String,
 }
 
-/// The reason a text is not a usable address.
+/// The reason why a text is no usable address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no address: {reason}")]
 pub struct AddressError {
-    /// The text, cut to a readable length.
+    /// Cut to a readable length.
     pub text: String,
-    /// The fault.
     pub reason: &'static str,
 }
 
@@ -65,18 +60,18 @@ impl Address {
         host_and_port(&self.authority).0
     }
 
-    /// Returns the port, as written or as usual.
+    /// Returns the port, or the default one.
     pub fn port(&self) -> u16 {
         let usual = if self.is_secure { 443 } else { 80 };
         host_and_port(&self.authority).1.and_then(|port| port.parse().ok()).unwrap_or(usual)
     }
 
-    /// Tells whether it has a query, so that nothing can be below it.
+    /// True if it has a query, so that nothing can be below it.
     pub fn has_query(&self) -> bool {
         self.path.contains('?')
     }
 
-    /// Returns the address where a redirect from here leads.
+    /// Returns the target of a redirect.
     pub fn redirected(&self, location: &str) -> Result<Self, AddressError> {
         if has_scheme(location) {
             return Self::parse(location);
@@ -96,14 +91,14 @@ impl Address {
         Self::parse(&format!("{scheme}://{}{}", self.authority, without_dots(&path)))
     }
 
-    /// The same as the address of a directory: with a slash at the end.
+    /// Returns the address with a slash at the end.
     #[must_use]
     pub fn as_directory(&self) -> Self {
         let slash = if self.path.ends_with('/') { "" } else { "/" };
         Self { path: format!("{}{slash}", self.path), ..self.clone() }
     }
 
-    /// The address of something below a directory; what an address cannot have is written as `%XX`.
+    /// Returns the address of something below a directory; invalid characters become `%XX`.
     #[must_use]
     pub fn below(&self, relative: &str) -> Self {
         let directory = self.as_directory();
@@ -123,7 +118,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// Splits an authority; a host in brackets keeps them.
 fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
     match authority.get(after_brackets..).and_then(|rest| rest.rfind(':')) {
@@ -146,7 +140,7 @@ fn is_authority(authority: &str) -> bool {
     is_host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-/// Takes `.` and `..` out of a path, never above its beginning.
+/// Resolves `.` and `..`, never above the first slash.
 fn without_dots(path: &str) -> String {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let mut parts: Vec<&str> = Vec::new();
@@ -180,6 +174,40 @@ fn escaped(relative: &str) -> String {
 
 fn shown(text: &str) -> String {
     without_password(text).chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+/// Returns an address or proxy for messages, without everything before the last `@`, which may be a password in any
+/// form.
+pub fn without_password(text: &str) -> String {
+    let Some((before, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme_end = before.find(':').filter(|_| has_scheme(before) && !is_user_and_password(before));
+    let scheme = scheme_end.and_then(|end| {
+        let slashes = before.get(end + 1..)?.bytes().take_while(|byte| *byte == b'/').count();
+        before.get(..=end + slashes)
+    });
+    format!("{}...@{host}", scheme.unwrap_or_default())
+}
+
+/// Returns a line of another program for messages, without everything before the `@` of addresses.
+pub fn without_passwords(line: &str) -> String {
+    let shown = |word: &str| if word.contains("://") { without_password(word) } else { word.to_owned() };
+    line.split(' ').map(shown).collect::<Vec<_>>().join(" ")
+}
+
+/// True if the text before `@` is `user:password`, without a scheme in front.
+fn is_user_and_password(before: &str) -> bool {
+    let Some((word, rest)) = before.split_once(':') else { return false };
+    let is_scheme = ["http", "https", "ftp", "file", "socks", "socks4", "socks4a", "socks5", "socks5h"]
+        .iter()
+        .any(|scheme| word.eq_ignore_ascii_case(scheme));
+    !is_scheme && !rest.starts_with("//")
+}
+
+/// True if an address begins with a scheme. A path or query with a colon does not.
+pub(crate) fn has_scheme(location: &str) -> bool {
+    let Some((scheme, _)) = location.split_once(':') else { return false };
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 #[cfg(test)]

@@ -1,19 +1,28 @@
-//! A client: requests, redirects, and the trusted parts of an answer.
+//! The HTTP client: requests, redirects, and the trusted parts of an answer.
+//!
+//! A thread reads the answer, and the caller takes it in parts. The caller waits only for moments, so that it can stop
+//! regardless of the server. A thread without a listener ends at its next part, or when the server is silent for too
+//! long.
 
-use ureq::http::StatusCode;
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::address::Address;
-use super::agents::Agents;
-use super::answer::HttpAnswer;
-use super::connection::Exchange;
-use super::error::{HttpError, HttpProblem};
-use super::request::{HttpRequest, Validators};
-use super::settings::{HttpSettings, Patience};
+use ureq::http::{HeaderMap, StatusCode};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Error, Proxy};
 
-/// The most redirects on the way to a file.
+use super::address::{Address, without_password};
+use super::tls::{believed, tls_problem};
+use super::{HttpAnswer, HttpError, HttpProblem, HttpRequest, HttpSettings, Patience, Validators};
+
 const MOST_REDIRECTS: usize = 5;
 
-/// A client, which keeps its connections for the next question.
+/// A client, which reuses its connections.
 #[derive(Debug)]
 pub struct HttpClient {
     settings: HttpSettings,
@@ -21,18 +30,18 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Makes the client; nothing is reached or read yet.
+    /// Creates the client; nothing is reached or read yet.
     pub fn new(settings: &HttpSettings) -> Self {
         Self { settings: settings.clone(), agents: Agents::default() }
     }
 
-    /// Returns how long servers may take.
+    /// Returns the time limits.
     pub fn patience(&self) -> &Patience {
         &self.settings.patience
     }
 
-    /// Asks for a file. The answer is the whole file, the rest that was asked for, or that nothing changed; everything else
-    /// is an error.
+    /// Requests a file. Returns the whole file, the requested rest, or that nothing changed; everything else is an
+    /// error.
     pub fn get(
         &self,
         request: &HttpRequest<'_>,
@@ -53,7 +62,6 @@ impl HttpClient {
     }
 }
 
-/// Returns where an answer redirects to, if it does.
 fn redirect(from: &Address, exchange: &Exchange) -> Result<Option<Address>, HttpProblem> {
     if !matches!(exchange.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
@@ -107,7 +115,7 @@ fn validators_of(exchange: &Exchange) -> Validators {
     }
 }
 
-/// Tells whether the answer is of the same state of the file. A server need not say it again.
+/// True if the answer is about the same state of the file. A server need not repeat its validators.
 fn is_same(known: &Validators, now: &Validators) -> bool {
     match (&known.etag, &now.etag) {
         (Some(known), Some(now)) => known == now,
@@ -115,7 +123,6 @@ fn is_same(known: &Validators, now: &Validators) -> bool {
     }
 }
 
-/// `Content-Range: bytes FROM-TO/SIZE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ContentRange {
     from: u64,
@@ -135,9 +142,299 @@ fn parse_range(text: &str) -> Option<ContentRange> {
     Some(ContentRange { from: from.parse().ok()?, to: to.parse().ok()?, size: size.parse().ok()? })
 }
 
+const LOOK: Duration = Duration::from_millis(100);
+const PART: usize = 64 << 10;
+const MOST_WAITING: usize = 32;
+
+enum Heard {
+    Head(StatusCode, HeaderMap),
+    Part(Vec<u8>),
+    End,
+    Failed(HttpProblem),
+}
+
+pub(super) struct Exchange {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    listener: Listener,
+}
+
+/// The content of a file as it arrives.
+pub struct HttpBody {
+    listener: Listener,
+    from: u64,
+    size: Option<u64>,
+    validators: Validators,
+}
+
+struct Listener {
+    heard: Receiver<Heard>,
+    address: String,
+    patience: Patience,
+    /// Time spent waiting for a part, and the bytes received meanwhile.
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        agent: &Agent,
+        request: &HttpRequest<'_>,
+        patience: &Patience,
+        interrupt: &dyn Fn() -> Option<i32>,
+    ) -> Result<Self, HttpError> {
+        let (teller, heard) = sync_channel(MOST_WAITING);
+        let headers = headers_of(request);
+        let (agent, address) = (agent.clone(), request.address.clone());
+        // It ends by itself, so nobody waits for it.
+        thread::spawn(move || converse(&agent, &address, &headers, &teller));
+        let address = request.address.to_string();
+        let mut listener =
+            Listener { heard, address, patience: patience.clone(), waited: Duration::ZERO, bytes: 0 };
+        match listener.next(patience.connect + patience.connect + patience.first_byte, interrupt)? {
+            Heard::Head(status, headers) => Ok(Self { status, headers, listener }),
+            Heard::Failed(problem) => Err(listener.error(problem)),
+            Heard::Part(_) | Heard::End => {
+                Err(listener.error(HttpProblem::Broken("the server does not answer".to_owned())))
+            }
+        }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub(super) fn body(self, from: u64, size: Option<u64>, validators: Validators) -> HttpBody {
+        HttpBody { listener: self.listener, from, size, validators }
+    }
+}
+
+impl HttpBody {
+    /// Returns the offset of the first byte that the server sends.
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// Returns the size of the whole file, if the server sends it.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Returns the state of the file.
+    pub fn validators(&self) -> &Validators {
+        &self.validators
+    }
+
+    /// Returns the next bytes; `None` at the end. A server that sends next to nothing is an error.
+    pub fn next_bytes(&mut self, interrupt: &dyn Fn() -> Option<i32>) -> Result<Option<Vec<u8>>, HttpError> {
+        let limit = self.listener.patience.slow;
+        match self.listener.next(limit, interrupt)? {
+            Heard::Part(bytes) => Ok(Some(bytes)),
+            Heard::End | Heard::Head(..) => Ok(None),
+            Heard::Failed(problem) => Err(self.listener.error(problem)),
+        }
+    }
+}
+
+impl Listener {
+    /// Waits for the next message, unless the speed stays below the minimum for a whole `limit`.
+    fn next(&mut self, limit: Duration, interrupt: &dyn Fn() -> Option<i32>) -> Result<Heard, HttpError> {
+        loop {
+            let began = Instant::now();
+            let heard = self.heard.recv_timeout(LOOK);
+            self.waited += began.elapsed();
+            if let Some(signal) = interrupt() {
+                return Err(self.error(HttpProblem::Interrupted(signal)));
+            }
+            if let Ok(Heard::Part(bytes)) = &heard {
+                self.bytes += bytes.len() as u64;
+            }
+            if self.waited >= limit {
+                let least = self.patience.slowest.saturating_mul(limit.as_secs().max(1));
+                if self.bytes < least && !matches!(heard, Ok(Heard::End | Heard::Head(..))) {
+                    return Err(self.error(HttpProblem::Slow(self.patience.slowest)));
+                }
+                (self.waited, self.bytes) = (Duration::ZERO, 0);
+            }
+            match heard {
+                Ok(heard) => return Ok(heard),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(self.error(HttpProblem::Broken("the connection ended".to_owned())));
+                }
+            }
+        }
+    }
+
+    fn error(&self, problem: HttpProblem) -> HttpError {
+        HttpError { address: self.address.clone(), problem }
+    }
+}
+
+fn headers_of(request: &HttpRequest<'_>) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::new();
+    if let Some((from, condition)) = request.rest.and_then(|(from, known)| Some((from, known.condition()?))) {
+        headers.push(("Range", format!("bytes={from}-")));
+        headers.push(("If-Range", condition.to_owned()));
+    }
+    if let Some(known) = request.known {
+        if let Some(etag) = &known.etag {
+            headers.push(("If-None-Match", etag.clone()));
+        } else if let Some(modified) = &known.modified {
+            headers.push(("If-Modified-Since", modified.clone()));
+        }
+    }
+    headers
+}
+
+/// Sends the request, and passes on the answer until there is no listener.
+fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller: &SyncSender<Heard>) {
+    let mut request = agent.get(address.to_string());
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let answered = without_panic(|| request.call().map_err(|error| problem_of(&error)));
+    let last = match answered {
+        Err(problem) => Heard::Failed(problem),
+        Ok(answer) => {
+            let (parts, body) = answer.into_parts();
+            let head = Heard::Head(parts.status, parts.headers);
+            if teller.send(head).is_err() {
+                return;
+            }
+            match without_panic(|| hand_on(&mut body.into_reader(), teller)) {
+                Err(problem) => Heard::Failed(problem),
+                Ok(false) => return,
+                Ok(true) => Heard::End,
+            }
+        }
+    };
+    // The listener may have gone.
+    let _ = teller.send(last);
+}
+
+fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Result<bool, HttpProblem> {
+    let mut buffer = vec![0; PART];
+    loop {
+        let count = body.read(&mut buffer).map_err(|error| match error.downcast::<Error>() {
+            Ok(error) => problem_of(&error),
+            Err(error) => HttpProblem::Broken(without_number(&error.to_string())),
+        })?;
+        let part = buffer.get(..count).unwrap_or_default().to_vec();
+        if part.is_empty() {
+            return Ok(true);
+        }
+        if teller.send(Heard::Part(part)).is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Turns a panic of the HTTP library into an error.
+pub(super) fn without_panic<T>(work: impl FnOnce() -> Result<T, HttpProblem>) -> Result<T, HttpProblem> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        Err(HttpProblem::Library(said.chars().take(200).flat_map(char::escape_debug).collect()))
+    })
+}
+
+/// The system's message without its error number.
+fn without_number(text: &str) -> String {
+    text.split(" (os error").next().unwrap_or(text).to_owned()
+}
+
+fn problem_of(error: &Error) -> HttpProblem {
+    match error {
+        Error::HostNotFound => HttpProblem::Broken("the host is not known".to_owned()),
+        Error::Timeout(_) => HttpProblem::Broken("the server takes too long".to_owned()),
+        Error::Rustls(error) => tls_problem(error),
+        Error::Tls(_) | Error::Pem(_) => HttpProblem::Untrusted(error.to_string()),
+        Error::Io(inner) => match inner.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => tls_problem(error),
+            None => HttpProblem::Broken(without_number(&inner.to_string())),
+        },
+        error => HttpProblem::Broken(error.to_string()),
+    }
+}
+
+const NAME: &str = concat!("patchadm/", env!("CARGO_PKG_VERSION"));
+const LARGEST_HEAD: usize = 64 << 10;
+const BUFFER: usize = 128 << 10;
+
+#[derive(Debug, Default)]
+pub(super) struct Agents {
+    by_proxy: Mutex<BTreeMap<(Option<String>, bool), Agent>>,
+}
+
+impl Agents {
+    /// Certificates are only read for the first secure address.
+    pub(super) fn of(&self, address: &Address, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
+        let key = (settings.proxies.of(address), address.is_secure());
+        let mut agents = self.by_proxy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agents.get(&key) {
+            return Ok(agent.clone());
+        }
+        let agent = without_panic(|| agent(key.0.as_deref(), key.1, settings))?;
+        agents.insert(key, agent.clone());
+        Ok(agent)
+    }
+}
+
+fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
+    if let Some(named) = proxy.filter(|named| settings.proxies.is_seen_by_all && named.contains('@')) {
+        return Err(HttpProblem::SeenPassword(shown(named)));
+    }
+    let used = proxy.map(usable).transpose()?;
+    let certificates = if is_secure { believed(settings)? } else { Vec::new() };
+    let patience = &settings.patience;
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(used)
+        .user_agent(NAME)
+        .accept_encoding("identity")
+        .timeout_connect(Some(patience.connect))
+        .timeout_resolve(Some(patience.connect))
+        .timeout_recv_response(Some(patience.first_byte))
+        .timeout_per_read(Some(patience.slow))
+        .max_response_header_size(LARGEST_HEAD)
+        .input_buffer_size(BUFFER)
+        .tls_config(tls(&certificates))
+        .build();
+    Ok(config.new_agent())
+}
+
+/// A proxy that the library accepts. It panics on some others.
+fn usable(named: &str) -> Result<Proxy, HttpProblem> {
+    let (scheme, rest) = named.split_once("://").unwrap_or(("", named));
+    if scheme.to_ascii_lowercase().starts_with("socks") {
+        return Err(HttpProblem::Socks(shown(named)));
+    }
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host).trim_end_matches('/');
+    let is_known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if !is_known || Address::parse(&format!("http://{host}")).is_err() {
+        return Err(HttpProblem::Proxy(shown(named)));
+    }
+    Proxy::new(named).map_err(|_| HttpProblem::Proxy(shown(named)))
+}
+
+fn shown(proxy: &str) -> String {
+    without_password(proxy).chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+fn tls(certificates: &[Certificate<'static>]) -> TlsConfig {
+    TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(certificates))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Proxies;
 
     #[test]
     fn no_redirect_leads_from_https_to_http() {
@@ -161,6 +458,39 @@ mod tests {
         assert!(!parse_range("bytes 9-5/6").unwrap().is_to_end());
         for text in ["bytes 5-9/*", "bytes */10", "5-9/10", "bytes -9/10", "bytes 5-18446744073709551616/1"] {
             assert_eq!(parse_range(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_library_is_an_error_and_not_tried_again() {
+        let failed = without_panic::<()>(|| panic!("a defect"));
+        let problem = failed.unwrap_err();
+        assert_eq!(problem.to_string(), "the HTTP library failed: a defect");
+        assert!(!problem.is_passing());
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_named_without_its_password() {
+        for (named, shown) in [
+            ("http://joe:secret@", "<http://...@> is no proxy"),
+            ("http://joe:secret@h:99999", "<http://...@h:99999> is no proxy"),
+            ("ftp://joe:secret@h:1", "<ftp://...@h:1> is no proxy"),
+            ("http://https:joe:secret@h h", "<http://...@h h> is no proxy"),
+            ("socks5://joe:secret@h:1", "<socks5://...@h:1> is a SOCKS proxy"),
+            ("SOCKS4A://h:1", "<SOCKS4A://h:1> is a SOCKS proxy"),
+        ] {
+            let said = usable(named).unwrap_err().to_string();
+            assert!(said.starts_with(shown) && !said.contains("secret"), "{said}");
+        }
+        let seen = HttpSettings {
+            proxies: Proxies { is_seen_by_all: true, ..Proxies::default() },
+            ..HttpSettings::default()
+        };
+        let said = agent(Some("http://joe:secret@h:1"), false, &seen).unwrap_err().to_string();
+        assert!(said.contains("sees on a command line") && !said.contains("secret"), "{said}");
+        assert!(agent(Some("http://joe:secret@h:1"), false, &HttpSettings::default()).is_ok());
+        for named in ["http://h:1", "https://h", "http://joe:secret@h:1", "http://[::1]:3128/"] {
+            assert!(usable(named).is_ok(), "{named}");
         }
     }
 }

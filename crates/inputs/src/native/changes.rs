@@ -1,4 +1,4 @@
-//! Which registrations no longer say what the native package manager says.
+//! Finds registrations that no longer agree with the native package manager.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,68 +12,52 @@ use super::{
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
-/// What became of a native package since it was adopted or refreshed.
+/// The change of a native package since it was adopted or refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NativeChange {
-    /// Another version is installed.
     Upgraded {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The registered version.
         from: String,
-        /// The installed one.
         to: String,
     },
     /// The same version was installed again, or its records were moved.
     Reinstalled {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The version.
         version: String,
     },
-    /// Its files were moved by dpkg-divert(1).
+    /// dpkg-divert(1) moved its files.
     Diverted {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The version.
         version: String,
     },
-    /// It is as it was, and another native package has taken over one of its paths, or an override has undone what a patch did.
+    /// It is unchanged, but another native package took over one of its paths, or an override undid a change of a
+    /// patch.
     Overruled {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The version.
         version: String,
-        /// The path.
         path: ObjectPath,
         /// What happened to the path, as the end of a sentence.
         how: String,
     },
-    /// Its manager is in the middle of a change, or broke one off.
+    /// Its manager is changing it, or was interrupted.
     Busy {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
         /// The step that finishes the change.
         unfinished: UnfinishedChange,
     },
-    /// It was removed.
     Removed {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// The registered version.
         from: String,
     },
-    /// The records of its manager cannot be read, so nothing is known.
+    /// The records of its manager cannot be read.
     Unknown {
-        /// Whose package it is, and its name.
         origin: NativeOrigin,
-        /// Why not.
         reason: String,
     },
 }
 
 impl NativeChange {
-    /// Returns whose package it is, and its name.
+    /// Returns the native package.
     pub fn origin(&self) -> &NativeOrigin {
         match self {
             Self::Upgraded { origin, .. }
@@ -86,7 +70,7 @@ impl NativeChange {
         }
     }
 
-    /// Returns the registered version and the installed one, as far as they are known.
+    /// Returns the registered version and the installed one, as far as known.
     pub fn versions(&self) -> (Option<&str>, Option<&str>) {
         match self {
             Self::Upgraded { from, to, .. } => (Some(from), Some(to)),
@@ -98,7 +82,7 @@ impl NativeChange {
         }
     }
 
-    /// Tells whether a refresh can take it up now.
+    /// True if a refresh can accept it now.
     pub fn is_settled(&self) -> bool {
         !matches!(self, Self::Busy { .. } | Self::Unknown { .. })
     }
@@ -127,18 +111,18 @@ impl fmt::Display for NativeChange {
     }
 }
 
-/// Changes by the package managers of a root since packages were adopted.
+/// Changes of native packages since they were adopted.
 #[derive(Clone, Debug, Default)]
 pub struct NativeChanges {
-    /// The packages whose registration no longer says what their manager says.
+    /// Packages with stale registrations.
     pub changes: BTreeMap<PkgInst, NativeChange>,
-    /// The packages among them whose records are the same except for the stamp, with the new stamp. The root was copied, or the
-    /// same version was installed again.
+    /// Packages among them whose records differ only in their stamp, with the new one: the root was copied, or the same
+    /// version was installed again.
     pub same_records: BTreeMap<PkgInst, String>,
 }
 
-/// Compares registrations with the records of their managers. Without a package that was adopted from one, nothing is read.
-/// `index` has the paths of all native packages.
+/// Compares registrations with the records of their managers. Reads nothing if no package was adopted. `index` has the
+/// paths of all native packages.
 pub fn native_changes<'p>(
     root: &Root,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
@@ -175,7 +159,7 @@ pub fn native_changes<'p>(
         let same = with_same_records(&records, &seen);
         for (has_other_diversions, one, presence) in seen {
             let package = one.package;
-            // A registration of an earlier form does not say which of its paths are diverted.
+            // Registrations of an earlier form lack their diverted paths.
             let is_diverted = has_other_diversions && !same.contains(package);
             let stamp = match &presence {
                 Ok(NativePresence::Installed { stamp, .. }) => stamp.clone(),
@@ -191,11 +175,10 @@ pub fn native_changes<'p>(
     found
 }
 
-/// An adopted package and the answer of its manager; true if other files of it are diverted than registered.
+/// An adopted package and the answer of its manager; true if other files are diverted than registered.
 type Seen<'p> = (bool, Adopted<'p>, Result<NativePresence, NativeError>);
 
-/// Returns those of these packages whose records are those with which they were registered, although their stamp or their
-/// diversions are not.
+/// Packages whose records equal the registered ones, although their stamp or diversions differ.
 fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTreeSet<&'p PkgInst> {
     let is_doubtful = |(has_other_diversions, one, presence): &&Seen<'p>| match presence {
         Ok(NativePresence::Installed { version, stamp, .. }) => {
@@ -215,13 +198,10 @@ fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTre
     doubtful.into_iter().zip(natives).filter(is_same).map(|(one, _)| one.package).collect()
 }
 
-/// The records of a manager, and what they say of each package that was adopted from it.
 type Answer<'r> = (NativeRecords<'r>, Vec<Result<NativePresence, NativeError>>);
 
-/// Adopted packages and the answers about them, by manager.
 type Presences<'p, 'r> = Vec<(Vec<Adopted<'p>>, Result<Answer<'r>, NativeError>)>;
 
-/// Asks package managers about all packages that were adopted from them.
 fn presences<'p, 'r>(
     root: &'r Root,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
@@ -249,13 +229,12 @@ fn presences<'p, 'r>(
     adopted.into_iter().map(ask).collect()
 }
 
-/// The packages of package managers for which registrations stand now.
+/// The native packages for which registrations stand now.
 #[derive(Debug, Default)]
 pub struct NativeClaims {
     claims: Vec<NativeClaim>,
 }
 
-/// A package of a package manager, and its registration.
 #[derive(Debug)]
 struct NativeClaim {
     package: PkgInst,
@@ -265,8 +244,7 @@ struct NativeClaim {
 }
 
 impl NativeClaims {
-    /// Asks package managers about the packages that were adopted from them. Of one that is gone or of which nothing is
-    /// known, the registration counts.
+    /// Asks package managers about adopted packages. If a package is gone or unknown, its registration counts.
     pub fn of<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Self {
         let mut claims = Vec::new();
         for (adopted, presences) in presences(root, packages) {
@@ -298,12 +276,12 @@ impl NativeClaims {
         self.of_name(&native.origin).find(is_it).map(|claim| &claim.package)
     }
 
-    /// Tells whether a registration stands for a package of this name.
+    /// True if a registration stands for a package of this name.
     pub fn has_name(&self, native: &NativePackage, package: &PkgInst) -> bool {
         self.of_name(&native.origin).any(|claim| claim.package == *package)
     }
 
-    /// Returns how the registration of a package names it: as exactly as it must to be told from the others that are
+    /// Returns the origin for a new registration: as exact as necessary to distinguish the package from others that are
     /// installed or registered.
     pub fn origin_of(&self, native: &NativePackage) -> NativeOrigin {
         let NativePackage { origin, version, arch, has_other_versions, .. } = native;
@@ -327,7 +305,6 @@ impl NativeClaims {
     }
 }
 
-/// An adopted package, and what its registration says.
 struct Adopted<'p> {
     package: &'p PkgInst,
     origin: NativeOrigin,
@@ -362,7 +339,7 @@ impl Adopted<'_> {
                 Some(NativeChange::Diverted { origin, version })
             }
             NativePresence::Installed { version, stamp, .. } => {
-                // A registration of an earlier form has no stamp: it is taken for its version.
+                // Registrations of an earlier form have no stamp, and are compared by version.
                 let is_same = registered.is_none_or(|registered| registered == stamp);
                 (!is_same).then_some(NativeChange::Reinstalled { origin, version })
             }

@@ -1,4 +1,4 @@
-//! The native versions that have the fix of a patch: `PATCH_FIXED_IN` (patchinfo(5), pkginfo(5)).
+//! Native versions that contain the fix of a patch: `PATCH_FIXED_IN` (patchinfo(5), pkginfo(5)).
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -11,18 +11,18 @@ use patchadm_svr4::package::Params;
 /// The parameter of a patch that names the native versions with its fix.
 pub const FIXED_IN: &str = "PATCH_FIXED_IN";
 
-/// Returns the parameter in which a package keeps what an applied patch says of them.
+/// Returns the parameter of a package for an applied patch's `PATCH_FIXED_IN`.
 pub fn fixed_in_parameter(id: &str) -> String {
     format!("{FIXED_IN}_{id}")
 }
 
-/// Returns what an applied patch says of them: what the first of its packages with a word of it keeps.
+/// Returns the value of an applied patch: that of the first of its packages that has one.
 pub fn fixed_in_of<'p>(id: &str, packages: impl IntoIterator<Item = &'p Params>) -> Option<String> {
     let name = fixed_in_parameter(id);
     first_said(packages.into_iter().map(|params| params.text(&name)))
 }
 
-/// Returns what a delivered patch says of them: the first word in the parameters of its packages and its patchinfo.
+/// Returns the value of a delivered patch: the first in the parameters of its packages and its patchinfo.
 pub fn fixed_in_said<'p>(parameters: impl IntoIterator<Item = &'p Params>) -> Option<String> {
     first_said(parameters.into_iter().map(|params| params.text(FIXED_IN)))
 }
@@ -31,10 +31,10 @@ fn first_said<'p>(mut texts: impl Iterator<Item = Cow<'p, str>>) -> Option<Strin
     texts.find_map(|text| Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
 }
 
-/// The native versions from which on a fix is contained: `dpkg openssl >= 3.0.18-1, rpm openssl >= 1:3.0.18`.
+/// Native versions from which on a fix is contained: `dpkg openssl >= 3.0.18-1, rpm openssl >= 1:3.0.18`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FixedIn {
-    /// The clauses, in the order of the text; not empty.
+    /// Not empty.
     pub clauses: Vec<FixedInClause>,
 }
 
@@ -43,29 +43,27 @@ pub struct FixedIn {
 pub struct FixedInClause {
     /// Whose package it is.
     pub manager: NativeManager,
-    /// Its name, without an architecture.
+    /// Without an architecture.
     pub name: String,
     /// The first version with the fix.
     pub version: String,
 }
 
-/// What is wrong with the text of a clause.
+/// A malformed clause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{clause}`: {reason}")]
 pub struct FixedInError {
-    /// The clause.
     pub clause: String,
-    /// The fault.
     pub reason: String,
 }
 
 impl FixedIn {
-    /// Tells whether a clause names this package.
+    /// True if a clause names this package.
     pub fn names(&self, manager: NativeManager, name: &str) -> bool {
         self.clauses.iter().any(|clause| clause.manager == manager && clause.name == name)
     }
 
-    /// Tells whether this version of a package has the fix. A package that no clause names does not say so.
+    /// True if this version of a package has the fix. Without a clause about the package it does not.
     pub fn has(&self, manager: NativeManager, name: &str, version: &str) -> bool {
         let named = self.clauses.iter().filter(|clause| clause.manager == manager && clause.name == name);
         named.into_iter().any(|clause| manager.compare(version, &clause.version) != Ordering::Less)

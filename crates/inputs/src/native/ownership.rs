@@ -1,19 +1,19 @@
-//! Who owns a path now, by the records of dpkg and rpm: the evidence on which every decision about a path rests.
+//! The present owners of a path, by the records of dpkg and rpm: the evidence for every decision about a path.
 //!
 //! ```text
-//!   info/*.list ──► diversions ──► links among the parents ──► place ──► owners
-//!   rpm -qa ─────► file states ──┘
+//! info/*.list ──► diversions ──► links among the parents ──► place ──► owners
+//! rpm -qa ─────► file states ──┘
 //! ```
-//! dpkg compares diversions as text, and lists a path in any spelling (`/lib` or `/usr/lib`). The index therefore finds
-//! candidates by their last component and resolves the directories of these alone, so that it holds nothing that a changed
-//! link could make wrong. Records that cannot be read own nothing, and say so ([`NativeOwners::unreadable`]).
+//! dpkg compares diversions as text, and lists paths in any spelling (`/lib` or `/usr/lib`). The index therefore finds
+//! candidates by their last component and resolves only their directories, so that a changed link cannot make it wrong.
+//! Unreadable records own nothing, and are reported ([`NativeOwners::unreadable`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
 use super::dpkg::{DivertedPath, Diverting, DpkgLists};
-use super::registration::differing_text;
+use super::package::differing_text;
 use super::rpm::RpmRecords;
 use super::{NativeManager, NativeOrigin, NativeOwner};
 use patchadm_rootfs::{Inode, Live, Resolver, Root, RootError};
@@ -22,16 +22,16 @@ use patchadm_svr4::package::{ObjectPath, last_component};
 /// The paths of all native packages of a root.
 #[derive(Debug, Default)]
 pub struct NativeIndex {
-    /// The bytes of all paths, one after another.
+    /// The bytes of all paths, concatenated.
     text: Vec<u8>,
     packages: Vec<NativeOwner>,
     /// Sorted by the hash of the last component.
     entries: Vec<Entry>,
     hasher: RandomState,
     diverted: Vec<DivertedPath>,
-    /// The rules by which they are diverted, and any other file of a package would be.
+    /// Diversion rules, also for files that no package has yet.
     rules: Vec<Diverting>,
-    /// The packages of dpkg that are installed for several architectures beside each other (`Multi-Arch: same`), or could be.
+    /// dpkg packages installed for several architectures, or that could be (`Multi-Arch: same`).
     multi_arch: BTreeSet<String>,
     unreadable: Vec<String>,
 }
@@ -66,7 +66,6 @@ impl NativeIndex {
         self.entries.is_empty() && self.unreadable.is_empty()
     }
 
-    /// Returns the diversions of paths of each package of dpkg, as a registration records them.
     pub(super) fn diverted_by_package(&self) -> BTreeMap<&str, String> {
         let mut by_package: BTreeMap<&str, BTreeSet<&ObjectPath>> = BTreeMap::new();
         for diverted in &self.diverted {
@@ -117,7 +116,7 @@ impl NativeIndex {
         !self.rules.is_empty()
     }
 
-    /// Adds to paths those to which files listed there are diverted.
+    /// Adds the places to which files of these paths are diverted.
     pub fn add_diverted(
         &self,
         paths: &mut BTreeSet<ObjectPath>,
@@ -136,8 +135,7 @@ impl NativeIndex {
         Ok(())
     }
 
-    /// Adds to paths the other spellings of each: those of the lists of packages, and those that begin with one of these links
-    /// to directories at the top of the root.
+    /// Adds other spellings of paths: those in lists of packages, and those through these links at the top of the root.
     pub fn add_spellings(
         &self,
         paths: &mut BTreeSet<ObjectPath>,
@@ -160,7 +158,7 @@ impl NativeIndex {
         Ok(())
     }
 
-    /// Returns the packages that own what is at a place: a path whose directory is resolved.
+    /// Returns the packages that own a place (a path whose directory is resolved).
     pub fn owners(
         &self,
         place: &ObjectPath,
@@ -169,8 +167,8 @@ impl NativeIndex {
         Ok(self.listings(place, resolver)?.into_iter().map(|(owner, _)| owner).collect())
     }
 
-    /// Returns the packages that own what is at a place, each with the spelling of the path in its list; a diverted path is
-    /// spelled as the diversion has it.
+    /// Returns the owners of a place, each with the spelling of the path in its list; a diverted path is spelled as in
+    /// the diversion.
     pub fn listings(
         &self,
         place: &ObjectPath,
@@ -190,7 +188,6 @@ impl NativeIndex {
         Ok(listings)
     }
 
-    /// Finds the listed paths that are names of one of these files, by the number of the file.
     fn names_of(
         &self,
         root: &Root,
@@ -227,12 +224,12 @@ impl NativeIndex {
         &self.diverted
     }
 
-    /// Returns why the owners of some paths are not known.
+    /// Returns the reasons why owners are unknown.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }
 
-    /// Returns what the index says of these paths, each with its place.
+    /// Returns the owners of these paths, each with its place.
     pub fn owners_of<'p>(
         &self,
         paths: impl IntoIterator<Item = (&'p ObjectPath, &'p ObjectPath)>,
@@ -261,28 +258,26 @@ impl NativeIndex {
     }
 }
 
-/// Tells whether a path in the spelling of a list is at this place.
+/// True if a path as spelled in a list leads to this place.
 fn is_at(spelled: &[u8], place: &ObjectPath, resolver: &Resolver<'_>) -> Result<bool, RootError> {
     let Ok(path) = ObjectPath::new(spelled) else { return Ok(false) };
     Ok(resolver.locate_object(&path)? == *place)
 }
 
-/// The native owners of the paths that a plan is about.
+/// Native owners of the paths of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct NativeOwners {
     owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
-    /// The diverted paths of packages, each with the place to which its spelling leads.
     diverted: Vec<(ObjectPath, DivertedPath)>,
     rules: Vec<Diverting>,
     multi_arch: BTreeSet<String>,
-    /// The listed paths that are names of files with several names, by the file.
     names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>,
     unreadable: Vec<String>,
 }
 
 impl NativeOwners {
-    /// Adds the names that files among these objects have in lists of packages. Only a file is looked for that has more names
-    /// than are among the objects: that takes a look at every listed path.
+    /// Adds the names of these files in lists of packages. Only files with more names than those among the objects need
+    /// the search, which examines every listed path.
     pub fn add_names<'l>(
         &mut self,
         index: &NativeIndex,
@@ -301,7 +296,7 @@ impl NativeOwners {
         Ok(())
     }
 
-    /// Returns the names that an object has in the lists of packages, with their owners, as far as these were looked for.
+    /// Returns the names of an object in package lists, with their owners, as far as searched.
     pub fn names(&self, live: &Live) -> &[(ObjectPath, NativeOwner)] {
         self.names.get(&live.inode).map(Vec::as_slice).unwrap_or_default()
     }
@@ -311,23 +306,23 @@ impl NativeOwners {
         self.owners.get(path).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns the first package that owns a path and is not this one, or another instance of it.
+    /// Returns the first other package that owns a path, apart from instances of this one.
     pub fn foreign(&self, path: &ObjectPath, own: Option<&NativeOrigin>) -> Option<&NativeOwner> {
         let is_own = |owner: &NativeOwner| own.is_some_and(|own| own.is_instance_of(&owner.origin));
         self.of(path).iter().find(|owner| !is_own(owner))
     }
 
-    /// Tells whether nothing but this package, or another instance of it, owns a path now.
+    /// True if only this package, or another instance of it, owns a path.
     pub fn is_own_alone(&self, path: &ObjectPath, own: &NativeOrigin) -> bool {
         !self.of(path).is_empty() && self.foreign(path, Some(own)).is_none()
     }
 
-    /// Tells whether a package shares its files with those that dpkg installs of it for other architectures.
+    /// True if a package shares its files with installations for other architectures.
     pub fn is_multi_arch(&self, own: &NativeOrigin) -> bool {
         own.manager == NativeManager::Dpkg && self.multi_arch.contains(&own.name)
     }
 
-    /// Returns where the file of a package lies that is listed at a place, if somebody else has diverted it.
+    /// Returns the place of a package's file if somebody else diverted it.
     pub fn diverted(&self, place: &ObjectPath, own: &NativeOrigin) -> Option<&DivertedPath> {
         let is_it = |(listed, diverted): &&(ObjectPath, DivertedPath)| {
             listed == place && diverted.package == own.name && own.manager == NativeManager::Dpkg
@@ -335,8 +330,8 @@ impl NativeOwners {
         self.diverted.iter().find(is_it).map(|(_, diverted)| diverted)
     }
 
-    /// Returns where a file lies that a package has at a path besides those of its list; `None` unless somebody else diverts
-    /// it. dpkg compares such paths as text.
+    /// Returns the place of a file that a package gets in addition to its list, if somebody else diverts it. dpkg
+    /// compares such paths as text.
     pub fn diverted_addition(&self, path: &ObjectPath, own: &NativeOrigin) -> Option<&ObjectPath> {
         let is_it = |rule: &&Diverting| {
             rule.from == *path
@@ -346,7 +341,7 @@ impl NativeOwners {
         self.rules.iter().find(is_it).map(|rule| &rule.to)
     }
 
-    /// Returns why the owners of some paths are not known.
+    /// Returns the reasons why owners are unknown.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }

@@ -1,4 +1,4 @@
-//! The URL of an installed package, by which scanners and inventories know it (Package-URL, ECMA-427).
+//! Package URLs (ECMA-427), by which scanners and inventories know installed packages.
 //!
 //! ```text
 //! pkg:deb/debian/openssl@3.0.11-1~deb12u2?arch=amd64&distro=debian-12
@@ -8,24 +8,23 @@
 
 use std::fmt::Write as _;
 
-use super::{Distribution, NativeManager, NativeOrigin, NativeRegistration};
-use patchadm_svr4::package::{Params, PkgInst};
+use super::{NativeManager, NativeOrigin, NativeRegistration};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
-/// The package of dpkg or rpm that an adopted package stands for, as its manager knows it.
+/// The native package of an adopted package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeIdentity {
     /// Whose package it is.
     pub manager: NativeManager,
-    /// Its name.
     pub name: String,
-    /// Its version as the manager prints it, with epoch, and revision or release.
+    /// As the manager prints it, with epoch, and revision or release.
     pub version: String,
-    /// Its architecture.
     pub arch: String,
 }
 
 impl NativeIdentity {
-    /// Returns that of an installed package; `None` if it was not adopted from dpkg or rpm.
+    /// Returns that of an installed package, if it was adopted from dpkg or rpm.
     pub fn of(params: &Params) -> Option<Self> {
         let NativeOrigin { manager, name, arch, .. } = NativeOrigin::of(params)?;
         let version = NativeRegistration::of(params).version;
@@ -64,7 +63,7 @@ impl NativeIdentity {
     }
 }
 
-/// Returns the URL of an installed package on a root of this distribution.
+/// Returns the URL of an installed package in a root of this distribution.
 pub fn package_url(package: &PkgInst, params: &Params, distribution: Option<&Distribution>) -> String {
     if let Some(native) = NativeIdentity::of(params) {
         return native.url(distribution);
@@ -73,7 +72,6 @@ pub fn package_url(package: &PkgInst, params: &Params, distribution: Option<&Dis
     url("generic", None, package.abbreviation(), &value("VERSION"), &[("arch", Some(value("ARCH")))])
 }
 
-/// Returns the vendor that packages of rpm have in URLs: the name of the distribution but for one.
 fn rpm_vendor(id: &str) -> &str {
     if id == "rhel" { "redhat" } else { id }
 }
@@ -104,7 +102,7 @@ fn url(
     url
 }
 
-/// Returns a part of a URL with every byte encoded that is neither a letter, a digit nor one of `.-_~:`.
+/// Percent-encodes everything except letters, digits and `.-_~:`.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -115,6 +113,51 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+// The vendor is the distribution of a root, by its `etc/os-release` (os-release(5)).
+
+const LARGEST: u64 = 64 << 10;
+const LONGEST: usize = 64;
+
+/// In the order of os-release(5).
+const PLACES: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
+
+/// A distribution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// `ID`, such as `debian`.
+    pub id: String,
+    /// `VERSION_ID`, else `VERSION_CODENAME`, such as `12`.
+    pub release: Option<String>,
+}
+
+impl Distribution {
+    /// Reads that of a root. Links are followed inside it. A missing, irregular or oversized file counts as none.
+    pub fn of(root: &Root) -> Option<Self> {
+        let read = |place: &&str| {
+            let path = ObjectPath::new(place.as_bytes()).ok()?;
+            let physical = root.resolver().locate_dir(&path).ok()?;
+            let dir = root.dir_if_there(&physical.parent()?).ok()??;
+            dir.read_regular(physical.name(), LARGEST).ok()?
+        };
+        Self::parse(&PLACES.iter().find_map(read)?)
+    }
+
+    /// Parses the file. Values become part of URLs, so only lower-case letters, digits and `._-` are accepted.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(text);
+        let value = |name: &str| {
+            let mut lines = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+            let value = lines.next_back()?.trim_matches(['"', '\'']);
+            let is_part =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+            let is_believed = !value.is_empty() && value.len() <= LONGEST && value.bytes().all(is_part);
+            is_believed.then(|| value.to_owned())
+        };
+        let release = value("VERSION_ID").or_else(|| value("VERSION_CODENAME"));
+        Some(Self { id: value("ID")?, release })
+    }
 }
 
 #[cfg(test)]
@@ -171,5 +214,30 @@ mod tests {
             "pkg:generic/ACMEweb@1%3Fx%3Dy%23z%2F..%2F%3Cb%3E%20%C3%A9"
         );
         assert_eq!(of(&[("PATCHADM_ADOPTED", "tree")], ""), "pkg:generic/ACMEweb");
+    }
+
+    fn read(text: &str) -> Option<(String, Option<String>)> {
+        Distribution::parse(text.as_bytes()).map(|found| (found.id, found.release))
+    }
+
+    #[test]
+    fn the_name_and_the_release_are_read_with_quotes_or_without() {
+        let debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nID=debian\n";
+        assert_eq!(read(debian), Some(("debian".to_owned(), Some("12".to_owned()))));
+        let rolling = "ID='arch'\nBUILD_ID=rolling\n";
+        assert_eq!(read(rolling), Some(("arch".to_owned(), None)));
+        let unreleased = "ID=debian\nVERSION_CODENAME=trixie\n";
+        assert_eq!(read(unreleased), Some(("debian".to_owned(), Some("trixie".to_owned()))));
+        assert_eq!(read("ID=fedora\nID=rhel\n"), Some(("rhel".to_owned(), None)), "the last one counts");
+    }
+
+    #[test]
+    fn what_cannot_be_part_of_a_url_is_not_believed() {
+        for text in ["", "ID=\n", "ID=../x\n", "ID=<b>\n", "ID=De\u{301}bian\n", "XID=debian\n", "\u{0}"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+        assert_eq!(read(&format!("ID={}\n", "a".repeat(65))), None);
+        let odd = read("ID=debian\nVERSION_ID=\"12?arch=x\"\n");
+        assert_eq!(odd, Some(("debian".to_owned(), None)));
     }
 }

@@ -1,22 +1,21 @@
-//! All packages of the package managers of a root.
+//! The package managers of a root: their packages and lock files.
 
 use std::collections::BTreeMap;
 
-use super::dpkg::DpkgRecords;
-use super::rpm::RpmRecords;
+use super::dpkg::{self, DpkgRecords};
+use super::rpm::{self, RpmRecords};
 use super::{NativeError, NativeManager, NativePackage, NativePresence, RegisteredPackage};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, RootError};
+use patchadm_svr4::package::ObjectPath;
 
-/// The records of a package manager, of which all packages are read.
+/// The records of a package manager.
 pub enum NativeRecords<'a> {
-    /// Those of dpkg.
     Dpkg(DpkgRecords<'a>),
-    /// Those of rpm.
     Rpm(RpmRecords),
 }
 
 impl<'a> NativeRecords<'a> {
-    /// Finds the records of a manager; `None` where the root has none.
+    /// Finds the records of a manager in a root.
     pub fn find(root: &'a Root, manager: NativeManager) -> Result<Option<Self>, NativeError> {
         Ok(match manager {
             NativeManager::Dpkg => DpkgRecords::find(root)?.map(Self::Dpkg),
@@ -24,7 +23,7 @@ impl<'a> NativeRecords<'a> {
         })
     }
 
-    /// Reads every package that is installed or in between, each when its turn comes.
+    /// Reads every installed or half-installed package, one at a time.
     pub fn packages(
         &self,
     ) -> Result<Box<dyn Iterator<Item = Result<NativePackage, NativeError>> + '_>, NativeError> {
@@ -34,7 +33,7 @@ impl<'a> NativeRecords<'a> {
         })
     }
 
-    /// Reads everything about a package, as [`NativeManager::package`] does.
+    /// Like [`NativeManager::package`].
     pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
         match self {
             Self::Dpkg(records) => records.package(name),
@@ -42,7 +41,6 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Tells of each of these packages whether it is installed, in their order.
     pub(super) fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -53,7 +51,6 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Reads everything about packages that were registered, in their order: those of these versions and architectures.
     pub(super) fn registered(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -64,8 +61,8 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Returns the names of the installed packages, as [`Self::package`] takes them, by what their registrations may be
-    /// called: by the name, or by name and architecture, as another registration of an earlier form is.
+    /// Returns the names of installed packages, as [`Self::package`] takes them, by possible names of their
+    /// registrations: the name, or name and architecture, as in an earlier form.
     pub fn names(&self) -> Result<BTreeMap<String, Vec<String>>, NativeError> {
         let (manager, names): (_, Vec<(String, String, String)>) = match self {
             Self::Dpkg(records) => (NativeManager::Dpkg, records.names().collect()),
@@ -79,4 +76,26 @@ impl<'a> NativeRecords<'a> {
         }
         Ok(called)
     }
+}
+
+impl NativeManager {
+    /// Returns the file whose lock the manager holds while it changes packages, if the root has records of it.
+    pub fn lock_file(self, root: &Root) -> Result<Option<ObjectPath>, RootError> {
+        match self {
+            Self::Dpkg => Ok(frontend_lock()),
+            Self::Rpm => rpm::lock_file(root),
+        }
+    }
+
+    /// Returns the possible paths of this file.
+    pub fn lock_files(self) -> Vec<ObjectPath> {
+        match self {
+            Self::Dpkg => frontend_lock().into_iter().collect(),
+            Self::Rpm => rpm::lock_files().collect(),
+        }
+    }
+}
+
+fn frontend_lock() -> Option<ObjectPath> {
+    ObjectPath::new(dpkg::FRONTEND_LOCK.as_bytes()).ok()
 }

@@ -1,36 +1,35 @@
-//! What a package manager is about to do: the protocol of apt's `DPkg::Pre-Install-Pkgs` (apt.conf(5)), version 2 or 3, or
-//! lines `NAME NEWVERSION`, with `-` in the place of the version for a removal.
+//! Announced changes of a package manager: the protocol of apt's `DPkg::Pre-Install-Pkgs` (apt.conf(5)), version 2 or
+//! 3, or lines `NAME NEWVERSION`, with the version `-` for a removal.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Take};
 
-/// The longest input that is read, in bytes. apt tells its whole configuration first.
+/// In bytes. apt sends its whole configuration first.
 const LONGEST: u64 = 64 << 20;
 
-/// The most lines that are read; the configuration of apt has some thousand.
+/// The configuration of apt has some thousand lines.
 const MOST_LINES: usize = 1_000_000;
 
-/// The most packages that are taken in; no system has as many.
 const MOST: usize = 100_000;
 
 /// A package that is about to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpcomingChange {
-    /// Its name, without an architecture.
+    /// Without an architecture.
     pub name: String,
-    /// Its architecture, if apt says it.
+    /// If apt says it.
     pub arch: Option<String>,
-    /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`), if apt says it.
+    /// True if it can be installed for several architectures at once (`Multi-Arch: same`), if apt says it.
     pub is_same: Option<bool>,
-    /// The version that it will have; `None` for a removal.
+    /// `None` for a removal.
     pub version: Option<String>,
-    /// Whether no version of it is there yet, if apt says it.
+    /// True if no version is installed yet, if apt says it.
     pub is_new: bool,
-    /// Its file, if apt says it.
+    /// If apt says it.
     pub file: Option<String>,
 }
 
-/// Why nothing is known of what is about to happen.
+/// Reasons why the announcement cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UpcomingError {
     /// The input cannot be read.
@@ -39,14 +38,14 @@ pub enum UpcomingError {
     /// The protocol has another version.
     #[error("the package manager speaks version {0} of its protocol, which this program does not know")]
     Version(String),
-    /// The input ends before it has said anything about packages, or is too long.
+    /// The input ends before it names packages, or is too long.
     #[error("standard input makes no sense: {0}")]
     Malformed(&'static str),
 }
 
-/// Reads what is about to happen.
+/// Reads announced changes.
 pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, UpcomingError> {
-    let mut lines = Lines { input: input.take(LONGEST + 1), line: Vec::new(), count: 0 };
+    let mut lines = AnnouncementLines { input: input.take(LONGEST + 1), line: Vec::new(), count: 0 };
     let Some(first) = lines.next_line()? else { return Ok(Vec::new()) };
     let Some(version) = first.strip_prefix("VERSION ") else {
         let change = plain(&first);
@@ -66,14 +65,13 @@ pub fn upcoming_changes(input: impl BufRead) -> Result<Vec<UpcomingChange>, Upco
     }
 }
 
-/// The lines of an input, one at a time, of which only so many bytes are read.
-struct Lines<I> {
+struct AnnouncementLines<I> {
     input: Take<I>,
     line: Vec<u8>,
     count: usize,
 }
 
-impl<I: BufRead> Lines<I> {
+impl<I: BufRead> AnnouncementLines<I> {
     fn next_line(&mut self) -> Result<Option<Cow<'_, str>>, UpcomingError> {
         self.line.clear();
         let count = self.input.read_until(b'\n', &mut self.line)?;
@@ -88,7 +86,6 @@ impl<I: BufRead> Lines<I> {
         Ok((count > 0).then(|| String::from_utf8_lossy(line)))
     }
 
-    /// Reads the changes of the lines that are left.
     fn changes(
         mut self,
         mut found: Vec<UpcomingChange>,
@@ -104,27 +101,25 @@ impl<I: BufRead> Lines<I> {
     }
 }
 
-/// A line `NAME NEWVERSION`.
 fn plain(line: &str) -> Option<UpcomingChange> {
     let mut words = line.split_whitespace();
     let (name, version) = (words.next()?, words.next()?);
     words.next().is_none().then(|| change(name, None, version))
 }
 
-/// Returns the columns of a line of apt, which has exactly so many. The last one may be the path of a file, with blanks.
+/// The columns of a line of apt. Only the last one, a file path, may contain blanks.
 fn columns<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
     line.splitn(COUNT, ' ').collect::<Vec<&str>>().try_into().ok()
 }
 
-/// A line of version 2: name, old version, direction, new version, action.
+/// Version 2: name, old version, direction, new version, action.
 fn second(line: &str) -> Option<UpcomingChange> {
     let [name, old, _, version, action] = columns(line)?;
     is_change(action)
         .then(|| UpcomingChange { is_new: old == "-", ..of_file(change(name, None, version), action) })
 }
 
-/// A line of version 3: name, old version, its architecture and kind of Multi-Arch, direction, the same three of the new
-/// version, action.
+/// Version 3: name; old version, architecture and Multi-Arch; direction; the same of the new version; action.
 fn third(line: &str) -> Option<UpcomingChange> {
     let [name, old, old_arch, old_kind, _, version, new_arch, new_kind, action] = columns(line)?;
     let (arch, kind) = if version == "-" { (old_arch, old_kind) } else { (new_arch, new_kind) };
@@ -136,12 +131,12 @@ fn third(line: &str) -> Option<UpcomingChange> {
     is_change(action).then(|| of_file(change, action))
 }
 
-/// Whether an action changes files: a package is configured after it was unpacked, and is named twice.
+/// True if an action changes files. A package is named again when it is configured.
 fn is_change(action: &str) -> bool {
     !matches!(action, "**CONFIGURE**" | "**ERROR**")
 }
 
-/// The change by the action of apt, which is the path of a file for what is installed.
+/// The action of apt is a file path for whatever is installed.
 fn of_file(change: UpcomingChange, action: &str) -> UpcomingChange {
     UpcomingChange { file: action.starts_with('/').then(|| action.to_owned()), ..change }
 }

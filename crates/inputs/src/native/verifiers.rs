@@ -1,7 +1,7 @@
-//! Reports of dpkg --verify, debsums(1) and rpm -V on an object that a patch changed.
+//! Expected reports of dpkg --verify, debsums(1) and rpm -V about patched objects.
 //!
-//! They compare with what the package delivered, and know nothing of patches. dpkg records sums of files and no attributes;
-//! rpm records both.
+//! These tools compare with the delivery of the package and know nothing of patches. dpkg records only sums; rpm
+//! records attributes, too.
 
 use super::{NativeManager, NativeOrigin, NativePath};
 use patchadm_changeset::format::manifest::RecordedState;
@@ -11,31 +11,28 @@ use patchadm_svr4::package::{Ftype, ObjectPath};
 /// The report of a verifier on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierReport {
-    /// The command.
     pub command: String,
     /// Its line about the path.
     pub says: String,
 }
 
-/// A path of a native package, as it was delivered and as it is now.
+/// A path of a native package, as delivered and as it is now.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedPath<'a> {
-    /// The package.
     pub origin: &'a NativeOrigin,
-    /// The path as verifiers name it.
+    /// As verifiers name it.
     pub path: &'a ObjectPath,
-    /// Its record.
     pub recorded: NativePath,
-    /// Whether somebody diverted it (dpkg-divert(1)).
+    /// True if somebody diverted it (dpkg-divert(1)).
     pub is_diverted: bool,
-    /// The object as the package delivered it.
+    /// As the package delivered it.
     pub delivered: &'a RecordedState,
-    /// The object now; `None` if there is none.
+    /// `None` if there is none.
     pub now: Option<&'a RecordedState>,
 }
 
 impl VerifiedPath<'_> {
-    /// Returns the reports of the verifiers of the package manager; none if they see no difference.
+    /// Returns the reports of the package manager's verifiers about differences.
     pub fn reports(&self) -> Vec<VerifierReport> {
         match self.origin.manager {
             NativeManager::Dpkg => self.of_dpkg(),
@@ -57,7 +54,7 @@ impl VerifiedPath<'_> {
         let package = self.origin.queried();
         let mut reports = vec![VerifierReport { command: format!("dpkg --verify {package}"), says: dpkg }];
         let debsums = debsums.filter(|_| self.recorded.sum.is_some());
-        // It passes configuration files over, unless it is told not to.
+        // Configuration files are only checked on request.
         let option = if self.is_config() { "-a " } else { "" };
         let command = format!("debsums {option}{package}");
         reports.extend(debsums.map(|says| VerifierReport { command, says }));

@@ -1,33 +1,28 @@
-//! The scripts of a sparse patch package and of its backout package, for a pkgadd(1M) without patch support.
+//! Scripts of sparse patch packages and backout packages, for a pkgadd(1M) without patch support.
 //!
-//! They do the work of the scripts that Sun published for patch packages (Application Packaging Developer's Guide,
-//! "Patching Packages") and nothing is filled in: one text for all patches, separators and classes. This program does
-//! that work by itself, recognises the texts by their digests ([`role`](crate::source::sun_scripts::role)) and runs
-//! none of them unless it is told to. patchadm-scripts(7) says what each does, and what no script inside one package
-//! can do.
+//! They do the work of Sun's scripts for patch packages (Application Packaging Developer's Guide, "Patching Packages")
+//! without placeholders: one text for all patches, separators and classes. This program recognises the texts by their
+//! digests ([`role`](crate::source::sun_scripts::role)), does their work itself, and runs them only on request
+//! (patchadm-scripts(7)).
 //!
 //! They run in any `sh`, including that of System V, and any `awk` with functions.
 
 use std::collections::BTreeMap;
 
-/// `checkinstall` of a patch: decides whether it may be applied, and computes the patch lists.
 const CHECKINSTALL: &str = include_str!("checkinstall.sh");
-/// `preinstall` of a patch: makes the undo archive, before anything is replaced.
 const PREINSTALL: &str = include_str!("preinstall.sh");
-/// `i.<class>` of a patch: puts files in place.
 const CLASS: &str = include_str!("class.sh");
-/// `postinstall` of a patch: deletes what the patch no longer has, and marks the undo data of earlier revisions.
 const POSTINSTALL: &str = include_str!("postinstall.sh");
 
-/// `checkinstall` of the package that takes a patch back; in the patch `patch_checkinstall`.
+/// `checkinstall` of the backout package; in the patch `patch_checkinstall`.
 pub const UNDO_CHECKINSTALL: &str = include_str!("undo_checkinstall.sh");
-/// `postinstall` of the package that takes a patch back; in the patch `patch_postinstall`.
+/// `postinstall` of the backout package; in the patch `patch_postinstall`.
 pub const UNDO_POSTINSTALL: &str = include_str!("undo_postinstall.sh");
-/// `i.<class>` of the package that takes a patch back, for every class with a saved file but `none`.
+/// `i.<class>` of the backout package, for every class with a saved file except `none`.
 pub const UNDO_CLASS: &str = include_str!("undo_class.sh");
 
-/// Returns the scripts of a sparse patch package by their names in `install`; `classes` are the classes of its files that
-/// have no class action script of their own.
+/// Returns the scripts of a sparse patch package by their names in `install`, for classes without their own class
+/// action script.
 pub fn of_patch<'c>(classes: impl IntoIterator<Item = &'c str>) -> BTreeMap<String, &'static str> {
     let fixed = [
         ("checkinstall", CHECKINSTALL),

@@ -1,61 +1,52 @@
-//! The keys that a root trusts: a directory with a file for each, rules beside them, and the list of revoked ones.
+//! The trusted keys of a root: a directory with a file for each, rules beside them, and the list of revoked keys.
 //!
-//! A user who may write there decides what is applied. So the directory and each file must belong to the owner of the
-//! root or to the superuser, and no one else may write to them. Each file is checked through the descriptor that reads
-//! it.
+//! Whoever may write there decides what is applied. So the directory and each file must belong to the owner of the root
+//! or to the superuser, and nobody else may write to them. Each file is checked through the descriptor that reads it.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Read as _;
 
-use super::key_rules::{KeyRules, Revocations};
-use super::public_key::{KeyId, LARGEST_KEY_FILE, PublicKey};
+use chrono::{DateTime, NaiveDate};
+use regex::Regex;
+
+use super::signature::{KeyFileError, KeyId, LARGEST_KEY_FILE, PublicKey};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::package::ObjectPath;
 
-/// The most keys of a root.
 const MOST_KEYS: usize = 1000;
-
-/// The largest list of revoked keys, in bytes: 1 MiB.
 const LARGEST_LIST: u64 = 1 << 20;
-
-/// The name of the list of revoked keys.
 const REVOKED: &[u8] = b"revoked";
 
-/// Why the keys of a root cannot be believed.
+/// Reasons why the keys of a root are not trusted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyDirectoryError {
     /// It could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A user other than the owner of the root, or the caller who names it, may change it.
+    /// A user other than the owner of the root, or than the caller who named it, may change it.
     #[error("{path} is not {whose} alone: {reason}")]
     NotTheRoots {
-        /// The directory or file.
         path: String,
         /// Whose it should be: "the root's", "the caller's".
         whose: &'static str,
         /// Its owner, or who may write to it.
         reason: String,
     },
-    /// It is not there, although it was named.
+    /// It is missing although it was named.
     #[error("{0} is not there, and it was named as the directory of the keys that are trusted")]
     Absent(String),
-    /// No key is in it.
     #[error("no key is in {path}, which is there for those that are trusted: {}", ignored_words(.ignored))]
     NoKey {
-        /// The directory.
         path: String,
-        /// The files in it that are no keys, with the reasons.
+        /// Files in it that are no keys, with the reasons.
         ignored: Vec<String>,
     },
-    /// A key, its rules or the list of revoked keys are damaged, or there are more or larger files than any root has.
+    /// A key, its rules or the list of revoked keys are damaged, or a limit is exceeded.
     #[error("{path}: {reason}")]
-    Damaged {
-        /// The directory or file.
-        path: String,
-        /// The fault.
-        reason: String,
-    },
+    Damaged { path: String, reason: String },
 }
 
 fn ignored_words(ignored: &[String]) -> String {
@@ -72,25 +63,22 @@ impl KeyDirectoryError {
     }
 }
 
-/// A key that a root trusts, within its rules.
+/// A trusted key with its rules.
 #[derive(Clone, Debug)]
 pub struct TrustedKey {
     /// The name of its files, without endings.
     pub name: String,
-    /// The key.
     pub key: PublicKey,
-    /// Its rules.
     pub rules: KeyRules,
 }
 
 /// The keys of a root and those that are revoked.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
-    /// The keys, sorted by name. Several may have one id.
+    /// Sorted by name. Several may have one id.
     pub keys: Vec<TrustedKey>,
-    /// The revoked ones.
     pub revoked: Revocations,
-    /// The files of the directory that mean nothing there, each with the reason.
+    /// Ignored files of the directory, each with the reason.
     pub ignored: Vec<String>,
 }
 
@@ -106,25 +94,24 @@ impl KeyRing {
 pub struct KeyDirectory<'a> {
     root: &'a Root,
     place: &'a ObjectPath,
-    /// Whether the caller named it, and not the root.
+    /// True if the caller named the directory, rather than the root.
     is_of_caller: bool,
 }
 
 impl<'a> KeyDirectory<'a> {
-    /// The directory at a place inside a root; it need not be there.
+    /// The directory at a place inside a root, which need not exist.
     pub fn new(root: &'a Root, place: &'a ObjectPath) -> Self {
         Self { root, place, is_of_caller: false }
     }
 
-    /// Returns the same as a directory that the caller names: its keys belong to the caller or the superuser, whoever owns
-    /// the directory.
+    /// Returns the directory as one that the caller named: its keys must belong to the caller or the superuser.
     #[must_use]
     pub fn of_caller(self) -> Self {
         Self { is_of_caller: true, ..self }
     }
 
-    /// Reads the keys by which a signature is judged. Only the usual directory may be absent: one that is named must be
-    /// there, and one that is there must have a key. Otherwise a slip of the pen would end all trust without a word.
+    /// Reads the keys for a verdict. A directory that was named must exist, and an existing one must have a key.
+    /// Otherwise a typing error would silently end all trust.
     pub fn read_for_verdict(&self, is_named: bool) -> Result<KeyRing, KeyDirectoryError> {
         let Some(ring) = self.read_if_there()? else {
             let path = self.root.show(self.place);
@@ -173,7 +160,7 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(ring))
     }
 
-    /// Refuses what is in the place of the directory, or of one above it, and is no directory.
+    /// An object in place of the directory, or above it, that is not a directory is an error.
     fn must_be_absent(&self) -> Result<(), KeyDirectoryError> {
         let resolver = self.root.resolver();
         for at in std::iter::once(self.place.clone()).chain(self.place.ancestors()) {
@@ -207,7 +194,6 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(TrustedKey { name: String::from_utf8_lossy(stem).into_owned(), key, rules }))
     }
 
-    /// Reads a file of the directory; none if it is missing.
     fn file(&self, dir: &Dir, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>, KeyDirectoryError> {
         let Some((file, seen)) = dir.open_seen(name)? else { return Ok(None) };
         let path = self.root.show(&dir.at(name));
@@ -238,7 +224,7 @@ impl<'a> KeyDirectory<'a> {
     }
 }
 
-/// Returns why a name means nothing in a directory of keys, if that is so. Hidden files are written at the moment.
+/// Why a name is ignored. Hidden files are those being written.
 fn ignored(name: &[u8], names: &[Vec<u8>]) -> Option<String> {
     let belongs = match name.strip_suffix(b".rules") {
         Some(stem) => names.contains(&[stem, b".pub"].concat()),
@@ -252,13 +238,182 @@ fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).escape_debug().to_string()
 }
 
+/// A kind of object that a key may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyRole {
+    Patch,
+    Index,
+}
+
+impl KeyRole {
+    pub const ALL: [Self; 2] = [Self::Patch, Self::Index];
+
+    /// Returns the word for rules and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Patch => "patch",
+            Self::Index => "index",
+        }
+    }
+}
+
+/// Reasons why rules of a key, or the list of revoked keys, are invalid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyRulesError {
+    /// It is not a file of parameters.
+    #[error("{0}")]
+    Syntax(String),
+    /// A rule is unknown or has an impossible value.
+    #[error("{name}: {reason}")]
+    Rule { name: String, reason: String },
+    /// A line of the list of revoked keys names no key.
+    #[error("line {line}: {reason}")]
+    Revocation { line: usize, reason: KeyFileError },
+}
+
+/// The rules of a key: `NAME.rules` beside `NAME.pub`. The default limits nothing.
+#[derive(Clone, Debug)]
+pub struct KeyRules {
+    /// The last day of accepted signatures, by the time in their trusted comment.
+    pub expires: Option<NaiveDate>,
+    /// The roles for which the key may sign.
+    pub roles: Vec<KeyRole>,
+    /// Pattern for the bases of patches that it may sign, matched as a whole.
+    pub bases: Option<Regex>,
+    /// The pattern as written.
+    pub bases_text: Option<String>,
+}
+
+impl Default for KeyRules {
+    fn default() -> Self {
+        Self { expires: None, roles: KeyRole::ALL.to_vec(), bases: None, bases_text: None }
+    }
+}
+
+impl KeyRules {
+    /// Parses rules. An unknown rule is an error, because ignoring it would give the key more rights.
+    pub fn parse(text: &[u8]) -> Result<Self, KeyRulesError> {
+        let file = ParamFile::parse(text).map_err(|error| KeyRulesError::Syntax(error.to_string()))?;
+        let params = file.params();
+        let mut rules = Self::default();
+        let mut seen = Vec::new();
+        for (name, value) in params.iter() {
+            let wrong =
+                |reason: String| KeyRulesError::Rule { name: name.escape_debug().to_string(), reason };
+            if seen.contains(&name) {
+                return Err(wrong("it comes twice".to_owned()));
+            }
+            seen.push(name);
+            let value = str::from_utf8(value).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+            rules.set(name, value).map_err(wrong)?;
+        }
+        Ok(rules)
+    }
+
+    /// Sets one rule by its name.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "expires" => {
+                let day = NaiveDate::parse_from_str(value, "%Y-%m-%d");
+                self.expires = Some(day.map_err(|_| format!("<{value}> is not a day, as 2027-12-31"))?);
+            }
+            "roles" => {
+                let words = value.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+                self.roles = words.map(role).collect::<Result<_, _>>()?;
+            }
+            "bases" => {
+                let pattern = Regex::new(&format!("^(?:{value})$"));
+                self.bases = Some(pattern.map_err(|_| format!("<{value}> is not a regular expression"))?);
+                self.bases_text = Some(value.to_owned());
+            }
+            _ => return Err("no such rule; there are expires, roles, bases".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Formats the file; empty if nothing is limited.
+    pub fn write(&self) -> String {
+        let mut text = String::new();
+        if let Some(day) = self.expires {
+            let _ = writeln!(text, "expires={day}");
+        }
+        if self.roles != KeyRole::ALL {
+            let words: Vec<_> = self.roles.iter().map(|role| role.word()).collect();
+            let _ = writeln!(text, "roles={}", words.join(" "));
+        }
+        if let Some(pattern) = &self.bases_text {
+            let value = patchadm_svr4::format::params::write(
+                &[("bases".to_owned(), pattern.clone().into_bytes())].into_iter().collect(),
+            );
+            text.push_str(&String::from_utf8_lossy(&value));
+        }
+        text
+    }
+
+    /// True if a signature of this time (seconds since 1970) is past the last day.
+    pub fn is_expired(&self, time: Option<i64>) -> bool {
+        let Some(last) = self.expires else { return false };
+        let day = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).map(|at| at.date_naive());
+        day.is_none_or(|day| day > last)
+    }
+}
+
+fn role(word: &str) -> Result<KeyRole, String> {
+    let found = KeyRole::ALL.into_iter().find(|role| role.word() == word);
+    found.ok_or_else(|| format!("<{word}> is neither patch nor index"))
+}
+
+/// Revoked keys, each with the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revocations(BTreeMap<KeyId, String>);
+
+impl Revocations {
+    /// Parses lines `KEYID reason`; ignores empty lines and those that begin with `#`.
+    pub fn parse(text: &[u8]) -> Result<Self, KeyRulesError> {
+        let mut revoked = BTreeMap::new();
+        for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (id, reason) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+            let id = id.parse().map_err(|reason| KeyRulesError::Revocation { line: at + 1, reason })?;
+            revoked.entry(id).or_insert_with(|| reason.trim().to_owned());
+        }
+        Ok(Self(revoked))
+    }
+
+    /// Adds a key unless it is revoked already.
+    pub fn add(&mut self, id: KeyId, reason: &str) {
+        let reason = reason.split(char::is_control).collect::<Vec<_>>().join(" ");
+        self.0.entry(id).or_insert_with(|| reason.trim().to_owned());
+    }
+
+    /// Returns the reason why a key is revoked.
+    pub fn reason(&self, id: KeyId) -> Option<&str> {
+        self.0.get(&id).map(String::as_str)
+    }
+
+    /// Returns revoked keys with reasons, in the order of their bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyId, &str)> {
+        self.0.iter().map(|(id, reason)| (*id, reason.as_str()))
+    }
+
+    pub fn write(&self) -> String {
+        let line = |(id, reason): (&KeyId, &String)| format!("{id} {reason}").trim_end().to_owned() + "\n";
+        self.0.iter().map(line).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
-
-    use super::*;
 
     const PLACE: &str = "/etc/patchadm/keys";
 
@@ -368,5 +523,54 @@ mod tests {
         );
         put(dir.path(), "a.pub", &vec![b'a'; 1 << 16], 0o644);
         assert!(read(dir.path()).unwrap_err().ends_with("it is larger than any such file"));
+    }
+
+    #[test]
+    fn rules_are_read_and_written() {
+        let text = "expires=2027-12-31\nroles=patch\nbases=3000[0-9]*\n";
+        let rules = KeyRules::parse(text.as_bytes()).unwrap();
+        assert_eq!(rules.roles, [KeyRole::Patch]);
+        let bases = rules.bases.as_ref().unwrap();
+        assert!(bases.is_match("300001") && !bases.is_match("x300001") && !bases.is_match("30000x"));
+        assert_eq!(rules.write(), text);
+        assert_eq!(KeyRules::default().write(), "");
+    }
+
+    #[test]
+    fn a_key_is_good_to_the_end_of_its_last_day_and_never_for_an_undated_signature() {
+        let rules = KeyRules::parse(b"expires=1970-01-02\n").unwrap();
+        for (time, is_expired) in
+            [(Some(0), false), (Some(172_799), false), (Some(172_800), true), (None, true)]
+        {
+            assert_eq!(rules.is_expired(time), is_expired, "{time:?}");
+        }
+        assert!(!KeyRules::default().is_expired(None));
+    }
+
+    #[test]
+    fn a_misspelt_rule_is_an_error_and_not_more_rights() {
+        for (text, reason) in [
+            ("expire=2027-12-31\n", "expire: no such rule; there are expires, roles, bases"),
+            ("expires=soon\n", "expires: <soon> is not a day, as 2027-12-31"),
+            ("roles=patch all\n", "roles: <all> is neither patch nor index"),
+            ("bases=(\n", "bases: <(> is not a regular expression"),
+            ("roles=patch\nroles=index\n", "roles: it comes twice"),
+        ] {
+            assert_eq!(KeyRules::parse(text.as_bytes()).unwrap_err().to_string(), reason);
+        }
+    }
+
+    #[test]
+    fn revoked_keys_keep_their_first_reason() {
+        let mut revoked = Revocations::parse(b"# ours\n7802F643AC6161C8 stolen\n\n").unwrap();
+        let id = "7802F643AC6161C8".parse().unwrap();
+        revoked.add(id, "again");
+        revoked.add(KeyId([0; 8]), "a\nb");
+        assert_eq!(revoked.reason(id), Some("stolen"));
+        assert_eq!(revoked.write(), "0000000000000000 a b\n7802F643AC6161C8 stolen\n");
+        assert_eq!(
+            Revocations::parse(b"\nfoo bar\n").unwrap_err().to_string(),
+            "line 2: <foo> is no key id: sixteen hexadecimal digits"
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The manifest of a patch: a SHA-256 sum for each of its files, and the id of the patch, as one text that is signed.
+//! The manifest of a patch: the SHA-256 sums of its files and its id, as the text that is signed.
 //!
-//! Strict in both directions: a list of files has one spelling, and a parsed manifest is written again byte for byte.
-//! The text is also one that `sha256sum -c` accepts.
+//! A list of files has exactly one spelling, and a parsed manifest is written again byte for byte. `sha256sum -c`
+//! accepts the text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +17,12 @@ use patchadm_svr4::patch::PatchId;
 /// The largest manifest that is read: 64 MiB.
 pub const LARGEST_MANIFEST: u64 = 64 << 20;
 
-/// The first line.
 const HEAD: &[u8] = b"# patchadm manifest 1";
 
-/// The name of the manifest inside a directory, whose files it lists.
+/// The manifest in a directory, which lists the files there.
 pub const MANIFEST: &str = "MANIFEST";
 
-/// The ending of the name of a manifest beside a file.
+/// The ending of a manifest beside a file.
 pub const BESIDE: &str = ".manifest";
 
 /// Computes the SHA-256 sum of these bytes.
@@ -31,7 +30,7 @@ pub fn sha256(bytes: &[u8]) -> Sha256Sum {
     Sha256::digest(bytes)
 }
 
-/// Formats a sum as hexadecimal digits.
+/// Formats a sum in hexadecimal digits.
 pub fn sha256_text(sum: &Sha256Sum) -> String {
     Hex(sum).to_string()
 }
@@ -39,14 +38,14 @@ pub fn sha256_text(sum: &Sha256Sum) -> String {
 /// The coverage of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestForm {
-    /// Every file of a directory but the manifest itself and its signatures.
+    /// Every file of a directory except the manifest and its signatures.
     Members,
     /// One file as a whole.
     File,
 }
 
 impl ManifestForm {
-    /// Returns the word in the manifest and in JSON.
+    /// Returns the word for the manifest and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Members => "members",
@@ -58,7 +57,7 @@ impl ManifestForm {
 /// One file of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestEntry {
-    /// Its path, relative to the directory of the manifest.
+    /// Relative to the directory of the manifest.
     pub path: Vec<u8>,
     /// The sum of its content.
     pub sum: Sha256Sum,
@@ -67,45 +66,37 @@ pub struct ManifestEntry {
 /// A manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// The id of the patch, as it is spelled.
+    /// As spelled.
     pub patch: String,
-    /// Its coverage.
     pub form: ManifestForm,
-    /// The date of its making, as `2026-11-20T12:00:00Z`; it is not compared with anything.
+    /// As `2026-11-20T12:00:00Z`; it is not compared.
     pub date: Option<String>,
-    /// The files, sorted by path, each path once; one alone in the form `file`.
+    /// Sorted by path, each path once; only one in the form `file`.
     pub entries: Vec<ManifestEntry>,
 }
 
-/// The reason a text is not a manifest. Lines are counted from 1.
+/// The reason why a text is no manifest. Lines are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
     /// It is larger than the limit.
     #[error("the manifest is larger than 64 MiB")]
     TooLarge,
-    /// A line is not what stands there in a manifest.
+    /// A line that no manifest has there.
     #[error("the manifest is damaged, line {line}: {reason}")]
-    Line {
-        /// The line.
-        line: usize,
-        /// Its fault.
-        reason: &'static str,
-    },
-    /// A path is named where it must not be.
+    Line { line: usize, reason: &'static str },
+    /// A path in the wrong place.
     #[error("the manifest is damaged, line {line}: <{path}> {reason}")]
     Path {
-        /// The line.
         line: usize,
-        /// The path, escaped and cut to a readable length.
+        /// Escaped and cut to a readable length.
         path: String,
-        /// Its fault.
         reason: &'static str,
     },
 }
 
 impl Manifest {
-    /// Returns the difference from the expected manifest. In a manifest of the form `file` the name means nothing.
+    /// Returns the difference from the expected manifest. In the form `file` the name means nothing.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         if self.patch != expected.patch {
             return Some(format!("it is one of patch {}, not of {}", self.patch, expected.patch));
@@ -126,25 +117,24 @@ impl Manifest {
             .or_else(|| other.map(|entry| format!("the sum of {} is another", shown(&entry.path))))
     }
 
-    /// Makes the manifest of a directory by the names of its files. `date` is in seconds since 1970.
+    /// Creates the manifest of a directory. `date` is in seconds since 1970.
     pub fn of_members(patch: &PatchId, date: i64, sums: &BTreeMap<Vec<u8>, Sha256Sum>) -> Self {
         let entries =
             sums.iter().map(|(path, sum)| ManifestEntry { path: path.clone(), sum: *sum }).collect();
         Self { patch: patch.to_string(), form: ManifestForm::Members, date: Some(date_text(date)), entries }
     }
 
-    /// Makes the manifest of a file with this base name. `date` is in seconds since 1970.
+    /// Creates the manifest of a file with this base name. `date` is in seconds since 1970.
     pub fn of_file(patch: &PatchId, date: i64, name: &[u8], sum: &Sha256Sum) -> Self {
         let entries = vec![ManifestEntry { path: name.to_vec(), sum: *sum }];
         Self { patch: patch.to_string(), form: ManifestForm::File, date: Some(date_text(date)), entries }
     }
 
-    /// Reads a manifest.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         if text.len() as u64 > LARGEST_MANIFEST {
             return Err(ManifestError::TooLarge);
         }
-        let mut lines = Lines { rest: text, line: 0 };
+        let mut lines = ManifestLines { rest: text, line: 0 };
         if lines.next()? != Some(HEAD) {
             return Err(lines.wrong("it is not `# patchadm manifest 1`"));
         }
@@ -212,7 +202,7 @@ impl Manifest {
         self.entries.get(at).map(|entry| &entry.sum)
     }
 
-    /// Writes the manifest; its entries must be sorted.
+    /// Formats the manifest; its entries must be sorted.
     pub fn write(&self) -> Vec<u8> {
         let mut text = [HEAD, b"\n# patch ", self.patch.as_bytes(), b"\n# form "].concat();
         text.extend_from_slice(self.form.word().as_bytes());
@@ -232,23 +222,20 @@ impl Manifest {
     }
 }
 
-/// Tells whether a file beside the packages is the manifest or one of its signatures, which no manifest covers.
+/// True for the manifest and its signatures, which no manifest covers.
 pub fn is_of_manifest(path: &[u8]) -> bool {
     without_signature(path) == MANIFEST.as_bytes()
 }
 
-/// Returns the file that another one is the manifest of, or a signature of its manifest: the name before `.manifest`.
 pub(crate) fn file_of_manifest(path: &[u8]) -> Option<&[u8]> {
     without_signature(path).strip_suffix(BESIDE.as_bytes())
 }
 
-/// Returns the name that a signature is made of, or the name itself where it is not that of a signature.
 fn without_signature(path: &[u8]) -> &[u8] {
     let mut endings = SignatureFormat::ALL.into_iter().map(SignatureFormat::ending);
     endings.find_map(|ending| path.strip_suffix(ending.as_bytes())).unwrap_or(path)
 }
 
-/// Bytes as lower-case hexadecimal digits.
 struct Hex<'a>(&'a [u8]);
 
 impl fmt::Display for Hex<'_> {
@@ -257,14 +244,12 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// The lines of a text, counted.
-struct Lines<'a> {
+struct ManifestLines<'a> {
     rest: &'a [u8],
     line: usize,
 }
 
-impl<'a> Lines<'a> {
-    /// Returns the next line without its end; every line has one.
+impl<'a> ManifestLines<'a> {
     fn next(&mut self) -> Result<Option<&'a [u8]>, ManifestError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -281,7 +266,6 @@ impl<'a> Lines<'a> {
         Ok(Some(line))
     }
 
-    /// Returns the value of a line that begins so.
     fn field(&mut self, begins: &[u8], reason: &'static str) -> Result<&'a str, ManifestError> {
         let line = self.next()?.unwrap_or_default();
         let value = line.strip_prefix(begins).and_then(|value| str::from_utf8(value).ok());
@@ -301,7 +285,6 @@ fn date_text(date: i64) -> String {
     DateTime::from_timestamp(date, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Returns a date in the one form that it has.
 fn date_of(text: &[u8]) -> Option<&str> {
     const FORM: &[u8] = b"0000-00-00T00:00:00Z";
     let is_like = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
@@ -344,7 +327,7 @@ fn sum_of(digits: &[u8; 64]) -> Option<Sha256Sum> {
     Some(sum)
 }
 
-/// Returns a path as `sha256sum --tag` writes it.
+/// Escapes a path as `sha256sum --tag` does.
 fn escape(path: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(path.len());
     for &byte in path {
@@ -358,7 +341,7 @@ fn escape(path: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// Returns the path of an escaped one; none if it is not escaped in the only valid way.
+/// `None` if the path is not escaped in the only valid way.
 fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut path = Vec::with_capacity(text.len());
     let mut bytes = text.iter();

@@ -1,32 +1,25 @@
-//! Secret keys of minisign: read, decrypted, made, written, and used.
+//! Secret keys of minisign.
 //!
-//! A key is encrypted by a stream that scrypt makes from the password; a key without a password is stored as it is. The
-//! memory that a file may ask of scrypt is limited, so that a foreign file takes no more than one of minisign.
+//! A key is encrypted with a stream that scrypt derives from the password; without a password it is stored as it is.
+//! The memory for scrypt is limited, so that a foreign key file takes no more than one of minisign.
 
 use std::fmt;
 
 use blake2::Digest as _;
 use ed25519_dalek::{Signer as _, SigningKey};
 
-use super::armor;
-use super::curve;
-use super::public_key::{ALGORITHM, KeyId, LARGEST_KEY_FILE, PublicKey};
-use super::signature::{Signature, TrustedComment};
+use super::signature::{self, ALGORITHM, KeyId, LARGEST_KEY_FILE, PublicKey, Signature, TrustedComment};
 use patchadm_svr4::package::is_room_for;
 
-/// The words for how a key is encrypted and checked.
 const BY_SCRYPT: [u8; 2] = *b"Sc";
 const NOT_ENCRYPTED: [u8; 2] = [0, 0];
 const BY_BLAKE2B: [u8; 2] = *b"B2";
 
 /// The scrypt costs of minisign: about a second and a gibibyte.
 const OPERATIONS: u64 = 1 << 25;
+
 const MEMORY: u64 = 1 << 30;
-
-/// The least that is asked of scrypt where memory is short.
 const LEAST_MEMORY: u64 = 1 << 24;
-
-/// The length of what is encrypted: identity, secret key, check.
 const SEALED: usize = 8 + 64 + 32;
 
 /// Why a secret key cannot be used.
@@ -42,7 +35,7 @@ pub enum SecretKeyError {
     /// The password is not that of the key.
     #[error("the password is wrong, or the key is damaged")]
     WrongPassword,
-    /// The file asks for more memory than minisign ever does.
+    /// The file requires more memory than minisign ever does.
     #[error("the key asks for more than 1 GiB of memory to be decrypted")]
     TooExpensive,
     /// There is too little memory to decrypt it.
@@ -50,12 +43,11 @@ pub enum SecretKeyError {
     NoRoom(u64),
 }
 
-/// The random bytes that a new key is made of.
+/// The random bytes of a new key.
 #[derive(Clone)]
 pub struct KeySeed {
     /// The identity of the key.
     pub id: [u8; 8],
-    /// The secret.
     pub secret: [u8; 32],
     /// The salt of its encryption.
     pub salt: [u8; 32],
@@ -73,7 +65,6 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// A key file, taken apart.
 struct SealedKey {
     encryption: [u8; 2],
     salt: [u8; 32],
@@ -83,17 +74,17 @@ struct SealedKey {
 }
 
 impl SecretKey {
-    /// Makes a key of random bytes.
+    /// Creates a key from random bytes.
     pub fn new(seed: &KeySeed) -> Self {
         Self { id: KeyId(seed.id), key: SigningKey::from_bytes(&seed.secret) }
     }
 
-    /// Tells whether a password is needed to read a key file.
+    /// True if the key file needs a password.
     pub fn is_encrypted(text: &[u8]) -> Result<bool, SecretKeyError> {
         Ok(SealedKey::parse(text)?.encryption == BY_SCRYPT)
     }
 
-    /// Reads a key file; `password` is not looked at where the key is not encrypted.
+    /// Parses a key file; `password` is ignored unless the key is encrypted.
     pub fn parse(text: &[u8], password: Option<&[u8]>) -> Result<Self, SecretKeyError> {
         let mut sealed = SealedKey::parse(text)?;
         let is_encrypted = sealed.encryption == BY_SCRYPT;
@@ -110,12 +101,13 @@ impl SecretKey {
         Self::open(&sealed.sealed, is_encrypted).ok_or(wrong)
     }
 
-    /// Reads what was encrypted. minisign leaves the check of a key without password empty.
+    /// minisign leaves the checksum empty if a key has no password.
     fn open(plain: &[u8; SEALED], is_checked: bool) -> Option<Self> {
         let mut rest = &plain[..];
-        let id = KeyId(*armor::take(&mut rest)?);
-        let (secret, public) = (armor::take::<32>(&mut rest)?, armor::take::<32>(&mut rest)?);
-        let check = armor::take::<32>(&mut rest)?;
+        let id = KeyId(*signature::take_array(&mut rest)?);
+        let (secret, public) =
+            (signature::take_array::<32>(&mut rest)?, signature::take_array::<32>(&mut rest)?);
+        let check = signature::take_array::<32>(&mut rest)?;
         let key = SigningKey::from_bytes(secret);
         let found = Self { id, key };
         let is_whole = !is_checked || found.check() == *check;
@@ -135,8 +127,8 @@ impl SecretKey {
         PublicKey { id: self.id, point: self.key.verifying_key().to_bytes() }
     }
 
-    /// Writes the key file, encrypted if there is a password. Where memory is short it is encrypted with less, as by
-    /// minisign.
+    /// Formats the key file, encrypted if there is a password. If memory is short, less is used for the encryption, as
+    /// minisign does.
     pub fn write(
         &self,
         seed: &KeySeed,
@@ -171,10 +163,10 @@ impl SecretKey {
         Ok(sealed.write(comment))
     }
 
-    /// Signs a message and a trusted comment, over the message's BLAKE2b-512 digest as minisign does. The comment must be
-    /// one line.
+    /// Signs a message and a trusted comment, over the message's BLAKE2b-512 digest as minisign does. The comment must
+    /// be one line.
     pub fn sign(&self, message: &[u8], trusted_comment: &str) -> Signature {
-        let bytes = self.key.sign(&curve::prehash(message)).to_bytes();
+        let bytes = self.key.sign(&signature::prehash(message)).to_bytes();
         let text = trusted_comment.as_bytes().to_vec();
         let signature = self.key.sign(&[&bytes[..], &text].concat()).to_bytes();
         let trusted = Some(TrustedComment { text, signature });
@@ -187,14 +179,14 @@ impl SealedKey {
         if text.len() > LARGEST_KEY_FILE {
             return Err(SecretKeyError::Form("it is larger than 4 KiB"));
         }
-        let [comment, key] = armor::lines(text)[..] else {
+        let [comment, key] = signature::text_lines(text)[..] else {
             return Err(SecretKeyError::Form("it has not two lines"));
         };
-        if armor::comment(comment).is_none() {
+        if signature::untrusted_comment(comment).is_none() {
             return Err(SecretKeyError::Form("its first line is no comment line"));
         }
         let bytes =
-            armor::decode::<158>(key).ok_or(SecretKeyError::Form("its second line is not 158 bytes"))?;
+            signature::decode::<158>(key).ok_or(SecretKeyError::Form("its second line is not 158 bytes"))?;
         let sealed = Self::of(&bytes).ok_or(SecretKeyError::Form("its algorithm is not Ed25519"))?;
         match sealed.encryption {
             BY_SCRYPT | NOT_ENCRYPTED => Ok(sealed),
@@ -204,13 +196,13 @@ impl SealedKey {
 
     fn of(bytes: &[u8; 158]) -> Option<Self> {
         let mut rest = &bytes[..];
-        let algorithm = armor::take::<2>(&mut rest)?;
-        let encryption = *armor::take(&mut rest)?;
-        let check = armor::take::<2>(&mut rest)?;
-        let salt = *armor::take(&mut rest)?;
-        let operations = u64::from_le_bytes(*armor::take(&mut rest)?);
-        let memory = u64::from_le_bytes(*armor::take(&mut rest)?);
-        let sealed = *armor::take(&mut rest)?;
+        let algorithm = signature::take_array::<2>(&mut rest)?;
+        let encryption = *signature::take_array(&mut rest)?;
+        let check = signature::take_array::<2>(&mut rest)?;
+        let salt = *signature::take_array(&mut rest)?;
+        let operations = u64::from_le_bytes(*signature::take_array(&mut rest)?);
+        let memory = u64::from_le_bytes(*signature::take_array(&mut rest)?);
+        let sealed = *signature::take_array(&mut rest)?;
         let is_known = *algorithm == ALGORITHM && *check == BY_BLAKE2B;
         is_known.then_some(Self { encryption, salt, operations, memory, sealed })
     }
@@ -218,22 +210,21 @@ impl SealedKey {
     fn write(&self, comment: &str) -> String {
         let Self { encryption, salt, operations, memory, sealed } = self;
         let cost = [operations.to_le_bytes(), memory.to_le_bytes()].concat();
-        armor::write(comment, &[&ALGORITHM[..], encryption, &BY_BLAKE2B, salt, &cost, sealed].concat())
+        signature::armored(comment, &[&ALGORITHM[..], encryption, &BY_BLAKE2B, salt, &cost, sealed].concat())
     }
 }
 
-/// The costs for scrypt.
 #[derive(Clone, Copy)]
 struct Cost {
     log_n: u8,
     p: u32,
 }
 
-/// The block size of scrypt that libsodium always takes.
+/// libsodium always uses this block size.
 const BLOCKS: u32 = 8;
 
 impl Cost {
-    /// Returns the parameters that libsodium makes of these limits.
+    /// The parameters that libsodium derives from these limits.
     fn of(operations: u64, memory: u64) -> Result<Self, SecretKeyError> {
         if operations > OPERATIONS || memory > MEMORY {
             return Err(SecretKeyError::TooExpensive);
@@ -251,13 +242,11 @@ impl Cost {
         Ok(Self { log_n: u8::try_from(log_n).unwrap_or(u8::MAX), p })
     }
 
-    /// Returns the memory it takes, in bytes.
     fn memory(self) -> u64 {
         (1u64 << self.log_n.min(40)) * 128 * u64::from(BLOCKS)
     }
 }
 
-/// Encrypts, or decrypts, with the stream that scrypt makes of a password.
 fn cipher(
     password: &[u8],
     salt: &[u8; 32],
@@ -269,7 +258,7 @@ fn cipher(
         return Err(SecretKeyError::NoRoom(cost.memory() >> 20));
     }
     let mut stream = [0; SEALED];
-    // The length in the parameters is for password hashes only.
+    // This length is only for password hashes.
     let params = scrypt::Params::new(cost.log_n, BLOCKS, cost.p, scrypt::Params::RECOMMENDED_LEN);
     let params = params.map_err(|_| SecretKeyError::TooExpensive)?;
     scrypt::scrypt(password, salt, &params, &mut stream).map_err(|_| SecretKeyError::TooExpensive)?;
@@ -325,11 +314,11 @@ mod tests {
     #[test]
     fn a_file_that_asks_for_endless_memory_is_refused() {
         let text = String::from_utf8(read("locked.sec")).unwrap();
-        let bytes = armor::decode::<158>(text.lines().nth(1).unwrap().as_bytes()).unwrap();
+        let bytes = signature::decode::<158>(text.lines().nth(1).unwrap().as_bytes()).unwrap();
         for (at, byte) in [(43, 1), (51, 1)] {
             let mut changed = bytes;
             changed[at] = byte;
-            let text = armor::write("c", &changed);
+            let text = signature::armored("c", &changed);
             let error = SecretKey::parse(text.as_bytes(), Some(b"test")).unwrap_err();
             assert_eq!(error, SecretKeyError::TooExpensive, "byte {at}");
         }

@@ -1,34 +1,30 @@
-//! The verdict on a signature, from the keys and the policy of a root; pure.
+//! The verdict on a signature, computed from the keys and the policy of a root.
 
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat};
 
-use super::curve::IS_AVAILABLE;
-use super::key_directory::{KeyRing, TrustedKey};
-use super::key_rules::KeyRole;
+use super::key_directory::{KeyRing, KeyRole, TrustedKey};
 use super::manifest::{Manifest, ManifestForm};
-use super::public_key::KeyId;
-use super::signature::{Signature, SignatureFormat};
+use super::signature::{IS_AVAILABLE, KeyId, Signature, SignatureFormat};
 use patchadm_changeset::format::history::SignatureRecord;
 
-/// A policy's demand on signatures, the strictest last.
+/// A policy's demand on signatures, strictest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DemandWord {
-    /// They are not looked at.
+    /// They are ignored.
     Off,
-    /// A patch without a good one is applied, and a line says so; a bad one refuses it.
+    /// Patches without a good signature are applied with a note; those with a bad one are refused.
     Warn,
-    /// A patch without a good one is refused.
+    /// A patch without a good signature is refused.
     Require,
 }
 
 impl DemandWord {
-    /// Every word, with its meaning.
+    /// All words with their meanings.
     pub const ALL: [(&'static str, Self); 3] =
         [("require", Self::Require), ("warn", Self::Warn), ("off", Self::Off)];
 
-    /// Returns the word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -38,38 +34,35 @@ impl DemandWord {
     }
 }
 
-/// The demand of one policy, with the keys that it trusts.
+/// The demand of one policy, with its trusted keys.
 #[derive(Clone, Debug)]
 pub struct Demand {
     /// How strict it is.
     pub word: DemandWord,
-    /// The keys.
     pub keys: KeyRing,
 }
 
 /// The result of examining a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignatureState {
-    /// No one looked.
+    /// It was not examined.
     Unchecked,
     /// It is good, and its key may sign this.
     Trusted,
-    /// There is none.
     Unsigned,
     /// The root does not have its key.
     UnknownKey,
     /// Its key is past the last day.
     Expired,
-    /// Its key may sign something else only.
+    /// Its key may only sign something else.
     NotAllowed,
-    /// Its key is revoked.
     Revoked,
     /// Signature, manifest, id or content do not belong together.
     Bad,
 }
 
 impl SignatureState {
-    /// Returns the word in JSON and in the history.
+    /// Returns the word for JSON and the history.
     pub fn word(self) -> &'static str {
         match self {
             Self::Unchecked => "unchecked",
@@ -83,7 +76,7 @@ impl SignatureState {
         }
     }
 
-    /// Tells whether a policy refuses it.
+    /// True if a policy refuses it.
     pub fn is_refused_by(self, demand: DemandWord) -> bool {
         match self {
             Self::Unchecked | Self::Trusted => false,
@@ -93,20 +86,20 @@ impl SignatureState {
     }
 }
 
-/// The verdict on one patch or index, with what a report needs of it.
+/// The verdict on one patch or index, for reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The result of the examination.
     pub state: SignatureState,
-    /// The key that signed, as the signature says.
+    /// According to the signature.
     pub key: Option<KeyId>,
-    /// The name that the key has in the root.
+    /// The name of the key in the root.
     pub name: Option<String>,
-    /// The time of signing, in seconds since 1970, where the signature covers one.
+    /// The time of signing, in seconds since 1970, if the signature covers one.
     pub time: Option<i64>,
     /// The coverage of the manifest.
     pub form: Option<ManifestForm>,
-    /// The policy that was asked.
+    /// The demand.
     pub policy: DemandWord,
     /// The fault, as the end of a sentence that begins with the patch; empty without a fault.
     pub reason: String,
@@ -122,12 +115,12 @@ impl Verdict {
         Self { state, key: None, name: None, time: None, form: None, policy, reason: reason.into() }
     }
 
-    /// Tells whether the policy refuses it.
+    /// True if the policy refuses it.
     pub fn is_refused(&self) -> bool {
         self.state.is_refused_by(self.policy)
     }
 
-    /// Returns the verdict in the words of reports and of the history.
+    /// Returns the verdict for reports and the history.
     pub fn record(&self) -> SignatureRecord {
         let moment = self.time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         SignatureRecord {
@@ -140,8 +133,8 @@ impl Verdict {
         }
     }
 
-    /// Returns the report's note on a patch that is applied: its signer, or that its signature proves nothing; none if
-    /// no one looked.
+    /// Returns the report's note on an applied patch: its signer, or that its signature proves nothing; `None` if it
+    /// was not examined.
     pub fn note(&self) -> Option<String> {
         match self.state {
             SignatureState::Unsigned | SignatureState::UnknownKey => {
@@ -156,13 +149,13 @@ impl Verdict {
         }
     }
 
-    /// The same in other words.
+    /// Returns the verdict with another reason.
     #[must_use]
     pub fn but_reason(self, reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..self }
     }
 
-    /// The same, of a patch that turned out not to be what its manifest says.
+    /// Returns the verdict for content that differs from the manifest.
     #[must_use]
     pub fn but_bad(self, reason: impl Into<String>) -> Self {
         Self { state: SignatureState::Bad, reason: reason.into(), ..self }
@@ -175,7 +168,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The files that sign something: its manifest and, if there is one, a signature of that.
+/// A manifest and its signature, if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignedFiles {
     /// The bytes of the manifest.
@@ -184,8 +177,8 @@ pub struct SignedFiles {
     pub signature: Option<(SignatureFormat, Vec<u8>)>,
 }
 
-/// Judges what was found beside something against one demand: first the signature, then the manifest, then what the key
-/// may sign. Returns the manifest if it can be trusted. Does not compare its content.
+/// Judges the files against one demand: first the signature, then the manifest, then the rights of the key. Returns the
+/// manifest if it is trusted. The content is not compared.
 pub fn judge(files: Option<&SignedFiles>, demand: &Demand, role: KeyRole) -> (Verdict, Option<Manifest>) {
     let verdict = |state, reason: String| (Verdict::of(state, demand.word, reason), None);
     if demand.word == DemandWord::Off {
@@ -239,7 +232,6 @@ fn of_signature(
     (found, manifest)
 }
 
-/// Whether the key may sign this, whose signature is good.
 fn of_key(
     signer: &TrustedKey,
     signature: &Signature,
@@ -313,7 +305,6 @@ mod tests {
         assert_eq!(manifest.unwrap().patch, "300001-03");
     }
 
-    /// State, and whether `warn` and `require` refuse it.
     #[test]
     fn every_other_state_has_its_reason_and_its_consequence() {
         use SignatureState::{Bad, Expired, NotAllowed, Revoked, UnknownKey, Unsigned};

@@ -1,17 +1,17 @@
-//! A bundle: a directory or an archive that holds several patches, as vendors delivered recommended sets and clusters.
+//! Bundles: directories and archives of several patches, such as recommended sets and clusters of vendors.
 //!
 //! ```text
 //! 10_Recommended/patch_order        the ids, one a line; without it all patches in the bundle count
-//! 10_Recommended/CLUSTER_README     NAME: what the set is called
+//! 10_Recommended/CLUSTER_README     NAME: the name of the set
 //! 10_Recommended/106793-01/…        a patch as a directory, or
 //! 10_Recommended/106793-02.zip      a patch as an archive, with its manifest and signature beside it
 //! ```
-//! The patches of a directory are used in place. Those of an archive are unpacked once, below a private directory that
-//! goes with the value: reading them in place would decompress the whole archive for each of them. Names are checked as
-//! those of any source, and unpacking does not begin if the space is too small.
+//! Patches of a directory are used in place. Those of an archive are unpacked once, into a private directory that is
+//! removed with the value: reading them in place would decompress the whole archive for each of them. Names are checked as
+//! in any source, and unpacking does not begin if the space is too small.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -19,33 +19,27 @@ use std::path::{Path, PathBuf};
 use super::error::SourceProblem;
 use super::image::{Form, cut};
 use super::member::{Kind, SourceMember};
-use super::patch_directory::{all_patches_in, is_archive_of_id};
 use super::{Source, SourceError};
 use crate::input_file::InputDirectory;
 use crate::sign::file_of_manifest;
 use patchadm_rootfs::{Dir, Interrupt, RootError, Timestamp, UnnamedDirectory};
 use patchadm_svr4::format::patch_order;
 use patchadm_svr4::package::{Mode, PackagePath};
+use patchadm_svr4::patch::PatchId;
 
-/// The name for the directory of unpacked patches, in the directory that they are unpacked below.
 const PROGRAM: &str = "patchadm-bundle";
 
-/// The most directories above a patch in an archive: `10_Recommended/patches`.
+/// `10_Recommended/patches`.
 const DEEPEST: usize = 2;
 
-/// The most patches in one bundle.
 const MOST_PATCHES: usize = 100_000;
-
-/// The largest `patch_order` or `CLUSTER_README` that is read, in bytes.
 const LARGEST_TEXT: u64 = 4 << 20;
-
-/// The largest buffer for content.
 const BUFFER: usize = 1 << 18;
 
-/// The space that a file or directory takes on a disk in addition to its content, in bytes.
+/// Disk space of a file or directory in addition to its content, in bytes.
 const BLOCK: u64 = 4096;
 
-/// A bundle that was opened, its patches not yet.
+/// An open bundle, whose patches are not open yet.
 #[derive(Debug)]
 pub struct Bundle {
     source: Source,
@@ -53,37 +47,34 @@ pub struct Bundle {
     patches: BTreeMap<PackagePath, BundledPatch>,
 }
 
-/// A bundle's description of itself.
+/// The self-description of a bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BundleTexts {
-    /// The words of `patch_order`, or `None` if there is none.
+    /// The words of `patch_order`, if there is one.
     pub order: Option<Vec<String>>,
     /// The name in `CLUSTER_README`.
     pub name: Option<String>,
 }
 
-/// A patch in a bundle.
 #[derive(Debug, Default)]
 struct BundledPatch {
-    /// The bytes and files that it becomes when it is unpacked.
     bytes: u64,
     files: u64,
 }
 
-/// The patches of a bundle, each where it can be opened as a source.
+/// The patches of a bundle, which can be opened as sources.
 #[derive(Debug)]
 pub struct BundlePatches {
-    /// The patches, sorted by name.
+    /// Sorted by name.
     pub paths: Vec<PathBuf>,
     /// The bundle's description of itself.
     pub texts: BundleTexts,
-    /// The unpacked files, which go with the value.
     _unpacked: Option<UnnamedDirectory>,
 }
 
 impl Bundle {
-    /// Opens what a user named, until a signal comes; `None` if it holds no patches below its top, so that it can only be a
-    /// patch itself.
+    /// Opens a bundle; `None` if the operand has no patches below its top, so that it can only be a patch itself. A
+    /// signal ends it.
     pub fn open(path: &Path, interrupt: Interrupt<'_>) -> Result<Option<Self>, SourceError> {
         let source = Source::open(path)?;
         let mut bundle = Self { source, texts: BundleTexts::default(), patches: BTreeMap::new() };
@@ -95,8 +86,8 @@ impl Bundle {
         Ok((!bundle.patches.is_empty()).then_some(bundle))
     }
 
-    /// Tells whether it can be nothing but a set: a directory, or an archive with several patches, with archives in it or
-    /// with an order. An archive with one directory of packages may be a patch that is damaged.
+    /// True for a directory, and for an archive with several patches, with archives, or with an order. An archive with
+    /// one directory of packages may be a damaged patch.
     pub fn is_set(&self) -> bool {
         let is_archive = |at: &PackagePath| is_archive_of_id(&String::from_utf8_lossy(last(at).1));
         self.source.form == Form::Directory
@@ -110,8 +101,8 @@ impl Bundle {
         &self.texts
     }
 
-    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, once it is known that
-    /// they fit there, until a signal comes: nothing is left there then.
+    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, if they fit there.
+    /// A signal ends it and leaves nothing there.
     pub fn patches(self, place: &Dir, interrupt: Interrupt<'_>) -> Result<BundlePatches, SourceError> {
         let path = self.source.path.clone();
         if self.source.form == Form::Directory {
@@ -121,7 +112,7 @@ impl Bundle {
         let fail =
             |error: RootError| SourceError { path: path.clone(), problem: SourceProblem::Spool(error) };
         self.check_space(place)?;
-        // The leftovers of another run are not worth an error of this unpacking.
+        // The leftovers of another run do not make this one fail.
         let _ = place.remove_leftovers(PROGRAM);
         let mut unpacked = UnnamedDirectory::begin(place, PROGRAM, b"bundle").map_err(fail)?;
         self.unpack(&mut unpacked, interrupt)?;
@@ -130,7 +121,6 @@ impl Bundle {
         Ok(BundlePatches { paths, texts: self.texts, _unpacked: Some(unpacked) })
     }
 
-    /// Finds the patches of a directory: in it, or in `patches` below it.
     fn look_into_directory(&mut self) -> Result<(), SourceError> {
         let path = self.source.path.clone();
         for inside in ["", "patches"] {
@@ -156,7 +146,6 @@ impl Bundle {
         Ok(())
     }
 
-    /// Finds the patches of an archive, and how large they are.
     fn look_into_archive(&mut self, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let (mut survey, mut texts) = (ArchiveSurvey::default(), BundleTexts::default());
         let source = &self.source;
@@ -187,7 +176,6 @@ impl Bundle {
         Err(self.source.error(SourceProblem::NoSpool { needed, free, place }))
     }
 
-    /// Writes the members of all patches.
     fn unpack(&self, unpacked: &mut UnnamedDirectory, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let fail = |error: RootError| self.source.error(SourceProblem::Spool(error));
         let mut buffer = vec![0; BUFFER];
@@ -213,7 +201,7 @@ impl Bundle {
         })
     }
 
-    /// Returns the patch that a member belongs to: the file itself, what stands beside it under its name, or its
+    /// The patch that a member belongs to: the file itself, a file of the same name with an ending, or its
     /// directory.
     fn patch_of(&self, path: &PackagePath) -> Option<&PackagePath> {
         let known = |path: &[u8]| self.patches.get_key_value(path).map(|(path, _)| path);
@@ -223,14 +211,10 @@ impl Bundle {
     }
 }
 
-/// The file with the ids.
 const ORDER: &str = "patch_order";
-
-/// The file about the set.
 const CLUSTER: &str = "CLUSTER_README";
 
 impl BundleTexts {
-    /// Takes in one of the two texts.
     fn read(&mut self, name: &[u8], data: &mut dyn Read) -> Result<(), SourceProblem> {
         let mut text = Vec::new();
         data.take(LARGEST_TEXT + 1).read_to_end(&mut text).map_err(SourceProblem::of_archive)?;
@@ -248,14 +232,11 @@ impl BundleTexts {
     }
 }
 
-/// The known facts about an archive while it is read: packages reveal the patches, and come in any order.
+/// Packages reveal the patches of an archive, and come in any order.
 #[derive(Debug, Default)]
 struct ArchiveSurvey {
-    /// The directories with a pkginfo of their own, by the directory above them.
     pkginfos: BTreeSet<PackagePath>,
-    /// The files that are called as archives of patches are.
     archives: BTreeMap<PackagePath, BundledPatch>,
-    /// The bytes and files below each directory that may be a patch.
     directories: BTreeMap<PackagePath, BundledPatch>,
 }
 
@@ -290,7 +271,7 @@ impl ArchiveSurvey {
         Ok(())
     }
 
-    /// Returns the patches: archives outside of all packages, and directories of packages, the outermost only.
+    /// Archives outside of all packages, and the outermost directories of packages.
     fn finish(mut self) -> BTreeMap<PackagePath, BundledPatch> {
         let mut patches: BTreeMap<PackagePath, BundledPatch> = BTreeMap::new();
         let is_inside = |path: &PackagePath| {
@@ -315,18 +296,16 @@ impl BundledPatch {
     }
 }
 
-/// Returns the directory of a path, ended by `/` or empty, and its last component.
 fn last(path: &PackagePath) -> (&[u8], &[u8]) {
     let bytes = path.as_bytes();
     bytes.split_at(bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1))
 }
 
-/// Returns the number of directories above a path.
 fn depth(path: &PackagePath) -> usize {
     path.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1)
 }
 
-/// Returns the directories above a path that can be patches, the outermost first, without a slash at the end.
+/// Directories above a path that can be patches, outermost first, without a trailing slash.
 fn directories_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes.take(DEEPEST + 1).filter_map(|(at, _)| path.get(..at))
@@ -336,7 +315,7 @@ fn below(top: &Path, at: &PackagePath) -> PathBuf {
     top.join(OsStr::from_bytes(at.as_bytes()))
 }
 
-/// Copies the content of a member, which must be as long as its archive says.
+/// Fails unless the content is as long as its archive says.
 fn copy(
     member: &SourceMember,
     data: &mut dyn Read,
@@ -364,12 +343,103 @@ fn copy(
     }
 }
 
+// To list patches, only directories and the beginning of a pkginfo are opened.
+
+const MOST_NAMES: usize = 10_000;
+const MOST_DIRECTORIES: usize = 1_000;
+const MOST_PACKAGES: usize = 64;
+const BEGINNING: u64 = 64 << 10;
+const MARKS: [&[u8]; 2] = [b"SUNW_PATCHID=", b"Patch_label="];
+
+const ENDINGS: [&str; 20] = [
+    ".zip", ".jar", ".tar", ".tar.gz", ".tar.Z", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".taz", ".tbz2",
+    ".txz", ".tzst", ".pkg", ".pkg.gz", ".pkg.Z", ".pkg.bz2", ".pkg.xz", ".pkg.zst", ".ds",
+];
+
+/// Returns at most ten thousand sorted names in a directory, with true for directories; none if it is unreadable.
+pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let entries = entries.take(MOST_NAMES).filter_map(Result::ok);
+    let named = entries.map(|entry| {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        (entry.file_name(), is_directory)
+    });
+    let mut names: Vec<_> = named.collect();
+    names.sort();
+    names
+}
+
+/// Returns the sorted names of patches in a directory, with true for directories: entries named by an id, archives with
+/// a patch, and directories with sparse packages.
+pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
+    only_patches(directory, directory_names(directory), MOST_DIRECTORIES)
+}
+
+/// Returns the names of all patches in a directory. System errors are returned, because an incomplete set would be
+/// taken for the whole.
+pub fn all_patches_in(directory: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        names.push((entry.file_name(), entry.file_type().is_ok_and(|kind| kind.is_dir())));
+    }
+    names.sort();
+    Ok(only_patches(directory, names, usize::MAX).into_iter().map(|(name, _)| name).collect())
+}
+
+/// `looks` limits the directories that are opened to find out what they are.
+fn only_patches(
+    directory: &Path,
+    mut names: Vec<(OsString, bool)>,
+    mut looks: usize,
+) -> Vec<(OsString, bool)> {
+    names.retain(|(name, is_directory)| {
+        let text = name.to_string_lossy();
+        let mut holds_packages = || {
+            looks = looks.saturating_sub(1);
+            looks > 0 && holds_packages(&directory.join(name))
+        };
+        is_id(&text) || if *is_directory { holds_packages() } else { is_archive_of_id(&text) }
+    });
+    names
+}
+
+/// True for an id, but not for a description such as `README.105181-05`.
+fn is_id(name: &str) -> bool {
+    !name.contains('.') && PatchId::new(name).is_ok()
+}
+
+pub(super) fn is_archive_of_id(name: &str) -> bool {
+    ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(is_id))
+}
+
+fn holds_packages(directory: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    let Ok(top) = InputDirectory::open(directory) else { return false };
+    let mut inside = entries.take(MOST_PACKAGES).filter_map(Result::ok);
+    inside.any(|entry| {
+        let pkginfo = Path::new(&entry.file_name()).join("pkginfo");
+        entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_of_patch(&top, &pkginfo)
+    })
+}
+
+/// True if a name has the ending of an archive, or is an id.
+pub fn is_called_as_patch(name: &str) -> bool {
+    is_id(name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+fn is_of_patch(directory: &InputDirectory, pkginfo: &Path) -> bool {
+    let text = directory.read_start(pkginfo, BEGINNING).ok().flatten().unwrap_or_default();
+    let mut lines = text.split(|&byte| byte == b'\n');
+    lines.any(|line| MARKS.iter().any(|mark| line.starts_with(mark)))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use patchadm_rootfs::never;
+
+    use std::fs;
 
     fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
@@ -502,5 +572,22 @@ mod tests {
         fs::write(&file, archive.into_inner().unwrap()).unwrap();
         let error = Bundle::open(&file, &never).unwrap_err();
         assert!(matches!(error.problem, SourceProblem::Unsafe { .. }), "{error}");
+    }
+
+    #[test]
+    fn patches_are_told_from_other_names() {
+        let dir = tempfile::tempdir().unwrap();
+        for made in ["105181-05", "named/SUNWcsr", "base/SUNWcsr", "empty"] {
+            fs::create_dir_all(dir.path().join(made)).unwrap();
+        }
+        for file in
+            ["106793-01.zip", "README", "106793-01.txt", "named/SUNWcsr/pkginfo", "base/SUNWcsr/pkginfo"]
+        {
+            let text = if file.starts_with("named") { "PKG=SUNWcsr\nSUNW_PATCHID=1-01\n" } else { "" };
+            fs::write(dir.path().join(file), text).unwrap();
+        }
+        let found: Vec<_> = patches_in(dir.path()).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(found, ["105181-05", "106793-01.zip", "named"]);
+        assert!(patches_in(&dir.path().join("nothing")).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The reasons a source cannot be read, in kinds that a command maps to its exit codes.
+//! Reasons why a source cannot be read, in kinds that commands map to exit codes.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,9 +15,8 @@ use patchadm_svr4::package::PackagePath;
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", .path.display())]
 pub struct SourceError {
-    /// What the user named.
+    /// As the user named it.
     pub path: PathBuf,
-    /// Its fault.
     pub problem: SourceProblem,
 }
 
@@ -38,86 +37,70 @@ pub enum SourceProblem {
     Io {
         /// The file inside it, where it is a directory.
         file: Option<String>,
-        /// The reason.
         error: io::Error,
     },
-    /// A form that is known and not read.
+    /// A known form that is not supported.
     #[error("{0} is not supported yet")]
     Unsupported(String),
-    /// It is not a package, patch or archive, or it is damaged; exit 33.
+    /// It is no package, patch or archive, or it is damaged; exit 33.
     #[error("{0}")]
     BadForm(String),
-    /// It is a directory with neither packages nor patches; exit 33.
+    /// A directory with neither packages nor patches; exit 33.
     #[error("{NO_PACKAGE}")]
     NoPackage,
-    /// It is not a patch but a directory of patches, with these names; exit 33.
+    /// A directory of patches with these names; exit 33.
     #[error("it is a directory of patches, not a patch: it holds {}", listed(.0))]
     HoldsPatches(Vec<String>),
     /// The patches of a bundle do not fit where they would be unpacked; exit 18.
     #[error("its patches need {needed} bytes to be unpacked, and {place} has {free}")]
-    NoSpool {
-        /// Bytes that are needed.
-        needed: u64,
-        /// Bytes that are free.
-        free: u64,
-        /// The directory.
-        place: String,
-    },
+    NoSpool { needed: u64, free: u64, place: String },
     /// The patches of a bundle cannot be unpacked; exit 36.
     #[error("its patches cannot be unpacked: {0}")]
     Spool(RootError),
-    /// A name or link in an archive leads out of the package, or the name cannot be a file's; exit 33.
+    /// A name or link in an archive leads out of the package, or is no file name; exit 33.
     #[error("member <{member}> {reason}")]
-    Unsafe {
-        /// The member.
-        member: String,
-        /// Its fault.
-        reason: String,
-    },
-    /// The compression around it is damaged; exit 39.
+    Unsafe { member: String, reason: String },
+    /// The compression is damaged; exit 39.
     #[error("{0}")]
     NotDecompressed(String),
     /// The pkginfo or pkgmap of a package is damaged; exit 28.
     #[error("package {package}: {file} is corrupt: {reason}")]
     CorruptPackageFile {
-        /// Directory of the package.
         package: String,
-        /// `pkginfo`, `pkgmap`, or another file that the package needs to be understood.
+        /// `pkginfo`, `pkgmap`, or another file without which the package cannot be understood.
         file: String,
         /// The fault, with its line if there is one.
         reason: String,
     },
-    /// A file is missing or is not what the pkgmap says; exit 10.
+    /// A file is missing or differs from the pkgmap; exit 10.
     #[error("package {package}, file {file}: {reason}")]
     Corrupt {
-        /// Directory of the package.
         package: String,
-        /// Path of the object as the pkgmap writes it, or `install/…`.
+        /// Path of the object as in the pkgmap, or `install/…`.
         file: String,
         /// `size 3 expected 4`, `sum 17 expected 18`, `missing from the source`.
         reason: String,
     },
-    /// The policy refuses it for its signature; exit 41.
+    /// The policy refuses its signature; exit 41.
     #[error("{0}")]
     Signature(Box<Verdict>),
-    /// It is not what it was when its signature was verified; exit 41.
+    /// It changed after its signature was verified; exit 41.
     #[error("it is not, or no longer, what was signed: {0}")]
     Changed(String),
     /// A signal came while it was read.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
-    /// An object that should be a file is a symbolic link; exit 13.
+    /// A symbolic link in place of a file; exit 13.
     #[error("package {package}, file {file}: symbolic link included in patch")]
     Symlink {
-        /// Directory of the package.
         package: String,
-        /// Path of the object as the pkgmap writes it.
+        /// Path of the object as in the pkgmap.
         file: PackagePath,
     },
 }
 
 impl SourceError {
-    /// Tells whether a file that a pkgmap names is not there.
+    /// True if a file of the pkgmap is missing.
     pub fn is_missing_file(&self) -> bool {
         matches!(&self.problem, SourceProblem::Corrupt { reason, .. } if reason == MISSING)
     }
@@ -127,24 +110,18 @@ impl SourceError {
         Self { path: path.to_owned(), problem: SourceProblem::Signature(Box::new(verdict)) }
     }
 
-    /// Tells whether the source did not stay what it was when its signature was verified.
+    /// True if the source changed after its signature was verified.
     pub fn is_exchange(&self) -> bool {
         matches!(self.problem, SourceProblem::Changed(_))
     }
 
-    /// The refusal of a source that did not stay what it was.
     pub(super) fn changed(path: &std::path::Path, reason: &str) -> Self {
         Self { path: path.to_owned(), problem: SourceProblem::Changed(reason.to_owned()) }
     }
 }
 
-/// The reason that holds for what has no package in it.
 pub(super) const NO_PACKAGE: &str = "no package in it (no directory with a pkginfo and a pkgmap)";
-
-/// The reason that holds for a file of a package that is not there.
 pub(super) const MISSING: &str = "missing from the source";
-
-/// The most names in a message.
 const MOST_LISTED: usize = 20;
 
 fn listed(names: &[String]) -> String {
@@ -160,7 +137,6 @@ fn of(file: Option<&str>) -> String {
 }
 
 impl SourceProblem {
-    /// Returns the problem for an error while an archive was read.
     pub(super) fn of_archive(error: io::Error) -> Self {
         if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());
@@ -172,7 +148,7 @@ impl SourceProblem {
                 io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
                     Self::BadForm(format!("archive is damaged: {error}"))
                 }
-                // The tar reader gives its own complaints no kind, and no number of the system either.
+                // The tar reader's own errors have neither a kind nor an error number.
                 io::ErrorKind::Other if error.raw_os_error().is_none() => {
                     Self::BadForm(format!("archive is damaged: {error}"))
                 }
@@ -181,7 +157,6 @@ impl SourceProblem {
         }
     }
 
-    /// The same, where it is known which member was read.
     pub(super) fn of_member(member: &PackagePath, error: io::Error) -> Self {
         match Self::of_archive(error) {
             Self::Io { error, .. } => Self::read(&member.to_string(), error),

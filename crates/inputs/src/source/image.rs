@@ -1,4 +1,4 @@
-//! The contents of a source, apart from the content of its objects.
+//! The contents of a source except the data of its objects.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,22 +11,23 @@ use patchadm_container::{Compression, ContainerFormat};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{PackagePath, Params, PkgInst};
+use patchadm_svr4::patch::{
+    FixList, PatchId, PatchList, PatchListError, PatchMacros, PatchMacrosError, Requirements,
+    RequirementsError,
+};
 
 /// The form of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A directory.
     Directory,
-    /// A package datastream.
     Datastream(Option<Compression>),
-    /// A tar archive.
     Tar(Option<Compression>),
     /// A zip archive or a jar.
     Zip,
 }
 
 impl Form {
-    /// Returns the form of a file with this content in this compression. Refuses anything that is not a source.
+    /// Fails if the content is that of no source.
     pub(super) fn of(
         content: ContainerFormat,
         compression: Option<Compression>,
@@ -43,16 +44,16 @@ impl Form {
     }
 }
 
-/// A patch, a package or several packages, as `Source::scan` found it.
+/// The contents of a patch, a package or several packages.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The file name of the operand.
     pub name: String,
-    /// The one directory at the top of an archive, such as `103201-01`; none if there is none.
+    /// The single directory at the top of an archive, such as `103201-01`.
     pub top: Option<String>,
     /// The form of the operand.
     pub form: Form,
-    /// The packages: in the order of a datastream, otherwise sorted by directory. Never empty.
+    /// In the order of a datastream, otherwise sorted by directory. Never empty.
     pub packages: Vec<PackageImage>,
     /// Name and text of the README beside the packages.
     pub readme: Option<(String, Vec<u8>)>,
@@ -60,88 +61,79 @@ pub struct Image {
     pub patchinfo: Option<PatchinfoFile>,
     /// The scripts beside the packages.
     pub hooks: Hooks,
-    /// The known facts about its signature.
     pub signature: ImageSignature,
-    /// The SHA-256 of the source, if whoever read it asked for it: of its file, or of the sorted list of its files.
+    /// The SHA-256 of the file, or of the sorted list of files, if requested.
     pub sha256: Option<String>,
-    /// Which package is in which directory (see [`PackageImage::at`]).
     pub(super) index: HashMap<Vec<u8>, usize>,
 }
 
 /// The known facts about the signature of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSignature {
-    /// The verdict; never one that the policy refuses.
+    /// Never one that the policy refuses.
     pub verdict: Verdict,
-    /// The manifest and its signature, where they are trusted.
+    /// The manifest and its signature, if they are trusted.
     pub files: Option<SignedFiles>,
-    /// The id of the patch that a trusted manifest is about.
+    /// The id of the patch in a trusted manifest.
     pub patch: Option<String>,
-    /// Whether an option forbade to look.
+    /// True if an option disabled the check.
     pub is_waived: bool,
 }
 
 impl ImageSignature {
-    /// Creates the state of a signature that was not examined.
     pub(super) fn unchecked() -> Self {
         Self { verdict: Verdict::unchecked(), files: None, patch: None, is_waived: false }
     }
 
-    /// Creates the state after a verdict: it keeps the files only if there is a trusted manifest.
+    /// Keeps the files only if the manifest is trusted.
     pub(super) fn of(verdict: Verdict, files: Option<SignedFiles>, manifest: Option<&Manifest>) -> Self {
         let files = files.filter(|_| manifest.is_some());
         let patch = manifest.map(|manifest| manifest.patch.clone());
         Self { verdict, files, patch, is_waived: false }
     }
 
-    /// Returns the verdict for reports and the history: if the signature was examined, or an option forbade that.
+    /// Returns the verdict for reports and the history, if the signature was examined or an option disabled that.
     pub fn record(&self) -> Option<SignatureRecord> {
         let is_told = self.is_waived || self.verdict.state != SignatureState::Unchecked;
         is_told.then(|| self.verdict.record())
     }
 }
 
-/// The scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
+/// Scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
-    /// Before the packages.
     pub prepatch: Option<Vec<u8>>,
-    /// After the packages.
     pub postpatch: Option<Vec<u8>>,
-    /// Before the backout.
     pub prebackout: Option<Vec<u8>>,
-    /// After the backout.
     pub postbackout: Option<Vec<u8>>,
 }
 
 /// One package of a source.
 #[derive(Clone, Debug)]
 pub struct PackageImage {
-    /// The name of its directory, with the `.suffix` that it may have.
+    /// The name of its directory, perhaps with a `.suffix`.
     pub directory: String,
-    /// Its pkginfo, parsed; PKG is there and is a package name.
+    /// Its pkginfo; PKG is present and a package name.
     pub params: Params,
-    /// Its pkginfo, as it is.
     pub pkginfo_bytes: Vec<u8>,
-    /// Its pkgmap, parsed; every information file in it is there with its size and sum.
+    /// Every information file of the pkgmap is present with its size and sum.
     pub pkgmap: Pkgmap,
-    /// Its pkgmap, as it is.
     pub pkgmap_bytes: Vec<u8>,
     /// The files of `install/` by name: scripts, depend, copyright, …
     pub install: BTreeMap<String, Vec<u8>>,
-    /// The objects to delete, from `install/deletes`.
+    /// From `install/deletes`.
     pub deletes: Vec<PackagePath>,
-    /// Attributes of the objects that the pkgmap cannot express, from `install/patchadm.objects`.
+    /// Attributes that the pkgmap cannot express, from `install/patchadm.objects`.
     pub given: ObjectsFile,
-    /// Whether it is in a datastream that has nothing but its pkginfo and pkgmap, as `pkgtrans -i -s` writes it.
+    /// True for a package in a datastream that only has its pkginfo and pkgmap, as `pkgtrans -i -s` writes it.
     pub is_description: bool,
-    /// The path of its directory in the source, ended by `/`; empty if the source is the package.
+    /// Ended by `/`; empty if the source is the package.
     pub(super) at: Vec<u8>,
     pub(super) stamps: BTreeMap<String, MemberStamp>,
 }
 
 impl PackageImage {
-    /// A package that is in no source: its records, as it would have been delivered. `params` must have PKG.
+    /// A package without a source, from its records. `params` must have PKG.
     pub fn without_source(params: Params, pkgmap: Pkgmap) -> Self {
         Self {
             directory: params.text("PKG").into_owned(),
@@ -158,15 +150,15 @@ impl PackageImage {
         }
     }
 
-    /// Returns the name of the package in its source: that of its directory, unless the source is the package itself and
-    /// its directory is called something else.
+    /// Returns the name of the package in its source: that of its directory, unless the source is the package itself
+    /// under another name.
     pub fn spooled_name(&self) -> String {
         let abbreviation = self.params.text("PKG");
         let is_instance = PkgInst::new(&self.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
         if is_instance { self.directory.clone() } else { abbreviation.into_owned() }
     }
 
-    /// Returns where the package directory is, in a source that is the directory `source`.
+    /// Returns the package directory, in a source that is the directory `source`.
     pub fn directory_in(&self, source: &std::path::Path) -> std::path::PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let inside = self.at.strip_suffix(b"/").unwrap_or(&self.at);
@@ -178,14 +170,14 @@ impl PackageImage {
         self.stamps.get(name).copied().unwrap_or(MemberStamp::UNKNOWN)
     }
 
-    /// Returns the entries of objects that have content of their own (`f`, `e`, `v`).
+    /// Returns the entries of objects with their own content (`f`, `e`, `v`).
     pub fn files(&self) -> impl Iterator<Item = &PkgmapEntry> {
         self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())
     }
 }
 
 impl Image {
-    /// Makes an image that is in no source and has no package yet.
+    /// Creates an image without a source and packages.
     pub fn without_source(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -201,20 +193,113 @@ impl Image {
         }
     }
 
-    /// Returns the package that a member of the source belongs to, and what the member is to it.
     pub(super) fn locate<'p>(&self, path: &'p PackagePath) -> Option<(usize, PackagePart<'p>)> {
-        // All packages of a source are at the same depth, so that one of them decides where to cut.
+        // All packages of a source have the same depth.
         let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
         let (directory, rest) = cut(path.as_bytes(), depth)?;
         Some((*self.index.get(directory)?, PackagePart::of(rest)))
     }
 }
 
-/// Returns the first `depth` components with the slash after them, and the rest.
 pub(super) fn cut(path: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
     if depth == 0 {
         return Some((&[], path));
     }
     let slash = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(depth - 1)?.0;
     path.split_at_checked(slash + 1)
+}
+
+/// The reason why an image is no patch.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageMacrosError {
+    /// The macros of a package cannot be read.
+    #[error("package {package}: {error}")]
+    Package {
+        /// The directory of the package.
+        package: String,
+        error: Box<PatchMacrosError>,
+    },
+    /// A package does not name its patch.
+    #[error("package {0} is not part of a patch")]
+    NoPatch(String),
+    /// Two packages are of different patches.
+    #[error("its packages name two patches, {0} and {1}")]
+    TwoIds(PatchId, PatchId),
+    #[error("it has no package")]
+    NoPackage,
+    /// A list in the patchinfo is no list of patches.
+    #[error("patchinfo: {0}")]
+    List(#[from] PatchListError),
+    /// `PATCH_REQUIRES` is no list of requirements.
+    #[error("patchinfo: PATCH_REQUIRES: {0}")]
+    Requires(#[from] RequirementsError),
+}
+
+/// The self-description of a patch, as a whole and by package.
+#[derive(Clone, Debug)]
+pub struct ImageMacros {
+    /// For the whole patch, each entry once.
+    pub whole: PatchMacros,
+    /// By index of the package, including the lists of the patchinfo.
+    pub packages: Vec<PatchMacros>,
+}
+
+impl Image {
+    /// Reads the self-description of the patch: statements of a package or its patchinfo hold for all of it, each entry
+    /// once.
+    pub fn patch_macros(&self, separator: &str) -> Result<PatchMacros, ImageMacrosError> {
+        Ok(self.all_macros(separator)?.whole)
+    }
+
+    /// Reads the self-description, and the macros of each package.
+    pub fn all_macros(&self, separator: &str) -> Result<ImageMacros, ImageMacrosError> {
+        let mut packages: Vec<PatchMacros> = Vec::with_capacity(self.packages.len());
+        for package in &self.packages {
+            let name = &package.directory;
+            let macros = PatchMacros::from_params(&package.params, separator)
+                .map_err(|error| ImageMacrosError::Package { package: name.clone(), error: Box::new(error) })?
+                .ok_or_else(|| ImageMacrosError::NoPatch(name.clone()))?;
+            if let Some(first) = packages.first().filter(|first| first.id != macros.id) {
+                return Err(ImageMacrosError::TwoIds(first.id.clone(), macros.id));
+            }
+            packages.push(macros);
+        }
+        let first = packages.first().ok_or(ImageMacrosError::NoPackage)?;
+        let mut whole = first.clone();
+        for macros in packages.iter().skip(1) {
+            add(&mut whole, macros);
+        }
+        if let Some(info) = &self.patchinfo {
+            let list = |words: &[String]| PatchList::parse(&words.join(" "), separator);
+            let said = PatchMacros {
+                id: whole.id.clone(),
+                requires: Requirements::parse(&info.requires.join(" "), separator)?,
+                obsoletes: list(&info.obsoletes)?,
+                incompatibles: list(&info.incompat)?,
+                properties: info.properties.clone(),
+                fixes: FixList::parse_legible(&info.fixes.join(" ")),
+            };
+            add(&mut whole, &said);
+            for macros in &mut packages {
+                add_lists(macros, &said);
+            }
+        }
+        Ok(ImageMacros { whole, packages })
+    }
+}
+
+fn add(whole: &mut PatchMacros, more: &PatchMacros) {
+    add_lists(whole, more);
+    for word in &more.properties {
+        if !whole.properties.contains(word) {
+            whole.properties.push(word.clone());
+        }
+    }
+}
+
+fn add_lists(macros: &mut PatchMacros, more: &PatchMacros) {
+    macros.obsoletes.extend(more.obsoletes.iter().cloned());
+    macros.requires.extend(more.requires.iter().cloned());
+    macros.incompatibles.extend(more.incompatibles.iter().cloned());
+    macros.fixes.unite(&more.fixes);
 }

@@ -1,59 +1,50 @@
-//! The members that every form of a source is made of, in the order in which it holds them.
+//! Members of a source, regardless of its form.
 //!
-//! Names are checked where they come in. An absolute name, a `..`, a NUL and a link that leads out of the source are
-//! refused here, once for all forms (CVE-2023-7207 and its kin: cpio and tar wrote through such names).
+//! An absolute name, a `..`, a NUL and a link that leads out of the source are refused here for all forms
+//! (CVE-2023-7207 and others: cpio and tar wrote through such names).
 
 use std::io::Read;
 
 use super::error::SourceProblem;
 use patchadm_svr4::package::PackagePath;
 
-/// One member: a file, directory or link somewhere in a source.
 #[derive(Clone, Debug)]
 pub(super) struct SourceMember {
-    /// Its path from the top of the source; relative.
     pub(super) path: PackagePath,
     pub(super) kind: Kind,
-    /// Bytes of data that are read here, for a file.
     pub(super) size: u64,
-    /// Members of one group are names of one file; only one of them need carry the data.
-    pub(super) group: Option<LinkGroup>,
+    /// All members of a group are names of one file, and only one of them need carry the data.
+    pub(super) group: Option<MemberGroup>,
     pub(super) stamp: MemberStamp,
 }
 
-/// The source's information on one of its files, apart from the content: it may differ from the pkgmap.
+/// The archive's attributes of a file, which may differ from the pkgmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberStamp {
-    /// Permission bits.
     pub mode: u32,
-    /// When it was last modified, in seconds since 1970.
+    /// Modification time in seconds since 1970.
     pub mtime: i64,
 }
 
 impl MemberStamp {
-    /// The stamp of a file without information in the source.
     pub(super) const UNKNOWN: Self = Self { mode: 0o644, mtime: 0 };
 }
 
-/// The kind of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
     Directory,
     Symlink,
-    /// Another name of a file that came before in the source.
     HardLink(PackagePath),
-    /// A device, a pipe, or something that only one archiver knows.
     Other,
 }
 
 /// Archive number, device and inode of a file with several names.
-pub(super) type LinkGroup = (u64, u64, u64);
+pub(super) type MemberGroup = (u64, u64, u64);
 
-/// The visitor of each member; the reader gives its data, for a file.
 pub(super) type Visit<'a, E> = dyn FnMut(&SourceMember, &mut dyn Read) -> Result<(), E> + 'a;
 
-/// Checks the name of a member; none for the top directory itself.
+/// `None` for the top directory itself.
 pub(super) fn checked_name(name: &[u8]) -> Result<Option<PackagePath>, SourceProblem> {
     let refused = |reason: &str| {
         let shown = name.get(..200).unwrap_or(name);
@@ -71,7 +62,7 @@ pub(super) fn checked_name(name: &[u8]) -> Result<Option<PackagePath>, SourcePro
     }
 }
 
-/// Refuses the target of a symbolic link that leads out of the source.
+/// A symbolic link must not lead out of the source.
 pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), SourceProblem> {
     let mut depth = link.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1);
     let mut inside = target.first() != Some(&b'/');
@@ -95,23 +86,19 @@ pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), Sour
     })
 }
 
-/// The meaning of a path inside a package directory (the directory format of pkgmap(4)).
+/// The directory format of pkgmap(4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PackagePart<'a> {
     Pkginfo,
     Pkgmap,
-    /// A file of `install/`, by its name.
     Install(&'a [u8]),
-    /// An object by its path, and the part it is delivered in.
     Object(u32, &'a [u8]),
-    /// Per-class archives of old operating system media.
+    /// Old operating system media have an archive for each class.
     ClassArchive,
-    /// Nothing that a package is made of.
     Elsewhere,
 }
 
 impl<'a> PackagePart<'a> {
-    /// The meaning of a normalised path that is relative to the package directory.
     pub(super) fn of(path: &'a [u8]) -> Self {
         let slash = path.iter().position(|&byte| byte == b'/').unwrap_or(path.len());
         let (first, absolute) = path.split_at(slash);

@@ -1,75 +1,59 @@
-//! What the user named, as one thing: a directory, a datastream, a tar or zip archive, compressed or not.
+//! Patches and packages as a user names them: a directory, a datastream, a tar or zip archive, compressed or not.
 //!
 //! ```text
 //! path ─ open ─┬─► Image   parameters, pkgmaps, scripts: checked, in memory
-//!                           └──── stream ─► content of the objects, in the order of the archive
+//!              └──── stream ─► content of the objects, in the order of the archive
 //! ```
-//! The content tells the form, never the name. Nothing is unpacked to disk: every pass reads the source from its
-//! beginning, through the file that was opened first. Only a pipe, which can be read once, is copied before. Names and
-//! links that lead out of a package are refused in every form. Information files and objects are compared with the
-//! pkgmap.
+//! The content determines the form, never the name. Nothing is unpacked to disk: every pass reads the source from its
+//! beginning, through the file that was opened first. Only a pipe is copied before. Names and links that lead out of a
+//! package are refused in every form. Information files and objects are compared with the pkgmap.
 //!
-//! A patch whose signature counts is opened by [`open_signed`]; what holds several patches is a [`Bundle`].
-//!
-//! Not done here: fetching from a network, per-class archives of old operating system media.
+//! [`open`] opens one source, [`open_signed`] one whose signature counts; a [`Bundle`] has several patches. Per-class
+//! archives of old operating system media are not supported.
 
 mod bundle;
-mod directory;
 mod error;
+mod forms;
+mod held;
 mod image;
 mod member;
-mod members;
 mod objects;
-mod open;
-mod patch_directory;
-mod patch_macros;
 mod pipe;
 mod scan;
 mod seal;
 mod signed;
-mod stored;
-mod stream;
 pub mod sun_scripts;
-mod tar_archive;
-mod zip_archive;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-pub use bundle::{Bundle, BundlePatches, BundleTexts};
-pub use error::{SourceError, SourceProblem};
-pub use image::{Form, Hooks, Image, ImageSignature, PackageImage};
-pub use member::MemberStamp;
-pub use members::{FileSum, HeldDigests, HeldMembers};
-pub use objects::{ObjectHeader, Sink};
-pub use open::{Extent, Origin, open, open_descriptions, open_until};
-pub use patch_directory::{all_patches_in, directory_names, is_called_as_patch, patches_in};
-pub use patch_macros::{ImageMacros, ImageMacrosError};
-pub use signed::{open_signed, open_signed_until};
-
 use crate::input_file::InputFile;
-use directory::SourceDirectory;
+pub use bundle::{
+    Bundle, BundlePatches, BundleTexts, all_patches_in, directory_names, is_called_as_patch, patches_in,
+};
 use error::NO_PACKAGE;
+pub use error::{SourceError, SourceProblem};
+use forms::SourceDirectory;
+pub use held::{HeldDigests, HeldMembers, HeldSum};
+pub use image::{Form, Hooks, Image, ImageMacros, ImageMacrosError, ImageSignature, PackageImage};
+pub use member::MemberStamp;
 use member::{Kind, PackagePart, SourceMember, Visit};
+pub(crate) use objects::StoredContent;
+pub use objects::{ObjectHeader, Sink};
 use patchadm_changeset::stored_file::StoredFile;
-use patchadm_rootfs::{Interrupt, InterruptibleRead};
-use patchadm_svr4::package::PackagePath;
-use patchadm_svr4::package::is_room_for;
+use patchadm_rootfs::{Interrupt, InterruptibleRead, never};
+use patchadm_svr4::package::{PackagePath, is_room_for};
 use scan::{InformationLeft, Scan};
 use seal::{ReadBlock, Seal};
-pub(crate) use stored::StoredContent;
+pub use signed::{open_signed, open_signed_until};
 
-/// The most bytes that a plan, its inventory and the run take for an entry of a pkgmap: 4,900 were measured for an
-/// apply.
+/// Memory of plan, inventory and run per pkgmap entry; an apply was measured at 4,900 bytes.
 const ROOM_TO_PLAN: u64 = 6 << 10;
 
-/// Why a walk ends before the source does.
 enum WalkEnd {
-    /// The rest is not wanted.
     AtObjects,
-    /// It cannot go on.
     Failed(SourceError),
 }
 
@@ -79,15 +63,13 @@ impl From<SourceError> for WalkEnd {
     }
 }
 
-/// A source that is open for reading, any number of times.
+/// An open source, which can be read any number of times.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
     form: Form,
     input: Input,
-    /// Its state when its signature was verified.
     seal: Seal,
-    /// The objects that it does not hold itself.
     stored: Option<StoredContent>,
 }
 
@@ -98,7 +80,6 @@ enum Input {
 }
 
 impl Source {
-    /// Opens a file or directory, through symbolic links if need be, and finds out what it is.
     fn open(path: &Path) -> Result<Self, SourceError> {
         let fail = |problem| SourceError { path: path.to_owned(), problem };
         let unreadable = |error: io::Error| match error.kind() {
@@ -125,12 +106,11 @@ impl Source {
         Self::from_file(file, path)
     }
 
-    /// Takes a file that is open already; `path` is what messages call it.
+    /// `path` is only used in messages.
     fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
         Self::from_sealed_file(file, path, Seal::default())
     }
 
-    /// Takes a file that must stay the same.
     fn from_sealed_file(file: File, path: &Path, seal: Seal) -> Result<Self, SourceError> {
         let form = form_of(&file, &seal).map_err(|problem| match seal.broken() {
             Some(reason) => SourceError::changed(path, reason),
@@ -139,7 +119,6 @@ impl Source {
         Ok(Self { path: path.to_owned(), form, input: Input::File(file), seal, stored: None })
     }
 
-    /// Returns the same source, whose objects are these.
     pub(crate) fn with_stored(self, stored: Option<StoredContent>) -> Self {
         Self { stored, ..self }
     }
@@ -154,12 +133,10 @@ impl Source {
         &self.path
     }
 
-    /// Returns its form.
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// Reads everything but the content of the objects ([`Extent::Everything`]).
     fn scan(&self, interrupt: Interrupt<'_>) -> Result<Image, SourceError> {
         self.scan_only(&|_| true, interrupt)
     }
@@ -175,7 +152,7 @@ impl Source {
         Ok(image)
     }
 
-    /// Returns the error that names the patches in it, where a directory without packages holds some.
+    /// If a directory has no packages but contains patches, the error names them.
     fn or_of_patches(&self, error: SourceError) -> SourceError {
         let SourceProblem::BadForm(reason) = &error.problem else { return error };
         if self.form != Form::Directory {
@@ -201,7 +178,6 @@ impl Source {
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
     }
 
-    /// Shows every member to a scan; the order of the packages of a datastream.
     fn walk_into(
         &self,
         scan: &mut Scan,
@@ -224,7 +200,6 @@ impl Source {
         Ok(order)
     }
 
-    /// Opens a datastream and reads it until its objects begin.
     fn described(file: File, path: &Path) -> Result<(Self, Image), SourceError> {
         let (seal, fail) = (Seal::default(), |problem| SourceError { path: path.to_owned(), problem });
         let of_archive = |error| fail(SourceProblem::of_archive(error));
@@ -245,7 +220,7 @@ impl Source {
             scan.take(member, data).map_err(|problem| WalkEnd::Failed(fail(problem)))?;
             if outstanding.is_last(&member.path, &mut scan) { Err(WalkEnd::AtObjects) } else { Ok(()) }
         };
-        match stream::walk(reader, &mut visit, &fail) {
+        match forms::walk_stream(reader, &mut visit, &fail) {
             Ok(()) | Err(WalkEnd::AtObjects) => {}
             Err(WalkEnd::Failed(error)) => return Err(error),
         }
@@ -257,12 +232,11 @@ impl Source {
         Ok((source, image))
     }
 
-    /// Refuses packages with too many entries to plan in memory. The planner asks before it begins: otherwise the
-    /// system would kill the program halfway.
+    /// Refuses packages with too many entries to plan in memory, because the system would kill the program halfway.
     pub fn check_room_to_plan(&self, image: &Image) -> Result<(), SourceError> {
         let count: usize = image.packages.iter().map(|package| package.pkgmap.entries.len()).sum();
         let bytes: usize = image.packages.iter().map(|package| package.pkgmap_bytes.len()).sum();
-        // The pkgmap as it is becomes a record of the package.
+        // The unchanged pkgmap becomes a record of the package.
         if is_room_for((count as u64).saturating_mul(ROOM_TO_PLAN).saturating_add(2 * bytes as u64)) {
             return Ok(());
         }
@@ -271,7 +245,6 @@ impl Source {
         Err(self.error(SourceProblem::Io { file: None, error }))
     }
 
-    /// Gives every member, from the first.
     fn walk<E: From<SourceError>>(
         &self,
         interrupt: Interrupt<'_>,
@@ -298,7 +271,7 @@ impl Source {
                 None => visit(member, &mut data),
                 Some(Ok(sum)) => {
                     let mut content = self.seal.digested(member, sum, &mut data);
-                    // A visitor that gives up in the middle is told of the exchange, if that was the reason.
+                    // A visitor that stops early fails because of the exchange, if there was one.
                     visit(member, &mut content).inspect_err(|_| content.read_rest())
                 }
                 Some(Err(reason)) => Err(SourceError::changed(&self.path, &reason).into()),
@@ -311,7 +284,7 @@ impl Source {
             return Err(interrupted.into());
         }
         match (walked, self.seal.broken()) {
-            // The reason, regardless of what the error became on the way.
+            // The original reason, regardless of later errors.
             (Err(_), Some(reason)) => Err(SourceError::changed(&self.path, reason).into()),
             (walked, _) => walked,
         }
@@ -329,13 +302,13 @@ impl Source {
             Input::File(file) => InterruptibleRead::new(Rewound::new(file, &self.seal), interrupt),
         };
         if self.form == Form::Zip {
-            return zip_archive::walk(file, visit, &fail);
+            return forms::walk_zip(file, visit, &fail);
         }
         let opened = patchadm_container::open_container(file)
             .map_err(|error| fail(SourceProblem::of_archive(error)))?;
         match self.form {
-            Form::Datastream(_) => stream::walk(opened.reader, visit, &fail),
-            _ => tar_archive::walk(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
+            Form::Datastream(_) => forms::walk_stream(opened.reader, visit, &fail),
+            _ => forms::walk_tar(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
         }
     }
 
@@ -343,7 +316,7 @@ impl Source {
         SourceError { path: self.path.clone(), problem }
     }
 
-    /// Returns the last component of the operand; of what it leads to where that is `.` or `..`.
+    /// The last component of the operand, or of its target for `.` and `..`.
     fn name(&self) -> String {
         let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let resolved = || self.path.canonicalize().ok().as_deref().and_then(named);
@@ -351,7 +324,7 @@ impl Source {
     }
 }
 
-/// Tells whether what names no file is an address of the network.
+/// True if a name without a file looks like a network address.
 fn is_address(path: &Path) -> bool {
     ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }
@@ -362,7 +335,7 @@ fn form_of(file: &File, seal: &Seal) -> Result<Form, SourceProblem> {
     Form::of(opened.form, opened.compression)
 }
 
-/// A file read from its beginning, with a position of its own.
+/// A file with a position of its own, which starts at 0.
 struct Rewound<'a> {
     file: &'a File,
     seal: &'a Seal,
@@ -395,6 +368,58 @@ impl Seek for Rewound<'_> {
         self.position = base.checked_add_signed(offset).ok_or_else(invalid)?;
         Ok(self.position)
     }
+}
+
+/// An object to be opened as a source.
+#[derive(Debug)]
+pub enum Origin<'a> {
+    /// A file or directory that the user named; symbolic links are followed.
+    Path(&'a Path),
+    /// An open file, and its path for messages.
+    File(File, &'a Path),
+}
+
+/// The extent to which a source is checked when it is opened.
+#[derive(Clone, Copy)]
+pub enum Extent<'a> {
+    /// Everything but the content of objects. Refused are malformed parameters and pkgmaps, information files that
+    /// differ from the pkgmap, symbolic links and devices in place of files, duplicate members, and members that lead
+    /// outside.
+    Everything,
+    /// Like `Everything` for packages in directories that the function accepts; faults of others are ignored. A source
+    /// that is itself a package is accepted under any name.
+    Packages(&'a dyn Fn(&str) -> bool),
+    /// Like `Everything` without the information files, which are missing in descriptions by `pkgtrans -i`.
+    Unchecked,
+}
+
+/// Opens a source and reads everything except the content of objects.
+pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), SourceError> {
+    open_until(origin, extent, &never)
+}
+
+/// Like [`open`], with a signal check.
+pub fn open_until(
+    origin: Origin<'_>,
+    extent: Extent<'_>,
+    interrupt: Interrupt<'_>,
+) -> Result<(Source, Image), SourceError> {
+    let source = match origin {
+        Origin::Path(path) => Source::open(path)?,
+        Origin::File(file, path) => Source::from_file(file, path)?,
+    };
+    let image = match extent {
+        Extent::Everything => source.scan(interrupt)?,
+        Extent::Packages(wanted) => source.scan_only(wanted, interrupt)?,
+        Extent::Unchecked => source.describe(&|_| true, interrupt)?,
+    };
+    Ok((source, image))
+}
+
+/// Opens a datastream that is known to be whole, such as an undo archive with the right digest, and reads only up to
+/// the last information file of its pkgmap. `path` is used in messages.
+pub fn open_descriptions(file: File, path: &Path) -> Result<(Source, Image), SourceError> {
+    Source::described(file, path)
 }
 
 #[cfg(test)]

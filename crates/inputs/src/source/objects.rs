@@ -1,24 +1,29 @@
-//! The second pass: the content of objects, streamed in the order in which the source holds them.
+//! The second pass: the content of objects, in the order of the source.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
 use std::io::{self, Read};
 
 use super::error::{MISSING, SourceProblem};
 use super::image::{Image, PackageImage};
-use super::member::{Kind, LinkGroup, MemberStamp, PackagePart, SourceMember};
+use super::member::{Kind, MemberGroup, MemberStamp, PackagePart, SourceMember};
 use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
-use patchadm_rootfs::{Interrupt, never};
+use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_changeset::stored_file::{StoredFile, StoredFileError};
+use patchadm_rootfs::{Dir, Interrupt, InterruptibleRead, ObjectStatus, Root, Sums, never};
 use patchadm_svr4::package::checksum::Checksum;
-use patchadm_svr4::package::{ContentInfo, PackagePath};
+use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath};
 
-/// A file with several names is given to all of them from memory up to this size; a larger one costs a pass each.
+/// The data of a file with several names is kept in memory up to this size. A larger file costs a pass per
+/// name.
 const HELD: u64 = 16 << 20;
 
-/// The receiver of an object: number of its package, its path, its header in the source, its content.
+/// The receiver of an object: index of its package, path, header in the source, content.
 pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, ObjectHeader, &mut dyn Read) -> Result<(), E> + 'a;
 
-/// The source's information on an object that it delivers.
+/// The source's attributes of a delivered object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectHeader {
     /// Its size in bytes.
@@ -27,45 +32,36 @@ pub struct ObjectHeader {
     pub stamp: MemberStamp,
 }
 
-/// An object that is waited for.
 struct Want<'a> {
     package: usize,
     path: &'a PackagePath,
     part: u32,
     met: bool,
-    /// The stamp of the last member met without data.
     stamp: MemberStamp,
 }
 
 impl<'a> Want<'a> {
-    /// Returns its package and its path.
     fn place(&self) -> (usize, &'a [u8]) {
         (self.package, self.path.as_bytes())
     }
 }
 
-/// All that is waited for, and what is known about names that share a file.
 struct Round<'a> {
     image: &'a Image,
     wants: Vec<Want<'a>>,
-    /// The places in `wants`, in the order of packages and paths.
     index: Vec<usize>,
-    /// Names met without data, whose group may bring it.
-    groups: HashMap<LinkGroup, Vec<usize>>,
-    /// Groups whose data was met.
-    filled: HashSet<LinkGroup>,
-    /// Names that are links to a member that came before.
+    groups: HashMap<MemberGroup, Vec<usize>>,
+    filled: HashSet<MemberGroup>,
     links: HashMap<PackagePath, Vec<usize>>,
 }
 
 impl Source {
-    /// Gives the content of the objects (types `f`, `e`, `v`) that `wanted` accepts to `sink`: number of the package in
-    /// `image`, path, size and stamp, content.
+    /// Passes the content of objects (types `f`, `e`, `v`) that `wanted` accepts to `sink`, with the index of the
+    /// package in `image`.
     ///
-    /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
-    /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
-    /// bytes and knows best (see [`Source::verify`]). If reading fails, the sink is given an error. Regardless of its
-    /// reaction, the [`SourceError`] is returned.
+    /// They come in the order of the source, a file with several names at one of them. A missing object is an error.
+    /// Nothing is compared with the pkgmap here (see [`Source::verify`]). If reading fails, the sink gets an error, and
+    /// the [`SourceError`] is returned regardless of its reaction.
     pub fn stream<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -75,7 +71,7 @@ impl Source {
         self.stream_until(image, wanted, &never, sink)
     }
 
-    /// Does the same until a signal comes.
+    /// Like [`Self::stream`], with a signal check.
     pub fn stream_until<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -108,8 +104,8 @@ impl Source {
         Err(self.error(round.corrupt(want, MISSING)).into())
     }
 
-    /// Does the same, and then compares the content that the sink has read with the pkgmap: another size or sum is an
-    /// error. The sink reads all of it.
+    /// Like [`Self::stream_until`], and fails if the content that the sink has read differs from the pkgmap in size or
+    /// sum. The sink must read all of it.
     pub fn stream_checked<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -138,7 +134,7 @@ impl Source {
                     let name = image.packages.get(package).map_or("", |package| &package.directory);
                     self.error(SourceProblem::corrupt(name, path.to_string(), reason))
                 };
-                // Content that cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
+                // Content of the wrong size is not read: it may be a few bytes that were compressed from gigabytes.
                 check_size(expected, delivered.size).map_err(corrupt)?;
                 let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
                 sink(package, path, delivered, &mut summed)?;
@@ -153,7 +149,7 @@ impl Source {
         self.verify_until(image, &never)
     }
 
-    /// Does the same until a signal comes.
+    /// Like [`Self::verify`], with a signal check.
     pub fn verify_until(&self, image: &Image, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
             let name = image.packages.get(package).map_or("", |package| &package.directory);
@@ -180,7 +176,6 @@ impl<'a> Round<'a> {
         Self { image, wants, index, groups, filled, links }
     }
 
-    /// Returns the directories of the packages with awaited objects.
     fn directories(&self) -> HashSet<&'a [u8]> {
         let packages: HashSet<usize> = self.wants.iter().map(|want| want.package).collect();
         let packages = packages.into_iter().filter_map(|package| self.image.packages.get(package));
@@ -196,7 +191,6 @@ impl<'a> Round<'a> {
         SourceProblem::corrupt(package, want.path.to_string(), reason)
     }
 
-    /// Returns the object that is waited for at this place.
     fn want(&self, member: &SourceMember) -> Option<usize> {
         let (package, place) = self.image.locate(&member.path)?;
         let PackagePart::Object(part, path) = place else { return None };
@@ -250,7 +244,6 @@ impl<'a> Round<'a> {
         self.give(source, &names, member, data, sink)
     }
 
-    /// Gives the content of a member to its names.
     fn give<E: From<SourceError>>(
         &mut self,
         source: &Source,
@@ -304,7 +297,7 @@ impl<'a> Round<'a> {
     }
 }
 
-/// The content of a member, which knows why reading it failed and does not end too early unnoticed.
+/// Reports why reading failed, and detects a premature end.
 struct WatchedMember<'a> {
     inner: &'a mut dyn Read,
     member: &'a SourceMember,
@@ -339,7 +332,6 @@ impl Read for WatchedMember<'_> {
     }
 }
 
-/// Content that is summed while it passes.
 struct Summed<'a> {
     inner: &'a mut dyn Read,
     sum: Checksum,
@@ -352,5 +344,86 @@ impl Read for Summed<'_> {
         self.sum.update(buffer.get(..count).unwrap_or_default());
         self.size += count as u64;
         Ok(count)
+    }
+}
+
+// Some undo data describes its objects, which lie as files in undo directories of the root.
+
+#[derive(Debug)]
+pub(crate) struct StoredContent {
+    root: Root,
+    files: BTreeMap<PackagePath, StoredFile>,
+}
+
+impl StoredContent {
+    pub(crate) fn of(root: &Root, manifest: &Manifest) -> Option<Self> {
+        let directories = manifest.header.files.as_ref()?;
+        let mut files = BTreeMap::new();
+        for object in manifest.all_objects() {
+            let member = object.member.as_ref().and_then(|member| PackagePath::new(&decode(member)).ok());
+            let (Some(member), Some(stored)) = (member, object.stored_name()) else { continue };
+            if let Some(directory) = directories.directory(stored.directory) {
+                files.insert(member, StoredFile { directory, name: stored.name });
+            }
+        }
+        Some(Self { root: root.clone(), files })
+    }
+
+    pub(crate) fn sums(
+        &self,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<(&PackagePath, Sums)>, StoredFileError> {
+        let mut opened = OpenDirectories { root: &self.root, dirs: BTreeMap::new() };
+        let mut all = Vec::with_capacity(self.files.len());
+        for (path, file) in &self.files {
+            let (content, _) = opened.open(file)?;
+            let sums = Sums::of(&mut InterruptibleRead::new(content, interrupt));
+            let sums = sums.map_err(|error| StoredFileError::Unreadable(file.name.clone(), error))?;
+            all.push((path, sums));
+        }
+        Ok(all)
+    }
+
+    pub(super) fn file(&self, path: &PackagePath) -> Option<&StoredFile> {
+        self.files.get(path)
+    }
+
+    pub(super) fn stream<E: From<SourceError>>(
+        &self,
+        source: &Source,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        let mut opened = OpenDirectories { root: &self.root, dirs: BTreeMap::new() };
+        let files = image.packages.first().into_iter().flat_map(PackageImage::files);
+        for path in files.map(|entry| &entry.path).filter(|path| wanted(0, path)) {
+            let failed = |reason: String| {
+                let package = image.packages.first().map_or("", |package| &package.directory);
+                source.error(SourceProblem::corrupt(package, path.to_string(), reason))
+            };
+            let missing = || failed("the undo data does not say where it is".to_owned());
+            let file = self.files.get(path).ok_or_else(missing)?;
+            let (mut content, seen) = opened.open(file).map_err(|error| failed(error.to_string()))?;
+            let stamp = MemberStamp { mode: seen.mode.bits(), mtime: seen.mtime.seconds };
+            let header = ObjectHeader { size: seen.size, stamp };
+            sink(0, path, header, &mut content as &mut dyn Read)?;
+        }
+        Ok(())
+    }
+}
+
+struct OpenDirectories<'a> {
+    root: &'a Root,
+    dirs: BTreeMap<&'a ObjectPath, Dir>,
+}
+
+impl<'a> OpenDirectories<'a> {
+    fn open(&mut self, file: &'a StoredFile) -> Result<(File, ObjectStatus), StoredFileError> {
+        let directory = match self.dirs.entry(&file.directory) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(file.open_directory(self.root)?),
+        };
+        file.open_in(directory)
     }
 }

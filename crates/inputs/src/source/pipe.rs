@@ -1,7 +1,7 @@
-//! A source that can be read only once: a pipe, a socket or a device, such as `/dev/stdin` and `/dev/fd/3` often are.
+//! Sources that can be read only once: a pipe, a socket or a device, such as `/dev/stdin` and `/dev/fd/3`.
 //!
-//! Its bytes go into a file without a name. No other process can open it, and it is gone when the program ends for any
-//! reason. A source that is invalid by its first bytes is refused before the rest is read.
+//! The bytes are copied to an unnamed file, which no other process can open and which disappears with the program. An
+//! invalid source is refused by its first bytes before the rest is read.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,13 +12,11 @@ use super::error::SourceProblem;
 use crate::input_file::InputFile;
 use patchadm_container::ContainerFormat;
 
-/// Where the file without a name may be, the roomiest place first.
+/// The roomiest place first.
 const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 
-/// As many bytes as tell what a source is.
 const START: u64 = 512;
 
-/// Reads all of it; the file that holds it now.
 pub(super) fn spooled(mut input: InputFile) -> Result<File, SourceProblem> {
     let unreadable = |error| SourceProblem::Io { file: None, error };
     let mut start = Vec::new();
@@ -34,7 +32,7 @@ pub(super) fn spooled(mut input: InputFile) -> Result<File, SourceProblem> {
     copied.map_err(unreadable)
 }
 
-/// Returns a file without a name; in memory where no file system can have one.
+/// An unnamed file; in memory if no file system supports them.
 fn unnamed() -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     for place in PLACES {

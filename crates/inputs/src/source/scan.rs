@@ -1,4 +1,4 @@
-//! The first pass over a source: everything except the content of the objects, checked as far as possible.
+//! The first pass over a source: everything except the content of objects, checked as far as possible.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
@@ -17,32 +17,28 @@ use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, PkgmapError};
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::package::{ContentInfo, PackagePath, Params, PkgInst};
 
-/// The largest file that is held in memory, a pkgmap excepted: 16 MiB.
 const LARGEST_FILE: u64 = 16 << 20;
 
 /// The largest manifest of an undo archive and the largest archive of old records in it, which have a line or more for
 /// each object: 256 MiB.
 const LARGEST_OF_UNDO_ARCHIVE: u64 = undo_archive::LARGEST_MANIFEST;
 
-/// The limit on all names and all files held in memory together: 1 GiB.
 const ROOM: u64 = 1 << 30;
 
-/// The directories that may stand above the pkginfo of a package: a patch, a package.
+/// A patch directory and a package directory.
 const DEEPEST: usize = 2;
 
-/// Returns the largest file of `install/` with this name that is held in memory.
 fn largest_in_install(name: &[u8]) -> u64 {
     let of_undo_archive = [undo_manifest::MANIFEST, undo_manifest::RECORDS];
     let is_of_undo_archive = of_undo_archive.iter().any(|own| own.as_bytes() == name);
     if is_of_undo_archive { LARGEST_OF_UNDO_ARCHIVE } else { LARGEST_FILE }
 }
 
-/// The information files that a datastream still has to show before its objects, by the pkgmaps in its table of contents.
+/// The information files that a datastream must still show before its objects, by its pkgmaps.
 #[derive(Debug, Default)]
 pub(super) struct InformationLeft(HashSet<Vec<u8>>);
 
 impl InformationLeft {
-    /// Takes a member out that `scan` has taken in; whether it was the last one.
     pub(super) fn is_last(&mut self, member: &PackagePath, scan: &mut Scan) -> bool {
         let Some((directory, b"pkgmap")) = cut(member.as_bytes(), 1) else {
             return self.0.remove(member.as_bytes()) && self.0.is_empty();
@@ -55,21 +51,16 @@ impl InformationLeft {
     }
 }
 
-/// The members seen so far.
 #[derive(Debug)]
 pub(super) struct Scan {
     room: u64,
     names: HashSet<PackagePath>,
-    /// Files that a package or a patch may be made of; none for one that is too large to be held.
+    /// `None` for a file that is too large to be held.
     files: BTreeMap<PackagePath, Option<Vec<u8>>>,
-    /// Symbolic links and what is neither file nor directory.
     special: Vec<(PackagePath, Kind)>,
     class_archives: Vec<PackagePath>,
-    /// The stamps of the files that are held.
     stamps: HashMap<PackagePath, MemberStamp>,
-    /// Pkgmaps that were looked into before the whole is put together.
     pkgmaps: HashMap<PackagePath, Pkgmap>,
-    /// Whether manifests and their signatures are held, too.
     holds_manifests: bool,
 }
 
@@ -81,28 +72,24 @@ impl Scan {
         Self { room: ROOM, names, files, special, class_archives, stamps, pkgmaps, holds_manifests: false }
     }
 
-    /// Returns a pkgmap that was taken in. An unreadable one is reported when the whole is put together.
+    /// Malformed pkgmaps are reported when the image is put together.
     fn pkgmap(&mut self, path: &PackagePath) -> Option<&Pkgmap> {
         let read = Pkgmap::parse(self.files.get(path)?.as_deref()?).ok()?;
         Some(self.pkgmaps.entry(path.clone()).or_insert(read))
     }
 
-    /// The same, to find a manifest in it.
     pub(super) fn holding_manifests() -> Self {
         Self { holds_manifests: true, ..Self::new() }
     }
 
-    /// Returns every name met, but those of directories.
     pub(super) fn names(&self) -> impl Iterator<Item = &PackagePath> {
         self.names.iter()
     }
 
-    /// Returns the members that are neither file nor directory.
     pub(super) fn special(&self) -> impl Iterator<Item = (&PackagePath, &Kind)> {
         self.special.iter().map(|(path, kind)| (path, kind))
     }
 
-    /// Returns every name met with its content, where that is held.
     pub(super) fn held(&self) -> impl Iterator<Item = (&PackagePath, Option<&[u8]>)> {
         self.names.iter().map(|path| (path, self.files.get(path).and_then(Option::as_deref)))
     }
@@ -117,7 +104,7 @@ impl Scan {
         let top = directories.first().and_then(|at| cut(at, depth - 1)).map_or(&b""[..], |(top, _)| top);
         let bytes = |name: &str| {
             let file = self.files.get(&[top, name.as_bytes()].concat()[..])?;
-            // One that is too large is told as such by who reads it.
+            // A larger one is reported by its reader.
             let too_large = || vec![b'#'; usize::try_from(LARGEST_SIGNATURE + 1).unwrap_or_default()];
             Some(file.clone().unwrap_or_else(too_large))
         };
@@ -128,7 +115,6 @@ impl Scan {
         Ok(Some((top.to_vec(), SignedFiles { manifest, signature })))
     }
 
-    /// Tells whether it is a Java archive that is signed in the way of such archives.
     pub(super) fn has_pkcs7(&self) -> bool {
         let endings = [&b".RSA"[..], b".DSA", b".EC"];
         self.names.iter().any(|path| {
@@ -137,7 +123,6 @@ impl Scan {
         })
     }
 
-    /// Takes a member in.
     pub(super) fn take(&mut self, member: &SourceMember, data: &mut dyn Read) -> Result<(), SourceProblem> {
         if member.kind == Kind::Directory {
             return Ok(());
@@ -206,8 +191,6 @@ impl Scan {
         self.files.contains_key(&[directory, file.as_bytes()].concat()[..])
     }
 
-    /// Puts the image together, of the packages whose directory is `wanted`. `order` gives the packages of a
-    /// datastream their order.
     pub(super) fn finish(
         mut self,
         name: &str,
@@ -254,7 +237,7 @@ impl Scan {
         Ok(image)
     }
 
-    /// Returns where the packages are: at the least depth at which a directory has both a pkginfo and a pkgmap.
+    /// The depth of the packages: the lowest at which a directory has both a pkginfo and a pkgmap.
     fn packages(&self) -> Result<(usize, Vec<Vec<u8>>), SourceProblem> {
         for depth in 0..=DEEPEST {
             let mut directories = Vec::new();
@@ -270,7 +253,6 @@ impl Scan {
         Err(SourceProblem::BadForm(NO_PACKAGE.to_owned()))
     }
 
-    /// Tells whether a datastream has nothing of a package but what describes it.
     fn is_description(&self, at: &[u8], form: Form) -> bool {
         let mut inside = self.names.iter().filter_map(|path| path.as_bytes().strip_prefix(at));
         matches!(form, Form::Datastream(_)) && inside.all(|file| matches!(file, b"pkginfo" | b"pkgmap"))
@@ -333,7 +315,6 @@ impl Scan {
         Ok(package)
     }
 
-    /// Takes the files of `install/` of a package out of those held, by their names there.
     fn install_files(&mut self, at: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, SourceProblem> {
         let prefix = [at, b"install/"].concat();
         let paths: Vec<_> =
@@ -349,14 +330,12 @@ impl Scan {
         Ok(install)
     }
 
-    /// Returns the stamps of the files held of a package, by their names in it.
     fn stamps_below(&self, at: &[u8]) -> BTreeMap<String, MemberStamp> {
         let inside =
             self.stamps.iter().filter_map(|(path, stamp)| Some((path.as_bytes().strip_prefix(at)?, stamp)));
         inside.map(|(name, stamp)| (String::from_utf8_lossy(name).into_owned(), *stamp)).collect()
     }
 
-    /// Takes a file out of those held.
     fn file(&mut self, directory: &[u8], name: &str) -> Result<Option<Vec<u8>>, SourceProblem> {
         let Some(path) = inside(directory, name) else { return Ok(None) };
         match self.files.remove(&path) {
@@ -372,7 +351,6 @@ impl Scan {
         }
     }
 
-    /// Returns a file beside the packages.
     fn beside(&mut self, directory: Option<&[u8]>, name: &str) -> Result<Option<Vec<u8>>, SourceProblem> {
         directory.map_or(Ok(None), |directory| self.file(directory, name))
     }
@@ -389,7 +367,7 @@ impl Scan {
         Some((String::from_utf8_lossy(name).into_owned(), self.files.remove(&path)??))
     }
 
-    /// A file of the pkgmap must be a file: not a link that leads who knows where, not a device.
+    /// A pkgmap file must be a regular file, not a link or a device.
     fn check_special(&self, image: &Image) -> Result<(), SourceProblem> {
         let mut files: Vec<Option<HashSet<&[u8]>>> = vec![None; image.packages.len()];
         for (path, kind) in &self.special {
@@ -415,7 +393,7 @@ impl Scan {
     }
 }
 
-/// Returns the attributes that a package gives its objects beyond the pkgmap, which has to name each object.
+/// The pkgmap must name each object that has additional attributes.
 fn given_attributes(bytes: &[u8], pkgmap: &Pkgmap) -> Result<ObjectsFile, String> {
     let given = ObjectsFile::parse(bytes).map_err(|error| error.to_string())?;
     let objects = pkgmap.entries.iter().filter(|entry| !entry.is_information());
@@ -446,13 +424,11 @@ fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Returns the name of a package directory that is ended by `/`.
 pub(super) fn last_component(at: &[u8]) -> String {
     let path = at.strip_suffix(b"/").unwrap_or(at);
     String::from_utf8_lossy(patchadm_svr4::package::last_component(path)).into_owned()
 }
 
-/// Tells whether a file beside the packages belongs to the patch.
 fn is_of_patch(name: &[u8]) -> bool {
     matches!(name, b"patchinfo" | b"prepatch" | b"postpatch" | b"prebackout" | b"postbackout")
         || !name.contains(&b'/') && is_readme(name)
@@ -469,7 +445,7 @@ fn check_name(params: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// The information files of a package must be what the pkgmap says they are.
+/// The information files of a package must agree with the pkgmap.
 pub(super) fn check_information(package: &PackageImage) -> Result<(), SourceProblem> {
     for entry in package.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
         let name = String::from_utf8_lossy(entry.path.as_bytes());
@@ -486,7 +462,7 @@ pub(super) fn check_information(package: &PackageImage) -> Result<(), SourceProb
     Ok(())
 }
 
-/// Compares with what the pkgmap says; the time is not compared, because zip files and version control lose it.
+/// The time is not compared, because zip files and version control lose it.
 pub(super) fn check_content(expected: ContentInfo, size: u64, cksum: u16) -> Result<(), String> {
     check_size(expected, size)?;
     if let Some(expected) = expected.cksum.filter(|&expected| expected != cksum) {
@@ -495,7 +471,6 @@ pub(super) fn check_content(expected: ContentInfo, size: u64, cksum: u16) -> Res
     Ok(())
 }
 
-/// Compares the size alone.
 pub(super) fn check_size(expected: ContentInfo, size: u64) -> Result<(), String> {
     match expected.size.filter(|&expected| expected != size) {
         Some(expected) => Err(format!("size {size}, expected {expected}")),

@@ -1,8 +1,8 @@
-//! The seal of a source whose signature was verified: everything that is read a second time is compared again.
+//! The seal of a source with a verified signature: everything that is read again is compared again.
 //!
-//! For a file each MiB is compared with its digest from the first reading. For members each file is compared with its
-//! sum in the manifest, and its last bytes are withheld if it differs. An exchange between check and use is found at
-//! the use. A source without a seal costs nothing.
+//! Files are compared in blocks of 1 MiB with digests of the first reading. Members are compared with their sums in the
+//! manifest, and their last bytes are withheld if they differ. So an exchange between check and use is detected at the
+//! use. A source without a seal costs nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -16,28 +16,22 @@ use crate::sign::{Manifest, Sha256Sum, is_of_manifest, sha256};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::PackagePath;
 
-/// The size of the parts of a file that each have a digest of their own.
 pub(super) const BLOCK: usize = 1 << 20;
 
-/// The state that a source must keep.
 #[derive(Debug, Default)]
 pub(super) struct Seal {
-    /// The sums of the members, of a source with a manifest inside.
     members: Option<SealedMembers>,
-    /// The digests of each MiB, of a file with a manifest beside it.
     blocks: Option<Vec<Digest>>,
-    /// The part that differed when it was read again.
     broken: OnceLock<String>,
 }
 
-/// The manifest of the members, and the directory at the top that they lie in, ended by `/` if there is one.
+/// The manifest of the members, and their top directory, ended by `/` if there is one.
 #[derive(Debug)]
 pub(super) struct SealedMembers {
     pub(super) manifest: Manifest,
     pub(super) top: Vec<u8>,
 }
 
-/// Fills the buffer from a place of a file on, up to the end of the file.
 pub(super) fn read_block(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -51,7 +45,6 @@ pub(super) fn read_block(file: &File, buffer: &mut [u8], at: u64) -> io::Result<
     Ok(filled)
 }
 
-/// The block of a file that was read last.
 #[derive(Debug, Default)]
 pub(super) struct ReadBlock {
     number: Option<usize>,
@@ -59,17 +52,15 @@ pub(super) struct ReadBlock {
 }
 
 impl Seal {
-    /// Returns the seal of a file with these digests of each MiB.
     pub(super) fn of_blocks(blocks: Option<Vec<Digest>>) -> Self {
         Self { blocks, ..Self::default() }
     }
 
-    /// Returns the seal of a source whose members have these sums.
     pub(super) fn of_members(members: SealedMembers) -> Self {
         Self { members: Some(members), ..Self::default() }
     }
 
-    /// Reads from a file at a position: what is given out was compared with its digest, where there are digests.
+    /// Bytes are only returned after they were compared with the digest of their block.
     pub(super) fn read_at(
         &self,
         file: &File,
@@ -99,7 +90,7 @@ impl Seal {
         Ok(count)
     }
 
-    /// Returns the sum that a member must have; an error if it must not be there. None without a manifest of members.
+    /// Fails for a member that the manifest does not list.
     pub(super) fn expected(&self, member: &SourceMember) -> Option<Result<Sha256Sum, String>> {
         let sealed = self.members.as_ref()?;
         if member.kind == Kind::Directory {
@@ -114,7 +105,7 @@ impl Seal {
             return Some(Err(format!("has {}, which its manifest does not list", shown(path))));
         };
         let is_right = match &member.kind {
-            // A reader of nothing has read all of an empty file.
+            // A reader without bytes has read an empty file completely.
             Kind::File => member.size > 0 || *sum == sha256(b""),
             Kind::HardLink(target) => sealed.sum_of_link(target) == Some(sum),
             _ => false,
@@ -122,19 +113,17 @@ impl Seal {
         Some(if is_right { Ok(*sum) } else { Err(format!("{} is not what its manifest says", shown(path))) })
     }
 
-    /// Returns the difference that was found.
     pub(super) fn broken(&self) -> Option<&str> {
         self.broken.get().map(String::as_str)
     }
 
     fn broken_by(&self, reason: String) -> io::Error {
         let error = io::Error::new(io::ErrorKind::InvalidData, reason.clone());
-        // The first is told.
+        // Only the first one is reported.
         let _ = self.broken.set(reason);
         error
     }
 
-    /// Wraps the content of a member that must have this sum.
     pub(super) fn digested<'a>(
         &'a self,
         member: &SourceMember,
@@ -147,7 +136,7 @@ impl Seal {
     }
 }
 
-/// The content of a member, whose last bytes are an error if it is not what the manifest says.
+/// Instead of its last bytes, altered content gives an error.
 pub(super) struct DigestedMember<'a> {
     seal: &'a Seal,
     inner: &'a mut dyn Read,
@@ -158,7 +147,7 @@ pub(super) struct DigestedMember<'a> {
 }
 
 impl DigestedMember<'_> {
-    /// Reads the rest, so that the whole source has been compared.
+    /// Reads the rest, so that the whole source is compared.
     pub(super) fn read_rest(&mut self) {
         let _ = io::copy(self, &mut io::sink());
     }
@@ -183,7 +172,7 @@ impl Read for DigestedMember<'_> {
 }
 
 impl SealedMembers {
-    /// Compares the names of a source with those of the manifest: none more, none less, no link and no device.
+    /// The names must be exactly those of the manifest, without links and devices.
     pub(super) fn check_names(&self, names: &BTreeMap<Vec<u8>, Kind>) -> Result<(), String> {
         let mut met = HashSet::new();
         for (path, kind) in names {
@@ -212,12 +201,11 @@ impl SealedMembers {
         }
     }
 
-    /// Returns the sum of the file that a hard link is another name of.
     fn sum_of_link(&self, target: &PackagePath) -> Option<&Sha256Sum> {
         target.as_bytes().strip_prefix(&self.top[..]).and_then(|inside| self.manifest.sum(inside))
     }
 
-    /// Compares what is held in memory; the paths of everything else.
+    /// Compares the held files, and returns the paths of all others.
     pub(super) fn check_held<'a>(
         &self,
         held: impl Iterator<Item = (&'a PackagePath, Option<&'a [u8]>)>,

@@ -1,12 +1,11 @@
-//! Sources whose signature is asked for: what is signed, whether it agrees with its manifest, and whether it stays the
-//! same.
+//! Sources whose signature counts: verified against their manifest when opened, and sealed afterwards.
 //!
 //! ```text
-//!   FILE.manifest beside a file ─► verdict ─► SHA-256 of the file ─► its form is told, and it is read
-//!   MANIFEST inside ─► verdict ─► names and what is held in memory ─► packages are parsed from that memory
+//! FILE.manifest beside a file ─► verdict ─► SHA-256 of the file ─► its form is determined, and it is read
+//! MANIFEST inside ─► verdict ─► names and files in memory ─► packages are parsed from that memory
 //! ```
-//! Everything that is read a second time is compared again, so that an exchange between check and use is found at the
-//! use (`seal`). A patch without a demand for a signature, or without a manifest, costs nothing.
+//! Everything that is read again is compared again (`seal`). A patch without a required signature, or without a manifest,
+//! costs nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -28,13 +27,13 @@ use crate::sign::{
 use patchadm_rootfs::{Digest, Interrupt, never};
 use patchadm_svr4::package::PackagePath;
 
-/// Opens a patch as far as its signature is good enough for all demands. Everything but the content of the objects is
-/// read, as with [`Extent::Everything`](super::Extent::Everything).
+/// Opens a patch whose signature satisfies all demands. Everything but the content of objects is read, as with
+/// [`Extent::Everything`](super::Extent::Everything).
 pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
     open_signed_until(path, demands, &never)
 }
 
-/// Does the same until a signal comes.
+/// Like [`open_signed`], with a signal check.
 pub fn open_signed_until(
     path: &Path,
     demands: &[Demand],
@@ -70,7 +69,6 @@ pub fn open_signed_until(
     open_members(Source::open(path)?, demands, interrupt)
 }
 
-/// Opens a source that may have a manifest inside.
 fn open_members(
     mut source: Source,
     demands: &[Demand],
@@ -105,11 +103,9 @@ fn open_members(
     Ok((source, image))
 }
 
-/// The message about a Java archive with a signature of Sun's kind.
 const PKCS7: &str = "is signed as a Java archive (PKCS#7), which is not verified; `patchadm sign` signs it";
 
-/// Returns the verdict of the strictest demand, and the manifest where one of them trusts it; the refusing verdict if
-/// there is one.
+/// The verdict of the strictest demand, with the manifest if it is trusted.
 fn judge_all(
     files: Option<&SignedFiles>,
     demands: &[Demand],
@@ -128,7 +124,7 @@ fn judge_all(
     Ok((worst.unwrap_or_else(Verdict::unchecked), trusted))
 }
 
-/// Returns a file that has a manifest beside it, each opened once; none for anything else.
+/// A file with a manifest beside it, each opened once.
 fn beside(path: &Path) -> Result<Option<(File, SignedFiles)>, SourceError> {
     let fail = |file: &Path, error| SourceError {
         path: path.to_owned(),
@@ -163,18 +159,16 @@ fn appended(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Why a file has no digests.
 enum FileFault {
     Io(io::Error),
     Differs(&'static str),
     Interrupted(i32),
 }
 
-/// The blocks that wait for their SHA-256 at most: so many MiB are held in memory, and three more.
+/// Limits memory to this many MiB and three more.
 const MOST_WAITING: usize = 2;
 
-/// Reads a file once: its sum must be that of the manifest; the digest of each MiB. The two are of the same bytes in memory,
-/// and computed beside each other.
+/// Reads a file once, for its SHA-256 and for the digest of each MiB; both cover the same bytes in memory.
 fn sealed_blocks(
     file: &File,
     manifest: &Manifest,
@@ -208,7 +202,6 @@ fn sealed_blocks(
 }
 
 impl Source {
-    /// Returns every name of the source but those of directories.
     fn every_name(&self, scan: &Scan) -> Result<BTreeMap<Vec<u8>, Kind>, SourceError> {
         let mut names = BTreeMap::new();
         if let Input::Directory(directory) = &self.input {
@@ -221,7 +214,7 @@ impl Source {
         Ok(names)
     }
 
-    /// Reads what will not be read as the content of an object, so that it has been compared as well.
+    /// Reads members that are not read as objects, so that they are compared, too.
     fn read_unread(
         &self,
         image: &Image,

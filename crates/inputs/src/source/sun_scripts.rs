@@ -1,13 +1,10 @@
-//! The recognition of the stock scripts of patch packages.
+//! Recognition of the stock scripts of patch packages.
 //!
 //! The six scripts that Sun published for patch packages (Application Packaging Developer's Guide, "Patching Packages")
-//! do what this program does by itself, so a package with only these scripts needs none of them run. The scripts that
-//! this program writes into its own backout packages do the same. A script is recognised by the SHA-256 of its
-//! normalised text, so that the producer's own values, comments and white space at line ends make no difference, and a
-//! single command more or less does. The scripts that this program gives to a patch do the same as well;
-//! `patch_scripts` has their texts.
-//!
-//! Only digests are kept here, not the scripts.
+//! do what this program does by itself, so a package with only these scripts needs none of them run. The same holds for
+//! the scripts that this program puts into patches and backout packages (`patch_scripts`). A script is recognised by
+//! the SHA-256 of its normalised text: the producer's values, comments and trailing white space make no difference, but
+//! a single command does.
 
 use std::sync::LazyLock;
 
@@ -16,7 +13,6 @@ use regex::bytes::{NoExpand, Regex};
 use crate::sha256::Sha256;
 use crate::sign::sha256_text;
 
-/// The largest script that is looked at; the stock ones have some 8,000 bytes.
 const LARGEST: usize = 1 << 16;
 
 /// One of the stock scripts.
@@ -26,9 +22,9 @@ pub enum StockScript {
     Checkinstall,
     /// `preinstall`: begins the backout package.
     Preinstall,
-    /// `i.<class>`: copies the new files; that of a patch saves those that are replaced.
+    /// `i.<class>`: copies the new files; that of a patch saves replaced ones.
     ClassAction,
-    /// `postinstall`: carries out `deletes` and ends the backout package.
+    /// `postinstall`: performs `deletes` and completes the backout package.
     Postinstall,
     /// `patch_checkinstall`: the checkinstall of the backout package.
     PatchCheckinstall,
@@ -82,8 +78,8 @@ const DIGESTS: [(StockScript, &str, &str); 17] = [
     ),
 ];
 
-/// Returns the stock script that the file `name` of `install/` is; none if it is a script of the package's own, or a
-/// stock script in a place where it does not belong.
+/// Returns the stock script that the file `name` of `install/` is; `None` for other scripts, and for stock scripts in
+/// the wrong place.
 pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
     let expected = match name {
         "checkinstall" => StockScript::Checkinstall,
@@ -107,7 +103,6 @@ pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
 static SEPARATOR: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"match\(\$0, "[^"'`$\\\n]+"\)"#).ok());
 static RESTRICTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"egrep -s "[^"'`$\\\n]+""#).ok());
-/// The length of the separator, on the same line or the next.
 static LENGTH: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"("Patchvers_pfx"\)(?:\\\n)?)\+[0-9]{1,3}\)"#).ok());
 

@@ -1,53 +1,45 @@
-//! A base: every object of the staged paths as it was when they were copied or promoted, each with all attributes and
-//! its digest.
+//! A base: the objects of the staged paths as they were copied or promoted, each with all attributes and its digest.
 //!
 //! A header line, then one line for each object, sorted by path. The header has their number and a digest of all of
-//! them, so that a truncated or manually changed base is detected. Reader and writer stream: at most one line of the
-//! text is in memory.
+//! them, so that a truncated or edited base is detected. At most one line of text is in memory.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, Read as _, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::base_line::{BaseObject, BaseState};
-use super::error::StageFileError;
-use super::name::StageId;
-use super::promotion::{patch, scope, stage, written_paths};
+use super::identity::{StageFileError, StageId};
+use super::records::{patch, scope, stage, written_paths};
 use super::scope::Scope;
+use patchadm_changeset::format::manifest::{RecordedState, decode, encoded, unhex};
 use patchadm_changeset::format::run::Run;
-use patchadm_rootfs::{Digest, Digesting};
+use patchadm_rootfs::{Digest, Digesting, FileType, Timestamp};
 use patchadm_svr4::package::{ObjectPath, PkgInst, is_room_for, rule};
 use patchadm_svr4::patch::PatchId;
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
 /// The most objects of a base.
 pub const MOST_OBJECTS: u64 = 8_000_000;
 
-/// The longest line, in bytes: an object may have 64 KiB of attributes, each byte two digits, and more than one.
+/// An object may have 64 KiB of attributes, written as two digits per byte.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// Bytes of lines that are put together before they are written.
 const PIECE: usize = 1 << 16;
-
-/// The memory that an object takes at least, in bytes.
 const LEAST_MEMORY: u64 = 200;
 
 /// A whole base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// Its subject.
     pub header: BaseHeader,
-    /// The objects, sorted by path, each path once.
+    /// Sorted by path, each path once.
     pub objects: Vec<BaseObject>,
 }
 
 /// The subject of a base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseHeader {
-    /// The stage.
     pub stage: StageId,
     /// The promotion that wrote it, with its run; `None` for the base of `stage new`.
     pub promotion: Option<(PatchId, String)>,
@@ -57,7 +49,7 @@ pub struct BaseHeader {
     pub packages: BTreeMap<PkgInst, String>,
 }
 
-/// Why a base is not believed.
+/// Reasons why a base is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
     /// It could not be read.
@@ -68,24 +60,22 @@ pub enum BaseError {
     Cut {
         /// The objects it should have.
         expected: u64,
-        /// The objects it has.
         found: u64,
     },
-    /// It is whole by its form, and not what was written.
+    /// It is well-formed, but not as written.
     #[error("it is not of the digest in its first line")]
     Digest,
-    /// A line is not as this program writes it.
+    /// A line that this program does not write.
     #[error(transparent)]
     Line(#[from] StageFileError),
     /// It is the base of another stage.
     #[error("it is of another stage, {0}")]
     OtherStage(StageId),
-    /// It has more objects than are read, or than there is memory for.
+    /// It exceeds the limit of objects, or the available memory.
     #[error("it has {0} objects, more than can be read")]
     TooLarge(u64),
 }
 
-/// The header line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenHeader {
@@ -99,7 +89,6 @@ struct WrittenHeader {
     digest: String,
 }
 
-/// Returns the digest of the lines of these objects, as the header of a base has it.
 fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
     let mut digest = Digesting::default();
     // Nothing is written, so nothing fails.
@@ -110,7 +99,7 @@ fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
     digest.finish()
 }
 
-/// The objects of a base to be written, preceded by their digest.
+/// The objects of a base to be written, and their digest.
 #[derive(Debug)]
 pub struct BaseObjects {
     objects: Vec<BaseObject>,
@@ -130,7 +119,7 @@ impl BaseObjects {
         self.objects.len() as u64
     }
 
-    /// Returns the seal of the base that they are with this header.
+    /// Returns the seal of the base with this header.
     pub fn seal(&self, header: &BaseHeader) -> Digest {
         header.seal(self.count(), self.digest)
     }
@@ -142,7 +131,6 @@ pub fn write_base(out: &mut impl Write, header: &BaseHeader, objects: &BaseObjec
     each_piece(objects.objects.iter(), |piece| out.write_all(piece))
 }
 
-/// Hands over the lines of objects, many at a time.
 fn each_piece<'o>(
     objects: impl Iterator<Item = &'o BaseObject>,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
@@ -159,7 +147,7 @@ fn each_piece<'o>(
 }
 
 impl Base {
-    /// Returns the digest of its objects, the one in its first line.
+    /// Returns the digest of its objects, which is in its first line.
     pub fn digest(&self) -> Digest {
         objects_digest(self.objects.iter())
     }
@@ -169,7 +157,7 @@ impl Base {
         Ok(Self::read_with_seal(input)?.0)
     }
 
-    /// Does the same, and returns its seal as well.
+    /// Like [`Self::read`], also with its seal.
     pub fn read_with_seal(input: &mut impl BufRead) -> Result<(Self, Digest), BaseError> {
         let mut line = Vec::new();
         if !next_line(input, &mut line, 1)? {
@@ -180,7 +168,7 @@ impl Base {
         if expected > MOST_OBJECTS || !is_room_for(expected.saturating_mul(LEAST_MEMORY)) {
             return Err(BaseError::TooLarge(expected));
         }
-        let mut reader = ObjectReader::new(&header.paths);
+        let mut reader = BaseReader::new(&header.paths);
         let mut digesting = Digesting::default();
         loop {
             let found = reader.objects.len() as u64;
@@ -215,7 +203,7 @@ impl Base {
 }
 
 impl BaseHeader {
-    /// Reads no more of a base than its header, and returns it with the seal. Whether the rest fits it is not known then.
+    /// Reads only the header of a base, and returns it with the seal. The rest is not checked.
     pub fn read(input: &mut impl BufRead) -> Result<(Self, Digest), BaseError> {
         let mut line = Vec::new();
         if !next_line(input, &mut line, 1)? {
@@ -232,7 +220,6 @@ impl BaseHeader {
         Digest::of(&Self { promotion: None, ..self.clone() }.line(objects, digest))
     }
 
-    /// Formats the header line.
     fn line(&self, objects: u64, digest: Digest) -> Vec<u8> {
         let written = WrittenHeader {
             base: VERSION,
@@ -254,7 +241,6 @@ impl BaseHeader {
         line
     }
 
-    /// Reads the header line. Also returns the number of objects and their digest.
     fn parse(line: &[u8]) -> Result<(Self, u64, Digest), String> {
         let written: WrittenHeader = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if !rule::holds("base.version", written.base == VERSION) {
@@ -280,7 +266,7 @@ impl BaseHeader {
     }
 }
 
-/// Reads the next line without its newline; false at the end, where the line is what has no newline.
+/// Returns false at the end, where `line` holds what lacks a newline.
 fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>, number: usize) -> Result<bool, BaseError> {
     line.clear();
     input.take(LONGEST_LINE).read_until(b'\n', line)?;
@@ -294,17 +280,14 @@ fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>, number: usize) -> Res
     Ok(false)
 }
 
-/// Reads objects one after another and compares each with those before.
-struct ObjectReader<'a> {
+struct BaseReader<'a> {
     paths: &'a Scope,
     objects: Vec<BaseObject>,
-    /// The first object of each link group.
     groups: HashMap<u32, usize>,
-    /// The mount points, sorted as they come.
     mounts: Vec<ObjectPath>,
 }
 
-impl<'a> ObjectReader<'a> {
+impl<'a> BaseReader<'a> {
     fn new(paths: &'a Scope) -> Self {
         Self { paths, objects: Vec::new(), groups: HashMap::new(), mounts: Vec::new() }
     }
@@ -333,7 +316,6 @@ impl<'a> ObjectReader<'a> {
         Ok(())
     }
 
-    /// Tells whether an object is as the first one of its link group.
     fn is_like_its_group(&mut self, object: &BaseObject) -> bool {
         let Some(group) = object.object().and_then(|state| state.group) else { return true };
         let at = self.objects.len();
@@ -342,14 +324,217 @@ impl<'a> ObjectReader<'a> {
     }
 }
 
+/// One object of a base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseObject {
+    /// Its path in the root.
+    pub path: ObjectPath,
+    /// The object that was there.
+    pub state: BaseState,
+}
+
+/// The object at a path of a base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaseState {
+    /// An object. Those with the same `group` are names of one object.
+    Object(Box<RecordedState>),
+    /// A mount point, which was not entered.
+    Mount,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenObject<'a> {
+    #[serde(borrow)]
+    path: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    mount: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<FileType>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mtime: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    b3: Option<Cow<'a, str>>,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    target: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<(u32, u32)>,
+    #[serde(default, skip_serializing_if = "is_none_or_empty")]
+    xattrs: Option<Cow<'a, BTreeMap<String, String>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<u32>,
+}
+
+#[allow(clippy::ref_option)] // serde hands down a reference to the field
+fn is_none_or_empty(xattrs: &Option<Cow<'_, BTreeMap<String, String>>>) -> bool {
+    xattrs.as_ref().is_none_or(|xattrs| xattrs.is_empty())
+}
+
+impl BaseObject {
+    /// `None` for a mount point.
+    pub fn object(&self) -> Option<&RecordedState> {
+        match &self.state {
+            BaseState::Object(state) => Some(state),
+            BaseState::Mount => None,
+        }
+    }
+
+    /// Gives the link group of an object a number after `last`, so that it differs from those of another list.
+    #[must_use]
+    pub fn numbered_behind(mut self, last: u32) -> Self {
+        if let BaseState::Object(state) = &mut self.state {
+            state.group = state.group.map(|group| group + last);
+        }
+        self
+    }
+
+    pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
+        let written: WrittenObject<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let path = ObjectPath::new(&decode(&written.path)).map_err(|error| error.to_string())?;
+        if !rule::holds("base.path", encoded(path.as_bytes()) == written.path) {
+            return Err("`path` is not as this program writes it".to_owned());
+        }
+        let state = if written.mount {
+            if !rule::holds("base.mount.bare", written.is_bare()) {
+                return Err("a mount point has nothing but its path".to_owned());
+            }
+            BaseState::Mount
+        } else {
+            BaseState::Object(Box::new(written.state()?))
+        };
+        Ok(Self { path, state })
+    }
+
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        let mut written = WrittenObject::at(&self.path);
+        match &self.state {
+            BaseState::Mount => written.mount = true,
+            BaseState::Object(state) => {
+                written.kind = Some(state.kind);
+                written.mode = Some(state.mode);
+                written.uid = Some(state.uid);
+                written.gid = Some(state.gid);
+                written.mtime = Some(state.mtime);
+                written.size = state.size;
+                written.b3 = state.b3.as_deref().map(|b3| Cow::Owned(b3.to_string()));
+                written.target = state.target.as_deref().map(Cow::Borrowed);
+                written.device = state.device;
+                written.xattrs = Some(Cow::Borrowed(&state.xattrs));
+                written.group = state.group;
+            }
+        }
+        // Strings, numbers and a map with string keys, into memory: this cannot fail.
+        let _ = serde_json::to_writer(&mut *out, &written);
+        out.push(b'\n');
+    }
+}
+
+impl<'a> WrittenObject<'a> {
+    fn at(path: &'a ObjectPath) -> Self {
+        Self {
+            path: encoded(path.as_bytes()),
+            mount: false,
+            kind: None,
+            mode: None,
+            uid: None,
+            gid: None,
+            mtime: None,
+            size: None,
+            b3: None,
+            target: None,
+            device: None,
+            xattrs: None,
+            group: None,
+        }
+    }
+
+    fn is_bare(&self) -> bool {
+        let is_attributed = self.kind.is_some()
+            || self.mode.is_some()
+            || self.uid.is_some()
+            || self.gid.is_some()
+            || self.mtime.is_some()
+            || self.xattrs.is_some()
+            || self.group.is_some();
+        !is_attributed
+            && self.size.is_none()
+            && self.b3.is_none()
+            && self.target.is_none()
+            && self.device.is_none()
+    }
+
+    fn state(self) -> Result<RecordedState, String> {
+        let (Some(kind), Some(mode), Some(uid), Some(gid), Some(mtime)) =
+            (self.kind, self.mode, self.uid, self.gid, self.mtime)
+        else {
+            return Err("it needs `kind`, `mode`, `uid`, `gid` and `mtime`".to_owned());
+        };
+        let digest = self.b3.as_deref().and_then(Digest::from_hex);
+        if !rule::holds("base.mode", mode <= 0o7777) {
+            return Err("`mode` has other bits than those of permissions".to_owned());
+        }
+        if !rule::holds("base.owner", uid != u32::MAX && gid != u32::MAX) {
+            return Err("`uid` or `gid` is no account".to_owned());
+        }
+        if !rule::holds("base.mtime", mtime.nanoseconds < 1_000_000_000) {
+            return Err("`mtime` has more than a second in nanoseconds".to_owned());
+        }
+        if !rule::holds("base.b3", self.b3.is_none() || digest.is_some()) {
+            return Err("`b3` is no digest".to_owned());
+        }
+        if !rule::holds("base.kind", self.fits(kind)) {
+            return Err("what it says does not fit its `kind`".to_owned());
+        }
+        let xattrs = self.xattrs.map(Cow::into_owned).unwrap_or_default();
+        if !rule::holds("base.xattrs", xattrs.values().all(|value| unhex(value).is_some())) {
+            return Err("`xattrs` has a value that is not hexadecimal".to_owned());
+        }
+        Ok(RecordedState {
+            kind,
+            mode,
+            uid,
+            gid,
+            mtime,
+            size: self.size,
+            b3: digest.map(|digest| Box::new(digest.into())),
+            target: self.target.map(|target| target.into_owned().into()),
+            device: self.device,
+            xattrs,
+            group: self.group,
+        })
+    }
+
+    /// An object must have what its type requires, and nothing else.
+    fn fits(&self, kind: FileType) -> bool {
+        let is_file = kind == FileType::Regular;
+        let is_link = kind == FileType::Symlink;
+        let is_device = matches!(kind, FileType::Block | FileType::Character);
+        let is_grouped = self.group.is_some();
+        self.size.is_some() == is_file
+            && self.b3.is_some() == is_file
+            && self.target.is_some() == is_link
+            && self.device.is_some() == is_device
+            && !(is_grouped && kind == FileType::Directory)
+            && kind != FileType::Socket
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::stage::staged_path;
     use patchadm_changeset::format::manifest::RecordedState;
     use patchadm_rootfs::{FileType, Timestamp};
+
+    use proptest::prelude::*;
 
     fn file(path: &str, byte: u8, group: Option<u32>) -> BaseObject {
         let state = RecordedState {
@@ -494,6 +679,60 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let _ = Base::read(&mut &bytes[..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod base_line_tests {
+    use super::*;
+
+    const FILE: &str = "{\"path\":\"/usr/pkg/bin/a\",\"kind\":\"file\",\"mode\":493,\"uid\":0,\"gid\":0,\
+        \"mtime\":{\"seconds\":1754377781,\"nanoseconds\":0},\"size\":12,\"b3\":\"@\",\"group\":1}";
+
+    fn file() -> String {
+        FILE.replace('@', &"5f".repeat(32))
+    }
+
+    #[test]
+    fn a_line_has_the_names_of_the_contract_and_comes_back() {
+        let device = "{\"path\":\"/dev/a%20%FF\",\"kind\":\"block\",\"mode\":384,\"uid\":1,\"gid\":2,\
+            \"mtime\":{\"seconds\":-1,\"nanoseconds\":5},\"device\":[8,1],\"xattrs\":{\"user.a\":\"00ff\"}}";
+        let link = "{\"path\":\"/l\",\"kind\":\"symlink\",\"mode\":511,\"uid\":0,\"gid\":0,\
+            \"mtime\":{\"seconds\":1,\"nanoseconds\":0},\"target\":\"../%0A\"}";
+        let device = &device.replace("%20", " ");
+        for line in [&file(), device, link, "{\"path\":\"/usr/pkg/data\",\"mount\":true}"] {
+            let object = BaseObject::parse(line.as_bytes()).unwrap();
+            let mut written = Vec::new();
+            object.append_to(&mut written);
+            assert_eq!(std::str::from_utf8(&written).unwrap(), format!("{line}\n"));
+        }
+        assert!(BaseObject::parse(file().as_bytes()).unwrap().object().is_some());
+    }
+
+    #[test]
+    fn what_no_reading_of_a_tree_writes_into_a_line_is_refused() {
+        for (old, new) in [
+            ("/usr/pkg/bin/a", "usr/pkg/bin/a"),
+            ("/usr/pkg/bin/a", "/usr/pkg/../a"),
+            ("/usr/pkg/bin/a", "/usr//pkg/bin/a"),
+            ("/usr/pkg/bin/a", "/usr/pkg/bin/%61"),
+            ("\"mode\":493", "\"mode\":33261"),
+            ("\"uid\":0", "\"uid\":4294967295"),
+            ("\"gid\":0", "\"gid\":4294967295"),
+            ("\"nanoseconds\":0", "\"nanoseconds\":1000000000"),
+            ("5f5f", "5fxx"),
+            ("\"size\":12,", ""),
+            ("\"kind\":\"file\"", "\"kind\":\"directory\""),
+            ("\"kind\":\"file\"", "\"kind\":\"socket\""),
+            ("\"size\":12", "\"size\":12,\"target\":\"x\""),
+            ("\"size\":12", "\"size\":12,\"xattrs\":{\"user.a\":\"0\"}"),
+            ("\"size\":12", "\"size\":12,\"more\":1"),
+            ("\"mode\":493", "\"mount\":true,\"mode\":493"),
+            ("\"uid\":0,", ""),
+        ] {
+            let line = file().replacen(old, new, 1);
+            assert!(line != file() && BaseObject::parse(line.as_bytes()).is_err(), "{new}");
         }
     }
 }

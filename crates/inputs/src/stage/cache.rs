@@ -1,60 +1,51 @@
-//! The known facts about the files of a stage and about the staged paths of its root, `cache`. The next reader reads
-//! only the files that were touched since.
+//! Cached facts about the files of a stage and the staged paths of its root, so that only touched files are read again.
 //!
 //! A file counts as unchanged while its inode, size, modification time and status change time stay the same. Only the
 //! system sets the last one, at every change of bytes, owner, mode or attributes. A file that was touched less than 20
-//! ms before it was examined is not kept, because a second change within one clock tick shows the same time. The file
-//! is private and may be removed. A damaged one is ignored.
+//! ms before it was examined is not cached, because a second change within one clock tick shows the same time. The
+//! cache is private and may be removed. A damaged one is ignored.
 
 use crate::little_endian::Fields;
 use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
-/// The start of the file.
 const MAGIC: &[u8; 16] = b"patchadm stage1\n";
-
-/// The length of the digest at the end, in bytes.
 const DIGEST: usize = 32;
-
-/// The largest cache that is read, in bytes: 4 GiB.
 const LARGEST: u64 = 4 << 30;
 
-/// How long before the look a file must have been left alone, in nanoseconds.
+/// Nanoseconds for which a file must have been unchanged when it was examined.
 const QUIET: i128 = 20_000_000;
 
-/// The most bytes of attributes that an entry has.
 const MOST_XATTRS: usize = 4096;
 
-/// A file with every fact that one look at it does not tell.
+/// Facts about a file that its status does not show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedFile {
-    /// The facts that identify it, and the sums of its bytes.
+    /// Identifying facts, and the sums of its bytes.
     pub file: KnownFile,
-    /// Its extended attributes.
     pub xattrs: Xattrs,
 }
 
-/// A file that was read, and that a cache may keep.
+/// A file that was read, for a cache.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadFile<'o> {
     /// Its path in the root and in the stage.
     pub path: &'o ObjectPath,
-    /// The facts that identify it, and the sums of its bytes.
+    /// Identifying facts, and the sums of its bytes.
     pub file: KnownFile,
-    /// Its extended attributes.
     pub xattrs: &'o Xattrs,
 }
 
 impl ReadFile<'_> {
-    /// Tells whether a cache keeps a file that was read after the moment `since`, by the clock of its file system: not
-    /// one that had been touched just before.
+    /// True if a cache keeps a file that was read after the moment `since`, by the clock of its file system: not if it
+    /// had just been touched.
     pub fn is_kept(&self, since: Timestamp) -> bool {
         let bytes = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         nanoseconds(since) - nanoseconds(self.file.ctime) >= QUIET && bytes <= MOST_XATTRS
     }
 }
 
-/// The known files of one tree, sorted by path, each path once.
+/// Known files of one tree, sorted by path, each path once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheSide(Vec<(ObjectPath, CachedFile)>);
 
@@ -67,12 +58,12 @@ pub struct StageCache {
     pub live: CacheSide,
 }
 
-/// The known files below one directory.
+/// Known files below one directory.
 #[derive(Clone, Copy, Debug)]
 pub struct CachedFiles<'c>(&'c [(ObjectPath, CachedFile)]);
 
 impl<'c> CachedFiles<'c> {
-    /// Returns the known facts about the file at a path below the directory.
+    /// Returns the facts about a file below the directory.
     pub fn file(&self, path: &ObjectPath) -> Option<&'c CachedFile> {
         let at = self.0.binary_search_by(|(known, _)| known.cmp(path)).ok()?;
         self.0.get(at).map(|(_, file)| file)
@@ -80,7 +71,7 @@ impl<'c> CachedFiles<'c> {
 }
 
 impl CacheSide {
-    /// Finds the files below a directory, among which each is found faster than among all.
+    /// Returns the files below a directory, for faster searches.
     pub fn below(&self, directory: &ObjectPath) -> CachedFiles<'_> {
         let lowest = directory.lowest_below();
         let begin = self.0.partition_point(|(known, _)| *known < lowest);
@@ -105,7 +96,7 @@ impl CacheSide {
 }
 
 impl StageCache {
-    /// Reads the file. If anything is wrong with it, nothing is known.
+    /// Parses the file. An invalid file counts as empty.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::read(bytes).unwrap_or_default()
     }
@@ -143,7 +134,6 @@ fn nanoseconds(time: Timestamp) -> i128 {
     i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds)
 }
 
-/// Appends the number of the files, then the files.
 fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
     let (at, mut count) = (out.len(), 0_u64);
     out.extend(count.to_le_bytes());
@@ -151,7 +141,7 @@ fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
         count += 1;
         put_bytes(out, path.as_bytes());
         out.extend(file.inode.number.to_le_bytes());
-        // A file without birth time has one that no file can have.
+        // A file without birth time gets an impossible one.
         put_time(out, file.inode.born.unwrap_or(Timestamp { seconds: 0, nanoseconds: u32::MAX }));
         put_time(out, file.mtime);
         put_time(out, file.ctime);
@@ -167,7 +157,7 @@ fn put_side<'o>(out: &mut Vec<u8>, files: impl Iterator<Item = ReadFile<'o>>) {
     out.splice(at..at + size_of::<u64>(), count.to_le_bytes());
 }
 
-/// Appends the length of an object's bytes (fewer than 64 KiB), then the bytes.
+/// Length (fewer than 64 KiB) and bytes.
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(u16::try_from(bytes.len()).unwrap_or_default().to_le_bytes());
     out.extend(bytes);

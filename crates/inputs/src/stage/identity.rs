@@ -1,37 +1,34 @@
-//! The identity of a stage, `identity`: one line that says which stage it is, and of which root.
+//! The identity file of a stage, with its id, which is random and never changes, and its name, the base of its
+//! promotions.
+
+use std::fmt;
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
-use super::error::StageFileError;
-use super::name::{StageId, StageName};
 use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_svr4::package::{ObjectPath, rule};
 
-/// The version of the format.
 const VERSION: u32 = 1;
 
 /// A stage's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageIdentity {
-    /// Its id.
     pub id: StageId,
-    /// Its name.
     pub name: StageName,
     /// The physical path of its root on the host.
     pub root: ObjectPath,
-    /// The marker of its root, or `None` if the root had none and the creator of the stage could not make one.
+    /// The marker of its root; `None` if the root had none, and none could be made.
     pub marker: Option<String>,
-    /// When it was made: RFC 3339, UTC.
+    /// RFC 3339, UTC.
     pub created: String,
-    /// Whether the package database came along.
+    /// True if the package database was copied.
     pub records: bool,
-    /// Whether the copies could be given all owners and attributes.
+    /// True if the copies have all owners and attributes.
     pub owners: bool,
 }
 
-/// The line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenIdentity {
@@ -46,7 +43,6 @@ struct WrittenIdentity {
 }
 
 impl StageIdentity {
-    /// Reads the file.
     pub fn parse(text: &[u8]) -> Result<Self, StageFileError> {
         let fault = |reason: &str| StageFileError::at(1, reason);
         let line = text.strip_suffix(b"\n").ok_or_else(|| fault("its end is missing"))?;
@@ -72,7 +68,6 @@ impl StageIdentity {
         Ok(Self { id, name, root, marker, created, records, owners })
     }
 
-    /// Formats the file.
     pub fn write(&self) -> Vec<u8> {
         let written = WrittenIdentity {
             stage: VERSION,
@@ -90,22 +85,116 @@ impl StageIdentity {
         line
     }
 
-    /// Tells whether it is a stage of this root: it has the marker of the root, or its path.
+    /// True if it is a stage of this root, by the marker or the path of the root.
     pub fn is_of(&self, root: &ObjectPath, marker: Option<&str>) -> bool {
         self.root == *root || self.marker.is_some() && self.marker.as_deref() == marker
     }
 }
 
-/// Tells whether a text is a time as records have it.
 pub(super) fn is_time(text: &str) -> bool {
     text.len() <= 40 && DateTime::parse_from_rfc3339(text).is_ok()
 }
 
+/// The identity of a stage: 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StageId(u64);
+
+/// A letter or digit, then up to 27 letters, digits, `_`, `+` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StageName(String);
+
+/// The reason a text is not the name of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("<{text}> cannot be the name of a stage: {reason}")]
+pub struct StageNameError {
+    /// Escaped and cut to a readable length.
+    pub text: String,
+    /// The rule that it breaks.
+    pub reason: &'static str,
+}
+
+impl StageId {
+    /// Makes an id from a random number.
+    pub fn of(random: u64) -> Self {
+        Self(random)
+    }
+
+    /// Parses 16 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        if is_hex(text, 16) { u64::from_str_radix(text, 16).ok().map(Self) } else { None }
+    }
+}
+
+impl fmt::Display for StageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl StageName {
+    const LONGEST: usize = 28;
+
+    /// Parses a name by its form alone, as in files.
+    pub fn parse(text: &str) -> Result<Self, StageNameError> {
+        let is_first = text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
+        if !is_first {
+            return Err(refused(text, "it does not begin with a letter or a digit"));
+        }
+        if text.len() > Self::LONGEST {
+            return Err(refused(text, "it is longer than 28 bytes"));
+        }
+        if !text.bytes().all(is_letter) {
+            return Err(refused(text, "it may only have letters, digits, `_`, `+` and `-`"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Parses a name for a new stage. The root must not restrict the base of its promotions.
+    pub fn for_root(text: &str, is_restricted: impl Fn(&str) -> bool) -> Result<Self, StageNameError> {
+        let name = Self::parse(text)?;
+        if is_restricted(text) {
+            return Err(refused(text, "patches with this base are restricted on the root (restricted=)"));
+        }
+        Ok(name)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn refused(text: &str, reason: &'static str) -> StageNameError {
+    StageNameError { text: text.chars().take(100).flat_map(char::escape_debug).collect(), reason }
+}
+
+/// A line that this program does not write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct StageFileError {
+    /// Counted from 1.
+    pub line: usize,
+    pub reason: String,
+}
+
+impl StageFileError {
+    /// Makes the error of a line.
+    pub fn at(line: usize, reason: impl Into<String>) -> Self {
+        Self { line, reason: reason.into() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+
+    use proptest::prelude::*;
 
     const LINE: &str = "{\"stage\":1,\"id\":\"5f0c2a9be1d47788\",\"name\":\"web\",\"root\":\"/\",\
         \"marker\":\"9c1d6f20aa31b7e4\",\"created\":\"2026-11-20T23:10:05Z\",\"records\":false,\"owners\":true}\n";
@@ -165,6 +254,36 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let _ = StageIdentity::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_name_is_short_and_of_few_letters() {
+        let longest = "w".repeat(28);
+        for good in ["web", "9", "pkg_jail", "a+b-c", &longest] {
+            assert_eq!(StageName::parse(good).unwrap().as_str(), good);
+        }
+        let too_long = "w".repeat(29);
+        for bad in ["", "-web", ".web", "_web", "we b", "we.b", "wéb", "a/b", "web\n", &too_long] {
+            assert!(StageName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_root_restricts_is_refused_for_a_new_stage_only() {
+        let is_restricted = |base: &str| base.starts_with('T');
+        assert!(StageName::for_root("T1", is_restricted).is_err());
+        assert!(StageName::for_root("web", is_restricted).is_ok());
+        assert!(StageName::parse("T1").is_ok());
+    }
+
+    #[test]
+    fn an_id_is_sixteen_digits() {
+        let id = StageId::of(0x5f0c_2a9b_e1d4_7788);
+        assert_eq!(id.to_string(), "5f0c2a9be1d47788");
+        assert_eq!(StageId::parse("5f0c2a9be1d47788"), Some(id));
+        for bad in ["", "5f0c2a9be1d4778", "5F0C2A9BE1D47788", "5f0c2a9be1d477880", "+f0c2a9be1d47788"] {
+            assert_eq!(StageId::parse(bad), None, "{bad:?}");
         }
     }
 }

@@ -1,40 +1,39 @@
-//! Additional mounts for processes inside a stage: `[rw:]SRC[:DST]`, in an option or as a line of a mounts file.
+//! Additional mounts for processes in a stage: `[rw:]SRC[:DST]`, as an option or a line of a mounts file.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use super::error::StageFileError;
+use super::identity::StageFileError;
 
-/// The most lines of a mounts file that count.
 const MOST: usize = 1000;
 
-/// A directory or file of the host, to be mounted inside.
+/// A directory or file of the host to be mounted in a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountWord {
     /// The absolute path on the host.
     pub source: OsString,
     /// The absolute path inside.
     pub place: OsString,
-    /// Whether it can be written to inside.
+    /// True if it is mounted writable.
     pub is_writable: bool,
 }
 
 /// The reason why a text names no mount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MountWordError {
-    /// There is no path on the host, or it does not begin with `/`.
+    /// The path on the host is missing or relative.
     #[error("<{0}>: the path on the host must begin with /")]
     Source(String),
-    /// The path inside does not begin with `/`.
+    /// The path inside is relative.
     #[error("<{0}>: the path inside must begin with /")]
     Place(String),
-    /// There is more than two paths.
+    /// There are more than two paths.
     #[error("<{0}>: a path cannot have a colon in it")]
     Colon(String),
 }
 
 impl MountWord {
-    /// Reads one. A path with a colon in it cannot be named.
+    /// Parses a mount. Paths with a colon are not possible.
     pub fn parse(word: &OsStr) -> Result<Self, MountWordError> {
         let shown = || word.display().to_string();
         let text = word.as_bytes();
@@ -59,7 +58,7 @@ impl MountWord {
     }
 }
 
-/// Reads a mounts file: one mount a line; what follows a `#`, and empty lines, are comments.
+/// Parses a mounts file: one mount a line; `#` begins a comment.
 pub fn parse_mounts(text: &[u8]) -> Result<Vec<MountWord>, StageFileError> {
     let mut mounts = Vec::new();
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

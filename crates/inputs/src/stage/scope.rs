@@ -1,37 +1,33 @@
-//! The staged paths: the directories of a root that a stage or a promotion covers.
+//! The staged paths, and the objects below them that are left out.
 
-use patchadm_svr4::package::{ObjectPath, PathError};
+use super::identity::StageFileError;
+use crate::path_glob::PathGlob;
+use patchadm_rootfs::FileType;
+use patchadm_svr4::package::{Mode, ObjectPath, PathError};
 
-/// Paths of a root, none of them inside another one; `/` alone means all of it.
+/// Paths of a root, none inside another one; `/` alone is all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope(Vec<ObjectPath>);
 
-/// The reason why paths make no scope.
+/// Reasons why paths are no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    /// There is none.
     #[error("no path is named")]
     Empty,
     /// One of them is another one, or inside it.
     #[error("{inner} lies inside {outer}: name one of them only")]
-    Nested {
-        /// The inner path.
-        inner: ObjectPath,
-        /// The outer path.
-        outer: ObjectPath,
-    },
+    Nested { inner: ObjectPath, outer: ObjectPath },
     /// There are more than can be meant.
     #[error("there are more than 1000 paths")]
     TooMany,
 }
 
-/// Returns the path of a root that an operand names: relative to the root, a `/` before it or not.
+/// Parses a path of a root, with or without a `/` at the beginning.
 pub fn staged_path(text: &[u8]) -> Result<ObjectPath, PathError> {
     ObjectPath::new(&[b"/", text].concat())
 }
 
 impl Scope {
-    /// The most paths of a scope.
     const MOST: usize = 1000;
 
     /// Returns the scope that is all of a root.
@@ -67,14 +63,105 @@ impl Scope {
         self.0.iter().any(|path| path.relative().is_empty())
     }
 
-    /// Tells whether a path is one of these, or below one.
+    /// True if a path is one of these, or below one.
     pub fn contains(&self, path: &ObjectPath) -> bool {
         self.0.iter().any(|top| path == top || path.is_below(top))
     }
 
-    /// Returns the first path of another scope that does not lie in this one.
+    /// Returns the first path of another scope that is not in this one.
     pub fn lacks<'a>(&self, other: &'a Self) -> Option<&'a ObjectPath> {
         other.0.iter().find(|path| !self.contains(path))
+    }
+}
+
+/// Patterns of the operator, in addition to objects that are always left out.
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut(Vec<PathGlob>);
+
+/// Why an object is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftReason {
+    Socket,
+    /// Its name is that of a process's file (`*.pid`).
+    Volatile,
+    /// A pattern matches it, or a directory above it.
+    Excluded,
+}
+
+impl LeftReason {
+    /// Returns the word for JSON documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Volatile => "volatile",
+            Self::Excluded => "excluded",
+        }
+    }
+}
+
+impl LeftOut {
+    /// Leaves out objects that these patterns match.
+    pub fn by(patterns: Vec<PathGlob>) -> Self {
+        Self(patterns)
+    }
+
+    /// Parses patterns in the form of [`write`](Self::write).
+    pub fn parse(text: &[u8]) -> Result<Vec<PathGlob>, StageFileError> {
+        let texts: Vec<String> =
+            serde_json::from_slice(text).map_err(|error| StageFileError::at(1, error.to_string()))?;
+        let patterns = texts.iter().map(|text| PathGlob::parse(text));
+        let patterns = patterns.collect::<Result<Vec<_>, _>>();
+        patterns.map_err(|error| StageFileError::at(1, error.to_string()))
+    }
+
+    /// Formats patterns for a file of a stage.
+    pub fn write(patterns: &[PathGlob]) -> Vec<u8> {
+        let texts: Vec<&str> = patterns.iter().map(PathGlob::as_str).collect();
+        let mut line = serde_json::json!(texts).to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+
+    /// Returns why an object is left out. Objects below a directory that is left out are not examined.
+    pub fn reason(&self, path: &ObjectPath, file_type: FileType) -> Option<LeftReason> {
+        if self.0.iter().any(|pattern| pattern.names(path)) {
+            return Some(LeftReason::Excluded);
+        }
+        match file_type {
+            FileType::Socket => Some(LeftReason::Socket),
+            FileType::Directory => None,
+            _ => path.name().ends_with(b".pid").then_some(LeftReason::Volatile),
+        }
+    }
+
+    /// True if a pattern matches a path, or a directory above it.
+    pub fn excludes(&self, path: &ObjectPath) -> bool {
+        self.0.iter().any(|pattern| pattern.names_it_or_above(path))
+    }
+}
+
+const SET_ID: u32 = 0o6000;
+
+/// Attributes that are compared between a stage and a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComparedAttributes {
+    /// True if owners, set-id bits, and attributes of the namespaces `security` and `trusted` are compared: a copy made
+    /// without privileges cannot have them.
+    pub owners: bool,
+}
+
+impl ComparedAttributes {
+    /// Returns the permission bits that are compared.
+    pub fn mode(self, mode: Mode) -> Mode {
+        if self.owners { mode } else { Mode::of(mode.bits() & !SET_ID) }
+    }
+
+    /// True if an extended attribute is compared. A label belongs to the system of the object.
+    pub fn has_xattr(self, name: &[u8]) -> bool {
+        let is_label = [&b"security.selinux"[..], b"security.ima", b"security.evm"].contains(&name)
+            || name.starts_with(b"security.SMACK64");
+        let is_of_owner = name.starts_with(b"security.") || name.starts_with(b"trusted.");
+        !is_label && (self.owners || !is_of_owner)
     }
 }
 
@@ -106,5 +193,33 @@ mod tests {
         assert!(matches!(Scope::new(paths(&["/", "usr"])), Err(ScopeError::Nested { .. })));
         assert_eq!(Scope::new(Vec::new()), Err(ScopeError::Empty));
         assert!(staged_path(b"usr/../etc").is_err());
+    }
+
+    #[test]
+    fn patterns_are_read_as_they_were_written_and_others_are_damage() {
+        let patterns = ["*.bak", "var/*/log", "a\nb\"%"].map(|text| PathGlob::parse(text).unwrap());
+        let read = LeftOut::parse(&LeftOut::write(&patterns)).unwrap();
+        let texts =
+            |patterns: &[PathGlob]| patterns.iter().map(|one| one.as_str().to_owned()).collect::<Vec<_>>();
+        assert_eq!(texts(&read), texts(&patterns));
+        for damaged in [&b""[..], b"[\"*.bak\"", b"[1]", b"[\"\"]", b"[\"[\"]"] {
+            assert!(LeftOut::parse(damaged).is_err(), "{damaged:?}");
+        }
+    }
+
+    #[test]
+    fn sockets_files_of_processes_and_what_a_pattern_names_are_left_out() {
+        let left = LeftOut::by(vec![PathGlob::parse("*.bak").unwrap(), PathGlob::parse("var/log").unwrap()]);
+        let reason = |path: &str, file_type| {
+            left.reason(&ObjectPath::new(path.as_bytes()).unwrap(), file_type).map(LeftReason::word)
+        };
+        assert_eq!(reason("/run/a", FileType::Socket), Some("socket"));
+        assert_eq!(reason("/run/a.pid", FileType::Regular), Some("volatile"));
+        assert_eq!(reason("/run/a.pid", FileType::Directory), None);
+        assert_eq!(reason("/usr/a.bak", FileType::Regular), Some("excluded"));
+        assert_eq!(reason("/var/log", FileType::Directory), Some("excluded"));
+        assert_eq!(reason("/usr/a", FileType::Regular), None);
+        assert!(left.excludes(&ObjectPath::new(b"/var/log/a/b").unwrap()));
+        assert_eq!(LeftOut::default().reason(&ObjectPath::new(b"/a.bak").unwrap(), FileType::Regular), None);
     }
 }

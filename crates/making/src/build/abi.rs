@@ -1,51 +1,47 @@
-//! Libraries and their consumers: features that a patch removes although objects beside it need them, and features that
-//! its objects need and only another patch provides.
+//! Libraries and their users: features that a patch removes although other objects need them, and features that its
+//! objects need and only another patch provides.
 //!
-//! The examined files are those that can be programs or libraries by their mode or name, and only as many as the
-//! question needs: those that change first, the others only if something is missing.
+//! Only files that can be programs or libraries by mode or name are examined, and only as many as necessary: first
+//! those that change, the others only if something is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 
-use super::against::OtherPatch;
+use super::delivery::OtherPatch;
 use super::pairs::ReleaseSide;
 use super::sparse::SparsePackage;
 use crate::release::{Release, ReleasePackage};
 use patchadm_inputs::source::SourceError;
-use patchadm_libraries::elf;
-use patchadm_libraries::elf::{ElfFacts, ElfMachine};
+use patchadm_libraries::elf::{self, ElfFacts, ElfMachine};
 use patchadm_releases::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
-/// The largest file that is looked into, in bytes: 128 MiB.
 const LARGEST: u64 = 128 << 20;
 
-/// Something that a library provides or an object needs: a library, or a symbol version of it.
+/// A feature of a library: the library itself, or a symbol version of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LibraryFeature {
-    /// The machine.
     pub machine: ElfMachine,
     /// The name of the library (`DT_SONAME`).
     pub soname: String,
-    /// The symbol version, if it is one.
+    /// If it is one.
     pub version: Option<String>,
 }
 
-/// Something about libraries that the producer should know.
+/// A finding about libraries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AbiFinding {
-    /// An object that stays needs what the new release no longer has.
+    /// An object that stays needs a feature that is gone.
     Lost {
-        /// The feature that goes.
         feature: LibraryFeature,
         /// The library that has it in the old release, with its package.
         was_in: String,
         /// The object that needs it, with its package.
         needed_by: String,
     },
-    /// A new object needs what only another patch provides: that patch should be required.
+    /// A new object needs a feature that only another patch provides.
     Requires {
         /// The patch that provides it.
         patch: PatchId,
@@ -54,16 +50,15 @@ pub enum AbiFinding {
         /// The object that needs it, with its package.
         needed_by: String,
     },
-    /// A file was not looked into.
+    /// A file was not examined.
     Skipped {
         /// The file, with its package.
         file: String,
-        /// The reason.
         reason: String,
     },
 }
 
-/// The reason libraries cannot be looked into.
+/// Reasons why libraries cannot be examined.
 #[derive(Debug, thiserror::Error)]
 pub enum AbiError {
     /// A release cannot be read.
@@ -71,7 +66,6 @@ pub enum AbiError {
     Read {
         /// Where the package was read from.
         origin: String,
-        /// The reason.
         error: io::Error,
     },
     /// Another patch cannot be read.
@@ -103,12 +97,12 @@ impl fmt::Display for AbiFinding {
 }
 
 impl AbiFinding {
-    /// Tells whether it breaks something that works.
+    /// True if it breaks something that works.
     pub fn is_break(&self) -> bool {
         matches!(self, Self::Lost { .. })
     }
 
-    /// Returns the word for it: `abi`, `requires` or `skipped`.
+    /// Returns its code: `abi`, `requires` or `skipped`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Lost { .. } => "abi",
@@ -118,25 +112,21 @@ impl AbiFinding {
     }
 }
 
-/// Features, each with the object that provides or needs it.
 type Features = BTreeMap<LibraryFeature, String>;
 
-/// The changes of a patch to libraries, put together package by package.
+/// The changes of a patch to libraries, collected by package.
 #[derive(Debug, Default)]
 pub struct AbiCheck {
-    /// The features that the changed and removed objects provide in the old release.
     old: Features,
-    /// The features that the delivered objects provide.
     new: Features,
-    /// The features that the delivered objects need.
     needed: Features,
-    /// The objects that do not stay as they are, by the origin of their package in the new release.
+    /// Objects that change, by the origin of their package in the new release.
     changed: BTreeMap<String, BTreeSet<ObjectPath>>,
     skipped: Vec<AbiFinding>,
 }
 
 impl AbiCheck {
-    /// Looks into the objects of a package that a patch replaces or deletes.
+    /// Examines the objects of a package that a patch replaces or deletes.
     pub fn goes(&mut self, old: &ReleasePackage, changed: BTreeSet<ObjectPath>) -> Result<(), AbiError> {
         let provides = &mut self.old;
         look_into(old, &|path| changed.contains(path), &mut self.skipped, &mut |place, object| {
@@ -146,7 +136,7 @@ impl AbiCheck {
         Ok(())
     }
 
-    /// Looks into a file that a patch delivers; `place` is what findings call it.
+    /// Examines a file that a patch delivers; `place` is used in findings.
     pub fn comes(&mut self, place: &str, data: &mut dyn Read) -> io::Result<()> {
         if let Some(object) = elf_facts(place, data, &mut self.skipped)? {
             self.new.extend(provided_features(&object).map(|feature| (feature, place.to_owned())));
@@ -154,14 +144,13 @@ impl AbiCheck {
         Ok(())
     }
 
-    /// Finds what the objects of a release that stay need and no longer have.
+    /// Finds needs of remaining objects that a release no longer meets.
     pub fn breaks(self, base: &Release) -> Result<Vec<AbiFinding>, AbiError> {
         let mut findings = self.findings(base, &[])?;
         findings.retain(AbiFinding::is_break);
         Ok(findings)
     }
 
-    /// Looks into what a package changes.
     pub(super) fn look_at(
         &mut self,
         old: &ReleasePackage,
@@ -187,7 +176,6 @@ impl AbiCheck {
         Ok(())
     }
 
-    /// Finds what breaks, and what should be required.
     pub(super) fn findings(
         mut self,
         to: &Release,
@@ -227,7 +215,7 @@ impl AbiCheck {
     }
 }
 
-/// Finds, for each of these features, the first of some patches that provides it.
+/// Finds the first patch that provides each of these features.
 pub fn find_providers(
     patches: &[OtherPatch],
     features: impl Iterator<Item = LibraryFeature>,
@@ -236,7 +224,7 @@ pub fn find_providers(
     provided_by(patches, &needed, &mut Vec::new())
 }
 
-/// Returns the needed features that other patches provide; the first patch with a feature counts.
+/// The first patch that provides a feature counts.
 fn provided_by(
     others: &[OtherPatch],
     needed: &Features,
@@ -261,7 +249,7 @@ fn provided_by(
     Ok(found)
 }
 
-/// Hands each program and library of a package whose path is wanted to `look`, under one of its names.
+/// Passes each program and library whose path is wanted to `look`, under one of its names.
 fn look_into(
     package: &ReleasePackage,
     wanted: &dyn Fn(&ObjectPath) -> bool,
@@ -288,14 +276,13 @@ fn look_into(
     read.map_err(|error| AbiError::Read { origin: package.origin.clone(), error })
 }
 
-/// Tells whether a file can be a program or a library.
 fn may_be_linked(object: &ReleaseObject) -> bool {
     let is_named_so = || object.path.name().windows(3).any(|part| part == b".so");
     object.content().is_some_and(|content| content.size > 0)
         && (object.mode.bits() & 0o111 != 0 || is_named_so())
 }
 
-/// Reads a file if it is a program or library. One that is too large or damaged is told.
+/// Reads an ELF file. Files that are too large or damaged are reported.
 fn elf_facts(
     place: &str,
     data: &mut dyn Read,

@@ -1,15 +1,19 @@
-//! The deliveries and deletions of a sparse package: the changes of a pair, paths that an earlier revision touched and
-//! that are as they were, and objects that came from another package.
+//! The deliveries and deletions of a sparse package: changes of a pair, unchanged paths that an earlier revision
+//! touched, and objects moved from another package. Also the overlap with other patches.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::path::Path;
 
 use super::pairs::ReleaseSide;
-use super::previous::PreviousPackage;
-use patchadm_releases::{ChangeKind, Comparison, Differences};
-use patchadm_releases::{LinkGroup, ReleaseObject};
-use patchadm_svr4::package::ObjectPath;
+use super::previous::{PreviousError, PreviousPackage, PreviousPatch};
+use super::request::PatchLists;
+use patchadm_inputs::source::{Extent, Image, Origin, Source, SourceError, SourceProblem, open, patches_in};
+use patchadm_releases::{ChangeKind, Comparison, Differences, LinkGroup, ReleaseObject};
+use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
+use patchadm_svr4::patch::{PatchId, Requirement};
 
-/// The attribute with which a directory gives attributes to new objects in it.
+/// New objects in a directory get their attributes from this one.
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
 /// An object that is delivered.
@@ -17,23 +21,21 @@ const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 pub struct DeliveredObject {
     /// The object as it will be.
     pub object: ReleaseObject,
-    /// The release that has it, and its content.
+    /// The release with its content.
     pub side: ReleaseSide,
-    /// The reason.
     pub why: DeliveryReason,
-    /// The extended attributes must be said, even that there are none: the object that it replaces may have some, or its
-    /// directory may hand some down.
+    /// True if the extended attributes must be stated, even if there are none: the replaced object may have some, or
+    /// its directory may give it some.
     pub says_xattrs: bool,
 }
 
-/// The reason for which an object is delivered.
+/// The reason why an object is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryReason {
     /// Only the new release has it.
     Added,
-    /// It differs.
     Replaced(Differences),
-    /// It is the same in both releases; an earlier revision, or another package, put something else there.
+    /// It is the same in both releases, but an earlier revision, or another package, put something else there.
     Again,
 }
 
@@ -46,10 +48,10 @@ pub struct TwoLists<'a> {
     pub new: &'a [ReleaseObject],
 }
 
-/// The effects of a sparse package on the objects of its package, by path.
+/// The changes of a sparse package to the objects of its package, by path.
 #[derive(Clone, Debug, Default)]
 pub struct PackageDelivery {
-    /// The objects that it delivers; all names of a file, if one of them.
+    /// Either all names of a file or none.
     pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
     /// The objects that it deletes.
     pub deleted: BTreeSet<ObjectPath>,
@@ -111,8 +113,8 @@ impl PackageDelivery {
         self.delivered.insert(object.path.clone(), made);
     }
 
-    /// Makes the package contain an earlier revision of itself: what that one delivered or deleted and this one does not
-    /// touch is delivered as the old release has it, or deleted where the old release has nothing.
+    /// Makes the package contain an earlier revision of itself: paths that only that one touched are delivered as in
+    /// the old release, or deleted if the old release lacks them.
     pub fn contain(&mut self, previous: &PreviousPackage, lists: TwoLists<'_>) {
         for path in &previous.paths {
             if self.delivered.contains_key(path) || self.deleted.contains(path) {
@@ -148,8 +150,8 @@ impl PackageDelivery {
     }
 }
 
-/// Delivers again what one package gives up and another one has: in either order of application, the object of the new
-/// release is there afterwards.
+/// Delivers again what one package gives up and another one has, so that the object of the new release exists in either
+/// order of application.
 pub fn deliver_moved(packages: &mut [(PackageDelivery, TwoLists<'_>)]) {
     let given_up: Vec<(usize, ObjectPath)> = packages
         .iter()
@@ -176,10 +178,109 @@ fn names_of(list: &[ReleaseObject], group: LinkGroup) -> Vec<&ReleaseObject> {
     list.iter().filter(|object| object.link_group() == Some(group)).collect()
 }
 
+/// Another patch, beside the new one.
+#[derive(Debug)]
+pub struct OtherPatch {
+    /// Its id, its lists and its paths.
+    pub patch: PreviousPatch,
+    source: Source,
+    image: Image,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{id} and {other} both have {path} of package {pkg}, and {more} more; neither requires nor obsoletes the other"
+)]
+pub struct Overlap {
+    /// The patch that is made.
+    pub id: PatchId,
+    pub other: PatchId,
+    pub pkg: PkgInst,
+    /// The first path that both have.
+    pub path: ObjectPath,
+    /// The number of other common paths.
+    pub more: usize,
+}
+
+impl OtherPatch {
+    /// Opens a patch, or each patch of a directory in the order of names.
+    pub fn open_all(operand: &Path) -> Result<Vec<Self>, PreviousError> {
+        let names = if operand.is_dir() { patches_in(operand) } else { Vec::new() };
+        if names.is_empty() {
+            return Ok(vec![Self::open(operand)?]);
+        }
+        names.iter().map(|(name, _)| Self::open(&operand.join(name))).collect()
+    }
+
+    fn open(path: &Path) -> Result<Self, PreviousError> {
+        let (source, image) = open(Origin::Path(path), Extent::Everything)?;
+        let patch = PreviousPatch::of(&image, &path.display().to_string())?;
+        Ok(Self { patch, source, image })
+    }
+
+    pub(super) fn each_file(
+        &self,
+        look: &mut dyn FnMut(&PackagePath, &mut dyn Read) -> io::Result<()>,
+    ) -> Result<(), SourceError> {
+        self.source.stream_checked(&self.image, &mut |_, _| true, &mut |_, path, _, data: &mut dyn Read| {
+            let looked = look(path, data).and_then(|()| io::copy(data, &mut io::sink()).map(drop));
+            looked.map_err(|error| SourceError {
+                path: self.source.path().to_owned(),
+                problem: SourceProblem::Io { file: Some(path.to_string()), error },
+            })
+        })
+    }
+}
+
+/// Refuses a path of another patch, unless one of the two names the other.
+pub(super) fn overlaps(
+    id: &PatchId,
+    lists: &PatchLists,
+    others: &[OtherPatch],
+    packages: &[(&PkgInst, &PackageDelivery)],
+) -> Result<(), Box<Overlap>> {
+    for other in others.iter().map(|other| &other.patch) {
+        if other.id.same_base(id) || names(lists, &other.id) || names(&other.lists, id) {
+            continue;
+        }
+        for (pkg, delivery) in packages.iter().copied() {
+            let theirs = other.packages.iter().filter(|package| package.pkg == pkg.as_str());
+            let common: BTreeSet<&ObjectPath> =
+                theirs.flat_map(|package| in_both(package, delivery)).collect();
+            if let Some(path) = common.first() {
+                return Err(Box::new(Overlap {
+                    id: id.clone(),
+                    other: other.id.clone(),
+                    pkg: pkg.clone(),
+                    path: (*path).clone(),
+                    more: common.len() - 1,
+                }));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn in_both<'a>(
+    theirs: &'a PreviousPackage,
+    delivery: &'a PackageDelivery,
+) -> impl Iterator<Item = &'a ObjectPath> {
+    let is_ours = |path: &&ObjectPath| match delivery.delivered.get(*path) {
+        Some(delivered) => !delivered.object.is_directory(),
+        None => delivery.deleted.contains(*path),
+    };
+    theirs.paths.iter().filter(is_ours)
+}
+
+fn names(lists: &PatchLists, id: &PatchId) -> bool {
+    let required = lists.requires.iter().flat_map(Requirement::ids);
+    required.chain(lists.obsoletes.iter()).any(|named| named.same_base(id))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::tests::made_up::{directory, file, link, symlink};
     use super::*;
+    use crate::build::tests::made_up::{directory, file, link, symlink};
     use patchadm_releases::{CompareOptions, compare};
 
     fn at(path: &str) -> ObjectPath {

@@ -1,49 +1,46 @@
-//! A patch, complete except for the bytes of its files: its contents are decided here, and nothing is written.
+//! A patch, complete except for the bytes of its files. All decisions are made here, and nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use regex::Regex;
 
 use super::abi::{AbiCheck, AbiFinding};
-use super::against::{OtherPatch, overlaps};
-use super::delivery::{PackageDelivery, TwoLists, deliver_moved};
+use super::delivery::{OtherPatch, PackageDelivery, TwoLists, deliver_moved, object_at, overlaps};
 use super::error::BuildError;
 use super::pairs::{PackagePair, UnpairedPackage, pair};
 use super::previous::PreviousPatch;
 use super::request::{BuildRequest, PatchLists};
-use super::same_time::{SameTimeFinding, find_same_times};
 use super::sparse::SparsePackage;
 use super::texts;
 use crate::release::{Release, ReleasePackage};
-use patchadm_releases::ReleaseObject;
-use patchadm_releases::compare;
+use patchadm_releases::{ReleaseObject, compare};
+use patchadm_svr4::package::{ContentInfo, ObjectPath};
 use patchadm_svr4::patch::PatchId;
 
-/// A patch that can be written, any number of times.
+/// A complete patch, which can be written any number of times.
 #[derive(Debug)]
 pub struct PatchDraft<'r> {
-    /// Its id.
     pub id: PatchId,
-    /// The moment that it bears, in seconds since 1970.
+    /// The date of the patch, in seconds since 1970.
     pub date: i64,
-    /// Its packages, sorted by PKG; each changes something.
+    /// Sorted by PKG; each changes something.
     pub packages: Vec<DraftedPackage<'r>>,
-    /// The files beside the packages, by name.
+    /// By name.
     pub beside: BTreeMap<String, Vec<u8>>,
-    /// The other patches that it names, with those of the revision before it.
+    /// Including those of the previous revision.
     pub lists: PatchLists,
-    /// The packages that only one release has.
+    /// Packages that only one release has.
     pub unpaired: Vec<UnpairedPackage>,
-    /// The packages with scripts of their own format, which are left out, as `NAME: SCRIPT`.
+    /// Packages with scripts of their own format, which are left out, as `NAME: SCRIPT`.
     pub scripts_left_out: Vec<String>,
     /// The findings that the producer should know.
     pub findings: Vec<BuildFinding>,
 }
 
-/// A sparse package and the releases whose content it holds.
+/// A sparse package and the releases with its content.
 #[derive(Debug)]
 pub struct DraftedPackage<'r> {
-    /// The package.
     pub sparse: SparsePackage,
     /// The package of the old release.
     pub old: &'r ReleasePackage,
@@ -51,16 +48,15 @@ pub struct DraftedPackage<'r> {
     pub new: &'r ReleasePackage,
 }
 
-/// Something that the producer should know, and that stops nothing.
+/// A finding that does not stop the build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildFinding {
-    /// About libraries and what needs them.
+    /// About libraries and their users.
     Abi(AbiFinding),
-    /// About files that look like the ones that they replace.
+    /// About files that look like the replaced ones.
     SameTime(SameTimeFinding),
 }
 
-/// The two lists of a pair, with the choices of the producer made.
 struct PreparedPair<'r> {
     pair: PackagePair<'r>,
     old: Vec<ReleaseObject>,
@@ -75,8 +71,8 @@ impl PreparedPair<'_> {
 
 /// Makes the patch that turns one release into the other.
 ///
-/// With `previous`, an earlier revision, the patch contains it. `others` are patches that it must not overlap, and that
-/// may provide what its objects need. Content is read only to look into libraries.
+/// It contains `previous`, an earlier revision. It must not overlap with `others`, which may provide features that its
+/// objects need. Content is only read to examine libraries.
 pub fn draft_patch<'r>(
     from: &'r Release,
     to: &'r Release,
@@ -86,8 +82,12 @@ pub fn draft_patch<'r>(
 ) -> Result<PatchDraft<'r>, BuildError> {
     check_id(request, previous)?;
     let pairs = pair(from, to, &request.naming)?;
-    let prepared: Vec<PreparedPair<'r>> =
-        pairs.pairs.into_iter().map(|pair| prepare(pair, request)).collect();
+    let chosen = |pair: PackagePair<'r>| {
+        let old = request.choices.applied(&pair.old.objects);
+        let new = request.choices.applied(&pair.new.objects);
+        PreparedPair { pair, old, new }
+    };
+    let prepared: Vec<PreparedPair<'r>> = pairs.pairs.into_iter().map(chosen).collect();
     let deliveries = deliveries(&prepared, previous, request)?;
     let mut lists = request.lists.clone();
     if let Some(previous) = previous {
@@ -121,7 +121,6 @@ pub fn draft_patch<'r>(
     })
 }
 
-/// Makes the package of each pair that has something to do.
 fn drafted<'r>(
     prepared: &[PreparedPair<'r>],
     deliveries: Vec<PackageDelivery>,
@@ -138,7 +137,6 @@ fn drafted<'r>(
     Ok(packages)
 }
 
-/// Examines libraries, and refuses to take away needed features.
 fn libraries(
     packages: &[DraftedPackage<'_>],
     to: &Release,
@@ -156,7 +154,7 @@ fn libraries(
     }
 }
 
-/// Refuses an id that a restricted patch cannot have, and one that is not a later revision.
+/// Refuses an id that a restricted patch cannot have, or that is no later revision.
 fn check_id(request: &BuildRequest, previous: Option<&PreviousPatch>) -> Result<(), BuildError> {
     if let Some(pattern) = &request.restricted {
         let bad = |_| BuildError::Pattern(pattern.clone());
@@ -172,13 +170,6 @@ fn check_id(request: &BuildRequest, previous: Option<&PreviousPatch>) -> Result<
     }
 }
 
-fn prepare<'r>(pair: PackagePair<'r>, request: &BuildRequest) -> PreparedPair<'r> {
-    let old = request.choices.applied(&pair.old.objects);
-    let new = request.choices.applied(&pair.new.objects);
-    PreparedPair { pair, old, new }
-}
-
-/// Compares each pair, and adds what the revision before it and the other pairs make necessary.
 fn deliveries(
     prepared: &[PreparedPair<'_>],
     previous: Option<&PreviousPatch>,
@@ -209,11 +200,81 @@ fn deliveries(
     Ok(deliveries.into_iter().map(|(delivery, _)| delivery).collect())
 }
 
-/// Returns the scripts of other formats in the packages of a patch.
 fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
     let of_package = |drafted: &DraftedPackage<'_>| {
         let name = drafted.new.name.clone().unwrap_or_else(|| drafted.new.origin.clone());
         drafted.new.scripts.iter().map(move |script| format!("{name}: {script}")).collect::<Vec<_>>()
     };
     packages.iter().flat_map(of_package).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+// Programs such as Python (`__pycache__`), make(1) and rsync(1) compare size and time instead of bytes, and miss a
+// change that keeps both. Python rounds the time down to a second, and a pkgmap has no more.
+
+const MOST_NAMED: usize = 5;
+
+/// Files of a package that look like the replaced ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SameTimeFinding {
+    pub package: String,
+    /// The origin of the replaced files: the old release, or the id of an earlier revision.
+    pub before: String,
+    pub paths: Vec<ObjectPath>,
+}
+
+impl fmt::Display for SameTimeFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { package, before, paths } = self;
+        let named: Vec<String> = paths.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        let more = match paths.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let (have, it) = if paths.len() == 1 { ("has", "it") } else { ("have", "them") };
+        write!(
+            f,
+            "package {package}: {}{more} {have} other bytes than in {before}, and the same size and modification time; \
+             programs that compare only these (Python's __pycache__, make, rsync) miss the change; give {it} a later time",
+            named.join(", ")
+        )
+    }
+}
+
+/// True if nothing but their bytes distinguishes two files.
+pub(crate) fn looks_same(one: &ContentInfo, other: &ContentInfo) -> bool {
+    let is_known = one.size.is_some() && one.mtime.is_some() && one.cksum.is_some() && other.cksum.is_some();
+    is_known && (one.size, one.mtime) == (other.size, other.mtime) && one.cksum != other.cksum
+}
+
+pub(super) fn find_same_times<'p>(
+    packages: impl Iterator<Item = (&'p SparsePackage, &'p ReleasePackage)>,
+    previous: Option<&PreviousPatch>,
+) -> Vec<SameTimeFinding> {
+    let mut found = Vec::new();
+    for (sparse, old) in packages {
+        let against = |before: &str, looks_same: &dyn Fn(&ReleaseObject) -> bool| {
+            let objects = sparse.delivered.values().map(|delivered| &delivered.object);
+            let paths: Vec<_> =
+                objects.filter(|object| looks_same(object)).map(|object| object.path.clone()).collect();
+            let (package, before) = (sparse.pkg.to_string(), before.to_owned());
+            (!paths.is_empty()).then_some(SameTimeFinding { package, before, paths })
+        };
+        found.extend(against("the old release", &|new| {
+            object_at(&old.objects, &new.path).is_some_and(|old| replaces_unseen(old, new))
+        }));
+        let Some(previous) = previous else { continue };
+        let same = |package: &&super::previous::PreviousPackage| package.pkg == sparse.pkg.as_str();
+        let files: BTreeMap<&ObjectPath, &ContentInfo> =
+            previous.packages.iter().filter(same).flat_map(|package| &package.files).collect();
+        found.extend(against(previous.id.as_str(), &|new| {
+            let info = new.content_info();
+            info.is_some_and(|info| files.get(&new.path).is_some_and(|old| looks_same(old, &info)))
+        }));
+    }
+    found
+}
+
+fn replaces_unseen(old: &ReleaseObject, new: &ReleaseObject) -> bool {
+    let (Some(before), Some(after)) = (old.content(), new.content()) else { return false };
+    before.size == after.size && before.digest != after.digest && old.mtime.seconds == new.mtime.seconds
 }

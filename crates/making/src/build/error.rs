@@ -1,10 +1,10 @@
-//! The reasons no patch is made.
+//! Reasons why no patch is made.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::abi::{AbiError, AbiFinding};
-use super::against::Overlap;
+use super::delivery::Overlap;
 use super::pairs::PairError;
 use super::sparse::SparseError;
 use patchadm_rootfs::RootError;
@@ -12,7 +12,7 @@ use patchadm_svr4::format::datastream::DatastreamError;
 use patchadm_svr4::package::PathError;
 use patchadm_svr4::patch::PatchId;
 
-/// The reason why no patch is made. Nothing is there afterwards that was not there before.
+/// The reason why no patch is made. Nothing new exists afterwards.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -22,7 +22,6 @@ pub enum BuildError {
     /// An object cannot be in a package.
     #[error(transparent)]
     Sparse(#[from] SparseError),
-    /// A path is none.
     #[error(transparent)]
     Path(#[from] PathError),
     /// A library cannot be looked into.
@@ -30,53 +29,35 @@ pub enum BuildError {
     Abi(#[from] AbiError),
     /// The releases are the same.
     #[error("{from} and {to} do not differ: there is nothing to deliver")]
-    NothingChanged {
-        /// The old release.
-        from: String,
-        /// The new release.
-        to: String,
-    },
-    /// The patch is not a later revision of the one that it must contain.
+    NothingChanged { from: String, to: String },
+    /// The patch is no later revision of the one that it must contain.
     #[error("{id} is not a later revision of {previous}")]
     NoLaterRevision {
-        /// The patch.
         id: PatchId,
         /// The revision that was named.
         previous: PatchId,
     },
-    /// The earlier revision has a package that is in neither release as it must be.
+    /// The earlier revision has a package that neither release has in the required version.
     #[error(
         "the revision before it has package {pkg} of architecture {arch} and version {version}, and the releases do not"
     )]
-    PreviousPackage {
-        /// PKG.
-        pkg: String,
-        /// ARCH.
-        arch: String,
-        /// VERSION.
-        version: String,
-    },
+    PreviousPackage { pkg: String, arch: String, version: String },
     /// The id is not that of a restricted patch.
     #[error("{id} is not the id of a restricted patch: its base does not match {pattern}")]
-    NotRestricted {
-        /// The patch.
-        id: PatchId,
-        /// The pattern.
-        pattern: String,
-    },
+    NotRestricted { id: PatchId, pattern: String },
     /// The pattern of restricted patches cannot be read.
     #[error("<{0}> is not a pattern for the bases of restricted patches")]
     Pattern(String),
     /// Another patch delivers the same path.
     #[error(transparent)]
     Overlap(#[from] Box<Overlap>),
-    /// An object that stays needs what the new release no longer has.
+    /// A remaining object needs a feature that is gone.
     #[error("{0}")]
     AbiBreak(Box<AbiFinding>),
-    /// There is something under the name of the patch.
+    /// Something exists under the name of the patch.
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
-    /// There is a directory under the name of the patch that is none.
+    /// A directory that is no patch exists under the name of the patch.
     #[error("{} is a directory and not a patch; it is not replaced", .0.display())]
     Foreign(PathBuf),
     /// A release cannot be read a second time.
@@ -84,25 +65,18 @@ pub enum BuildError {
     Read {
         /// Where the package was read from.
         origin: String,
-        /// The reason.
         error: io::Error,
     },
-    /// A release is another than it was when it was read first.
+    /// A release changed after the first pass.
     #[error("{origin} changes while it is read: {path} is not what it was")]
     Changed {
         /// Where the package was read from.
         origin: String,
-        /// The object.
         path: String,
     },
     /// The patch cannot be written.
     #[error("cannot write {}: {error}", .path.display())]
-    Write {
-        /// The patch.
-        path: PathBuf,
-        /// The reason.
-        error: io::Error,
-    },
+    Write { path: PathBuf, error: io::Error },
     /// The file system refuses something.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -111,18 +85,11 @@ pub enum BuildError {
     Datastream(#[from] DatastreamError),
     /// A file is too large for the form.
     #[error("{path} has {size} bytes, which do not fit into a {form}")]
-    TooLarge {
-        /// The file.
-        path: String,
-        /// Its size.
-        size: u64,
-        /// The form.
-        form: &'static str,
-    },
+    TooLarge { path: String, size: u64, form: &'static str },
     /// A name that no zip archive can have.
     #[error("<{0}> is not UTF-8, and a zip archive has no other names")]
     Name(String),
-    /// A signal, or the user, ended it.
+    /// A signal, or the user, stopped it.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }

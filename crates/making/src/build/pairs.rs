@@ -1,7 +1,7 @@
-//! Packages of two releases that belong together, and the name of each pair's sparse package.
+//! Pairs of packages of two releases, and the names of their sparse packages.
 //!
-//! Packages pair by name and architecture. A package without a partner is reported and left out: a patch changes
-//! packages, it neither installs nor removes them.
+//! Packages pair by name and architecture. A package without a partner is reported and left out: a patch neither
+//! installs nor removes packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,25 +9,23 @@ use crate::release::{Release, ReleaseForm, ReleasePackage};
 use patchadm_inputs::native::{LONGEST_PKG, NativeManager};
 use patchadm_svr4::package::{PkgInst, PkgInstError};
 
-/// The producer's settings for names.
+/// The producer's options for names.
 #[derive(Clone, Debug, Default)]
 pub struct PairNaming {
     /// The PKG of the one pair.
     pub pkg: Option<String>,
     /// PKG by the name of the input.
     pub pkg_map: BTreeMap<String, String>,
-    /// The ARCH of packages, for those that have none.
+    /// For packages without ARCH.
     pub arch: Option<String>,
-    /// The VERSION of the old release, for packages that have none.
+    /// For packages of the old release without VERSION.
     pub base_version: Option<String>,
 }
 
-/// A side of the comparison.
+/// A release of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReleaseSide {
-    /// The old release.
     From,
-    /// The new release.
     To,
 }
 
@@ -49,9 +47,8 @@ pub struct PackagePair<'r> {
 /// A package that only one release has.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnpairedPackage {
-    /// Its name in its own format.
+    /// In its own format.
     pub name: String,
-    /// Its architecture, where it has one.
     pub arch: String,
     /// The release that has it.
     pub side: ReleaseSide,
@@ -62,7 +59,7 @@ pub struct UnpairedPackage {
 pub struct PackagePairs<'r> {
     /// The pairs, sorted by PKG.
     pub pairs: Vec<PackagePair<'r>>,
-    /// The packages without a partner, sorted.
+    /// Packages without a partner, sorted.
     pub unpaired: Vec<UnpairedPackage>,
 }
 
@@ -73,54 +70,44 @@ pub enum PairError {
     /// A release has two packages of one name and architecture.
     #[error("{release} has two packages {name} for {arch}: {first} and {second}")]
     Twice {
-        /// The release.
         release: String,
-        /// Their name.
         name: String,
-        /// Their architecture.
         arch: String,
         /// Where the first was read from.
         first: String,
         /// Where the second was read from.
         second: String,
     },
-    /// No package of one release has a partner in the other.
+    /// No package has a partner.
     #[error("no package of {from} is in {to}")]
-    None {
-        /// The old release.
-        from: String,
-        /// The new release.
-        to: String,
-    },
+    None { from: String, to: String },
     /// One name was given for several pairs.
     #[error("--pkg names one package, and there are {0}; --pkg-map names each")]
     ManyForOne(usize),
-    /// A package without parameters that a sparse package needs.
+    /// A package lacks parameters of a sparse package.
     #[error("{origin} does not state its {}; add {}", listed(.missing.iter().map(|one| one.0)), listed(.missing.iter().map(|one| one.1)))]
     Missing {
         /// The path that it was read from.
         origin: String,
-        /// The parameters that it lacks, each with the option that gives it.
+        /// Each with the option that gives it.
         missing: Vec<(&'static str, &'static str)>,
     },
-    /// A name that no package of the SVR4 format can have.
+    /// A name that no SVR4 package can have.
     #[error("{name} would become package {pkg}: {reason}; --pkg-map gives it another name")]
     Name {
         /// The name in its own format.
         name: String,
-        /// The name as PKG.
         pkg: String,
         /// The rule that it breaks.
         reason: String,
     },
-    /// Two pairs that would have one name.
+    /// Two pairs have one name.
     #[error("{first} and {second} would both become package {pkg}; --pkg-map tells them apart")]
     SameName {
         /// Where the first was read from.
         first: String,
         /// Where the second was read from.
         second: String,
-        /// The name.
         pkg: String,
     },
 }
@@ -153,10 +140,9 @@ pub fn pair<'r>(
     Ok(PackagePairs { pairs, unpaired })
 }
 
-/// Packages that belong together, and those without a partner.
 type Matched<'r> = (Vec<(&'r ReleasePackage, &'r ReleasePackage)>, Vec<UnpairedPackage>);
 
-/// Finds the partner of each package. A tree has no name: alone it pairs with the single package on the other side.
+/// Pairs packages. A tree has no name and pairs with the single package of the other side.
 fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairError> {
     if let ([old], [new]) = (&from.packages[..], &to.packages[..])
         && (old.name.is_none() || new.name.is_none())
@@ -176,7 +162,6 @@ fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairEr
     Ok((pairs, unpaired.into_iter().collect()))
 }
 
-/// Name and architecture of a package.
 type PackageKey<'r> = (&'r str, &'r str);
 
 fn by_name(release: &Release) -> Result<BTreeMap<PackageKey<'_>, &ReleasePackage>, PairError> {
@@ -197,7 +182,6 @@ fn by_name(release: &Release) -> Result<BTreeMap<PackageKey<'_>, &ReleasePackage
     Ok(found)
 }
 
-/// Gives a pair the names that its sparse package has.
 fn named<'r>(
     old: &'r ReleasePackage,
     new: &'r ReleasePackage,
@@ -233,7 +217,6 @@ fn named<'r>(
     }
 }
 
-/// Returns words as a list in a sentence.
 fn listed(words: impl Iterator<Item = &'static str>) -> String {
     let words: Vec<&str> = words.collect();
     match &words[..] {
@@ -242,7 +225,7 @@ fn listed(words: impl Iterator<Item = &'static str>) -> String {
     }
 }
 
-/// Returns the PKG of a package that is not named: that of an SVR4 package is its own.
+/// Returns the default PKG of a package; that of an SVR4 package is its own.
 pub fn usual_name(form: ReleaseForm, name: &str) -> String {
     let manager = match form {
         ReleaseForm::Deb => NativeManager::Dpkg,
@@ -252,7 +235,6 @@ pub fn usual_name(form: ReleaseForm, name: &str) -> String {
     manager.package_name(name)
 }
 
-/// Checks a PKG.
 fn checked(origin: &str, pkg: &str) -> Result<PkgInst, PairError> {
     let bad = |reason| PairError::Name { name: origin.to_owned(), pkg: pkg.to_owned(), reason };
     if pkg.len() > LONGEST_PKG {

@@ -1,4 +1,4 @@
-//! The revision before the new one: the paths that it touches, and its lists.
+//! The previous revision: the paths that it touches, and its lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,13 +9,11 @@ use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, SourceError, 
 use patchadm_svr4::package::{ContentInfo, Ftype, ObjectPath, PackagePath, PathError};
 use patchadm_svr4::patch::{PatchId, PatchMacros, PatchMacrosError};
 
-/// The separator between base and revision of the ids that are made.
 const SEPARATOR: &str = PatchId::SEPARATOR;
 
-/// An earlier revision, as far as a later one must contain it.
+/// An earlier revision that a later one must contain.
 #[derive(Clone, Debug)]
 pub struct PreviousPatch {
-    /// Its id.
     pub id: PatchId,
     /// The other patches that its packages name.
     pub lists: PatchLists,
@@ -26,51 +24,37 @@ pub struct PreviousPatch {
 /// A sparse package of an earlier revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreviousPackage {
-    /// PKG.
     pub pkg: String,
-    /// ARCH.
     pub arch: String,
-    /// VERSION.
     pub version: String,
-    /// The paths that it delivers or deletes, below the base directory.
+    /// Delivered and deleted paths, below the base directory.
     pub paths: BTreeSet<ObjectPath>,
-    /// Those of them that may have extended attributes of it or of a revision before it.
+    /// Those of them that may have extended attributes from it or an earlier revision.
     pub with_xattrs: BTreeSet<ObjectPath>,
-    /// Size, sum and time of the files that it delivers.
+    /// Size, sum and time of delivered files.
     pub files: BTreeMap<ObjectPath, ContentInfo>,
 }
 
-/// The reason an earlier revision cannot be contained.
+/// Reasons why an earlier revision cannot be contained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreviousError {
-    /// It cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It is not a patch.
     #[error("{0} is not a patch: package {1} does not say to which patch it belongs")]
     NoPatch(String, String),
     /// Its macros cannot be read.
     #[error("{patch}, package {package}: {error}")]
-    Macros {
-        /// The operand.
-        patch: String,
-        /// The package.
-        package: String,
-        /// The fault.
-        error: Box<PatchMacrosError>,
-    },
+    Macros { patch: String, package: String, error: Box<PatchMacrosError> },
     /// Its packages name different patches.
     #[error("{0} has packages of two patches, {1} and {2}")]
     TwoIds(String, PatchId, PatchId),
-    /// It has a path that depends on the machine where it is installed, or lies outside the base directory.
+    /// A path depends on the machine of the installation, or lies outside the base directory.
     #[error("{patch}, package {package}: path <{path}> does not lie below the base directory")]
     Outside {
-        /// The operand.
         patch: String,
-        /// The package.
         package: String,
-        /// The path, as the pkgmap has it.
+        /// As in the pkgmap.
         path: PackagePath,
     },
     /// A path of it is none.
@@ -78,24 +62,17 @@ pub enum PreviousError {
     Path(#[from] PathError),
     /// Its `install/patchadm.objects` cannot be read.
     #[error("{patch}, package {package}: install/{OBJECTS}: {reason}")]
-    Objects {
-        /// The operand.
-        patch: String,
-        /// The package.
-        package: String,
-        /// The fault.
-        reason: ObjectsFileError,
-    },
+    Objects { patch: String, package: String, reason: ObjectsFileError },
 }
 
 impl PreviousPatch {
-    /// Reads a patch of any form; of its objects only the names.
+    /// Reads a patch of any form, without the content of its objects.
     pub fn read(path: &Path) -> Result<Self, PreviousError> {
         let (_, image) = open(Origin::Path(path), Extent::Everything)?;
         Self::of(&image, &path.display().to_string())
     }
 
-    /// Takes what counts of a patch; `name` is what messages call it.
+    /// Takes the facts from an image; `name` is used in messages.
     pub fn of(image: &Image, name: &str) -> Result<Self, PreviousError> {
         let mut found: Option<Self> = None;
         for package in &image.packages {
@@ -120,7 +97,6 @@ impl PreviousPatch {
     }
 }
 
-/// Returns the macros of a package of a patch.
 pub(super) fn macros_of(package: &PackageImage, name: &str) -> Result<PatchMacros, PreviousError> {
     let macros =
         PatchMacros::from_params(&package.params, SEPARATOR).map_err(|error| PreviousError::Macros {
@@ -132,7 +108,6 @@ pub(super) fn macros_of(package: &PackageImage, name: &str) -> Result<PatchMacro
 }
 
 impl PreviousPackage {
-    /// Takes the paths of a package.
     pub(super) fn of(package: &PackageImage, name: &str) -> Result<Self, PreviousError> {
         let basedir = package.params.get("BASEDIR").and_then(|basedir| ObjectPath::new(basedir).ok());
         let basedir = basedir.unwrap_or_else(ObjectPath::root);
@@ -154,7 +129,7 @@ impl PreviousPackage {
         let given = objects.map_err(unreadable)?.unwrap_or_default().objects;
         let says_any = |given: &GivenAttributes| given.xattrs.is_some();
         let said = given.iter().filter(|(_, given)| says_any(given)).map(|(path, _)| path);
-        // Where it leaves nothing that could have any, a revision before it may have given some.
+        // If there is no place for attributes now, an earlier revision may still have given some.
         let is_silent =
             |ftype: Ftype| matches!(ftype, Ftype::Symlink | Ftype::Pipe | Ftype::Block | Ftype::Character);
         let silent = package.pkgmap.entries.iter().filter(|entry| is_silent(entry.object.ftype));
@@ -178,7 +153,7 @@ impl PreviousPackage {
         Ok(found)
     }
 
-    /// Adds the other names of files with attributes: each has what the file has.
+    /// All names of a file have its attributes.
     fn add_other_names(&mut self, links: impl Iterator<Item = (ObjectPath, ObjectPath)>) {
         let mut links: Vec<_> = links.collect();
         loop {
@@ -198,7 +173,6 @@ impl PreviousPackage {
     }
 }
 
-/// Returns the place of a path below the base directory, as an absolute path; none if it lies elsewhere.
 fn below(basedir: &ObjectPath, path: &PackagePath) -> Result<Option<ObjectPath>, PathError> {
     let names_variable = |part: &[u8]| part.starts_with(b"$") && part.len() > 1;
     if path.as_bytes().split(|&byte| byte == b'/').any(names_variable) {

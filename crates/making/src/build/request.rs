@@ -1,48 +1,47 @@
-//! The request of a producer.
+//! The request for a patch.
 
 use std::collections::BTreeMap;
 
-use super::choices::ListChoices;
 use super::pairs::PairNaming;
 use patchadm_inputs::native::FixedIn;
-use patchadm_releases::CompareOptions;
-use patchadm_svr4::package::ObjectPath;
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_releases::{CompareOptions, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
+use patchadm_svr4::package::{ObjectPath, Word};
 use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 
-/// A patch to be made.
+/// The request for a patch.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
-    /// Its id.
     pub id: PatchId,
-    /// The moment that it bears, in seconds since 1970.
+    /// The date of the patch, in seconds since 1970.
     pub date: i64,
     /// The names of its packages.
     pub naming: PairNaming,
     /// The settings about objects.
     pub choices: ListChoices,
-    /// The differences that count as a change.
+    /// Differences that count as a change.
     pub compare: CompareOptions,
-    /// BASEDIR of packages that have none.
+    /// BASEDIR for packages without one.
     pub basedir: ObjectPath,
-    /// The other patches that it names.
+    /// Other patches that it names.
     pub lists: PatchLists,
     /// The words of `SUNW_PATCH_PROPERTIES`.
     pub properties: Vec<String>,
-    /// The native versions that have its fix.
+    /// Native versions with its fix.
     pub fixed_in: Option<FixedIn>,
     /// The text of its README.
     pub readme: ReadmeText,
-    /// Whether every package gets the scripts that let a pkgadd apply it which knows no patches.
+    /// True if every package gets the scripts for a pkgadd without patch support.
     pub with_scripts: bool,
-    /// Class action scripts of the producer's own, by name (`i.CLASS`); a package gets those of its classes.
+    /// Class action scripts of the producer, by name (`i.CLASS`); a package gets those of its classes.
     pub class_scripts: BTreeMap<String, Vec<u8>>,
-    /// The pattern that the base of a restricted patch matches, if it is to be one.
+    /// The pattern for the base of a restricted patch, if it is to be one.
     pub restricted: Option<String>,
-    /// Whether objects may be lost that unchanged ones need.
+    /// True if objects may be lost that unchanged ones need.
     pub allow_abi_break: bool,
 }
 
-/// The lists of other patches, and of what the patch fixes.
+/// Lists of other patches, and of fixes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchLists {
     /// Those that must be applied.
@@ -51,18 +50,17 @@ pub struct PatchLists {
     pub obsoletes: PatchList,
     /// Those that must not be applied.
     pub incompatibles: PatchList,
-    /// What it fixes.
     pub fixes: FixList,
 }
 
-/// The texts of a README that nothing else says.
+/// The texts of a README.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadmeText {
     /// One line about the patch.
     pub synopsis: Option<String>,
-    /// Keywords, without order.
+    /// Unordered.
     pub keywords: Vec<String>,
-    /// The bugs that it corrects, one line each.
+    /// Corrected bugs, one line each.
     pub bugs: Vec<String>,
 }
 
@@ -74,5 +72,86 @@ impl PatchLists {
         self.obsoletes.extend(other.obsoletes.iter().cloned());
         self.incompatibles.extend(other.incompatibles.iter().cloned());
         self.fixes.unite(&other.fixes);
+    }
+}
+
+/// The producer's choices, applied to both releases alike, so that none of them is a change.
+#[derive(Clone, Debug, Default)]
+pub struct ListChoices {
+    /// Objects that are left out recursively.
+    pub exclude: Vec<PathGlob>,
+    /// Files of type `e`.
+    pub editable: Vec<PathGlob>,
+    /// Files of type `v`.
+    pub volatile: Vec<PathGlob>,
+    /// Classes; the last matching pattern counts.
+    pub classes: Vec<(PathGlob, Word)>,
+    /// The owner and the group of every object.
+    pub owner: Option<(Word, Word)>,
+}
+
+impl ListChoices {
+    /// Returns the list with the choices applied.
+    pub fn applied(&self, objects: &[ReleaseObject]) -> Vec<ReleaseObject> {
+        let is_left_out =
+            |object: &ReleaseObject| self.exclude.iter().any(|glob| glob.names_it_or_above(&object.path));
+        let kept = objects.iter().filter(|object| !is_left_out(object));
+        kept.map(|object| self.made(object.clone())).collect()
+    }
+
+    fn made(&self, mut object: ReleaseObject) -> ReleaseObject {
+        let is_named = |globs: &[PathGlob]| globs.iter().any(|glob| glob.names(&object.path));
+        let chosen = match () {
+            () if is_named(&self.volatile) => Some(Upkeep::Volatile),
+            () if is_named(&self.editable) => Some(Upkeep::Editable),
+            () => None,
+        };
+        if let (ReleaseObjectKind::File { upkeep, .. }, Some(chosen)) = (&mut object.kind, chosen) {
+            *upkeep = chosen;
+        }
+        if let Some((_, class)) = self.classes.iter().rev().find(|(glob, _)| glob.names(&object.path)) {
+            object.class = class.clone();
+        }
+        if let Some((owner, group)) = &self.owner {
+            object.owner = ObjectOwner { name: Some(owner.clone()), id: None };
+            object.group = ObjectOwner { name: Some(group.clone()), id: None };
+        }
+        object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::tests::made_up::{directory, file};
+
+    #[test]
+    fn choices_leave_out_what_is_excluded_and_mark_the_rest() {
+        let glob = |text| PathGlob::parse(text).unwrap();
+        let choices = ListChoices {
+            exclude: vec![glob("usr/share/doc")],
+            editable: vec![glob("etc/**")],
+            volatile: vec![glob("*.log")],
+            classes: vec![(glob("etc/**"), "cfg".into()), (glob("etc/own"), "own".into())],
+            owner: Some(("root".into(), "sys".into())),
+        };
+        let list = [directory("/etc"), file("/etc/a", ""), file("/etc/a.log", ""), file("/etc/own", "")];
+        let list: Vec<_> = list.into_iter().chain([file("/usr/share/doc/x/y", "")]).collect();
+        let made = choices.applied(&list);
+        let told: Vec<String> = made
+            .iter()
+            .map(|object| {
+                let upkeep = match &object.kind {
+                    ReleaseObjectKind::File { upkeep, .. } => format!("{upkeep:?}"),
+                    _ => String::new(),
+                };
+                format!("{} {upkeep} {}", object.path, object.class)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            ["/etc  ", "/etc/a Editable cfg", "/etc/a.log Volatile cfg", "/etc/own Editable own"]
+        );
+        assert!(made.iter().all(|object| object.group.name == Some("sys".into())));
     }
 }

@@ -1,15 +1,16 @@
-//! A sparse package: its pkginfo, its pkgmap, its information files, and the source of each file's content.
+//! A sparse package: pkginfo, pkgmap, information files, and the source of each file's content.
 //!
-//! Sizes and sums are those of the lists; no content is read here.
+//! Sizes and sums come from the lists; no content is read here. PKG, ARCH and VERSION are those of the installed
+//! package, so that the patch finds it; other parameters come from the new release, and the macros from the patch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::delivery::{DeliveredObject, DeliveryReason, PackageDelivery};
 use super::pairs::{PackagePair, ReleaseSide};
-use super::parameters::params_of;
 use super::request::{BuildRequest, PatchLists};
 use crate::release::{ReleaseForm, SvrDescription};
 use patchadm_inputs::format::objects_file::{GivenAttributes, OBJECTS, ObjectsFile, may_be_given};
+use patchadm_inputs::native::FIXED_IN;
 use patchadm_inputs::patch_scripts;
 use patchadm_releases::{Device, FileContent, LinkGroup, ObjectOwner, ReleaseObjectKind, Upkeep};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
@@ -18,43 +19,35 @@ use patchadm_svr4::package::{
     ContentInfo, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PackagePath, Params, PathError, PkgInst,
     Word, checksum,
 };
+use patchadm_svr4::patch::{FIXES, is_fix_record};
 
-/// The class of objects that have none.
 const NO_CLASS: &str = "none";
 
-/// The classes for which every system has a script.
+/// Every system has a script for these classes.
 const STANDARD: [&str; 7] = ["awk", "build", "manifest", "preserve", "renamenew", "renameold", "sed"];
 
-/// The allocation unit of file systems, in bytes, and in blocks of 512.
 const UNIT: u64 = 4096;
 const UNIT_BLOCKS: u64 = UNIT / 512;
 
-/// The permission bits that everyone gets on a file of a package that waits for its installation, and the bits that are
-/// kept of its own mode.
+/// Everyone may read files that wait for installation; these bits of their own mode are kept.
 const READABLE: u32 = 0o644;
-const KEPT: u32 = 0o777;
 
-/// The longest owner or group, in bytes.
+const KEPT: u32 = 0o777;
 const LONGEST_ACCOUNT: usize = 64;
 
-/// A sparse package, complete but for the content of its files.
+/// A sparse package without the content of its files.
 #[derive(Clone, Debug)]
 pub struct SparsePackage {
-    /// PKG.
     pub pkg: PkgInst,
-    /// ARCH.
     pub arch: String,
-    /// VERSION.
     pub version: String,
-    /// BASEDIR.
     pub basedir: ObjectPath,
-    /// Its pkginfo.
     pub params: Params,
-    /// Its pkgmap, in the order of paths.
+    /// In the order of paths.
     pub pkgmap: Pkgmap,
     /// The files of `install/`, by name.
     pub information: BTreeMap<String, Vec<u8>>,
-    /// The files whose content it holds, by their path below the base directory.
+    /// Files with content, by path below the base directory.
     pub files: BTreeMap<ObjectPath, PackedFile>,
     /// The objects that it delivers, by path.
     pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
@@ -62,7 +55,7 @@ pub struct SparsePackage {
     pub deleted: BTreeSet<ObjectPath>,
 }
 
-/// A file whose content a package holds.
+/// A file with content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedFile {
     /// Its name in the directory of the package.
@@ -71,76 +64,59 @@ pub struct PackedFile {
     pub side: ReleaseSide,
     /// Its size and sums.
     pub content: FileContent,
-    /// Its permission bits as a member.
+    /// As a member.
     pub mode: u32,
-    /// Its modification time, in seconds since 1970.
+    /// In seconds since 1970.
     pub mtime: i64,
 }
 
-/// How many objects a sparse package changes in which way.
+/// Numbers of changed objects by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeCounts {
     /// Objects that the old release does not have.
     pub added: usize,
-    /// Objects whose type, content or names are others, or that are delivered again.
+    /// Objects with other type, content or names, or that are delivered again.
     pub replaced: usize,
-    /// Objects that go.
     pub deleted: usize,
-    /// Objects whose attributes alone differ.
+    /// Objects of which only attributes differ.
     pub attributes: usize,
 }
 
-/// The reason an object cannot be in a sparse package.
+/// Reasons why an object cannot be in a sparse package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SparseError {
-    /// An owner or a group without a name that a pkgmap can have.
+    /// An owner or a group without a name for the pkgmap.
     #[error(
         "{pkg}: {path} belongs to {owner}, which is no name of an account; --owner gives all objects one"
     )]
     Owner {
-        /// The package.
         pkg: PkgInst,
-        /// The object.
         path: ObjectPath,
-        /// The owner or group, as far as it is known.
+        /// As far as known.
         owner: String,
     },
-    /// A path with a component that means a variable in a pkgmap.
+    /// A path component that would be a variable in a pkgmap.
     #[error("{pkg}: {path} has a component that begins with `$`, which a pkgmap takes for a variable")]
-    Variable {
-        /// The package.
-        pkg: PkgInst,
-        /// The object.
-        path: ObjectPath,
-    },
+    Variable { pkg: PkgInst, path: ObjectPath },
     /// An extended attribute that no package may give.
     #[error("{pkg}: {path} has the extended attribute {name}, which no package gives")]
     Xattr {
-        /// The package.
         pkg: PkgInst,
-        /// The object.
         path: ObjectPath,
         /// The name of the attribute, escaped.
         name: String,
     },
     /// A class that cannot be one.
     #[error("{pkg}: {path}: <{class}> is no class")]
-    Class {
-        /// The package.
-        pkg: PkgInst,
-        /// The object.
-        path: ObjectPath,
-        /// The class.
-        class: String,
-    },
+    Class { pkg: PkgInst, path: ObjectPath, class: String },
     /// A path that is none.
     #[error(transparent)]
     Path(#[from] PathError),
 }
 
 impl SparsePackage {
-    /// Makes the package of a pair; `lists` are the other patches that it names.
+    /// Makes the package of a pair; `lists` are those of the patch.
     pub fn of(
         pair: &PackagePair<'_>,
         delivery: PackageDelivery,
@@ -167,7 +143,6 @@ impl SparsePackage {
         })
     }
 
-    /// Counts its changes.
     pub fn counts(&self) -> ChangeCounts {
         let mut counts = ChangeCounts { deleted: self.deleted.len(), ..ChangeCounts::default() };
         for delivered in self.delivered.values() {
@@ -184,7 +159,6 @@ impl SparsePackage {
     }
 }
 
-/// The objects of a package as entries of a pkgmap.
 struct ObjectLayout {
     entries: Vec<PkgmapEntry>,
     files: BTreeMap<ObjectPath, PackedFile>,
@@ -215,7 +189,6 @@ impl ObjectLayout {
         Ok(layout)
     }
 
-    /// Adds an object that is not another name of one before it.
     fn put(
         &mut self,
         pkg: &PkgInst,
@@ -251,7 +224,7 @@ impl ObjectLayout {
         Ok(())
     }
 
-    /// Returns the classes of the objects: first those of the new release in its order, then all others by name.
+    /// The classes of the new release in its order, then all others by name.
     fn classes(&self, svr4: Option<&SvrDescription>) -> Vec<String> {
         let used: BTreeSet<&str> = self.entries.iter().map(|entry| entry.object.class.as_str()).collect();
         let known = svr4.map(|svr4| svr4.params.text("CLASSES").into_owned()).unwrap_or_default();
@@ -263,7 +236,6 @@ impl ObjectLayout {
         if classes.is_empty() { vec![NO_CLASS.to_owned()] } else { classes }
     }
 
-    /// Returns the pkgmap, with the information files among the objects.
     fn pkgmap(
         &self,
         params: &Params,
@@ -289,7 +261,7 @@ impl ObjectLayout {
         Ok(pkgmap)
     }
 
-    /// Counts the blocks that the package takes on a file system, not fewer than it needs.
+    /// Rounded up to the allocation unit.
     fn blocks(&self, pkgmap: &Pkgmap) -> u64 {
         let text = pkgmap.write().len() as u64 + UNIT;
         let sizes = pkgmap.entries.iter().filter_map(|entry| entry.object.content.size);
@@ -303,7 +275,6 @@ impl ObjectLayout {
     }
 }
 
-/// Returns the entry of an object, without its path.
 fn object(pkg: &PkgInst, delivered: &DeliveredObject) -> Result<Object, SparseError> {
     let source = &delivered.object;
     let ftype = match &source.kind {
@@ -372,7 +343,6 @@ fn class_of<'a>(pkg: &PkgInst, delivered: &'a DeliveredObject) -> Result<&'a str
     })
 }
 
-/// Returns the path of an object in the pkgmap: relative to BASEDIR.
 fn package_path(pkg: &PkgInst, path: &ObjectPath) -> Result<PackagePath, SparseError> {
     let is_variable = |part: &[u8]| part.first() == Some(&b'$');
     if path.relative().split(|&byte| byte == b'/').any(is_variable) {
@@ -381,7 +351,6 @@ fn package_path(pkg: &PkgInst, path: &ObjectPath) -> Result<PackagePath, SparseE
     Ok(PackagePath::new(path.relative())?)
 }
 
-/// Returns the target of a hard link: the way from its directory to the file.
 fn relative_target(link: &ObjectPath, file: &ObjectPath) -> Vec<u8> {
     let parts = |path: &ObjectPath| -> Vec<Vec<u8>> {
         path.relative().split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect()
@@ -394,7 +363,6 @@ fn relative_target(link: &ObjectPath, file: &ObjectPath) -> Vec<u8> {
     up.chain(down).collect::<Vec<_>>().join(&b'/')
 }
 
-/// Returns the files of `install/`.
 fn information(
     pair: &PackagePair<'_>,
     layout: &ObjectLayout,
@@ -410,7 +378,7 @@ fn information(
         files.extend(stock.into_iter().map(|(name, text)| (name, text.as_bytes().to_vec())));
     }
     if !delivery.deleted.is_empty() {
-        // The contents of a directory go before the directory.
+        // Contents are deleted before their directory.
         let paths = delivery.deleted.iter().rev().map(|path| package_path(&pair.pkg, path));
         let paths = paths.collect::<Result<Vec<_>, _>>()?;
         files.insert("deletes".to_owned(), deletes::write(&paths));
@@ -421,7 +389,7 @@ fn information(
     Ok(files)
 }
 
-/// Returns the scripts of the classes: the producer's own, else those of the new release.
+/// The producer's own scripts, else those of the new release.
 fn class_scripts(
     pair: &PackagePair<'_>,
     classes: &[String],
@@ -434,6 +402,86 @@ fn class_scripts(
         Some((name, text.clone()))
     });
     found.collect()
+}
+
+/// Parameters that are compared with those of the installed package, so the old release counts.
+const OF_OLD: [&str; 4] = ["BASEDIR", "SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
+
+const LEFT_OUT: [&str; 14] = [
+    "PATCHLIST",
+    "PATCH_OBSOLETES",
+    "SUNW_PATCHID",
+    "SUNW_OBSOLETES",
+    "SUNW_REQUIRES",
+    "SUNW_INCOMPAT",
+    "SUNW_PATCH_PROPERTIES",
+    FIXED_IN,
+    FIXES,
+    "Patch_label",
+    "Obsoletes_label",
+    "INSTDATE",
+    "PKGINST",
+    "PKGSAV",
+];
+
+pub(super) fn params_of(
+    pair: &PackagePair<'_>,
+    classes: &[String],
+    lists: &PatchLists,
+    request: &BuildRequest,
+) -> Params {
+    let mut params = Params::new();
+    for (name, value) in [("PKG", pair.pkg.as_str()), ("NAME", ""), ("ARCH", &pair.arch)] {
+        params.set(name, value);
+    }
+    params.set("VERSION", &pair.version);
+    params.set("CATEGORY", "application");
+    params.set("BASEDIR", request.basedir.as_bytes());
+    params.set("CLASSES", classes.join(" "));
+    params.set("NAME", name_of(pair));
+    take_over(pair, &mut params);
+    let PatchLists { requires, obsoletes, incompatibles, fixes } = lists;
+    let macros = [
+        ("SUNW_PATCHID", request.id.to_string()),
+        ("SUNW_OBSOLETES", obsoletes.to_string()),
+        ("SUNW_REQUIRES", requires.joined(" ")),
+        ("SUNW_INCOMPAT", incompatibles.to_string()),
+        ("SUNW_PATCH_PROPERTIES", request.properties.join(" ")),
+        (FIXED_IN, request.fixed_in.as_ref().map(ToString::to_string).unwrap_or_default()),
+        (FIXES, fixes.to_string()),
+    ];
+    for (name, value) in macros.iter().filter(|(_, value)| !value.is_empty()) {
+        params.set(name, value);
+    }
+    // Scripts record these two; here they are recorded even if scripts do not run.
+    params.set("Patch_label", request.id.to_string());
+    params.set("Obsoletes_label", obsoletes.to_string());
+    params
+}
+
+fn name_of(pair: &PackagePair<'_>) -> String {
+    let line = pair.new.summary.as_deref().and_then(|summary| summary.lines().next());
+    let line = line.map(str::trim).filter(|line| !line.is_empty());
+    let name = line.or(pair.new.name.as_deref()).unwrap_or(pair.pkg.as_str());
+    name.chars().filter(|letter| !letter.is_control()).take(256).collect()
+}
+
+/// Takes over the parameters of the new release, except those that must stay as installed.
+fn take_over(pair: &PackagePair<'_>, params: &mut Params) {
+    let kept = ["PKG", "ARCH", "VERSION", "CLASSES"];
+    let is_patch =
+        |name: &str| LEFT_OUT.contains(&name) || name.starts_with("PATCH_INFO_") || is_fix_record(name);
+    for (name, value) in pair.new.svr4.iter().flat_map(|svr4| svr4.params.iter()) {
+        if !kept.contains(&name) && !OF_OLD.contains(&name) && !is_patch(name) {
+            params.set(name, value);
+        }
+    }
+    let Some(old) = &pair.old.svr4 else { return };
+    for name in OF_OLD {
+        if let Some(value) = old.params.get(name) {
+            params.set(name, value);
+        }
+    }
 }
 
 #[cfg(test)]

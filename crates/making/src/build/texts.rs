@@ -8,10 +8,8 @@ use patchadm_inputs::native::FIXED_IN;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::package::{ObjectPath, PathError, escape};
 
-/// The version of the patchinfo format.
 const PATCHINFO_VERSION: &str = "1.0";
 
-/// The README texts for the properties that ask for a reboot.
 const INSTALL_REQUIREMENTS: [(&str, &str); 4] = [
     ("reconfigimmediate", "Reconfigure immediately after installing this patch"),
     ("rebootimmediate", "Reboot immediately after installing this patch"),
@@ -19,12 +17,10 @@ const INSTALL_REQUIREMENTS: [(&str, &str); 4] = [
     ("rebootafter", "Reboot after installing this patch"),
 ];
 
-/// Returns the name of the README.
 pub(super) fn readme_name(request: &BuildRequest) -> String {
     format!("README.{}", request.id)
 }
 
-/// Writes the README.
 pub(super) fn readme(
     request: &BuildRequest,
     lists: &PatchLists,
@@ -63,12 +59,10 @@ pub(super) fn readme(
     Ok(out)
 }
 
-/// Returns several entries, each on a line of its own after the label.
 fn lines(entries: &[String]) -> String {
     std::iter::once("").chain(entries.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes a line for each object of a package, sorted by path.
 fn put_files(out: &mut Vec<u8>, package: &SparsePackage) -> Result<(), PathError> {
     let delivered = package.delivered.iter().map(|(path, delivered)| (path, Some(&delivered.object)));
     let mut all: Vec<_> = delivered.chain(package.deleted.iter().map(|path| (path, None))).collect();
@@ -88,12 +82,11 @@ fn put_files(out: &mut Vec<u8>, package: &SparsePackage) -> Result<(), PathError
     Ok(())
 }
 
-/// Returns the path of an object where the package usually is.
+/// The path where the package is usually installed.
 fn shown(package: &SparsePackage, path: &ObjectPath) -> Result<ObjectPath, PathError> {
     package.basedir.join(path.relative())
 }
 
-/// Writes the patchinfo.
 pub(super) fn patchinfo(request: &BuildRequest, lists: &PatchLists, packages: &[&SparsePackage]) -> Vec<u8> {
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
     let mut arch: Vec<String> = packages.iter().map(|package| package.arch.clone()).collect();

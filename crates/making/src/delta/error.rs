@@ -1,16 +1,16 @@
-//! The reasons a run, or the patch of one source, fails.
+//! Reasons why a run, or the patch of one source, fails.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::request::TrialFailure;
 use super::state::StateError;
-use super::trial::TrialFailure;
 use crate::build::{BuildError, PreviousError};
 use crate::release::ReleaseError;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::{PatchId, PatchIdError, RequirementsError};
 
-/// The reason a run ends before, or between, its sources. Patches that were finished stay.
+/// The reason why a run ends before all sources were built. Finished patches stay.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeltaError {
@@ -25,16 +25,10 @@ pub enum DeltaError {
     Lock(#[from] LockError),
     /// A record of the working directory is damaged.
     #[error("{}: {error}", .path.display())]
-    State {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        error: StateError,
-    },
-    /// A source has a base already, and another one is given to it.
+    State { path: PathBuf, error: StateError },
+    /// A source that has a base gets another one.
     #[error("the patches of source {name} are {had}-NN, and {wanted} cannot become their base")]
     OtherBase {
-        /// The source.
         name: String,
         /// The base that it has.
         had: String,
@@ -43,26 +37,19 @@ pub enum DeltaError {
     },
     /// A base is given to two sources.
     #[error("{first} and {second} would both have the base {base}")]
-    SameBase {
-        /// A source.
-        first: String,
-        /// The other one.
-        second: String,
-        /// The base.
-        base: String,
-    },
-    /// A source was named that is not there.
+    SameBase { first: String, second: String, base: String },
+    /// A named source does not exist.
     #[error("no package of either directory is built from source {0}")]
     UnknownSource(String),
-    /// A patch beside which the new ones are to stand cannot be read.
+    /// A patch of `against` cannot be read.
     #[error(transparent)]
     Against(#[from] PreviousError),
-    /// A signal, or the user, ended it.
+    /// A signal, or the user, stopped it.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
 }
 
-/// The reason a source has no patch of what lies there. Those of the other sources are made all the same.
+/// The reason why a source has no current patch. Other sources are still built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceFailure {
@@ -72,13 +59,13 @@ pub enum SourceFailure {
     /// No patch can be made.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The revision before it cannot be contained.
+    /// The previous revision cannot be contained.
     #[error(transparent)]
     Previous(#[from] PreviousError),
     /// The working directory cannot be read or written.
     #[error(transparent)]
     Work(#[from] RootError),
-    /// The name of the source cannot stand in a list.
+    /// The name of the source cannot be in a list.
     #[error("<{0}> is not one word, and no name for a source")]
     Name(String),
     /// The name of the source cannot begin a patch id.
@@ -87,40 +74,29 @@ pub enum SourceFailure {
     /// Another source has this base.
     #[error("the base {base} is that of source {other}; --ids gives another one")]
     BaseTaken {
-        /// The base.
         base: String,
         /// The source that has it.
         other: String,
     },
-    /// A patch of the working directory is not what was built, and must be.
+    /// A patch of the working directory is not what was built.
     #[error("{} {fault}, and it cannot be made again; put it back", .path.display())]
-    NotAsBuilt {
-        /// The patch.
-        path: PathBuf,
-        /// Its fault.
-        fault: &'static str,
-    },
-    /// A file that is signed has the name of the patch.
+    NotAsBuilt { path: PathBuf, fault: &'static str },
+    /// A signed file has the name of the patch.
     #[error("{} is signed, and state.json does not name it; move it away", .0.display())]
     Signed(PathBuf),
     /// There is no later revision.
     #[error("there is no revision after {0}")]
     LastRevision(PatchId),
-    /// It needs what the patch of another source would bring.
+    /// It needs a feature of another source's patch, which is missing.
     #[error("it needs {feature}, which no patch of {source_name} brings")]
-    Required {
-        /// The other source.
-        source_name: String,
-        /// What is needed.
-        feature: String,
-    },
-    /// The patches that it requires have ids that make no list.
+    Required { source_name: String, feature: String },
+    /// The required ids form no valid list.
     #[error(transparent)]
     Requirements(#[from] RequirementsError),
     /// The patch did not pass its trial.
     #[error("its trial failed: {0}")]
     Trial(TrialFailure),
-    /// A package became another one during the run.
+    /// A package changed during the run.
     #[error("{} changed while it was read", .0.display())]
     Changed(PathBuf),
 }

@@ -1,66 +1,54 @@
 //! `delta`: the sources of a maintained release that differ from its original, and a patch for each of them.
 //!
 //! ```text
-//! RELEASE ─┐  digests,                       choose        ┌─ kept: the key is that of the patch that lies there
+//! RELEASE ─┐  digests,                       choose        ┌─ kept: the existing patch has the key of these inputs
 //!          ├─ identities ─► sources ─ each ─────────► ─────┤
 //! STABLE ──┘                   WORK/state.json ┘           └─ built: open, draft, write, enter ─► handover
 //! ```
-//! All packages of a source go into one patch; those without a change are named. A package is opened only if its source
-//! has to be built. A source that fails does not stop the others. A killed run leaves the patches that it finished: the
-//! next run ends as if nothing had happened.
+//! A patch has all changed packages of a source. A package is opened only if its source has to be built. A source that
+//! fails does not stop the others. After a killed run, the next one keeps its finished patches.
 //!
-//! A caller may have each patch tried before it is entered, and then all of them together before they are handed over. What
-//! fails its trial is no patch, and what keeps others from passing together is none any more.
-//!
-//! Not done here: nothing is compiled, signed or published.
+//! Callers may have each patch tried before it is entered, and then all of them together before they are handed over.
+//! Patches that fail a trial are withdrawn. Nothing is compiled, signed or published.
 
-mod digest;
 mod error;
-mod handover;
 mod inputs;
-mod key;
-mod log;
 mod report;
 mod request;
 mod requirements;
 mod revision;
-mod shown;
 mod source_patch;
-mod sources;
 mod state;
-mod together;
-mod trial;
 mod work;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use crate::build::{BuildError, OtherPatch};
 use crate::release::{ReleaseError, ReleaseProblem};
-use digest::InputDigest;
 pub use error::{DeltaError, SourceFailure};
-use inputs::{InputFile, read_inputs};
+use inputs::{InputDigest, InputEntry, SourcePackages, SourceTable, read_inputs};
 use patchadm_rootfs::{LockHolder, WorkStep, WorkUnit, side_by_side};
-pub use report::{DeltaReport, SourceEnd, SourceOutcome};
-pub use request::{DeltaRequest, NeededFeature};
-use requirements::waves;
-pub use shown::{ShownPackage, ShownSource};
-use source_patch::SourceRun;
-use sources::{SourcePackages, SourceTable};
-pub use state::{BuiltNews, StateError, parse_bases};
-use together::try_together;
-pub use trial::{
-    MadePatch, PatchToTry, PatchTrials, TogetherReport, TrialFailure, TriedPatches, TriedTogether,
+pub use report::{DeltaReport, ShownPackage, ShownSource, SourceEnd, SourceOutcome};
+pub use request::{
+    DeltaRequest, MadePatch, NeededFeature, PatchToTry, PatchTrials, TogetherReport, TrialFailure,
+    TriedPatches, TriedTogether,
 };
-use work::WorkDirectory;
+use requirements::{SourceNeeds, highest_patch, requirements, waves};
+use source_patch::SourceRun;
+use state::BuiltRecord;
+pub use state::{BuiltNews, StateError, parse_bases};
+use work::{WorkDirectory, put_file};
 
-/// Makes the patches. `wait` is asked whether to wait on while another run has the working directory.
+/// Makes the patches. `wait` decides whether to go on waiting while another run has the working directory.
 pub fn delta(
     request: &DeltaRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<DeltaReport, DeltaError> {
-    // Nothing is made for inputs that cannot be used; a directory that a run has made is locked before they are read.
+    // Nothing is made for unusable inputs; an existing working directory is locked before they are read.
     let is_made = WorkDirectory::is_made(request.work)?;
     let looked = if request.is_dry_run || !is_made {
         WorkDirectory::look(request.work, &request.bases)?
@@ -77,9 +65,12 @@ pub fn delta(
     } else {
         WorkDirectory::open(request.work, &request.bases, wait)?
     };
-    // Another run may have built something before the lock was there.
+    // Another run may have built something before this one got the lock.
     let mut sources: Vec<SourceOutcome> = strays.into_iter().chain(gone(&table, &work)).collect();
-    choose_only(&mut table, &mut sources, request.only);
+    if !request.only.is_empty() {
+        table.sources.retain(|name, _| request.only.contains(name));
+        sources.retain(|one| request.only.contains(&one.source));
+    }
     sources.extend(patches(request, &work, &files, &table.sources, &against));
     sources.sort_by(|one, other| one.source.cmp(&other.source));
     if request.is_dry_run {
@@ -90,18 +81,17 @@ pub fn delta(
         None => None,
     };
     let has_passed = together.as_ref().is_none_or(|tried| tried.failure.is_none());
-    // No one is asked to sign for patches that do not fit together.
-    let to_sign = if has_passed { handover::hand_over(&work)? } else { 0 };
+    // Patches that do not fit together are not handed over for signing.
+    let to_sign = if has_passed { work::hand_over(&work)? } else { 0 };
     finished(DeltaReport { sources, to_sign, together })
 }
 
-/// Returns the patches of a working directory, which may be missing: the id of each, with the SHA-256 of its file.
+/// Returns the patches of a working directory, which may be missing: each id with the SHA-256 of its file.
 pub fn built_patches(work: &Path) -> Result<Vec<(String, String)>, DeltaError> {
     let looked = WorkDirectory::look(work, &BTreeMap::new())?;
     Ok(looked.built().into_iter().map(|record| (record.id, record.sha256)).collect())
 }
 
-/// Returns the report, unless a signal kept a source from being taken.
 fn finished(report: DeltaReport) -> Result<DeltaReport, DeltaError> {
     match interruption(&report.sources) {
         Some(signal) => Err(DeltaError::Interrupted(signal)),
@@ -109,13 +99,12 @@ fn finished(report: DeltaReport) -> Result<DeltaReport, DeltaError> {
     }
 }
 
-/// Returns the outcomes of files that belong to no source.
 fn strays(table: &mut SourceTable) -> Vec<SourceOutcome> {
     let strays = std::mem::take(&mut table.strays).into_iter();
     strays.map(|(name, error)| SourceOutcome::failed(&name, SourceFailure::Release(error))).collect()
 }
 
-/// Returns the outcomes of sources that have nothing but a patch.
+/// Sources that only exist as patches.
 fn gone(table: &SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome> {
     let mut gone: BTreeMap<String, SourceOutcome> = BTreeMap::new();
     for record in work.built() {
@@ -129,7 +118,6 @@ fn gone(table: &SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome> {
     gone.into_values().collect()
 }
 
-/// Refuses a named source that there is not, before anything is made.
 fn must_be_there<'a>(
     table: &SourceTable,
     others: impl Iterator<Item = &'a SourceOutcome>,
@@ -143,19 +131,9 @@ fn must_be_there<'a>(
     }
 }
 
-/// Leaves out all sources but those that were named.
-fn choose_only(table: &mut SourceTable, others: &mut Vec<SourceOutcome>, only: &[String]) {
-    if !only.is_empty() {
-        table.sources.retain(|name, _| only.contains(name));
-        others.retain(|one| only.contains(&one.source));
-    }
-}
-
-/// The patches that none must overlap.
 #[derive(Default)]
 struct OtherPatches {
     patches: Vec<OtherPatch>,
-    /// The digests of what was named.
     digests: Vec<String>,
 }
 
@@ -171,11 +149,12 @@ impl OtherPatches {
     }
 }
 
-/// Takes source after source, several at a time, the largest first; those that others need before these.
+/// Builds source after source, several at a time, the largest first, but required ones before those that need
+/// them.
 fn patches(
     request: &DeltaRequest<'_>,
     work: &WorkDirectory,
-    files: &[InputFile],
+    files: &[InputEntry],
     sources: &BTreeMap<String, SourcePackages>,
     against: &OtherPatches,
 ) -> Vec<SourceOutcome> {
@@ -189,11 +168,10 @@ fn patches(
     outcomes
 }
 
-/// Takes sources that do not need each other.
 fn patches_of(
     request: &DeltaRequest<'_>,
     work: &WorkDirectory,
-    files: &[InputFile],
+    files: &[InputEntry],
     mut jobs: Vec<(&String, &SourcePackages)>,
     against: &OtherPatches,
     step: &WorkStep,
@@ -221,7 +199,6 @@ fn patches_of(
     outcomes.into_iter().flatten().collect()
 }
 
-/// Returns the signal that kept a source from being taken.
 fn interruption(sources: &[SourceOutcome]) -> Option<i32> {
     sources.iter().find_map(|outcome| match &outcome.end {
         SourceEnd::Failed(failure) => match &**failure {
@@ -230,4 +207,126 @@ fn interruption(sources: &[SourceOutcome]) -> Option<i32> {
         },
         _ => None,
     })
+}
+
+const TRIED: &[u8] = b"tried";
+const LOG: &str = "together";
+const LARGEST: u64 = 64 << 20;
+
+/// Tries the patches of all sources together, unless exactly these have passed before. Those that keep the others from passing,
+/// and those that require them, are patches no more, and the others are tried again.
+fn try_together(
+    (trials, needs): (&dyn PatchTrials, &SourceNeeds),
+    work: &WorkDirectory,
+    sources: &mut [SourceOutcome],
+) -> Result<Option<TogetherReport>, DeltaError> {
+    let top = work.top()?;
+    let mut text = Vec::new();
+    loop {
+        let with_patch = sources.iter().filter(|one| matches!(one.end, SourceEnd::Built | SourceEnd::Kept));
+        let mut patches: Vec<MadePatch> =
+            with_patch.filter_map(|one| highest_patch(work, &one.source)).collect();
+        let built = work.built();
+        let list = list_of(&built, &patches);
+        if patches.is_empty() && text.is_empty() {
+            return Ok(None);
+        }
+        let passed = top.read_regular(TRIED, LARGEST)?.unwrap_or_default();
+        if patches.is_empty() || passed == list.as_bytes() {
+            let log =
+                if text.is_empty() { work.at(&format!("logs/{LOG}.log")) } else { work.put_log(LOG, &text)? };
+            return Ok(log.exists().then_some(TogetherReport { failure: None, log }));
+        }
+        // Those that passed before come first: the new ones must fit them.
+        let passed: Vec<&[u8]> = passed.split(|byte| *byte == b'\n').collect();
+        patches.sort_by_cached_key(|patch| {
+            !list_of(&built, slice::from_ref(patch)).lines().all(|line| passed.contains(&line.as_bytes()))
+        });
+        let TriedTogether { tried, guilty } = trials.try_together(&patches);
+        text.extend(tried.log);
+        match tried.end {
+            Ok(()) => {
+                // Written before the patches count as tried, so that a continued run shows the log.
+                let log = work.put_log(LOG, &text)?;
+                put_file(&top, TRIED, list.as_bytes())?;
+                return Ok(Some(TogetherReport { failure: None, log }));
+            }
+            Err(TrialFailure::Interrupted(signal)) => {
+                work.put_log(LOG, &text)?;
+                return Err(DeltaError::Interrupted(signal));
+            }
+            Err(failure) => {
+                let withdrawn = withdraw((work, needs), &patches, guilty)?;
+                if withdrawn.is_empty() {
+                    return Ok(Some(TogetherReport {
+                        failure: Some(failure),
+                        log: work.put_log(LOG, &text)?,
+                    }));
+                }
+                for outcome in sources.iter_mut() {
+                    if let Some(reason) = withdrawn.get(&outcome.source) {
+                        fail(outcome, reason.clone());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Withdraws the patches of guilty sources, and those that require them, unless one of them is signed: that is known elsewhere.
+/// Returns the sources whose patches are withdrawn, each with the reason.
+fn withdraw(
+    (work, needs): (&WorkDirectory, &SourceNeeds),
+    patches: &[MadePatch],
+    mut guilty: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, DeltaError> {
+    let of = |source: &String| patches.iter().find(|patch| patch.source == *source);
+    guilty.retain(|source, _| of(source).is_some());
+    let mut open: Vec<String> = guilty.keys().cloned().collect();
+    while let Some(source) = open.pop() {
+        let Some(patch) = of(&source) else { continue };
+        for other in patches.iter().filter(|other| other.source != source) {
+            let needed = needs.get(&other.source).map(Vec::as_slice).unwrap_or_default();
+            if guilty.contains_key(&other.source) || !requires(work, needed, patch) {
+                continue;
+            }
+            guilty.insert(other.source.clone(), format!("it requires {}, which failed its trial", patch.id));
+            open.push(other.source.clone());
+        }
+    }
+    for patch in patches.iter().filter(|patch| guilty.contains_key(&patch.source)) {
+        if work.is_signed_patch(patch)? {
+            return Ok(BTreeMap::new());
+        }
+    }
+    for patch in patches.iter().filter(|patch| guilty.contains_key(&patch.source)) {
+        work.withdraw(patch)?;
+    }
+    Ok(guilty)
+}
+
+/// True if this patch provides the required features. Features that cannot be determined count as required.
+fn requires(work: &WorkDirectory, needed: &[NeededFeature], patch: &MadePatch) -> bool {
+    needed.iter().any(|need| need.source == patch.source)
+        && requirements(work, needed, false)
+            .map_or(true, |ids| ids.iter().any(|id| id.to_string() == patch.id))
+}
+
+fn fail(outcome: &mut SourceOutcome, reason: String) {
+    let failure = SourceFailure::Trial(TrialFailure::Patch(reason));
+    (outcome.path, outcome.key, outcome.sha256, outcome.news) = (None, None, None, None);
+    outcome.scripts_left_out.clear();
+    outcome.reason = failure.to_string();
+    outcome.end = SourceEnd::Failed(Box::new(failure));
+}
+
+fn list_of(built: &[BuiltRecord], patches: &[MadePatch]) -> String {
+    let mut list = String::new();
+    for record in built {
+        if patches.iter().any(|patch| patch.id == record.id) {
+            // Writing to a string does not fail.
+            let _ = writeln!(list, "{} {}", record.id, record.sha256);
+        }
+    }
+    list
 }

@@ -1,20 +1,18 @@
-//! The patches that others require: those that bring the libraries which these need.
+//! Requirements between patches: a patch requires those that bring the libraries which its objects need.
 //!
-//! A patch requires the first revision that has what it needs, so that a later revision of that one makes no new one of this.
+//! It requires the first revision that has the libraries, so that a later revision there makes no new one here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::SourceFailure;
-use super::request::NeededFeature;
-use super::trial::MadePatch;
+use super::request::{MadePatch, NeededFeature};
 use super::work::WorkDirectory;
 use crate::build::{OtherPatch, find_providers};
 use patchadm_svr4::patch::{PatchId, Requirements};
 
-/// What each source needs that only patches of other sources bring.
 pub(super) type SourceNeeds = BTreeMap<String, Vec<NeededFeature>>;
 
-/// Sorts sources so that each comes in a later wave than those that it needs. The members of a circle come together.
+/// Puts each source into a later wave than those it needs. The members of a cycle are in one wave.
 pub(super) fn waves<'s>(
     sources: impl Iterator<Item = &'s String>,
     needs: &SourceNeeds,
@@ -36,8 +34,7 @@ pub(super) fn waves<'s>(
     waves
 }
 
-/// Returns what the patch of a source must require. In a dry run the patches that would be made first are not there, and are
-/// left out.
+/// A dry run leaves out patches that would be made first, because they do not exist.
 pub(super) fn requirements(
     work: &WorkDirectory,
     needed: &[NeededFeature],
@@ -67,12 +64,10 @@ pub(super) fn requirements(
     Ok(Requirements::parse(&words.join(" "), PatchId::SEPARATOR)?)
 }
 
-/// Returns the latest of several revisions.
 fn latest(ids: impl Iterator<Item = PatchId>) -> Option<PatchId> {
     ids.reduce(|one, other| if other.is_later_than(&one) { other } else { one })
 }
 
-/// Returns the highest patches of the sources that a source needs, and of those that these need.
 pub(super) fn required_patches(work: &WorkDirectory, needs: &SourceNeeds, source: &str) -> Vec<MadePatch> {
     let (mut found, mut open) = (BTreeSet::from([source.to_owned()]), vec![source.to_owned()]);
     let mut patches = Vec::new();
@@ -89,7 +84,6 @@ pub(super) fn required_patches(work: &WorkDirectory, needs: &SourceNeeds, source
     patches
 }
 
-/// Returns the highest patch of a source.
 pub(super) fn highest_patch(work: &WorkDirectory, source: &str) -> Option<MadePatch> {
     let record = work.of_source(source).pop()?;
     let path = work.at(&record.path);

@@ -1,46 +1,33 @@
-//! The decision whether a source needs a new patch, and with which revision. Pure.
+//! Decides whether a source needs a new patch, and with which revision.
 
 use super::error::SourceFailure;
 use super::state::BuiltRecord;
 use super::work::PatchCondition;
 use patchadm_svr4::patch::PatchId;
 
-/// The known facts about the patches of a source.
 pub(super) struct EarlierPatches {
-    /// The highest one.
     pub(super) last: BuiltRecord,
-    /// The state of the object under its name.
     pub(super) condition: PatchCondition,
-    /// Whether there is a signature of it.
     pub(super) is_signed: bool,
-    /// The revision before it.
     pub(super) before: Option<EarlierRevision>,
 }
 
-/// A patch that a later one contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EarlierRevision {
     pub(super) record: BuiltRecord,
-    /// The digest of its manifest, in hexadecimal digits.
     pub(super) manifest: String,
 }
 
-/// The action for a source that differs, or has a patch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RevisionChoice {
-    /// Nothing: its patch is of what lies there.
     Keep,
-    /// A patch is made.
     Make(Box<NextRevision>),
 }
 
-/// A patch to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NextRevision {
     pub(super) id: PatchId,
-    /// The revision that it contains.
     pub(super) previous: Option<EarlierRevision>,
-    /// The object that it replaces, and the reason.
     pub(super) replaces: Option<&'static str>,
 }
 
@@ -50,7 +37,7 @@ impl NextRevision {
     }
 }
 
-/// Chooses. `key` tells the key of a patch with this id that contains this revision.
+/// `key` computes the key of a patch with this id that contains this revision.
 pub(super) fn choose(
     base: &str,
     earlier: Option<&EarlierPatches>,
@@ -68,7 +55,7 @@ pub(super) fn choose(
             return Ok(again("as --rebuild asks").made());
         }
         PatchCondition::AsBuilt(manifest) => manifest.clone(),
-        // No one has vouched for it: it is made again from the present inputs.
+        // It is unsigned, so it is made again from the present inputs.
         PatchCondition::NotAsBuilt(fault) if !is_signed => return Ok(again(fault).made()),
         PatchCondition::NotAsBuilt(fault) => {
             return Err(SourceFailure::NotAsBuilt { path: last.path.clone().into(), fault });
@@ -81,7 +68,6 @@ pub(super) fn choose(
     Ok(NextRevision { id: after(&id)?, previous, replaces: None }.made())
 }
 
-/// Returns the next revision.
 pub(super) fn after(id: &PatchId) -> Result<PatchId, SourceFailure> {
     let number = id.revision().parse::<u64>().ok().and_then(|number| number.checked_add(1));
     let number = number.ok_or_else(|| SourceFailure::LastRevision(id.clone()))?;
@@ -99,7 +85,7 @@ mod tests {
             key: key.to_owned(),
             path: format!("patches/{id}.tar.gz"),
             sha256: "cd".repeat(32),
-            told: None,
+            news: None,
         }
     }
 

@@ -1,73 +1,69 @@
-//! One source: the check that its patch belongs to the present inputs, and otherwise a new patch.
+//! One source: checks whether its patch belongs to the present inputs, and builds a new one otherwise.
+//!
+//! The key of a patch is the digest of everything it is built from. If an existing patch has the key, it would come out
+//! again, so nothing has to be opened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 
+use chrono::DateTime;
+
 use super::error::SourceFailure;
-use super::inputs::InputFile;
-use super::key::KeyLines;
-use super::log;
+use super::inputs::{InputEntry, SourcePackages};
 use super::report::{SourceEnd, SourceOutcome};
-use super::request::DeltaRequest;
+use super::request::{DeltaRequest, PatchToTry, TrialFailure};
 use super::requirements::{required_patches, requirements};
 use super::revision::{EarlierPatches, EarlierRevision, NextRevision, RevisionChoice, after, choose};
-use super::sources::SourcePackages;
 use super::state::{BuiltNews, BuiltRecord, file_name};
-use super::trial::{PatchToTry, TrialFailure};
 use super::work::{PatchCondition, WorkDirectory};
 use crate::build::{
-    BuildError, BuildRequest, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide,
-    WriteWatch, draft_patch, write_patch,
+    BuildError, BuildFinding, BuildRequest, OtherPatch, PatchDestination, PatchDraft, PatchForm,
+    PreviousPatch, ReleaseSide, WriteWatch, draft_patch, write_patch,
 };
 use crate::release::{Release, ReleaseError, ReleasePackage, ReleaseProblem, open_packages};
-use patchadm_inputs::sign::sha256_text;
+use patchadm_inputs::sign::{sha256, sha256_text};
 use patchadm_rootfs::WorkMeter;
 use patchadm_svr4::patch::{PatchId, Requirements};
 
-/// The common inputs for the patches of all sources.
 pub(super) struct SourceRun<'a> {
     pub(super) request: &'a DeltaRequest<'a>,
     pub(super) work: &'a WorkDirectory,
-    pub(super) files: &'a [InputFile],
-    /// The patches that none must overlap, and the digests of their files.
+    pub(super) files: &'a [InputEntry],
     pub(super) others: &'a [OtherPatch],
     pub(super) against: &'a [String],
-    /// The number of threads for one source.
     pub(super) cores: usize,
 }
 
-/// A source and what is told of it.
 struct SourceJob<'a> {
     name: &'a str,
     packages: &'a SourcePackages,
-    /// What its patch must require.
     requires: Requirements,
-    told: SourceOutcome,
+    outcome: SourceOutcome,
 }
 
 impl SourceRun<'_> {
-    /// Takes one source.
     pub(super) fn outcome(&self, name: &str, packages: &SourcePackages) -> SourceOutcome {
-        let told = SourceOutcome::new(name, SourceEnd::Unchanged, "");
-        let mut job = SourceJob { name, packages, requires: Requirements::default(), told };
+        let outcome = SourceOutcome::new(name, SourceEnd::Unchanged, "");
+        let mut job = SourceJob { name, packages, requires: Requirements::default(), outcome };
         let end = match ((self.request.interrupt)(), &packages.damage) {
             (Some(signal), _) => Err(BuildError::Interrupted(signal).into()),
             (None, Some(error)) => Err(SourceFailure::Release(error.clone())),
             (None, None) => self.patch(&mut job),
         };
-        let mut told = job.told;
-        told.unpaired.clone_from(&packages.unpaired);
-        told.end = end.unwrap_or_else(|failure| {
-            told.reason = failure.to_string();
+        let mut outcome = job.outcome;
+        outcome.unpaired.clone_from(&packages.unpaired);
+        outcome.end = end.unwrap_or_else(|failure| {
+            outcome.reason = failure.to_string();
             SourceEnd::Failed(Box::new(failure))
         });
-        told
+        outcome
     }
 
     fn patch(&self, job: &mut SourceJob<'_>) -> Result<SourceEnd, SourceFailure> {
         let records = self.work.of_source(job.name);
         if job.packages.pairs.is_empty() {
-            job.told.id = records.last().map(|record| record.id.clone());
+            job.outcome.id = records.last().map(|record| record.id.clone());
             return Ok(job.alone());
         }
         if records.is_empty() && job.packages.is_same() {
@@ -91,7 +87,7 @@ impl SourceRun<'_> {
         }
     }
 
-    /// Makes a patch, or the one after it, where nothing is left to deliver in its own place.
+    /// If nothing is left to deliver under this id, the patch gets the next one.
     fn make(
         &self,
         job: &mut SourceJob<'_>,
@@ -118,20 +114,20 @@ impl SourceRun<'_> {
         }
     }
 
-    /// Builds a patch. Its log is written whether that succeeds or not.
+    /// The log is written even if the build fails.
     fn build(&self, job: &mut SourceJob<'_>, next: &NextRevision) -> Result<SourceEnd, SourceFailure> {
         let key = self.key(job, &next.id, next.previous.as_ref());
         let request = self.patch_request(job, &next.id);
-        let mut text = log::beginning(job.name, request.date, job.packages, self.files);
+        let mut text = log_beginning(job.name, request.date, job.packages, self.files);
         let opened = self.open_both(job);
         let built = self.previous(next).and_then(|previous| {
             let (from, to) = opened?;
             let draft = draft_patch(&from, &to, previous.as_ref(), self.others, &request)?;
             self.must_be_unchanged(job.packages)?;
-            text += &log::of_draft(&draft);
+            text += &log_of_draft(&draft);
             job.built(&draft, next, key);
             let path = self.work.at("patches").join(file_name(&next.id, self.request.form));
-            job.told.path = Some(path);
+            job.outcome.path = Some(path);
             if self.request.is_dry_run {
                 return Ok(None);
             }
@@ -142,10 +138,10 @@ impl SourceRun<'_> {
         let end = match built {
             Err(SourceFailure::Build(error @ BuildError::NothingChanged { .. })) => return Err(error.into()),
             Err(failure) => {
-                (job.told.path, job.told.key) = (None, None);
-                job.told.scripts_left_out.clear();
-                job.told.id = Some(next.id.to_string());
-                job.told.reason = failure.to_string();
+                (job.outcome.path, job.outcome.key) = (None, None);
+                job.outcome.scripts_left_out.clear();
+                job.outcome.id = Some(next.id.to_string());
+                job.outcome.reason = failure.to_string();
                 SourceEnd::Failed(Box::new(failure))
             }
             Ok(record) => {
@@ -155,15 +151,14 @@ impl SourceRun<'_> {
                 SourceEnd::Built
             }
         };
-        job.told.end = end;
+        job.outcome.end = end;
         if !self.request.is_dry_run {
-            text += &log::end(&job.told);
-            job.told.log = Some(self.work.put_log(&next.id.to_string(), text.as_bytes())?);
+            text += &log_end(&job.outcome);
+            job.outcome.log = Some(self.work.put_log(&next.id.to_string(), text.as_bytes())?);
         }
-        Ok(std::mem::replace(&mut job.told.end, SourceEnd::Unchanged))
+        Ok(std::mem::replace(&mut job.outcome.end, SourceEnd::Unchanged))
     }
 
-    /// Writes a patch and makes it durable.
     fn write(&self, job: &SourceJob<'_>, draft: &PatchDraft<'_>) -> Result<BuiltRecord, SourceFailure> {
         let file = file_name(&draft.id, self.request.form);
         if self.work.is_signed(&file)? {
@@ -172,24 +167,23 @@ impl SourceRun<'_> {
         self.work.note_base(job.name, draft.id.base())?;
         let path = self.work.at("patches").join(&file);
         let destination = PatchDestination { path, form: self.request.form, replaces: true };
-        // The sources are counted, not what is written of one of several.
+        // Only sources are counted, not the bytes of one.
         let watch = WriteWatch { interrupt: &|| (self.request.interrupt)(), meter: &WorkMeter::default() };
         let written = write_patch(draft, &destination, watch)?;
         self.work.settle(&file)?;
-        let key = job.told.key.clone().unwrap_or_default();
+        let key = job.outcome.key.clone().unwrap_or_default();
         let sha256 = sha256_text(&written.sha256);
-        let told = Some(BuiltNews {
-            reason: job.told.reason.clone(),
-            packages: job.told.packages.clone(),
-            siblings_unchanged: job.told.siblings_unchanged.clone(),
-            scripts_left_out: job.told.scripts_left_out.clone(),
+        let news = Some(BuiltNews {
+            reason: job.outcome.reason.clone(),
+            packages: job.outcome.packages.clone(),
+            siblings_unchanged: job.outcome.siblings_unchanged.clone(),
+            scripts_left_out: job.outcome.scripts_left_out.clone(),
         });
-        Ok(BuiltRecord { told, ..BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256) })
+        Ok(BuiltRecord { news, ..BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256) })
     }
 
-    /// Has a patch tried that was written, and removes it if it does not pass.
     fn pass_trial(&self, job: &SourceJob<'_>, id: &PatchId, text: &mut String) -> Result<(), SourceFailure> {
-        let (Some(trials), Some(path)) = (self.request.trials, &job.told.path) else { return Ok(()) };
+        let (Some(trials), Some(path)) = (self.request.trials, &job.outcome.path) else { return Ok(()) };
         let required = required_patches(self.work, &self.request.needs, job.name);
         let tried = trials.try_patch(&PatchToTry { source: job.name, id, path, required: &required });
         text.push_str(&String::from_utf8_lossy(&tried.log));
@@ -207,7 +201,7 @@ impl SourceRun<'_> {
         Ok(self.work.remove_other_forms(id, Some(&file))?)
     }
 
-    /// Removes what a run that was killed left of the patch after the last one, as this run does not make it.
+    /// Removes the unfinished patch of a killed run if this run does not make it.
     fn forget_unfinished(&self, source: &str, last: Option<&BuiltRecord>) -> Result<(), SourceFailure> {
         if self.request.is_dry_run {
             return Ok(());
@@ -220,7 +214,7 @@ impl SourceRun<'_> {
         next.map_or(Ok(()), |id| Ok(self.work.remove_other_forms(&id, None)?))
     }
 
-    /// Removes what a run that was killed left of a patch that it made in another form.
+    /// Removes the patch of a killed run in another form.
     fn forget_other_forms(&self, last: &BuiltRecord) -> Result<(), SourceFailure> {
         if self.request.is_dry_run {
             return Ok(());
@@ -228,7 +222,6 @@ impl SourceRun<'_> {
         Ok(self.work.remove_other_forms(&PatchId::new(&last.id)?, Some(last.file()))?)
     }
 
-    /// Returns the known facts about the patches of a source.
     fn earlier(&self, records: &[BuiltRecord]) -> Result<Option<EarlierPatches>, SourceFailure> {
         let Some((last, rest)) = records.split_last() else { return Ok(None) };
         let before = match rest.last() {
@@ -251,7 +244,6 @@ impl SourceRun<'_> {
         Ok(path.map(|path| PreviousPatch::read(&path)).transpose()?)
     }
 
-    /// Returns the request for a patch of a source.
     fn patch_request(&self, job: &SourceJob<'_>, id: &PatchId) -> BuildRequest {
         let mut request = (self.request.patch)(id.clone());
         let requires = request.lists.requires.iter().chain(job.requires.iter());
@@ -267,7 +259,6 @@ impl SourceRun<'_> {
         lines.key(previous.map(|previous| previous.manifest.as_str()))
     }
 
-    /// Opens the packages of a source in both directories, at once where that is allowed.
     fn open_both(&self, job: &SourceJob<'_>) -> Result<(Release, Release), SourceFailure> {
         if self.request.cores < 2 {
             return Ok((self.open(job, ReleaseSide::From)?, self.open(job, ReleaseSide::To)?));
@@ -282,7 +273,6 @@ impl SourceRun<'_> {
         })
     }
 
-    /// Opens the packages of a source in one directory.
     fn open(&self, job: &SourceJob<'_>, side: ReleaseSide) -> Result<Release, SourceFailure> {
         let files = job.packages.files.iter().filter_map(|at| self.files.get(*at));
         let files = files.filter(|file| file.side == side);
@@ -294,7 +284,7 @@ impl SourceRun<'_> {
         opened.map_err(|error| SourceFailure::Release(error.into()))
     }
 
-    /// Refuses packages that no longer have the digests that the key was made from.
+    /// Refuses packages whose digests are no longer those of the key.
     fn must_be_unchanged(&self, packages: &SourcePackages) -> Result<(), SourceFailure> {
         for file in packages.files.iter().filter_map(|at| self.files.get(*at)) {
             let Ok(content) = &file.content else { continue };
@@ -309,7 +299,6 @@ impl SourceRun<'_> {
 }
 
 impl SourceJob<'_> {
-    /// Returns the end of a source that only one directory has.
     fn alone(&mut self) -> SourceEnd {
         let only = |side| self.packages.unpaired.iter().all(|one| one.side == side);
         let (end, reason) = match () {
@@ -317,26 +306,26 @@ impl SourceJob<'_> {
             () if only(ReleaseSide::From) => (SourceEnd::Gone, "no package of it is maintained"),
             () => (SourceEnd::Gone, "other packages of it are maintained than were released"),
         };
-        reason.clone_into(&mut self.told.reason);
+        reason.clone_into(&mut self.outcome.reason);
         end
     }
 
     fn unchanged(&mut self, reason: &str) -> SourceEnd {
-        self.told = SourceOutcome::new(self.name, SourceEnd::Unchanged, reason);
-        self.told.siblings_unchanged = self.names(|_| true);
+        self.outcome = SourceOutcome::new(self.name, SourceEnd::Unchanged, reason);
+        self.outcome.siblings_unchanged = self.names(|_| true);
         SourceEnd::Unchanged
     }
 
     fn kept(&mut self, last: &BuiltRecord, work: &WorkDirectory) {
-        "it is of the packages that lie there".clone_into(&mut self.told.reason);
-        self.told.id = Some(last.id.clone());
-        self.told.key = Some(last.key.clone());
-        self.told.path = Some(work.at(&last.path));
-        self.told.log = Some(work.at(&format!("logs/{}.log", last.id)));
-        self.told.packages = self.names(|is_same| !is_same);
-        self.told.siblings_unchanged = self.names(|is_same| is_same);
-        self.told.sha256 = Some(last.sha256.clone());
-        self.told.news.clone_from(&last.told);
+        "it is of the packages that lie there".clone_into(&mut self.outcome.reason);
+        self.outcome.id = Some(last.id.clone());
+        self.outcome.key = Some(last.key.clone());
+        self.outcome.path = Some(work.at(&last.path));
+        self.outcome.log = Some(work.at(&format!("logs/{}.log", last.id)));
+        self.outcome.packages = self.names(|is_same| !is_same);
+        self.outcome.siblings_unchanged = self.names(|is_same| is_same);
+        self.outcome.sha256 = Some(last.sha256.clone());
+        self.outcome.news.clone_from(&last.news);
     }
 
     fn built(&mut self, draft: &PatchDraft<'_>, next: &NextRevision, key: String) {
@@ -348,12 +337,12 @@ impl SourceJob<'_> {
         let is_packed = |(name, arch): &(String, String)| packed.contains(&(name.as_str(), arch.as_str()));
         let pairs = self.packages.pairs.keys();
         let (packages, unchanged): (Vec<_>, Vec<_>) = pairs.partition(|pair| is_packed(pair));
-        self.told.packages = packages.into_iter().map(|pair| self.shown(pair)).collect();
-        self.told.siblings_unchanged = unchanged.into_iter().map(|pair| self.shown(pair)).collect();
-        self.told.id = Some(next.id.to_string());
-        self.told.key = Some(key);
-        self.told.scripts_left_out.clone_from(&draft.scripts_left_out);
-        self.told.reason = match (next.replaces, &next.previous) {
+        self.outcome.packages = packages.into_iter().map(|pair| self.shown(pair)).collect();
+        self.outcome.siblings_unchanged = unchanged.into_iter().map(|pair| self.shown(pair)).collect();
+        self.outcome.id = Some(next.id.to_string());
+        self.outcome.key = Some(key);
+        self.outcome.scripts_left_out.clone_from(&draft.scripts_left_out);
+        self.outcome.reason = match (next.replaces, &next.previous) {
             (Some(reason), _) => format!("made again: {} {reason}", next.id),
             (None, Some(_)) if self.packages.is_same() => {
                 "nothing differs any more: all goes back".to_owned()
@@ -362,15 +351,160 @@ impl SourceJob<'_> {
         };
     }
 
-    /// Returns the names of the packages that both directories have, chosen by whether their files are the same.
     fn names(&self, wanted: impl Fn(bool) -> bool) -> Vec<String> {
         let pairs = self.packages.pairs.iter().filter(|(_, is_same)| wanted(**is_same));
         pairs.map(|(pair, _)| self.shown(pair)).collect()
     }
 
-    /// Returns the name of a package; with its architecture where the source has several of the name.
+    /// Adds the architecture if the source has several packages of this name.
     fn shown(&self, (name, arch): &(String, String)) -> String {
         let same = self.packages.pairs.keys().filter(|(other, _)| other == name).count();
         if same > 1 { format!("{name}:{arch}") } else { name.clone() }
     }
+}
+
+/// Increase the number if a change produces other bytes from the same inputs.
+const TOOL_FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyLines(Vec<u8>);
+
+impl KeyLines {
+    /// Starts with all options except the date. `against` are the digests of other patches.
+    pub(super) fn of(request: &BuildRequest, form: PatchForm, against: &[String]) -> Self {
+        let mut lines = Self::default();
+        lines.add("tool", TOOL_FORMAT);
+        lines.add("id", &request.id);
+        lines.add("format", form.word());
+        lines.of_packages(request);
+        lines.of_objects(request);
+        lines.of_patch(request);
+        lines.add_all("against", against);
+        lines
+    }
+
+    fn of_packages(&mut self, request: &BuildRequest) {
+        let naming = &request.naming;
+        self.add_all("pkg-map", naming.pkg_map.iter().map(|(name, pkg)| format!("{name} {pkg}")));
+        self.add_all("pkg", naming.pkg.iter());
+        self.add_all("arch", naming.arch.iter());
+        self.add_all("base-version", naming.base_version.iter());
+        self.add("basedir", &request.basedir);
+    }
+
+    fn of_objects(&mut self, request: &BuildRequest) {
+        let choices = &request.choices;
+        for (name, globs) in
+            [("exclude", &choices.exclude), ("editable", &choices.editable), ("volatile", &choices.volatile)]
+        {
+            self.add_all(name, globs.iter().map(|glob| glob.as_str().to_owned()));
+        }
+        self.add_all(
+            "class",
+            choices.classes.iter().map(|(glob, class)| format!("{}={class}", glob.as_str())),
+        );
+        self.add_all("owner", choices.owner.iter().map(|(user, group)| format!("{user}:{group}")));
+        self.add("mtimes", request.compare.mtimes);
+        let digests: BTreeMap<_, _> =
+            request.class_scripts.iter().map(|(name, text)| (name, sha256_text(&sha256(text)))).collect();
+        self.add_all("class-script", digests.iter().map(|(name, digest)| format!("{name} {digest}")));
+    }
+
+    fn of_patch(&mut self, request: &BuildRequest) {
+        let lists = &request.lists;
+        self.add("requires", lists.requires.joined(" "));
+        self.add("obsoletes", &lists.obsoletes);
+        self.add("incompat", &lists.incompatibles);
+        self.add_all("fixes", &lists.fixes);
+        self.add_all("fixed-in", request.fixed_in.iter());
+        self.add_all("property", &request.properties);
+        self.add_all("synopsis", request.readme.synopsis.iter());
+        self.add_all("keyword", &request.readme.keywords);
+        self.add_all("bug", &request.readme.bugs);
+        self.add("scripts", request.with_scripts);
+        self.add_all("restricted", request.restricted.iter());
+        self.add("allow-abi-break", request.allow_abi_break);
+    }
+
+    pub(super) fn add_inputs(&mut self, name: &str, digests: impl IntoIterator<Item = String>) {
+        let mut digests: Vec<String> = digests.into_iter().collect();
+        digests.sort();
+        self.add_all(name, digests);
+    }
+
+    pub(super) fn key(mut self, previous: Option<&str>) -> String {
+        self.add("previous", previous.unwrap_or("none"));
+        sha256_text(&sha256(&self.0))
+    }
+
+    fn add_all(&mut self, name: &str, values: impl IntoIterator<Item = impl Display>) {
+        for value in values {
+            self.add(name, value);
+        }
+    }
+
+    fn add(&mut self, name: &str, value: impl Display) {
+        // A value of several lines must not look like two values.
+        let value = value.to_string().replace('\\', "\\\\").replace('\n', "\\n");
+        self.0.extend_from_slice(format!("{name}={value}\n").as_bytes());
+    }
+}
+
+fn log_beginning(source: &str, date: i64, packages: &SourcePackages, files: &[InputEntry]) -> String {
+    let moment = DateTime::from_timestamp(date, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ");
+    let mut text = format!("{moment} source {source}\n");
+    for file in packages.files.iter().filter_map(|at| files.get(*at)) {
+        let side = if file.side == ReleaseSide::From { "release" } else { "stable" };
+        let digest = file.content.as_ref().map_or("-", |content| &content.digest.sha256);
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{side} {digest} {}", file.path.display());
+    }
+    text
+}
+
+fn log_of_draft(draft: &PatchDraft<'_>) -> String {
+    let mut text = String::new();
+    for drafted in &draft.packages {
+        let (sparse, counts) = (&drafted.sparse, drafted.sparse.counts());
+        let _ = writeln!(
+            text,
+            "package {} {} {}: {} added, {} replaced, {} deleted, {} with other attributes",
+            sparse.pkg,
+            sparse.version,
+            sparse.arch,
+            counts.added,
+            counts.replaced,
+            counts.deleted,
+            counts.attributes
+        );
+    }
+    for unpaired in &draft.unpaired {
+        let side = if unpaired.side == ReleaseSide::From { "release" } else { "stable" };
+        let _ = writeln!(text, "only in {side}: {} {}", unpaired.name, unpaired.arch);
+    }
+    for script in &draft.scripts_left_out {
+        let _ = writeln!(text, "left out: script {script}");
+    }
+    for finding in &draft.findings {
+        let _ = match finding {
+            BuildFinding::Abi(finding) => writeln!(text, "{}: {finding}", finding.code()),
+            BuildFinding::SameTime(finding) => writeln!(text, "same-time: {finding}"),
+        };
+    }
+    text
+}
+
+fn log_end(outcome: &SourceOutcome) -> String {
+    let id = outcome.id.as_deref().unwrap_or("-");
+    let mut text = format!("{} {id}: {}\n", outcome.end.word(), outcome.reason);
+    for (what, names) in [("packed", &outcome.packages), ("unchanged siblings", &outcome.siblings_unchanged)]
+    {
+        if !names.is_empty() {
+            let _ = writeln!(text, "{what}: {}", names.join(" "));
+        }
+    }
+    if let Some(key) = &outcome.key {
+        let _ = writeln!(text, "key {key}");
+    }
+    text
 }

@@ -1,7 +1,7 @@
-//! The records of a working directory about the patches that were built in it: `state.json` and `bases`.
+//! The records about patches in a working directory: `state.json` and `bases`.
 //!
-//! A patch is entered after it is complete under its name, and a rename replaces the file. A killed run leaves the
-//! patches that were finished, and the next run trusts only those with the digest that they were built with.
+//! A patch is entered after it is complete under its name, and a rename replaces the file. After a killed run, the next
+//! one trusts only patches with the recorded digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +10,17 @@ use serde::{Deserialize, Serialize};
 use crate::build::PatchForm;
 use patchadm_svr4::patch::PatchId;
 
-/// The schema of the file.
 const SCHEMA: &str = "patchadm-delta/1";
-
-/// The directory of the patches, as paths begin.
 const PATCHES: &str = "patches/";
 
-/// The forms of patches that are one file.
 pub(super) const FORMS: [PatchForm; 4] =
     [PatchForm::TarGz, PatchForm::Tar, PatchForm::Zip, PatchForm::Datastream];
 
-/// The largest state and the largest list of bases that are read, in bytes: 16 MiB.
 pub(super) const LARGEST: u64 = 16 << 20;
 
-/// The patches of a working directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DeltaState(Vec<BuiltRecord>);
 
-/// One patch of a working directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BuiltRecord {
     /// The source package it was built for.
@@ -40,26 +33,25 @@ pub(super) struct BuiltRecord {
     pub path: String,
     /// The SHA-256 of the file.
     pub sha256: String,
-    /// What was told when it was built; absent in records of 0.1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<BuiltNews>,
+    /// The report of its build; missing in records of 0.1.
+    #[serde(rename = "told", default, skip_serializing_if = "Option::is_none")]
+    pub news: Option<BuiltNews>,
 }
 
-/// What is told of a patch in the run that builds it. A run that is cut off behind that tells it when it is continued.
+/// The report of a build, repeated by a continued run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltNews {
-    /// The reason.
     pub reason: String,
     /// The packages in the patch.
     pub packages: Vec<String>,
-    /// Its other packages that both directories have.
+    /// Other packages of both directories.
     pub siblings_unchanged: Vec<String>,
-    /// The scripts that the patch leaves out.
+    /// Scripts that the patch leaves out.
     pub scripts_left_out: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Document {
+struct StateDocument {
     schema: String,
     sources: Vec<BuiltRecord>,
 }
@@ -70,16 +62,14 @@ pub enum StateError {
     /// Not JSON of this form.
     #[error("state.json is not one of {SCHEMA}: {0}")]
     Form(#[from] serde_json::Error),
-    /// Another schema.
     #[error("the schema of state.json is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
-    /// A record that cannot be as it is.
+    /// A record that no run writes.
     #[error("state.json: the record of <{0}> is not valid")]
     Record(String),
-    /// One patch twice.
     #[error("state.json has two records of <{0}>")]
     Duplicate(String),
-    /// A record of a patch whose base is another source's, or not that of its own.
+    /// A record with a base of another source, or not that of its own.
     #[error("state.json: <{id}> is entered for source {source_name}, whose base is {base}")]
     OtherBase {
         /// The id of the record.
@@ -89,10 +79,10 @@ pub enum StateError {
         /// The base of that source.
         base: String,
     },
-    /// A line of a list of bases that is none.
+    /// A malformed line of a list of bases.
     #[error("line {line}: it is not SOURCE BASE, two words of which the second may begin a patch id")]
     Bases {
-        /// The number of the line; the first is 1.
+        /// Counted from 1.
         line: usize,
     },
     /// A source that is named twice.
@@ -100,15 +90,14 @@ pub enum StateError {
     Twice {
         /// The number of the line.
         line: usize,
-        /// The source.
         source_name: String,
     },
 }
 
 impl DeltaState {
-    /// Reads the file. A path that leads out of `patches`, or an id that is none, is an error.
+    /// Rejects invalid ids and paths that lead out of `patches`.
     pub(super) fn parse(text: &[u8]) -> Result<Self, StateError> {
-        let document: Document = serde_json::from_slice(text)?;
+        let document: StateDocument = serde_json::from_slice(text)?;
         if document.schema != SCHEMA {
             return Err(StateError::Schema(document.schema));
         }
@@ -124,28 +113,25 @@ impl DeltaState {
         Ok(Self(document.sources))
     }
 
-    /// Formats the file.
     pub(super) fn write(&self) -> Vec<u8> {
-        let document = Document { schema: SCHEMA.to_owned(), sources: self.0.clone() };
+        let document = StateDocument { schema: SCHEMA.to_owned(), sources: self.0.clone() };
         // Strings: serialising these cannot fail.
         let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
         text.push(b'\n');
         text
     }
 
-    /// Returns the patches of a source, the highest revision last.
     pub(super) fn of_source(&self, source: &str) -> Vec<BuiltRecord> {
         let mut records: Vec<_> = self.0.iter().filter(|record| record.source == source).cloned().collect();
         records.sort_by_cached_key(|record| PatchId::new(&record.id).ok());
         records
     }
 
-    /// Returns all patches, sorted by source and id.
     pub(super) fn records(&self) -> &[BuiltRecord] {
         &self.0
     }
 
-    /// Completes a list of bases by those of the patches, which must agree with it.
+    /// Adds the bases of the patches, which must agree with the list.
     pub(super) fn complete(&self, bases: &mut BTreeMap<String, String>) -> Result<(), StateError> {
         for record in &self.0 {
             let Ok(id) = PatchId::new(&record.id) else { continue };
@@ -158,12 +144,10 @@ impl DeltaState {
         Ok(())
     }
 
-    /// Removes the patch with this id.
     pub(super) fn withdraw(&mut self, id: &str) {
         self.0.retain(|record| record.id != id);
     }
 
-    /// Enters a patch in the place of the one with its id.
     pub(super) fn enter(&mut self, record: BuiltRecord) {
         self.0.retain(|other| other.id != record.id);
         self.0.push(record);
@@ -172,7 +156,7 @@ impl DeltaState {
 }
 
 impl BuiltRecord {
-    /// Returns the id, if everything is as it is written here.
+    /// `None` unless everything is written as this program writes it.
     fn valid_id(&self) -> Option<PatchId> {
         let form = self.file().strip_prefix(self.id.as_str())?.strip_prefix('.')?;
         let is_form = FORMS.iter().any(|known| known.word() == form);
@@ -181,30 +165,26 @@ impl BuiltRecord {
         PatchId::new(&self.id).ok().filter(|_| is_valid)
     }
 
-    /// Returns the name of the file in the directory of the patches.
     pub(super) fn file(&self) -> &str {
         self.path.strip_prefix(PATCHES).unwrap_or_default()
     }
 
-    /// Makes the record of a patch.
     pub(super) fn of(source: &str, id: &PatchId, key: String, form: PatchForm, sha256: String) -> Self {
         let path = format!("{PATCHES}{}", file_name(id, form));
-        Self { source: source.to_owned(), id: id.to_string(), key, path, sha256, told: None }
+        Self { source: source.to_owned(), id: id.to_string(), key, path, sha256, news: None }
     }
 }
 
-/// Tells whether the name of a source can stand in a line of its own.
 pub(super) fn is_word(name: &str) -> bool {
     let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
     !name.is_empty() && !name.starts_with('#') && !name.chars().any(is_odd)
 }
 
-/// Returns the name of the file that a patch is.
 pub(super) fn file_name(id: &PatchId, form: PatchForm) -> String {
     format!("{id}.{}", form.word())
 }
 
-/// Reads `SOURCE BASE` lines; blank lines and comments with `#` are passed over.
+/// Parses `SOURCE BASE` lines; ignores blank lines and comments with `#`.
 pub fn parse_bases(text: &str) -> Result<BTreeMap<String, String>, StateError> {
     let mut bases = BTreeMap::new();
     for (at, line) in text.lines().enumerate() {
@@ -224,7 +204,6 @@ pub fn parse_bases(text: &str) -> Result<BTreeMap<String, String>, StateError> {
     Ok(bases)
 }
 
-/// Formats the same lines.
 pub(super) fn write_bases(bases: &BTreeMap<String, String>) -> Vec<u8> {
     bases.iter().flat_map(|(source, base)| format!("{source} {base}\n").into_bytes()).collect()
 }
@@ -240,7 +219,7 @@ mod tests {
             key: "ab".repeat(32),
             path: format!("patches/{id}.tar.gz"),
             sha256: "cd".repeat(32),
-            told: None,
+            news: None,
         }
     }
 

@@ -1,75 +1,60 @@
-//! The working directory: its lock, its records, its patches, its logs.
+//! The working directory: lock, records, patches, logs, and the handover to the signer.
 //!
 //! ```text
 //! WORK/lock  bases  state.json  patches/<id>.<format>{,.manifest}  logs/<id>.log{,.1}  handover/
 //! ```
-//! Every file gets its name by a rename of bytes that are on the disk. A patch is entered into `state.json` after it is
-//! complete. A killed run leaves its finished patches finished, and the next run removes or overwrites its other
-//! remains. No directory of it may be a symbolic link.
+//! Every file gets its name by a rename of durable bytes. A patch is entered into `state.json` after it is complete. A run
+//! after a killed one keeps finished patches and removes or overwrites other remains. None of its directories may be a
+//! symbolic link.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::digest::sha256_of;
 use super::error::{DeltaError, SourceFailure};
+use super::inputs::sha256_of;
+use super::request::MadePatch;
 use super::state::{BuiltRecord, DeltaState, FORMS, LARGEST, file_name, is_word, parse_bases, write_bases};
-use super::trial::MadePatch;
 use crate::build::remove_unfinished;
-use patchadm_inputs::sign::{BESIDE, sha256, sha256_text};
-use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm};
+use patchadm_inputs::sign::{BESIDE, LARGEST_MANIFEST, Manifest, ManifestForm, sha256, sha256_text};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::patch::PatchId;
 
-/// The mark in the private name of a file that is being written, and in the lock.
 const PROGRAM: &str = "patchadm-delta";
-
 const LOCK: &[u8] = b"lock";
 const STATE: &[u8] = b"state.json";
 const BASES: &[u8] = b"bases";
 const PATCHES: &[u8] = b"patches";
 const LOGS: &[u8] = b"logs";
-
-/// The directory of what is handed over.
 pub(super) const HANDOVER: &[u8] = b"handover";
-
-/// The endings of signatures.
 const SIGNATURES: [&str; 2] = [".minisig", ".sig"];
-
-/// The largest log that is kept beside the new one, in bytes: 16 MiB.
 const LARGEST_LOG: u64 = 16 << 20;
 
-/// A working directory, or what there is of one.
 pub(super) struct WorkDirectory {
     path: PathBuf,
-    /// The directory, and that of its patches; none if a dry run finds none.
+    /// `None` if a dry run finds no directory.
     top: Option<Dir>,
     patches: Option<Dir>,
     records: Mutex<WorkRecords>,
     _lock: Option<Lock>,
 }
 
-/// The records of a working directory.
 #[derive(Clone, Debug, Default)]
 struct WorkRecords {
     state: DeltaState,
     bases: BTreeMap<String, String>,
-    /// The list of bases as it is on the disk.
     bases_on_disk: Vec<u8>,
 }
 
-/// The state of the object under the name of a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PatchCondition {
-    /// The patch as it was built; with the digest of its manifest, in hexadecimal digits.
     AsBuilt(String),
-    /// Something else, or nothing.
     NotAsBuilt(&'static str),
 }
 
 impl WorkDirectory {
-    /// Tells whether a run has made the working directory: it has its lock.
     pub(super) fn is_made(path: &Path) -> Result<bool, DeltaError> {
         match Dir::of_host(path) {
             Err(error) if error.is_not_found() => Ok(false),
@@ -77,7 +62,7 @@ impl WorkDirectory {
         }
     }
 
-    /// Opens a working directory, made if it is missing, and locks it. What killed runs left is removed.
+    /// Opens and locks a working directory, and makes it if it is missing. Removes leftovers of killed runs.
     pub(super) fn open(
         path: &Path,
         given: &BTreeMap<String, String>,
@@ -95,7 +80,7 @@ impl WorkDirectory {
         Ok(Self { path: path.to_owned(), top, patches, records: Mutex::new(records), _lock: lock })
     }
 
-    /// Looks at a working directory that may be missing, and changes nothing.
+    /// Opens a working directory that may be missing, without changes.
     pub(super) fn look(path: &Path, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
         let there = |found: Result<Dir, RootError>| match found {
             Err(error) if error.is_not_found() => Ok(None),
@@ -110,12 +95,10 @@ impl WorkDirectory {
         Ok(Self { path: path.to_owned(), top, patches, records: Mutex::new(records), _lock: None })
     }
 
-    /// Returns the path of something in it.
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Returns the directory itself.
     pub(super) fn top(&self) -> Result<Dir, RootError> {
         match &self.top {
             Some(top) => top.again(),
@@ -123,7 +106,6 @@ impl WorkDirectory {
         }
     }
 
-    /// Returns the directory of the patches.
     pub(super) fn patches(&self) -> Result<Dir, RootError> {
         match &self.patches {
             Some(patches) => patches.again(),
@@ -131,17 +113,15 @@ impl WorkDirectory {
         }
     }
 
-    /// Returns the patches of a source, the highest revision last.
     pub(super) fn of_source(&self, source: &str) -> Vec<BuiltRecord> {
         self.records().state.of_source(source)
     }
 
-    /// Returns all patches, sorted by source and id.
     pub(super) fn built(&self) -> Vec<BuiltRecord> {
         self.records().state.records().to_vec()
     }
 
-    /// Returns the base of the patches of a source: the one that it was given, else its name.
+    /// The base of a source's patches; by default the source's name.
     pub(super) fn base_of(&self, source: &str) -> Result<String, SourceFailure> {
         if !is_word(source) {
             return Err(SourceFailure::Name(source.chars().take(80).collect()));
@@ -156,7 +136,6 @@ impl WorkDirectory {
         }
     }
 
-    /// Notes the base of a source, before its first patch is there.
     pub(super) fn note_base(&self, source: &str, base: &str) -> Result<(), RootError> {
         let mut records = self.records();
         records.bases.insert(source.to_owned(), base.to_owned());
@@ -168,20 +147,19 @@ impl WorkDirectory {
         Ok(())
     }
 
-    /// Enters a patch that is whole and on the disk.
+    /// The patch must be complete and durable.
     pub(super) fn enter(&self, record: BuiltRecord) -> Result<(), RootError> {
         let mut records = self.records();
         records.state.enter(record);
         put_file(&self.top()?, STATE, &records.state.write())
     }
 
-    /// Tells whether there is a signature of an entered patch.
     pub(super) fn is_signed_patch(&self, patch: &MadePatch) -> Result<bool, RootError> {
         let record = self.of_source(&patch.source).into_iter().find(|record| record.id == patch.id);
         record.map_or(Ok(false), |record| self.is_signed(record.file()))
     }
 
-    /// Takes the record of a patch out, and removes its files: its id is free again.
+    /// Removes a patch and its record; its id is free again.
     pub(super) fn withdraw(&self, patch: &MadePatch) -> Result<(), RootError> {
         {
             let mut records = self.records();
@@ -194,7 +172,6 @@ impl WorkDirectory {
         }
     }
 
-    /// Compares a patch and its manifest with what was built.
     pub(super) fn condition(&self, record: &BuiltRecord) -> Result<PatchCondition, RootError> {
         let Some(patches) = &self.patches else { return Ok(PatchCondition::NotAsBuilt("is not there")) };
         let name = record.file().as_bytes();
@@ -215,7 +192,7 @@ impl WorkDirectory {
         }
     }
 
-    /// Tells whether there is a signature of a patch, beside it or where it was handed over.
+    /// A signature may lie beside the patch or in the handover directory.
     pub(super) fn is_signed(&self, file: &str) -> Result<bool, RootError> {
         let Some(top) = &self.top else { return Ok(false) };
         for folder in [PATCHES, HANDOVER] {
@@ -232,7 +209,6 @@ impl WorkDirectory {
         Ok(false)
     }
 
-    /// Makes a patch durable, so that it can be entered.
     pub(super) fn settle(&self, file: &str) -> Result<(), RootError> {
         let patches = self.patches()?;
         for name in [file.to_owned(), beside(file)] {
@@ -243,8 +219,7 @@ impl WorkDirectory {
         patches.sync()
     }
 
-    /// Removes what a run that was killed, or one that asked for another form, left of a patch: all its forms but one.
-    /// What is signed stays.
+    /// Removes the leftovers of a killed run, or of other options, in all forms but one. Signed files stay.
     pub(super) fn remove_other_forms(&self, id: &PatchId, kept: Option<&str>) -> Result<(), RootError> {
         let Some(patches) = &self.patches else { return Ok(()) };
         for file in FORMS.map(|form| file_name(id, form)) {
@@ -261,7 +236,7 @@ impl WorkDirectory {
         Ok(())
     }
 
-    /// Writes a log, that of a patch under its id; the one before it stays as `.log.1`. Returns its path.
+    /// Writes the log of a patch; the log before it stays as `.log.1`.
     pub(super) fn put_log(&self, name: &str, text: &[u8]) -> Result<PathBuf, RootError> {
         let logs = folder(&self.top()?, LOGS)?;
         let name = format!("{name}.log");
@@ -273,7 +248,7 @@ impl WorkDirectory {
     }
 
     fn records(&self) -> MutexGuard<'_, WorkRecords> {
-        // Nothing is changed in a way that a panic could leave half-done.
+        // No change can be left half-done by a panic.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -296,7 +271,7 @@ impl WorkRecords {
         records.with_bases(given)
     }
 
-    /// Adds the bases that are given. A source keeps the one that it has, and no two sources have the same one.
+    /// A source keeps its base, and bases are unique.
     fn with_bases(mut self, given: &BTreeMap<String, String>) -> Result<Self, DeltaError> {
         for (name, wanted) in given {
             let had = self.bases.entry(name.clone()).or_insert_with(|| wanted.clone());
@@ -316,13 +291,12 @@ impl WorkRecords {
     }
 }
 
-/// Writes a file that replaces the one of this name, by a rename of bytes that are on the disk.
+/// Replaces a file by renaming durable bytes.
 pub(super) fn put_file(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
     dir.replace_file(PROGRAM, name, bytes, Mode::of(0o644))?;
     dir.sync()
 }
 
-/// Opens a directory of the working directory, made if it is missing.
 pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match top.dir(name) {
         Err(error) if error.is_not_found() => top.make_dir(name, Mode::of(0o755)),
@@ -330,7 +304,6 @@ pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     }
 }
 
-/// Tells whether a text is the manifest of a patch as it was built.
 pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
     Manifest::parse(text).is_ok_and(|manifest| {
         let sums: Vec<String> = manifest.entries.iter().map(|entry| sha256_text(&entry.sum)).collect();
@@ -339,7 +312,50 @@ pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
     })
 }
 
-/// Returns the name of the manifest beside a file.
 pub(super) fn beside(file: &str) -> String {
     format!("{file}{BESIDE}")
+}
+
+// The handover has the unsigned manifests and a list of their patches. It is rebuilt from the records at the end of
+// every run, so a killed run leaves no errors in it. Signatures that were put there stay.
+
+/// Lines `ID SIZE SHA256 FILE`.
+const LIST: &[u8] = b"LIST";
+
+const LARGEST_LIST: u64 = 16 << 20;
+
+pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
+    let (patches, handover) = (work.patches()?, folder(&work.top()?, HANDOVER)?);
+    let (mut list, mut names) = (String::new(), Vec::new());
+    for record in work.built() {
+        let (file, name) = (record.file(), beside(record.file()));
+        let size = patches.look(file.as_bytes())?.map(|seen| seen.size);
+        let manifest = patches.read_regular(name.as_bytes(), LARGEST_MANIFEST)?;
+        let (Some(size), Some(manifest)) = (size, manifest) else { continue };
+        // Only patches that were built here are handed over for signing.
+        if work.is_signed(file)? || !is_manifest_of(&record, &manifest) {
+            continue;
+        }
+        put(&handover, name.as_bytes(), &manifest, LARGEST_MANIFEST)?;
+        // Writing to a string does not fail.
+        let _ = writeln!(list, "{} {size} {} {file}", record.id, record.sha256);
+        names.push(name.into_bytes());
+    }
+    let is_done = |name: &[u8]| name.ends_with(b".manifest") && !names.iter().any(|kept| kept == name);
+    for name in handover.names_that_are(is_done)? {
+        if handover.look(&name)?.is_some_and(|seen| seen.file_type != FileType::Directory) {
+            handover.remove(&name)?;
+        }
+    }
+    put(&handover, LIST, list.as_bytes(), LARGEST_LIST)?;
+    Ok(names.len())
+}
+
+fn put(dir: &Dir, name: &[u8], bytes: &[u8], limit: u64) -> Result<(), RootError> {
+    if let Ok(Some(there)) = dir.read_regular(name, limit)
+        && there == bytes
+    {
+        return Ok(());
+    }
+    put_file(dir, name, bytes)
 }

@@ -1,16 +1,18 @@
-//! Checks of the files against the pkgmap: sizes, sums, missing and superfluous files.
+//! Checks of files against the pkgmap and the manifest. Signatures are not verified: that depends on the trusted keys.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use super::codes::LintCode;
-use super::findings::LintFindings;
+use super::findings::{LintCode, LintFindings};
 use super::subject::{LintPackage, LintSubject};
-use patchadm_inputs::source::{FileSum, HeldMembers};
-use patchadm_svr4::package::checksum;
-use patchadm_svr4::package::{ContentInfo, PackagePath};
+use patchadm_inputs::input_file::{InputFile, read_start};
+use patchadm_inputs::sha256::Sha256;
+use patchadm_inputs::sign::{LARGEST_MANIFEST, Manifest, ManifestForm, Sha256Sum};
+use patchadm_inputs::source::{HeldDigests, HeldMembers, HeldSum};
+use patchadm_svr4::package::{ContentInfo, PackagePath, checksum};
 
-/// Compares what a source holds with what its pkgmaps say.
-pub(super) fn check(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut LintFindings) {
+pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut LintFindings) {
     for (place, package) in subject.packages.iter().enumerate() {
         check_information(package, found);
         let mut listed = BTreeSet::new();
@@ -34,7 +36,6 @@ pub(super) fn check(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut L
     }
 }
 
-/// Compares the files of `install` and the pkginfo.
 fn check_information(package: &LintPackage<'_>, found: &mut LintFindings) {
     let mut listed = BTreeSet::from(["pkginfo".to_owned()]);
     for entry in package.image.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
@@ -47,7 +48,7 @@ fn check_information(package: &LintPackage<'_>, found: &mut LintFindings) {
         match bytes {
             None => found.of_path(LintCode::Member, package.directory(), &entry.path, "its file is missing"),
             Some(bytes) => {
-                let sum = FileSum { size: bytes.len() as u64, cksum: checksum::sum(bytes) };
+                let sum = HeldSum { size: bytes.len() as u64, cksum: checksum::sum(bytes) };
                 compare(package, &entry.path, entry.object.content, sum, found);
             }
         }
@@ -62,7 +63,7 @@ fn compare(
     package: &LintPackage<'_>,
     path: &PackagePath,
     expected: ContentInfo,
-    sum: FileSum,
+    sum: HeldSum,
     found: &mut LintFindings,
 ) {
     match (expected.size, expected.cksum) {
@@ -76,4 +77,83 @@ fn compare(
         }
         _ => {}
     }
+}
+
+/// Files beside a manifest that it does not list.
+const SIGNATURES: [&str; 2] = ["MANIFEST.minisig", "MANIFEST.sig"];
+
+pub(super) fn check_signature(path: &Path, held: &HeldMembers, found: &mut LintFindings) {
+    let inside = SIGNATURES.iter().any(|name| held.beside.iter().any(|beside| beside == name));
+    let outside = ["manifest.minisig", "manifest.sig"].iter().any(|ending| beside(path, ending).is_file());
+    if !inside && !outside {
+        found.of_patch(LintCode::Unsigned, "there is no signature in it or beside it");
+    }
+}
+
+pub(super) fn check_members(subject: &LintSubject<'_>, held: &HeldDigests, found: &mut LintFindings) {
+    let Some(text) = &held.manifest else { return };
+    let mut wrong = |text: String| found.push(LintCode::Manifest, None, Some("MANIFEST".to_owned()), text);
+    let manifest = match Manifest::parse(text) {
+        Ok(manifest) => manifest,
+        Err(reason) => return wrong(reason.to_string()),
+    };
+    check_head(subject, &manifest, ManifestForm::Members, &mut wrong);
+    let is_signature = |path: &[u8]| SIGNATURES.iter().any(|name| name.as_bytes() == path);
+    for (path, sum) in held.digests.iter().filter(|(path, _)| !is_signature(path)) {
+        match manifest.sum(path) {
+            None => wrong(format!("it does not list {}", path.escape_ascii())),
+            Some(listed) if listed != sum => wrong(format!("{} is another file", path.escape_ascii())),
+            Some(_) => {}
+        }
+    }
+    for entry in manifest.entries.iter().filter(|entry| !held.digests.contains_key(&entry.path)) {
+        wrong(format!("it lists {}, which is not there", entry.path.escape_ascii()));
+    }
+    for path in &held.others {
+        wrong(format!("{} is no file", path.escape_ascii()));
+    }
+}
+
+pub(super) fn check_file(subject: &LintSubject<'_>, path: &Path, found: &mut LintFindings) -> io::Result<()> {
+    let place = beside(path, "manifest");
+    if !path.is_file() || !place.is_file() {
+        return Ok(());
+    }
+    let text = read_start(&place, LARGEST_MANIFEST)?;
+    let mut digest = Sha256::new();
+    io::copy(&mut InputFile::open(path)?, &mut digest)?;
+    let sum: Sha256Sum = digest.finalize();
+    let name = place.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut wrong = |text: String| found.push(LintCode::Manifest, None, name.clone(), text);
+    match Manifest::parse(&text) {
+        Err(reason) => wrong(reason.to_string()),
+        Ok(manifest) => {
+            check_head(subject, &manifest, ManifestForm::File, &mut wrong);
+            if manifest.entries.iter().any(|entry| entry.sum != sum) {
+                wrong("it is not about this file".to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_head(
+    subject: &LintSubject<'_>,
+    manifest: &Manifest,
+    form: ManifestForm,
+    wrong: &mut dyn FnMut(String),
+) {
+    if let Some(id) = subject.id.as_ref().filter(|id| id.as_str() != manifest.patch) {
+        wrong(format!("it is for <{}>, the packages are of {id}", manifest.patch));
+    }
+    if manifest.form != form {
+        wrong(format!("its form is <{}>, here it has to be {}", manifest.form.word(), form.word()));
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
 }

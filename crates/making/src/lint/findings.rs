@@ -1,15 +1,12 @@
-//! Findings as values, and the list in which the checks put them.
+//! Findings, their codes, and the remedy for each.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
-use serde::Serialize;
-
-use super::codes::{LintCode, Severity};
+use serde::{Serialize, Serializer};
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LintFinding {
-    /// The kind.
     pub code: LintCode,
     /// How bad it is.
     pub severity: Severity,
@@ -21,27 +18,22 @@ pub struct LintFinding {
     pub text: String,
 }
 
-/// The findings of one patch, in the order in which they were found.
 #[derive(Debug, Default)]
 pub(super) struct LintFindings(Vec<LintFinding>);
 
 impl LintFindings {
-    /// Adds a finding about the patch as a whole.
     pub(super) fn of_patch(&mut self, code: LintCode, text: impl Display) {
         self.push(code, None, None, text);
     }
 
-    /// Adds a finding about a package.
     pub(super) fn of_package(&mut self, code: LintCode, package: &str, text: impl Display) {
         self.push(code, Some(package.to_owned()), None, text);
     }
 
-    /// Adds a finding about a path, script or parameter of a package.
     pub(super) fn of_path(&mut self, code: LintCode, package: &str, path: &dyn Display, text: impl Display) {
         self.push(code, Some(package.to_owned()), Some(path.to_string()), text);
     }
 
-    /// Adds a finding.
     pub(super) fn push(
         &mut self,
         code: LintCode,
@@ -53,16 +45,212 @@ impl LintFindings {
         self.0.push(LintFinding { code, severity: code.severity(), package, path, text });
     }
 
-    /// Tells whether a file is not what the pkgmap says, so that reading it again would end with that.
+    /// True if a file differs from the pkgmap, so that reading it again would fail.
     pub(super) fn has_damaged_content(&self) -> bool {
         let is_damage =
             |code| matches!(code, LintCode::Checksum | LintCode::Size | LintCode::Member | LintCode::Type);
         self.0.iter().any(|finding| is_damage(finding.code))
     }
 
-    /// Returns the findings: errors first, each kind in the order of the manual, packages and paths as they were found.
+    /// Errors first; by kind in the order of the manual, then as found.
     pub(super) fn sorted(mut self) -> Vec<LintFinding> {
         self.0.sort_by_key(|finding| (finding.severity, finding.code));
         self.0
+    }
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The patch cannot be applied everywhere it is for, or does harm.
+    Error,
+    /// Suspicious.
+    Warning,
+}
+
+macro_rules! codes {
+    ($($code:ident $name:literal $severity:ident $means:literal $advice:literal)*) => {
+        /// The kind of a finding. The meaning of a name never changes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum LintCode {
+            $(#[doc = $means] $code,)*
+        }
+
+        impl LintCode {
+            /// In the order of the manual.
+            pub const ALL: &[Self] = &[$(Self::$code,)*];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$code => $name,)* }
+            }
+
+            /// Returns how bad it is.
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$code => Severity::$severity,)* }
+            }
+
+            /// Returns its meaning, as a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$code => $means,)* }
+            }
+
+            /// Returns its remedy, as a sentence.
+            pub fn advice(self) -> &'static str {
+                match self { $(Self::$code => $advice,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Id "id" Error
+        "A package of the patch names no patch, or another one than the others."
+        "Give every pkginfo the same SUNW_PATCHID, a base code, `-` and a revision."
+    Revision "revision" Error
+        "The revision is 0, which means every revision, or the lists name the patch itself or a later revision of it."
+        "Number revisions from 01, and name only earlier ones in SUNW_OBSOLETES."
+    Macro "macro" Error
+        "A list in a pkginfo cannot be read, or two parameters that mean the same differ."
+        "Write lists of ids with blanks between; leave Patch_label and Obsoletes_label out."
+    Patchinfo "patchinfo" Error
+        "The file patchinfo says something else than the packages."
+        "Write the same id and the same lists in both."
+    Version "version" Error
+        "The base has this package in another version, so the patch fits no installed package."
+        "Give the sparse package the VERSION of the base, character for character."
+    Arch "arch" Error
+        "A package has no ARCH or VERSION, or the base has it for another architecture."
+        "Give the sparse package the ARCH of the base."
+    Checksum "checksum" Error
+        "A file is not the one whose sum the pkgmap has."
+        "Make the package again."
+    Size "size" Error
+        "A file has another size than the pkgmap says."
+        "Make the package again."
+    Manifest "manifest" Error
+        "The manifest cannot be read, or is not about the files that are there."
+        "Make the manifest again when everything else is final, and sign that one."
+    Member "member" Error
+        "A file of the pkgmap is missing, or there is one that the pkgmap does not have."
+        "Make the package again."
+    Path "path" Error
+        "A path uses a variable without a value, leads out of the root, or is a record of the package database."
+        "Deliver the object elsewhere, or give the variable a value in pkginfo."
+    Type "type" Error
+        "An object cannot be installed as what it is: a link in the place of a file, or a class that CLASSES does not have."
+        "Deliver links as type s or l, and name every class in CLASSES."
+    DeletesDelivered "deletes-delivered" Error
+        "A path is deleted and delivered."
+        "Take it out of `deletes`."
+    Duplicate "duplicate" Error
+        "Two objects of the patch are the same path, or two of its packages the same package."
+        "Deliver each path once."
+    Owner "owner" Error
+        "An owner or group is a number or missing."
+        "Name accounts that the base system has."
+    Mode "mode" Error
+        "A file has no mode, or everybody may write it."
+        "Give it a mode; a directory for everybody is 1777."
+    ScriptSyntax "script-syntax" Error
+        "A shell cannot read a script."
+        "Run `sh -n` on it; end its lines with newlines alone."
+    PkgName "pkg-name" Error
+        "The name of a package is too long for pkgadd(1M), or its directory is called something else."
+        "Use at most 32 letters, digits, `+` and `-`, and call the directory by that name."
+    Zone "zone" Error
+        "A zone parameter differs from that of the base."
+        "Copy SUNW_PKG_ALLZONES, SUNW_PKG_HOLLOW and SUNW_PKG_THISZONE from the base."
+    Overlap "overlap" Error
+        "Another patch, which this one neither obsoletes nor requires, delivers the same path."
+        "Give one patch the path, or let one require or obsolete the other."
+    Cumulative "cumulative" Error
+        "A lower revision delivers or deletes a path that this one leaves alone."
+        "Build it with `--previous`: a revision contains everything of those before it."
+    Abi "abi" Error
+        "A program or library of the base needs what a changed or deleted library no longer provides."
+        "Deliver what needs it as well, or keep the old library beside the new one."
+    Setuid "setuid" Warning
+        "A program runs as its owner or group, whoever calls it."
+        "Make sure that this is wanted."
+    Device "device" Warning
+        "A device is delivered; only root can install it."
+        "Make sure that this is wanted."
+    ScriptUnknown "script-unknown" Warning
+        "A script is not one of the known ones: it runs as root on every machine, and policies may forbid it."
+        "Do without it if you can."
+    ScriptMixed "script-mixed" Warning
+        "Known patch scripts and changed ones stand side by side, so all of them run."
+        "Use the known ones alone, or put the commands into prepatch and postpatch."
+    NoScripts "no-scripts" Warning
+        "A classic pkgadd would apply the patch without records, and could not take it back."
+        "Build it without `--no-scripts` if classic tools are to apply it."
+    Readme "readme" Warning
+        "There is no README beside the packages, or it is called by another id."
+        "Deliver README.<id>."
+    ReadmeField "readme-field" Warning
+        "The README lacks a field, or names another patch."
+        "Begin it with Patch-ID#, Synopsis and Date."
+    EmptyPackage "empty-package" Warning
+        "A package neither delivers nor deletes anything."
+        "Leave it out."
+    OutsidePackage "outside-package" Warning
+        "A path belongs to another package of the base, or is deleted and the base does not have it."
+        "Deliver it in the package that has it."
+    Escape "escape" Warning
+        "A path has bytes that the classic formats cannot express."
+        "Rename the object if classic tools are to apply the patch."
+    ClassNoUndo "class-no-undo" Warning
+        "A class has a script of its own and none that takes back what it did, so whole files are saved."
+        "Deliver u.<class> beside i.<class>."
+    Xattr "xattr" Warning
+        "Extended attributes, nanoseconds or access lists are delivered, which classic tools leave out."
+        "Nothing, if only this program applies the patch."
+    SameTime "same-time" Warning
+        "A file has other bytes than the one that it replaces, and the same size and modification time."
+        "Give it a later time: Python's __pycache__, make and rsync compare only size and time."
+    Unsigned "unsigned" Warning
+        "There is no signature."
+        "Sign it with `patchadm sign`."
+    Fixes "fixes" Error
+        "What the patch fixes is named in a way that no scanner knows."
+        "Write ids of letters, digits and `._:+-` into PATCH_FIXES, those of CVE records as CVE-2026-1234."
+    FixesTwice "fixes-twice" Warning
+        "What the patch fixes has an id twice."
+        "Name each id once in PATCH_FIXES."
+    Parameter "parameter" Warning
+        "A parameter never gets to a script, because another program would act on it."
+        "Call it something else."
+}
+
+impl LintCode {
+    /// Returns the code of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}
+
+impl Display for LintCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for LintCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_name_of_its_own_and_is_found_by_it() {
+        let names: std::collections::BTreeSet<_> = LintCode::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), LintCode::ALL.len());
+        assert!(LintCode::ALL.iter().all(|code| LintCode::named(code.name()) == Some(*code)));
+        assert_eq!(LintCode::named("error"), None);
     }
 }

@@ -1,20 +1,19 @@
-//! Checks of a patch's description of itself: id, lists, parameters, the names of its packages.
+//! Checks of a patch's self-description: id, lists, parameters, package names, fixes, README.
 
 use std::collections::BTreeSet;
 
-use super::codes::LintCode;
-use super::findings::LintFindings;
-use super::fixes::check_fixes;
+use super::findings::{LintCode, LintFindings};
 use super::subject::{LintPackage, LintSubject, SEPARATOR};
 use patchadm_inputs::native::{FIXED_IN, FixedIn};
+use patchadm_svr4::format::readme;
 use patchadm_svr4::package::exports;
-use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros, PatchMacrosError, Requirement, Requirements};
+use patchadm_svr4::patch::{
+    FIXES, FixId, FixList, PatchId, PatchList, PatchMacros, PatchMacrosError, Requirement, Requirements,
+};
 
-/// The longest name of a package that pkgadd(1M) takes.
 const LONGEST_NAME: usize = 32;
 
-/// Checks the patch as a whole and every package.
-pub(super) fn check(subject: &LintSubject<'_>, found: &mut LintFindings) {
+pub(super) fn check_identity(subject: &LintSubject<'_>, found: &mut LintFindings) {
     check_ids(subject, found);
     for package in &subject.packages {
         check_macros(package, found);
@@ -155,8 +154,105 @@ fn check_patchinfo(subject: &LintSubject<'_>, found: &mut LintFindings) {
     }
 }
 
-/// Returns the words of a list over all packages.
 fn union(subject: &LintSubject<'_>, list: impl Fn(&PatchMacros) -> String) -> BTreeSet<String> {
     let macros = subject.packages.iter().filter_map(|package| package.macros.as_ref());
     macros.flat_map(|macros| list(macros).split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+// Scanners know a vulnerability only by the exact text of its id.
+
+const PATCHINFO: &str = "patchinfo";
+
+/// Checks the lists of each package and of the patchinfo separately, although they usually agree.
+pub(super) fn check_fixes(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    for package in &subject.packages {
+        let text = package.image.params.text(FIXES);
+        let words = text.split(|letter: char| letter.is_ascii_whitespace() || letter == ',');
+        for (code, fault) in faults(words.filter(|word| !word.is_empty())) {
+            found.of_path(code, package.directory(), &FIXES, fault);
+        }
+    }
+    let listed = subject.image.patchinfo.iter().flat_map(|info| &info.fixes).map(String::as_str);
+    for (code, fault) in faults(listed) {
+        found.push(code, None, Some(PATCHINFO.to_owned()), format!("{FIXES}: {fault}"));
+    }
+}
+
+fn faults<'w>(words: impl Iterator<Item = &'w str>) -> Vec<(LintCode, String)> {
+    let (mut known, mut faults, mut count) = (BTreeSet::new(), Vec::new(), 0_usize);
+    for word in words {
+        count += 1;
+        match FixId::new(word) {
+            Err(error) => faults.push((LintCode::Fixes, error.to_string())),
+            Ok(id) => {
+                let cve =
+                    id.cve_fault().map(|fault| format!("<{id}> is not the id of a CVE record: {fault}"));
+                faults.extend(cve.map(|fault| (LintCode::Fixes, fault)));
+                let text = id.to_string();
+                if !known.insert(id) {
+                    faults.push((LintCode::FixesTwice, format!("it names {text} twice")));
+                }
+            }
+        }
+    }
+    if count > FixList::LIMIT {
+        let fault = format!("it has {count} entries, and at most {} are recorded", FixList::LIMIT);
+        faults.push((LintCode::Fixes, fault));
+    }
+    faults
+}
+
+const FIELDS: [&str; 3] = ["Patch-ID#", "Synopsis", "Date"];
+const OBJECTS: &str = "patchadm.objects";
+
+pub(super) fn check_files_beside(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    check_readme(subject, found);
+    for package in &subject.packages {
+        let Some(text) = package.image.install.get(OBJECTS) else { continue };
+        let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
+        if lines > 1 {
+            let text = format!("{} objects have attributes that no pkgmap can express", lines - 1);
+            found.of_path(LintCode::Xattr, package.directory(), &OBJECTS, text);
+        }
+    }
+}
+
+fn check_readme(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    let Some((name, text)) = &subject.image.readme else {
+        return found.of_patch(LintCode::Readme, "there is no README beside the packages");
+    };
+    let Some(id) = &subject.id else { return };
+    if *name != format!("README.{id}") && *name != format!("{id}.README") {
+        found.push(LintCode::Readme, None, Some(name.clone()), format!("it is not called README.{id}"));
+    }
+    let mut add = |field: &str, text: String| {
+        found.push(LintCode::ReadmeField, None, Some(field.to_owned()), text);
+    };
+    for field in FIELDS {
+        match readme::field(text, field) {
+            None => add(field, "the README lacks this field".to_owned()),
+            Some(value) if value.is_empty() => add(field, "the field is empty".to_owned()),
+            Some(value) if field == "Patch-ID#" && value.lines().next() != Some(id.as_str()) => {
+                add(field, format!("it says {}", value.lines().next().unwrap_or_default()));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_id_and_what_only_looks_like_that_of_a_cve_record_is_told() {
+        let words = ["CVE-2026-1234", "CVE-26-1", "cve-2026-1234", "A/B", "ACME-17", "ACME-17"];
+        let told: Vec<(LintCode, String)> = faults(words.into_iter());
+        let codes: Vec<LintCode> = told.iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, [LintCode::Fixes, LintCode::Fixes, LintCode::Fixes, LintCode::FixesTwice]);
+        assert!(told[0].1.contains("its year does not have four digits"), "{told:?}");
+        assert!(told[3].1.contains("ACME-17"), "{told:?}");
+        let many: Vec<String> = (0..=FixList::LIMIT).map(|number| format!("X-{number}")).collect();
+        assert_eq!(faults(many.iter().map(String::as_str)).len(), 1);
+    }
 }

@@ -1,47 +1,37 @@
 //! `patchadm lint`: everything that can be found wrong with a patch without applying it.
 //!
 //! ```text
-//! operand ─ open ─► Image ─► subject: paths resolved ─┬─ identity, objects, scripts, readme   pure
-//!           └─ members ───► sums of all files ────────┼─ contents, manifest
-//!                           a release, a depot ───────┴─ against_base, libraries, against_depot
+//! operand ─ open ─► Image ─► subject: paths resolved ─┬─ identity, packages   pure
+//!           └─ members ───► sums of all files ────────┼─ contents
+//!                           a release, a depot ───────┴─ against
 //! ```
 //! Every check adds its findings and none ends the others. A patch that cannot be read at all is an error, as for
 //! patchadd(1M). No script is run. The validity of a signature is not checked, only its presence.
 
-mod against_base;
-mod against_depot;
-mod codes;
+mod against;
 mod contents;
 mod findings;
-mod fixes;
 mod identity;
-mod libraries;
-mod manifest;
-mod objects;
-mod readme;
-mod scripts;
+mod packages;
 mod subject;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-pub use codes::{LintCode, Severity};
-pub use findings::LintFinding;
-pub use scripts::SyntaxCheck;
-pub use subject::DepotPatch;
-
 use crate::release::Release;
 use findings::LintFindings;
+pub use findings::{LintCode, LintFinding, Severity};
+pub use packages::SyntaxCheck;
 use patchadm_inputs::source::{self, Extent, Form, Image, Origin, SourceError, SourceProblem, patches_in};
+pub use subject::ComparedPatch;
 use subject::LintSubject;
 
 /// The inputs for checking a patch.
 pub struct LintInput<'a> {
     /// The release that it is for.
     pub base: Option<&'a Release>,
-    /// The other patches.
-    pub depot: &'a [DepotPatch],
+    pub depot: &'a [ComparedPatch],
     /// The shell's verdict on the syntax of a script.
     pub syntax: &'a SyntaxCheck<'a>,
 }
@@ -49,7 +39,7 @@ pub struct LintInput<'a> {
 /// The findings of one patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LintedPatch {
-    /// The id, or `None` if its packages name none or several.
+    /// `None` if its packages name none or several.
     pub id: Option<String>,
     /// The findings, errors first.
     pub findings: Vec<LintFinding>,
@@ -64,49 +54,47 @@ pub fn lint(path: &Path, input: &LintInput<'_>) -> Result<LintedPatch, SourceErr
     };
     let subject = check_image(&image, input, &mut found);
     let held = source.members(&image)?;
-    contents::check(&subject, &held, &mut found);
+    contents::check_contents(&subject, &held, &mut found);
     if let Some(base) = input.base.filter(|_| !found.has_damaged_content()) {
-        libraries::check((&source, &image), &subject, base, &mut found)?;
+        against::check_libraries((&source, &image), &subject, base, &mut found)?;
     }
-    manifest::check_signature(path, &held, &mut found);
+    contents::check_signature(path, &held, &mut found);
     if held.beside.iter().any(|name| name == "MANIFEST") {
-        manifest::check_members(&subject, &source.digests(&image)?, &mut found);
+        contents::check_members(&subject, &source.digests(&image)?, &mut found);
     }
     if image.form != Form::Directory {
         let unreadable = |error| SourceError {
             path: path.to_owned(),
             problem: SourceProblem::Io { file: Some("manifest".to_owned()), error },
         };
-        manifest::check_file(&subject, path, &mut found).map_err(unreadable)?;
+        contents::check_file(&subject, path, &mut found).map_err(unreadable)?;
     }
     Ok(LintedPatch { id: subject.id.as_ref().map(ToString::to_string), findings: found.sorted() })
 }
 
 /// Reads the patches of a directory, to check others against them.
-pub fn depot_patches(directory: &Path) -> Result<Vec<DepotPatch>, SourceError> {
+pub fn depot_patches(directory: &Path) -> Result<Vec<ComparedPatch>, SourceError> {
     let mut patches = Vec::new();
     for (name, _) in patches_in(directory) {
         let (_, image) = source::open(Origin::Path(&directory.join(name)), Extent::Unchecked)?;
-        patches.extend(DepotPatch::of(&image));
+        patches.extend(ComparedPatch::of(&image));
     }
     Ok(patches)
 }
 
-/// Makes all checks that need no content.
 fn check_image<'i>(image: &'i Image, input: &LintInput<'_>, found: &mut LintFindings) -> LintSubject<'i> {
     let subject = LintSubject::of(image, found);
-    identity::check(&subject, found);
-    objects::check(&subject, found);
-    scripts::check(&subject, input.syntax, found);
-    readme::check(&subject, found);
+    identity::check_identity(&subject, found);
+    packages::check_objects(&subject, found);
+    packages::check_scripts(&subject, input.syntax, found);
+    identity::check_files_beside(&subject, found);
     if let Some(base) = input.base {
-        against_base::check(&subject, base, found);
+        against::check_against_base(&subject, base, found);
     }
-    against_depot::check(&subject, input.depot, found);
+    against::check_against_depot(&subject, input.depot, found);
     subject
 }
 
-/// Turns a fault of a package's file that prevents all other checks into a finding; returns any other error.
 fn found_at_opening(error: SourceError) -> Result<LintedPatch, SourceError> {
     let mut found = LintFindings::default();
     match &error.problem {

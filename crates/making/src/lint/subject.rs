@@ -1,57 +1,48 @@
-//! A patch that is checked: its packages, with every path where it would be installed.
+//! A patch to be checked: its packages, with every path where it would be installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::codes::LintCode;
-use super::findings::LintFindings;
+use super::findings::{LintCode, LintFindings};
 use patchadm_inputs::source::{Image, PackageImage};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{ContentInfo, ObjectPath, PackagePath, PathError, variables};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros, Requirement, Requirements};
 use patchadm_svr4::places;
 
-/// The separator between base code and revision of an id.
 pub(super) const SEPARATOR: &str = "-";
 
-/// A patch as its packages describe it.
 #[derive(Debug)]
 pub(super) struct LintSubject<'i> {
     pub(super) image: &'i Image,
-    /// The id, if its packages agree about one.
+    /// `None` unless its packages agree about one.
     pub(super) id: Option<PatchId>,
     pub(super) packages: Vec<LintPackage<'i>>,
 }
 
-/// A package of it.
 #[derive(Debug)]
 pub(super) struct LintPackage<'i> {
     pub(super) image: &'i PackageImage,
-    /// Its objects by the paths at which they would be.
     pub(super) objects: BTreeMap<ObjectPath, &'i PkgmapEntry>,
-    /// The paths that it deletes, with the same key.
     pub(super) deletes: BTreeMap<ObjectPath, &'i PackagePath>,
-    /// The patch macros of its pkginfo, if they can be read.
     pub(super) macros: Option<PatchMacros>,
 }
 
-/// Another patch, as far as it matters to the one that is checked.
+/// Facts about another patch.
 #[derive(Clone, Debug)]
-pub struct DepotPatch {
-    /// Its id.
+pub struct ComparedPatch {
     pub id: PatchId,
     /// The patches that it contains.
     pub obsoletes: PatchList,
-    /// The patches that it requires, alternatives among them.
+    /// Including alternatives.
     pub requires: Requirements,
-    /// Its packages by name and architecture, each with every path that it delivers or deletes and whether that is
-    /// delivered as something else than a directory.
+    /// Packages by name and architecture, each with every delivered or deleted path, and true if something other than a
+    /// directory is delivered there.
     pub packages: BTreeMap<(String, String), BTreeMap<ObjectPath, bool>>,
-    /// Size, sum and time of the files that it delivers, by the same names.
+    /// Size, sum and time of delivered files, by the same names.
     pub files: BTreeMap<(String, String), BTreeMap<ObjectPath, ContentInfo>>,
 }
 
 impl<'i> LintSubject<'i> {
-    /// Resolves the paths of a patch; what cannot be resolved is found to be wrong.
     pub(super) fn of(image: &'i Image, found: &mut LintFindings) -> Self {
         let packages: Vec<_> = image.packages.iter().map(|package| LintPackage::of(package, found)).collect();
         let ids: BTreeSet<&PatchId> =
@@ -60,8 +51,7 @@ impl<'i> LintSubject<'i> {
         Self { image, id, packages }
     }
 
-    /// Returns the facts that other patches need about it; `None` without an id.
-    pub(super) fn as_depot_patch(&self) -> Option<DepotPatch> {
+    pub(super) fn as_compared_patch(&self) -> Option<ComparedPatch> {
         let id = self.id.clone()?;
         let (mut obsoletes, mut requires) = (PatchList::new(), String::new());
         let mut packages: BTreeMap<_, BTreeMap<ObjectPath, bool>> = BTreeMap::new();
@@ -82,17 +72,17 @@ impl<'i> LintSubject<'i> {
             files.entry(package.name()).or_default().extend(contents);
         }
         let requires = Requirements::parse(&requires, SEPARATOR).ok()?;
-        Some(DepotPatch { id, obsoletes, requires, packages, files })
+        Some(ComparedPatch { id, obsoletes, requires, packages, files })
     }
 }
 
-impl DepotPatch {
+impl ComparedPatch {
     /// Describes a patch of a depot; `None` if its packages name no patch, or several.
     pub fn of(image: &Image) -> Option<Self> {
-        LintSubject::of(image, &mut LintFindings::default()).as_depot_patch()
+        LintSubject::of(image, &mut LintFindings::default()).as_compared_patch()
     }
 
-    /// Tells whether one of the two requires or obsoletes a revision of the other.
+    /// True if one of the two requires or obsoletes a revision of the other.
     pub(super) fn is_related_to(&self, other: &Self) -> bool {
         let names = |one: &Self, id: &PatchId| {
             one.obsoletes.iter().any(|each| each.same_base(id))
@@ -145,19 +135,16 @@ impl<'i> LintPackage<'i> {
         package
     }
 
-    /// Returns PKG and ARCH.
     pub(super) fn name(&self) -> (String, String) {
         let text = |name| self.image.params.text(name).trim().to_owned();
         (text("PKG"), text("ARCH"))
     }
 
-    /// Returns the directory, which findings use as the package's name.
     pub(super) fn directory(&self) -> &'i str {
         &self.image.directory
     }
 }
 
-/// Returns the path at which an object would be installed.
 fn resolve(package: &PackageImage, path: &PackagePath) -> Result<ObjectPath, PathError> {
     let base = match package.params.get("BASEDIR").map(<[u8]>::trim_ascii) {
         None | Some(b"") => ObjectPath::root(),
@@ -166,7 +153,6 @@ fn resolve(package: &PackageImage, path: &PackagePath) -> Result<ObjectPath, Pat
     path.resolve(&base, |name| variables::value(&package.params, name))
 }
 
-/// Returns the reason why no package may have an object at a path.
 fn reserved(path: &ObjectPath) -> Option<&'static str> {
     let records = [places::BELOW_PACKAGES, places::BELOW_PATCHES, places::BELOW_OWN_DIRECTORY];
     if path.relative().is_empty() {

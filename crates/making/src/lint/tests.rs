@@ -170,7 +170,7 @@ fn base() -> Release {
 }
 
 /// Patches beside: an earlier revision, and one that this patch obsoletes.
-fn depot() -> Vec<DepotPatch> {
+fn depot() -> Vec<ComparedPatch> {
     let dir = tempfile::tempdir().unwrap();
     for (id, path) in [("900-01", "bin/httpd"), ("880-01", "bin/httpd"), ("700-01", "bin/other")] {
         let mut patch = PatchText::good();

@@ -1,8 +1,8 @@
 //! pkgproto(1): objects of this machine as the lines of a prototype.
 //!
-//! Directories are walked in the order of their names, so that two runs write the same lines. Of a file with several
-//! names the first one that is met is the file (`f`), the others are hard links to it (`l`). Nothing is changed, and
-//! only the files whose sums `-x` asks for are opened.
+//! Directories are walked in the order of names, so that two runs write the same lines. The first name of a file with
+//! several names is the file (`f`), the others are hard links to it (`l`). Only files whose sums `-x` requests are
+//! opened.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -20,30 +20,29 @@ use patchadm_svr4::package::{Accounts, ContentInfo, Ftype, Mode, PackagePath, Pa
 /// A request to describe objects.
 #[derive(Clone, Debug)]
 pub struct DescribeRequest {
-    /// Objects, in the order in which their lines are wanted.
+    /// In the order of the wanted lines.
     pub operands: Vec<DescribeOperand>,
     /// The class of all of them.
     pub class: String,
-    /// Whether symbolic links are followed instead of described (`-i`).
+    /// True to follow symbolic links (`-i`).
     pub follow_links: bool,
-    /// Whether size, sum and modification time of files are wanted (`-x`).
+    /// True for size, sum and modification time of files (`-x`).
     pub with_content: bool,
 }
 
 /// An object, or a directory with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribeOperand {
-    /// Its path.
     pub path: PathBuf,
-    /// Its path in the package, if it is a different one; its lines then say where the content comes from. If it is
-    /// empty, everything below it stands at the top.
+    /// Its path in the package, if different; its lines then name the source of the content. If empty, everything below
+    /// it is at the top.
     pub renamed: Option<PathBuf>,
-    /// Whether what is below a directory is wanted, too.
+    /// True to include the contents of a directory.
     pub descend: bool,
 }
 
 impl DescribeOperand {
-    /// A word of the command line: `path` or `path=renamed`.
+    /// Parses `path` or `path=renamed`.
     pub fn of(word: &OsStr) -> Self {
         let mut parts = word.as_bytes().splitn(2, |&byte| byte == b'=');
         let path = parts.next().unwrap_or_default();
@@ -55,7 +54,6 @@ impl DescribeOperand {
 /// A line of the prototype.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedLine {
-    /// The line.
     pub entry: PrototypeEntry,
     /// The content of the object, if requested.
     pub content: Option<ContentInfo>,
@@ -68,7 +66,7 @@ pub struct PrototypeDescription {
     pub lines: Vec<DescribedLine>,
     /// The objects that could not be described.
     pub failures: Vec<UndescribedObject>,
-    /// Symbolic links that lead to nothing; they have lines nevertheless.
+    /// Symbolic links to nothing, which have lines nevertheless.
     pub dangling: Vec<PathBuf>,
 }
 
@@ -77,24 +75,16 @@ pub struct PrototypeDescription {
 pub enum UndescribedObject {
     /// It cannot be looked at.
     #[error("unable to stat <{}>\n{error}", path.display())]
-    Stat {
-        /// The object.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// It cannot be read.
+    Stat { path: PathBuf, error: io::Error },
     #[error("unable to read <{}>\n{error}", path.display())]
     Read {
         /// The directory, file or link.
         path: PathBuf,
-        /// The system's error.
         error: io::Error,
     },
-    /// A socket.
     #[error("{}: no package can deliver a socket", .0.display())]
     Socket(PathBuf),
-    /// With links followed, a directory is inside itself.
+    /// A followed link leads to a directory above it.
     #[error("{}: symbolic links lead in a circle", .0.display())]
     Circle(PathBuf),
     /// The path in the package is none.
@@ -102,7 +92,7 @@ pub enum UndescribedObject {
     Path(#[from] PathError),
 }
 
-/// Describes objects. An error is returned only where nothing can be described at all.
+/// Describes objects. Fails only if nothing can be described at all.
 pub fn describe(request: &DescribeRequest) -> Result<PrototypeDescription, RootError> {
     let host = Root::open(Path::new("/"))?;
     let accounts = accounts_of(&host, &host)?;
@@ -125,15 +115,13 @@ pub fn describe(request: &DescribeRequest) -> Result<PrototypeDescription, RootE
 struct DescriptionWalk<'a> {
     request: &'a DescribeRequest,
     accounts: Accounts,
-    /// Where the first name of each file with several names is in the package.
     names: HashMap<(u64, u64), PackagePath>,
-    /// Device and number of the directories above the present object.
+    /// Device and inode of the parent directories, to detect loops.
     above: Vec<(u64, u64)>,
     found: PrototypeDescription,
 }
 
 impl DescriptionWalk<'_> {
-    /// Describes what is at `path`, called `place` in the package; `local` is how a line says where it comes from.
     fn object(&mut self, path: &Path, place: &[u8], local: Option<&[u8]>, descend: bool) {
         let seen = match self.look(path) {
             Ok(seen) => seen,
@@ -172,7 +160,7 @@ impl DescriptionWalk<'_> {
         }
     }
 
-    /// Returns the object itself, or with `-i` what it leads to; a link to nothing stays a link.
+    /// With `-i`, a link is followed if it leads to something.
     fn look(&self, path: &Path) -> io::Result<Metadata> {
         let followed = if self.request.follow_links { fs::metadata(path).ok() } else { None };
         followed.map_or_else(|| fs::symlink_metadata(path), Ok)
@@ -185,7 +173,7 @@ impl DescriptionWalk<'_> {
         local: Option<&[u8]>,
         seen: &Metadata,
     ) -> Result<(), UndescribedObject> {
-        // `pkgproto .` and `pkgproto DIR/=` describe what is below a directory that has no name in the package.
+        // `pkgproto .` and `pkgproto DIR/=` describe the contents of a directory that has no name in the package.
         if seen.is_dir() && place.split(|&byte| byte == b'/').all(|part| part.is_empty() || part == b".") {
             return Ok(());
         }
@@ -201,7 +189,7 @@ impl DescriptionWalk<'_> {
         };
         let mut entry = PrototypeEntry::new(ftype, &self.request.class, PackagePath::new(place)?);
         let mut content = None;
-        // A link that is followed is a file of its own, whatever other names that file has.
+        // A followed link is a separate file, whatever other names its target has.
         let is_followed =
             self.request.follow_links && fs::symlink_metadata(path).is_ok_and(|own| own.is_symlink());
         let first = if is_followed { None } else { self.first_name(seen, &entry.path) };
@@ -225,7 +213,6 @@ impl DescriptionWalk<'_> {
         Ok(())
     }
 
-    /// Returns the target of a symbolic link; one that leads to nothing is noted.
     fn target(&mut self, path: &Path) -> Result<Vec<u8>, UndescribedObject> {
         let unreadable = |error| UndescribedObject::Read { path: path.to_owned(), error };
         let target = fs::read_link(path).map_err(unreadable)?;
@@ -235,14 +222,13 @@ impl DescriptionWalk<'_> {
         Ok(target.into_os_string().into_vec())
     }
 
-    /// Returns where the first name of a file with several names is; none if this is it.
     fn first_name(&mut self, seen: &Metadata, path: &PackagePath) -> Option<PackagePath> {
         if !seen.is_file() || seen.nlink() < 2 {
             return None;
         }
         let known = self.names.insert((seen.dev(), seen.ino()), path.clone())?;
         self.names.insert((seen.dev(), seen.ino()), known.clone());
-        // A name that is given twice is that file again.
+        // A name that is given twice is the same file.
         (known != *path).then_some(known)
     }
 
@@ -264,7 +250,6 @@ impl DescriptionWalk<'_> {
     }
 }
 
-/// Returns a path without the slashes at its end.
 fn trimmed(mut path: &[u8]) -> &[u8] {
     while let Some(shorter) = path.strip_suffix(b"/").filter(|shorter| !shorter.is_empty()) {
         path = shorter;

@@ -1,33 +1,29 @@
-//! The mapping from entries of prototypes to entries of a pkgmap, each with the source of its content.
+//! Maps entries of prototypes to entries of a pkgmap, each with the source of its content.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::error::{MakeError, PrototypeTroubleKind};
-use super::lookup::{FoundContent, ObjectLookup};
-use super::progress::{MakeWarning, MakeWatch};
-use super::reading::{PlacedEntry, ReadPrototype};
-use super::variables::PrototypeVariables;
+use super::messages::{MakeError, MakeWarning, MakeWatch, NoObject, PrototypeTroubleKind, SearchPlace};
+use super::reading::{PlacedEntry, PrototypeScope, PrototypeVariables, ReadPrototype};
 use patchadm_svr4::format::pkgmap::{PkgmapEntry, member_name};
-use patchadm_svr4::format::prototype;
-use patchadm_svr4::format::prototype::AttributeSetting;
-use patchadm_svr4::package::{Ftype, Mode, Object, ObjectAttributes, PackagePath, Params, escape};
+use patchadm_svr4::format::prototype::{self, AttributeSetting, PrototypeEntry};
+use patchadm_svr4::package::{
+    Ftype, Mode, Object, ObjectAttributes, PackagePath, Params, escape, last_component,
+};
 
-/// The longest owner or group, in bytes.
 const LONGEST_ACCOUNT: usize = 64;
 
-/// An object or information file of the package.
 #[derive(Clone, Debug)]
 pub(super) struct PackageItem {
-    /// Its line in the pkgmap; of the content nothing is known yet.
     pub(super) entry: PkgmapEntry,
-    /// The source of its content, if it has any.
     pub(super) source: Option<FoundContent>,
 }
 
 impl PackageItem {
-    /// Returns where it stands in the directory of the package; nothing if it has no content.
     pub(super) fn member(&self) -> Option<Vec<u8>> {
         self.source.as_ref()?;
         Some(match self.entry.object.ftype {
@@ -37,7 +33,7 @@ impl PackageItem {
     }
 }
 
-/// Finds the pkginfo that a prototype names. None: it is named and not there, which [`map`] will tell.
+/// `None` if the prototype names no pkginfo, or one that is missing, which [`map`] reports.
 pub(super) fn pkginfo(
     read: &ReadPrototype,
     lookup: &ObjectLookup<'_>,
@@ -49,20 +45,16 @@ pub(super) fn pkginfo(
     Ok(lookup.find(&placed.entry, placed.entry.path.as_bytes(), &placed.scope, variables).ok())
 }
 
-fn is_pkginfo(entry: &prototype::PrototypeEntry) -> bool {
+fn is_pkginfo(entry: &PrototypeEntry) -> bool {
     entry.ftype == Ftype::Information && entry.path.as_bytes() == b"pkginfo"
 }
 
-/// The result of mapping the entries of a prototype.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MappedPrototype {
-    /// All objects and information files but the pkginfo, in the order of the pkgmap.
     pub(super) items: Vec<PackageItem>,
-    /// The classes of the objects, in the order in which the prototype has them.
     pub(super) classes: Vec<String>,
 }
 
-/// Maps all entries.
 pub(super) fn map(
     read: ReadPrototype,
     lookup: &ObjectLookup<'_>,
@@ -91,14 +83,12 @@ pub(super) fn map(
     Ok(mapped)
 }
 
-/// Where a path was met first.
 type Met = HashMap<(bool, PackagePath), (Rc<Path>, u64)>;
 
 struct Mapping<'a> {
     lookup: &'a ObjectLookup<'a>,
     variables: &'a PrototypeVariables,
     met: Met,
-    /// Whether a path that begins with a variable was met.
     is_parametric: bool,
 }
 
@@ -169,9 +159,9 @@ impl Mapping<'_> {
         };
         let local = &placed.scope.variables;
         let attributes = ObjectAttributes {
-            mode: self.settled(local, &given.mode, mode)?,
-            owner: self.settled(local, &given.owner, account)?.map(Into::into),
-            group: self.settled(local, &given.group, account)?.map(Into::into),
+            mode: self.resolved(local, &given.mode, mode)?,
+            owner: self.resolved(local, &given.owner, account)?.map(Into::into),
+            group: self.resolved(local, &given.group, account)?.map(Into::into),
         };
         if given.lack() {
             let mode = attributes.mode.map(|mode| format!("{:04o}", mode.bits()));
@@ -182,8 +172,7 @@ impl Mapping<'_> {
         Ok(attributes)
     }
 
-    /// Returns the value of an attribute; none if it stays open.
-    fn settled<T: Clone>(
+    fn resolved<T: Clone>(
         &self,
         local: &Params,
         setting: &AttributeSetting<T>,
@@ -218,7 +207,6 @@ fn account(text: &str) -> Result<String, &'static str> {
     if fits { Ok(text.to_owned()) } else { Err("is not the name of an account") }
 }
 
-/// Warns about each directory that holds an object and has no entry, once.
 pub(super) fn missing_directories(items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let objects = || items.iter().map(|item| &item.entry).filter(|entry| !entry.is_information());
     let known: BTreeSet<&[u8]> = objects().map(|entry| entry.path.as_bytes()).collect();
@@ -230,5 +218,126 @@ pub(super) fn missing_directories(items: &[PackageItem], watch: &mut MakeWatch<'
         if !known.contains(above) && missing.insert(above) {
             watch.warn(MakeWarning::Directory(String::from_utf8_lossy(above).escape_debug().to_string()));
         }
+    }
+}
+
+// The order of search (prototype(4), pkgmk(1)), except for information files: for relative paths the directory of `-b`,
+// for absolute ones those of `-r`, also for relative ones without `-b`; the path after the `=`, relative to the directory
+// of the prototype; `!rsearch` with the whole path; `!search` with its last component; the directory of the prototype.
+
+const NOTHING: &[u8] = b"/dev/null";
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ObjectLookup<'a> {
+    pub(super) roots: &'a [PathBuf],
+    pub(super) basedir: Option<&'a Path>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FoundContent {
+    File(PathBuf),
+    Empty,
+}
+
+impl ObjectLookup<'_> {
+    pub(super) fn find(
+        &self,
+        entry: &PrototypeEntry,
+        path: &[u8],
+        scope: &PrototypeScope,
+        variables: &PrototypeVariables,
+    ) -> Result<FoundContent, NoObject> {
+        let own = entry.right.as_ref().map(|right| variables.local_path(&scope.variables, right));
+        if own.as_deref() == Some(NOTHING) {
+            return Ok(FoundContent::Empty);
+        }
+        let name = own.as_deref().unwrap_or(path);
+        let mut place = if own.is_some() { SearchPlace::Local } else { SearchPlace::Search };
+        let mut candidates = Vec::new();
+        if entry.ftype != Ftype::Information && self.applies_to(name) {
+            candidates = self.below_roots(name);
+            place = SearchPlace::Root;
+        }
+        match &own {
+            Some(own) => candidates.push(scope.directory.join(OsStr::from_bytes(own))),
+            None if place == SearchPlace::Root => {}
+            None => candidates.extend(searched(path, scope)),
+        }
+        let is_file = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file());
+        candidates
+            .into_iter()
+            .find(is_file)
+            .map(FoundContent::File)
+            .ok_or_else(|| NoObject { name: String::from_utf8_lossy(name).escape_debug().to_string(), place })
+    }
+
+    /// `-b` alone does not apply to absolute paths.
+    fn applies_to(&self, name: &[u8]) -> bool {
+        !self.roots.is_empty() || self.basedir.is_some() && name.first() != Some(&b'/')
+    }
+
+    fn below_roots(&self, name: &[u8]) -> Vec<PathBuf> {
+        let is_absolute = name.first() == Some(&b'/');
+        let name = relative(name);
+        match self.basedir {
+            Some(basedir) if !is_absolute => vec![basedir.join(name)],
+            _ => self.roots.iter().map(|root| root.join(name)).collect(),
+        }
+    }
+}
+
+fn searched(path: &[u8], scope: &PrototypeScope) -> Vec<PathBuf> {
+    let whole = relative(path);
+    let last = OsStr::from_bytes(last_component(path));
+    let mut places: Vec<PathBuf> = scope.search_whole.iter().map(|at| at.join(whole)).collect();
+    places.extend(scope.search.iter().map(|at| at.join(last)));
+    places.extend([scope.directory.join(last), scope.directory.join(whole)]);
+    places
+}
+
+fn relative(path: &[u8]) -> &OsStr {
+    let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
+    OsStr::from_bytes(path.get(start..).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_svr4::package::PackagePath;
+
+    #[test]
+    fn absolute_paths_are_below_the_roots_and_relative_ones_in_the_base_directory_as_it_stands() {
+        let roots = [PathBuf::from("r1"), PathBuf::from("r2")];
+        let basedir = Some(Path::new("/base"));
+        let both = ObjectLookup { roots: &roots, basedir };
+        assert_eq!(both.below_roots(b"/etc/x"), [Path::new("r1/etc/x"), Path::new("r2/etc/x")]);
+        assert_eq!(both.below_roots(b"bin/x"), [Path::new("/base/bin/x")]);
+        let alone = ObjectLookup { roots: &[], basedir };
+        assert_eq!(alone.below_roots(b"bin/x"), [Path::new("/base/bin/x")]);
+        assert!(alone.applies_to(b"bin/x") && !alone.applies_to(b"/etc/x"));
+    }
+
+    #[test]
+    fn what_is_not_found_is_told_with_the_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let scope = PrototypeScope { directory: dir.path().to_owned(), ..PrototypeScope::default() };
+        let nowhere = ObjectLookup { roots: &[], basedir: None };
+        let mut entry = PrototypeEntry::new(Ftype::File, "none", PackagePath::new(b"bin/x").unwrap());
+        let find = |entry: &PrototypeEntry, lookup: ObjectLookup<'_>| {
+            lookup
+                .find(entry, b"bin/x", &scope, &PrototypeVariables::default())
+                .map_err(|error| error.to_string())
+        };
+        let said = |place: &str| format!("no object for <bin/x> found in {place}");
+        assert_eq!(find(&entry, nowhere), Err(said("search path")));
+        let roots = [dir.path().join("root")];
+        assert_eq!(find(&entry, ObjectLookup { roots: &roots, basedir: None }), Err(said("root directory")));
+        entry.right = Some(b"bin/x".to_vec());
+        assert_eq!(find(&entry, nowhere), Err(said("local path")));
+        entry.right = Some(NOTHING.to_vec());
+        assert_eq!(find(&entry, nowhere), Ok(FoundContent::Empty));
+        entry.right = None;
+        fs::write(dir.path().join("x"), "").unwrap();
+        assert_eq!(find(&entry, nowhere), Ok(FoundContent::File(dir.path().join("x"))));
     }
 }

@@ -1,41 +1,35 @@
-//! The parameters of a package that is made: its pkginfo.
+//! The pkginfo of a package that is made, with warnings that the maker of a patch should see before it is applied.
 //!
-//! First come those of the command line, then those of the pkginfo that the prototype names, in its order. A name that
-//! begins with a small letter is a variable of the making and does not go in; neither do variables that a prototype
-//! sets for itself. Mandatory parameters that are not given are put at the end.
+//! First come the parameters of the command line, then those of the pkginfo. Names that begin with a small letter are
+//! variables and are left out, as are variables that a prototype sets for itself. Missing mandatory parameters are
+//! appended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
 
 use super::MakeRequest;
-use super::error::MakeError;
-use super::input::open;
-use super::lookup::FoundContent;
-use super::mapping::PackageItem;
-use super::patch_warnings::look_at_parameters;
-use super::progress::{MakeWarning, MakeWatch};
-use super::variables::PrototypeVariables;
+use super::mapping::{FoundContent, PackageItem};
+use super::messages::{MakeError, MakeWarning, MakeWatch};
+use super::reading::{PrototypeVariables, open};
+use patchadm_rootfs::{Root, accounts_of};
+use patchadm_svr4::format::deletes;
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, compact};
 use patchadm_svr4::package::{Ftype, Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
-/// The longest abbreviation, NAME and VERSION, and word of ARCH and CATEGORY, in bytes (pkginfo(4)).
 const LONGEST_ABBREVIATION: usize = 32;
 const LONGEST_VALUE: usize = 256;
 const LONGEST_WORD: usize = 16;
 
-/// Values of parameters that neither the pkginfo nor the command line gives.
+/// Default values of parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParameterDefaults {
-    /// ARCH.
     pub arch: String,
-    /// VERSION.
     pub version: String,
-    /// PSTAMP.
     pub pstamp: String,
 }
 
-/// Reads a pkginfo.
 pub(super) fn read(source: &FoundContent) -> Result<Params, MakeError> {
     let FoundContent::File(path) = source else { return Ok(Params::new()) };
     let mut text = Vec::new();
@@ -47,7 +41,6 @@ pub(super) fn read(source: &FoundContent) -> Result<Params, MakeError> {
     Ok(file.params())
 }
 
-/// Puts the parameters together; `path` is the pkginfo that was read.
 pub(super) fn compose(
     request: &MakeRequest,
     variables: &PrototypeVariables,
@@ -87,7 +80,6 @@ pub(super) fn compose(
     Ok(params)
 }
 
-/// Checks the rules of pkginfo(4) for values.
 fn check(params: &Params) -> Result<(), MakeError> {
     let wrong = |name, reason| Err(MakeError::Value { name, reason });
     for name in ["NAME", "ARCH", "VERSION", "CATEGORY"] {
@@ -110,7 +102,6 @@ fn check(params: &Params) -> Result<(), MakeError> {
     Ok(())
 }
 
-/// Warns about classes that CLASSES does not name: their objects would not be installed.
 fn compare_classes(params: &Params, classes: &[String], watch: &mut MakeWatch<'_>) {
     let text = params.text("CLASSES").into_owned();
     let named: BTreeSet<&str> = text.split_whitespace().collect();
@@ -119,7 +110,6 @@ fn compare_classes(params: &Params, classes: &[String], watch: &mut MakeWatch<'_
     }
 }
 
-/// Warns about class action scripts whose class CLASSES does not name: they would not be run.
 pub(super) fn check_scripts(params: &Params, items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let text = params.text("CLASSES").into_owned();
     for item in items.iter().filter(|item| item.entry.object.ftype == Ftype::Information) {
@@ -131,7 +121,6 @@ pub(super) fn check_scripts(params: &Params, items: &[PackageItem], watch: &mut 
     }
 }
 
-/// Returns the instance: as asked for, else PKG.
 pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgInst, MakeError> {
     let name = params.text("PKG").into_owned();
     let fits = (1..=LONGEST_ABBREVIATION).contains(&name.len())
@@ -142,6 +131,85 @@ pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgI
         None => Ok(own),
         Some(instance) if instance.abbreviation() == name => Ok(instance.clone()),
         Some(instance) => Err(MakeError::Instance { parameter: name, instance: instance.clone() }),
+    }
+}
+
+const FIRST_PERSON: u32 = 1000;
+
+/// Warns about an invalid id, and about VERSION and ARCH that are not given: they must equal those of the package that
+/// the patch is for. `given` are the parameters that were given.
+pub(super) fn look_at_parameters(
+    params: &Params,
+    is_given: impl Fn(&str) -> bool,
+    watch: &mut MakeWatch<'_>,
+) {
+    let id = params.text("SUNW_PATCHID").trim().to_owned();
+    if params.get("SUNW_PATCHID").is_none() {
+        return;
+    }
+    if let Err(error) = PatchId::parse(&id, "-") {
+        watch.warn(MakeWarning::PatchId(error.to_string()));
+    }
+    for name in ["ARCH", "VERSION"] {
+        if !is_given(name) {
+            watch.warn(MakeWarning::OfPatch { name, value: params.text(name).into_owned() });
+        }
+    }
+}
+
+/// Warns about a `deletes` that has no effect, is unreadable, or names delivered paths.
+pub(super) fn look_at_deletes(params: &Params, items: &[PackageItem], watch: &mut MakeWatch<'_>) {
+    let is_deletes = |item: &&PackageItem| {
+        item.entry.object.ftype == Ftype::Information && item.entry.path.as_bytes() == b"deletes"
+    };
+    let Some(item) = items.iter().find(is_deletes) else { return };
+    if params.get("SUNW_PATCHID").is_none() {
+        watch.warn(MakeWarning::DeletesOfNoPatch);
+    }
+    let text = match &item.source {
+        Some(FoundContent::File(path)) => read_file(path),
+        _ => Some(Vec::new()),
+    };
+    // An unreadable file is reported when it is copied.
+    let Some(text) = text else { return };
+    let paths = match deletes::parse(&text) {
+        Ok(paths) => paths,
+        Err(error) => return watch.warn(MakeWarning::Deletes(error.to_string())),
+    };
+    let objects = items.iter().filter(|item| !item.entry.is_information());
+    let delivered: BTreeSet<&[u8]> = objects.map(|item| item.entry.path.as_bytes()).collect();
+    for path in paths.iter().filter(|path| delivered.contains(path.as_bytes())) {
+        watch.warn(MakeWarning::Deletes(format!("<{path}> is delivered as well, and stays")));
+    }
+}
+
+fn read_file(path: &Path) -> Option<Vec<u8>> {
+    let (file, _) = open(path).ok()?;
+    let mut text = Vec::new();
+    file.take(LARGEST_FILE as u64).read_to_end(&mut text).ok()?;
+    Some(text)
+}
+
+/// Warns once about each owner and group that is a person of this machine, unknown to other roots.
+pub(super) fn look_at_owners(items: &[PackageItem], watch: &mut MakeWatch<'_>) {
+    let Some(accounts) = Root::open(Path::new("/")).ok().and_then(|host| accounts_of(&host, &host).ok())
+    else {
+        return;
+    };
+    let mut met: BTreeMap<(&'static str, &str), (String, usize)> = BTreeMap::new();
+    for item in items.iter().filter(|item| !item.entry.is_information()) {
+        let attributes = &item.entry.object.attributes;
+        let owner = attributes.owner.as_deref().map(|name| ("owner", name, accounts.uid(name)));
+        let group = attributes.group.as_deref().map(|name| ("group", name, accounts.gid(name)));
+        for (kind, name, number) in owner.into_iter().chain(group) {
+            if number.is_some_and(|number| number >= FIRST_PERSON) {
+                met.entry((kind, name)).or_insert_with(|| (item.entry.path.to_string(), 0)).1 += 1;
+            }
+        }
+    }
+    for ((kind, name), (path, count)) in met {
+        let others = count - 1;
+        watch.warn(MakeWarning::Account { kind, name: name.to_owned(), path, others });
     }
 }
 

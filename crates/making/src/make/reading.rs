@@ -1,31 +1,31 @@
-//! The prototype with all its includes, as one list of entries, each with the settings at its place.
+//! Reads a prototype with all its includes into one list of entries, each with the settings at its place.
 //!
-//! Only a limit ends the reading: every wrong line is noted, so that all can be reported at once.
+//! Only limits stop the reading: every wrong line is noted, so that all can be reported at once.
 
 use std::ffi::OsStr;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::error::{PrototypeTrouble, PrototypeTroubleKind};
-use super::variables::PrototypeVariables;
+use rustix::fs::OFlags;
+
+use super::messages::{PrototypeTrouble, PrototypeTroubleKind};
 use patchadm_inputs::input_file::InputFile;
 use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
-use patchadm_svr4::format::prototype;
-use patchadm_svr4::format::prototype::{PrototypeAttributes, PrototypeCommand, PrototypeItem};
+use patchadm_svr4::format::prototype::{self, PrototypeAttributes, PrototypeCommand, PrototypeItem};
 use patchadm_svr4::package::Params;
 
-/// How deep prototypes may include each other (prototype(4)).
 const DEEPEST: usize = 20;
-/// How many may be included at all: two that include each other twice at every level would be a million.
+
+/// Two files that include each other twice at each level would be read a million times.
 const MOST_FILES: usize = 10_000;
-/// The largest prototype, in bytes.
+
 const LARGEST: u64 = 1 << 30;
-/// So many wrong lines are told of.
 const MOST_TROUBLES: usize = 100;
 
-/// An entry of a prototype, where it stands, and what holds there.
 #[derive(Clone, Debug)]
 pub(super) struct PlacedEntry {
     pub(super) entry: prototype::PrototypeEntry,
@@ -34,21 +34,15 @@ pub(super) struct PlacedEntry {
     pub(super) scope: Rc<PrototypeScope>,
 }
 
-/// The settings by the commands of a prototype so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrototypeScope {
-    /// The directory of the prototype.
     pub(super) directory: PathBuf,
     pub(super) variables: Params,
-    /// Directories to be searched for the last component of a path.
     pub(super) search: Vec<PathBuf>,
-    /// Directories to be searched for the whole path.
     pub(super) search_whole: Vec<PathBuf>,
-    /// The attributes for entries that lack them.
     pub(super) defaults: PrototypeAttributes,
 }
 
-/// The result of reading.
 #[derive(Debug, Default)]
 pub(super) struct ReadPrototype {
     pub(super) entries: Vec<PlacedEntry>,
@@ -61,7 +55,6 @@ impl PlacedEntry {
     }
 }
 
-/// Reads a prototype and what it includes.
 pub(super) fn read(path: &Path, variables: &PrototypeVariables) -> ReadPrototype {
     let mut reading = PrototypeReading { variables, files: 0, read: ReadPrototype::default() };
     reading.file(path, Params::new(), &mut Vec::new());
@@ -75,7 +68,6 @@ struct PrototypeReading<'a> {
 }
 
 impl PrototypeReading<'_> {
-    /// Reads one file; `from` are the places of the `!include` lines that lead to it.
     fn file(&mut self, path: &Path, variables: Params, from: &mut Vec<(Rc<Path>, u64)>) {
         self.files += 1;
         if from.len() > DEEPEST || self.files > MOST_FILES {
@@ -138,7 +130,7 @@ impl PrototypeReading<'_> {
         match command {
             PrototypeCommand::Include(at) => {
                 let at = path(scope, &at);
-                // The settings of the other file end with it.
+                // Settings of an included file end with it.
                 self.file(&at, scope.variables.clone(), from);
             }
             PrototypeCommand::Search(at) => scope.search = paths(scope, &at),
@@ -148,7 +140,6 @@ impl PrototypeReading<'_> {
         }
     }
 
-    /// Notes what is wrong with a file: at the line that includes it, where one does.
     fn note(&mut self, from: Option<&(Rc<Path>, u64)>, path: &Path, kind: PrototypeTroubleKind) {
         let (file, line) =
             from.map_or_else(|| (path.to_owned(), 0), |(file, line)| (file.to_path_buf(), *line));
@@ -162,7 +153,7 @@ fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
     let is_file = !may_be_pipe || std::fs::metadata(path)?.is_file();
     let mut text = Vec::new();
     if is_file {
-        super::input::open(path)?.0.take(LARGEST + 1).read_to_end(&mut text)?;
+        open(path)?.0.take(LARGEST + 1).read_to_end(&mut text)?;
     } else {
         InputFile::open_anything(path)?.take(LARGEST + 1).read_to_end(&mut text)?;
     }
@@ -171,6 +162,65 @@ fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
     }
     let directory = path.parent().filter(|_| is_file).unwrap_or(Path::new("")).to_owned();
     Ok((text, directory))
+}
+
+// A path component that begins with `$` is a variable (prototype(4)). With a small first letter it is a *build variable*,
+// which must have a value now. With a capital it is an *install variable*, which stays in the package. In paths of this
+// machine both are replaced. The command line takes precedence over `!NAME=value`, and that over the pkginfo.
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct PrototypeVariables {
+    command: Params,
+    pub(super) pkginfo: Params,
+}
+
+impl PrototypeVariables {
+    pub(super) fn of(command: &Params) -> Self {
+        Self { command: command.clone(), ..Self::default() }
+    }
+
+    pub(super) fn command(&self) -> &Params {
+        &self.command
+    }
+
+    pub(super) fn value<'a>(&'a self, local: &'a Params, name: &str) -> Option<&'a [u8]> {
+        self.command.get(name).or_else(|| local.get(name)).or_else(|| self.pkginfo.get(name))
+    }
+
+    /// Replaces build variables and leaves install variables. The error is a path with an undefined build
+    /// variable.
+    pub(super) fn package_path(&self, local: &Params, path: &[u8]) -> Result<Vec<u8>, String> {
+        let replaced = |component: &[u8]| match name_of(component) {
+            Some(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
+                let value = self.value(local, name).map(<[u8]>::to_vec);
+                value.ok_or_else(|| String::from_utf8_lossy(path).escape_debug().to_string())
+            }
+            _ => Ok(component.to_vec()),
+        };
+        let parts: Result<Vec<_>, _> = path.split(|&byte| byte == b'/').map(replaced).collect();
+        Ok(parts?.join(&b'/'))
+    }
+
+    pub(super) fn local_path(&self, local: &Params, path: &[u8]) -> Vec<u8> {
+        let replaced = |component: &[u8]| {
+            let value = name_of(component).and_then(|name| self.value(local, name));
+            value.unwrap_or(component).to_vec()
+        };
+        path.split(|&byte| byte == b'/').map(replaced).collect::<Vec<_>>().join(&b'/')
+    }
+}
+
+fn name_of(component: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(component.strip_prefix(b"$")?).ok()?;
+    name.starts_with(|c: char| c.is_ascii_alphabetic()).then_some(name)
+}
+
+/// Opens a file without waiting for a writer of a pipe.
+pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let seen = file.metadata()?;
+    if seen.is_file() { Ok((file, seen)) } else { Err(io::Error::other("not a regular file")) }
 }
 
 #[cfg(test)]
@@ -216,5 +266,28 @@ mod tests {
         assert_eq!(read.troubles.len(), MOST_TROUBLES);
         assert!(read.entries.len() < 1000, "{}", read.entries.len());
         assert!(matches!(read.troubles[0].kind, PrototypeTroubleKind::Include));
+    }
+
+    #[test]
+    fn build_variables_are_replaced_and_install_variables_stay() {
+        let command: Params = [("dir", "usr/bin")].into_iter().collect();
+        let local: Params = [("dir", "never"), ("sub", "x"), ("BINDIR", "b")].into_iter().collect();
+        let variables = PrototypeVariables::of(&command);
+        let path = |path: &str| {
+            variables.package_path(&local, path.as_bytes()).map(|path| String::from_utf8(path).unwrap())
+        };
+        assert_eq!(path("$dir/$sub/z").unwrap(), "usr/bin/x/z");
+        assert_eq!(path("$BINDIR/z").unwrap(), "$BINDIR/z");
+        assert_eq!(path("dollar$x/$5").unwrap(), "dollar$x/$5");
+        assert_eq!(path("a/$nope"), Err("a/$nope".to_owned()));
+    }
+
+    #[test]
+    fn in_paths_of_this_machine_everything_known_is_replaced() {
+        let variables = PrototypeVariables {
+            pkginfo: [("NAME", "web")].into_iter().collect(),
+            ..PrototypeVariables::default()
+        };
+        assert_eq!(variables.local_path(&Params::new(), b"src/$NAME/$nope"), b"src/web/$nope");
     }
 }

@@ -1,4 +1,4 @@
-//! The reasons a release cannot be read.
+//! Reasons why a release cannot be read.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,11 +14,10 @@ use patchadm_svr4::package::PathError;
 pub struct ReleaseError {
     /// The file or directory: the operand, or one inside it.
     pub path: PathBuf,
-    /// Its fault.
     pub problem: ReleaseProblem,
 }
 
-/// The kinds of faults of a release, which a command maps to its exit codes.
+/// The kinds of faults of a release, which commands map to exit codes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReleaseProblem {
@@ -31,43 +30,38 @@ pub enum ReleaseProblem {
     /// An object of a tree cannot be read.
     #[error(transparent)]
     Tree(#[from] RootError),
-    /// A form, or a part of one, that is known and not read.
+    /// A known form, or a part of one, that is not supported.
     #[error("{0} is not supported")]
     Unsupported(String),
-    /// It is not a package or archive, or it is damaged; exit 33.
+    /// It is no package or archive, or it is damaged; exit 33.
     #[error("{0}")]
     BadForm(String),
-    /// A name leads out of the package, or cannot be a file's; exit 33.
+    /// A name leads out of the package, or is no file name; exit 33.
     #[error("member <{member}> {reason}")]
-    Unsafe {
-        /// The member.
-        member: String,
-        /// Its fault.
-        reason: String,
-    },
-    /// A path that cannot be in a package; exit 33.
+    Unsafe { member: String, reason: String },
+    /// A path that no package can have; exit 33.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The compression around it is damaged, or needs too much memory; exit 39.
+    /// The compression is damaged, or needs too much memory; exit 39.
     #[error("{0}")]
     NotDecompressed(String),
-    /// An SVR4 package that cannot be read; its own kinds have exit codes.
+    /// An SVR4 package that cannot be read; its kinds have their own exit codes.
     #[error(transparent)]
     Svr4(#[from] SourceProblem),
-    /// A tree or file became another one while it was read.
+    /// A tree or file changed while it was read.
     #[error("{0} changed while it was read")]
     Changed(String),
 }
 
 impl ReleaseProblem {
-    /// Sorts an error by whether the data or the disk is to blame.
+    /// Distinguishes damaged data from a failing disk.
     pub(super) fn of_archive(error: io::Error) -> Self {
         if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());
         }
         let of_data = match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => true,
-            // The tar reader gives its own complaints no kind, and no number of the system either.
+            // The tar reader's own errors have neither a kind nor an error number.
             io::ErrorKind::Other => error.raw_os_error().is_none(),
             _ => false,
         };

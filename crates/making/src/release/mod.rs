@@ -1,4 +1,4 @@
-//! Releases of software as lists of objects: what a team shipped, in any form.
+//! Releases of software as lists of objects.
 //!
 //! ```text
 //! operand ─ open ─► Release ─► ReleasePackage ─┬─ objects   sorted by path: type, attributes, digest
@@ -6,35 +6,192 @@
 //! ```
 //! A release is a directory tree, an SVR4 package or datastream, a tar archive, a Debian or rpm package, or a directory of
 //! these. The first pass reads each byte once, for sizes, sums and digests; content is streamed in a second pass and
-//! compared with them, so that a release that changes while it is read is an error and not a mixture. Nothing is unpacked
-//! to disk, no other program is called, and no script of a package is run or translated.
+//! compared with them, so that a release that changes meanwhile is an error. Nothing is unpacked to disk, no other program
+//! is called, and no script of a package is run or translated.
 
-mod archive_file;
-mod attributes;
-mod collector;
+mod archive;
 mod deb;
 mod error;
-mod form;
-mod identity;
-mod list;
-mod objects_at;
 mod open;
-mod package_identity;
-mod pax;
 mod rpm;
 mod svr4;
 mod tar_archive;
 mod tree;
-mod verified;
 
-pub use attributes::is_kept_attribute;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
+
 pub use error::{ReleaseError, ReleaseProblem};
-pub use identity::{identify, set_entries};
-pub use list::{ContentReader, Release, ReleaseForm, ReleasePackage, SvrDescription};
-pub use objects_at::objects_at;
-pub use open::{open, open_packages};
-pub use package_identity::PackageIdentity;
-pub use verified::Verified;
+pub use open::{identify, open, open_packages, set_entries};
+use patchadm_releases::{FileContent, ReleaseObject};
+use patchadm_rootfs::Digesting;
+use patchadm_svr4::package::{ObjectPath, Params};
+pub use tree::objects_at;
+
+/// The packages of one operand.
+#[derive(Debug)]
+pub struct Release {
+    /// The operand, as it was named.
+    pub name: String,
+    /// Sorted by name and architecture. A tree, and a tar archive of one, is one package without a name.
+    pub packages: Vec<ReleasePackage>,
+}
+
+/// One package of a release.
+pub struct ReleasePackage {
+    /// The file or directory it was read from, for messages.
+    pub origin: String,
+    /// The form that it was shipped in.
+    pub form: ReleaseForm,
+    /// In its own format; `None` for a tree or a tar archive.
+    pub name: Option<String>,
+    /// In its own format; `None` for a tree or a tar archive.
+    pub arch: Option<String>,
+    /// With epoch and release (`1:1.0-1`); `None` for a tree or a tar archive.
+    pub version: Option<String>,
+    /// The source package it was built from, without a version; by default its own name.
+    pub source: Option<String>,
+    /// One line about it, where it has one.
+    pub summary: Option<String>,
+    /// Maintainer scripts and triggers, by name. They are never run or translated.
+    pub scripts: Vec<String>,
+    /// Parts of an SVR4 package only.
+    pub svr4: Option<SvrDescription>,
+    /// Sorted by path, each path once, without the root directory. Directories that the input does not list are
+    /// missing.
+    pub objects: Vec<ReleaseObject>,
+    /// The content of the files.
+    pub contents: Box<dyn ContentReader>,
+}
+
+/// The form that a package was shipped in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ReleaseForm {
+    Tree,
+    /// A tar archive of a tree.
+    Tar,
+    /// An SVR4 package, as a directory or in a datastream.
+    Svr4,
+    Deb,
+    Rpm,
+}
+
+/// Parts of an SVR4 package besides its objects.
+#[derive(Clone, Debug, Default)]
+pub struct SvrDescription {
+    pub params: Params,
+    /// Class action scripts (`i.CLASS`, `r.CLASS`), by name.
+    pub class_scripts: BTreeMap<String, Vec<u8>>,
+}
+
+/// Streams the content of files, any number of times.
+pub trait ContentReader: Send + Sync {
+    /// Passes each file that `wanted` accepts to `sink`, once, in the cheapest order. A file with several names gets
+    /// the first wanted one, in the order of paths. The receiver compares the bytes with
+    /// [`FileContent`](patchadm_releases::FileContent). An error from `sink` ends the walk and is returned.
+    fn each(
+        &self,
+        wanted: &dyn Fn(&ObjectPath) -> bool,
+        sink: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()>;
+}
+
+impl fmt::Debug for ReleasePackage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReleasePackage")
+            .field("origin", &self.origin)
+            .field("form", &self.form)
+            .field("name", &self.name)
+            .field("arch", &self.arch)
+            .field("version", &self.version)
+            .field("objects", &self.objects.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The self-description of a package; see [`ReleasePackage`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackageIdentity {
+    /// Its name in its own format.
+    pub name: String,
+    pub arch: String,
+    /// Its version with epoch and release.
+    pub version: String,
+    /// The name of the source package it was built from; its own name where it says nothing.
+    pub source: String,
+}
+
+/// True if an extended attribute belongs to an object of a package. Others (labels, attributes of a security module or
+/// a file system) belong to the machine.
+pub fn is_kept_attribute(name: &[u8]) -> bool {
+    name.starts_with(b"user.")
+        || matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default")
+}
+
+fn kept(mut xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    xattrs.retain(|name, _| is_kept_attribute(name));
+    xattrs
+}
+
+/// The content of a file in a second pass, which fails as soon as size or digest differ from the first pass. The last
+/// byte is withheld until the digest is right.
+pub struct Verified<R> {
+    inner: R,
+    expected: FileContent,
+    read: u64,
+    digest: Digesting,
+}
+
+impl<R: Read> Verified<R> {
+    /// Wraps the content of a file with these sums.
+    pub fn new(inner: R, expected: FileContent) -> Self {
+        Self { inner, expected, read: 0, digest: Digesting::default() }
+    }
+}
+
+impl<R: Read> Read for Verified<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = self.inner.read(buffer)?;
+        self.digest.update(buffer.get(..count).unwrap_or_default());
+        self.read += count as u64;
+        let is_same = match self.read.cmp(&self.expected.size) {
+            std::cmp::Ordering::Less => count > 0,
+            std::cmp::Ordering::Equal => self.digest.finish() == self.expected.digest,
+            std::cmp::Ordering::Greater => false,
+        };
+        if is_same {
+            Ok(count)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "it changed while it was read"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod verified_tests {
+    use super::*;
+    use patchadm_rootfs::Sums;
+
+    fn verified(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let sums = Sums::of(&mut &b"content"[..])?;
+        let expected = FileContent { size: sums.size, cksum: sums.cksum, digest: sums.b3 };
+        let mut read = Vec::new();
+        Verified::new(bytes, expected).read_to_end(&mut read)?;
+        Ok(read)
+    }
+
+    #[test]
+    fn only_the_same_bytes_pass() {
+        assert_eq!(verified(b"content").unwrap(), b"content");
+        for other in [&b"conten"[..], b"contents", b"Content", b""] {
+            assert!(verified(other).is_err(), "{other:?}");
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests;

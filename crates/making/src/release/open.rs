@@ -1,25 +1,23 @@
 //! The only entry to releases: identifies an operand by its content, and reads it.
 //!
-//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. A directory in which every entry is a package (such a
-//! directory, a datastream, a Debian or rpm package) is a set of them. Any other is a tree. `set:DIR` and `tree:DIR`
-//! select the form. A set may then have tar archives, too, and anything else in it is refused by name.
+//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. A directory in which every entry is a package is a set
+//! of them. Any other is a tree. `set:DIR` and `tree:DIR` select the form; a set may then also have tar archives, and
+//! anything else in it is refused by name.
 
 use std::ffi::OsStr;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::archive_file::ArchiveFile;
+use super::archive::ArchiveFile;
 use super::error::{ReleaseError, ReleaseProblem};
-use super::form::{
-    MOST_PACKAGES, OperandForm, entries, file_form, is_svr4_directory, named_form, package_form,
-};
 use super::tar_archive::TarPart;
-use super::{Release, ReleaseForm, ReleasePackage, deb, rpm, svr4, tree};
+use super::{PackageIdentity, Release, ReleaseForm, ReleasePackage, deb, rpm, svr4, tree};
+use patchadm_container::{ContainerFormat, open_container};
 use patchadm_rootfs::{WorkMeter, WorkUnit, side_by_side};
 
-/// Opens a release and reads all of it once, with at most so many threads: the objects of each package with their sums. The
-/// result does not depend on their number. `meter` knows how far it is.
+/// Opens a release and reads all of it once. The result does not depend on the number of threads. `meter` measures
+/// progress.
 pub fn open(operand: &OsStr, cores: usize, meter: &WorkMeter) -> Result<Release, ReleaseError> {
     let prefixed = |prefix: &[u8]| {
         operand.as_bytes().strip_prefix(prefix).map(|path| Path::new(OsStr::from_bytes(path)))
@@ -37,8 +35,7 @@ pub fn open(operand: &OsStr, cores: usize, meter: &WorkMeter) -> Result<Release,
     Ok(Release { name: operand.to_string_lossy().into_owned(), packages })
 }
 
-/// Opens some entries of a set in the same way; `name` is what messages call them together. Entries that `wanted`
-/// rejects are left out.
+/// Opens the entries of a set that `wanted` accepts; `name` is used in messages.
 pub fn open_packages(
     name: &str,
     entries: &[PathBuf],
@@ -86,7 +83,6 @@ fn open_unsaid(path: &Path, cores: usize, meter: &WorkMeter) -> Result<Vec<Relea
     read(path, OperandForm::Tree, cores, meter)
 }
 
-/// Reads several packages at a time.
 fn read_set(
     entries: &[PathBuf],
     cores: usize,
@@ -134,7 +130,6 @@ fn read(
     packages.map_err(|problem| failed(path, problem))
 }
 
-/// Returns a tar archive of a tree.
 fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
     let (objects, contents) = TarPart(file.part(0, file.size())).list()?;
     Ok(ReleasePackage {
@@ -152,7 +147,7 @@ fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProb
     })
 }
 
-/// Refuses two packages that no pairing could tell apart.
+/// Refuses two packages that cannot be distinguished when pairing.
 fn refuse_namesakes(packages: &[ReleasePackage]) -> Result<(), ReleaseProblem> {
     let is_same = |one: &ReleasePackage, other: &ReleasePackage| {
         one.name.is_some() && (&one.name, &one.arch, one.form) == (&other.name, &other.arch, other.form)
@@ -171,4 +166,102 @@ fn refuse_namesakes(packages: &[ReleasePackage]) -> Result<(), ReleaseProblem> {
         }
     }
     Ok(())
+}
+
+pub(super) const MOST_PACKAGES: usize = 100_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OperandForm {
+    Tree,
+    Svr4,
+    Tar,
+    Deb,
+    Rpm,
+}
+
+pub(super) fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        names.push(entry?.file_name().into_vec());
+        if names.len() > MOST_PACKAGES {
+            break;
+        }
+    }
+    names.sort();
+    Ok(names.into_iter().map(|name| path.join(OsStr::from_bytes(&name))).collect())
+}
+
+pub(super) fn is_svr4_directory(path: &Path) -> bool {
+    ["pkginfo", "pkgmap"]
+        .iter()
+        .all(|name| path.join(name).symlink_metadata().is_ok_and(|seen| seen.is_file()))
+}
+
+pub(super) fn package_form(path: &Path) -> Option<OperandForm> {
+    let seen = path.symlink_metadata().ok()?;
+    if seen.is_dir() {
+        return is_svr4_directory(path).then_some(OperandForm::Svr4);
+    }
+    file_form(path).ok().filter(|form| seen.is_file() && *form != OperandForm::Tar)
+}
+
+pub(super) fn named_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
+    if !std::fs::metadata(path).map_err(ReleaseProblem::Io)?.is_dir() {
+        return file_form(path);
+    }
+    if is_svr4_directory(path) {
+        return Ok(OperandForm::Svr4);
+    }
+    Err(ReleaseProblem::bad("it is a directory in a set, and no package"))
+}
+
+pub(super) fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
+    let file = ArchiveFile::open(path)?;
+    let whole = file.part(0, file.size());
+    let mut start = Vec::new();
+    whole.reader().take(8).read_to_end(&mut start).map_err(ReleaseProblem::Io)?;
+    if start.starts_with(deb::MAGIC) {
+        return Ok(OperandForm::Deb);
+    }
+    if start.starts_with(rpm::MAGIC) {
+        return Ok(OperandForm::Rpm);
+    }
+    let opened = open_container(whole.reader()).map_err(ReleaseProblem::of_archive)?;
+    match opened.form {
+        ContainerFormat::Datastream => Ok(OperandForm::Svr4),
+        ContainerFormat::Tar => Ok(OperandForm::Tar),
+        ContainerFormat::Zip => Err(ReleaseProblem::Unsupported("a release in a zip archive".to_owned())),
+        ContainerFormat::Unsupported(what) => Err(ReleaseProblem::Unsupported(format!("{what} compression"))),
+        _ => Err(ReleaseProblem::bad("it is neither a package nor a tar archive")),
+    }
+}
+
+// Identification reads only the description of each package, because there may be thousands.
+
+/// Lists the entries of a directory of packages, sorted by name, without examining them.
+pub fn set_entries(path: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
+    let failed = |problem| ReleaseError { path: path.to_owned(), problem };
+    let found = entries(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => failed(ReleaseProblem::NotFound),
+        _ => failed(ReleaseProblem::Io(error)),
+    })?;
+    if found.len() > MOST_PACKAGES {
+        return Err(failed(ReleaseProblem::BadForm(format!("more than {MOST_PACKAGES} entries"))));
+    }
+    Ok(found)
+}
+
+/// Identifies the packages of an entry; only a datastream has several. A tree and a tar archive are refused: they have
+/// no name.
+pub fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseError> {
+    let file = || ArchiveFile::open(path);
+    let found = named_form(path).and_then(|form| match form {
+        OperandForm::Deb => file().and_then(|file| deb::identify(&file)).map(|one| vec![one]),
+        OperandForm::Rpm => file().and_then(|file| rpm::identify(&file)).map(|one| vec![one]),
+        OperandForm::Svr4 => svr4::identify(path),
+        OperandForm::Tree | OperandForm::Tar => {
+            Err(ReleaseProblem::Unsupported("an archive that is no package".to_owned()))
+        }
+    });
+    found.map_err(|problem| ReleaseError { path: path.to_owned(), problem })
 }

@@ -1,17 +1,16 @@
-//! SVR4 packages: in a directory or a datastream, read as `pkgadd` reads them.
+//! SVR4 packages: a directory or a datastream, read as `pkgadd` reads them.
 //!
-//! Paths are below BASEDIR; one outside it is refused. A directory with neither mode nor owner in the package (`?`)
-//! belongs to another package and is left out. Size and sum of each file are compared with the pkgmap.
+//! Paths are below BASEDIR; others are refused. A directory with neither mode nor owner (`?`) belongs to another
+//! package and is left out. Size and sum of each file are compared with the pkgmap.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::collector::content_of;
+use super::archive::content_of;
 use super::error::ReleaseProblem;
-use super::package_identity::PackageIdentity;
-use super::{ContentReader, ReleaseForm, ReleasePackage, SvrDescription};
+use super::{ContentReader, PackageIdentity, ReleaseForm, ReleasePackage, SvrDescription};
 use patchadm_inputs::source::{Extent, Image, Origin, PackageImage, Source, SourceError, open};
 use patchadm_releases::{
     Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep,
@@ -20,17 +19,15 @@ use patchadm_rootfs::{Sums, Timestamp};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, PackagePath, Params};
 
-/// Scripts that run when a package comes or goes; class action scripts are kept by themselves.
+/// Class action scripts are stored separately.
 const SCRIPTS: [&str; 6] =
     ["checkinstall", "postinstall", "postremove", "preinstall", "preremove", "request"];
 
-/// An open source and what it holds, shared by its packages.
 struct SharedSource {
     source: Source,
     image: Image,
 }
 
-/// The failure of a walk: in the source itself, or in the receiver of the bytes.
 enum StreamFailure {
     Source(SourceError),
     Sink(io::Error),
@@ -42,7 +39,6 @@ impl From<SourceError> for StreamFailure {
     }
 }
 
-/// Reads all packages of a directory or datastream.
 pub(super) fn read(path: &Path, origin: &str) -> Result<Vec<ReleasePackage>, ReleaseProblem> {
     let (source, image) = open(Origin::Path(path), Extent::Everything).map_err(|error| error.problem)?;
     let mut sums: HashMap<(usize, PackagePath), FileContent> = HashMap::new();
@@ -61,7 +57,6 @@ pub(super) fn read(path: &Path, origin: &str) -> Result<Vec<ReleasePackage>, Rel
     packages.map(|(number, package)| described(&shared, number, package, &sums, origin)).collect()
 }
 
-/// Reads only what the packages of a directory or datastream say of themselves.
 pub(super) fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseProblem> {
     let (_, image) = open(Origin::Path(path), Extent::Everything).map_err(|error| error.problem)?;
     let of_package = |package: &PackageImage| {
@@ -111,7 +106,6 @@ fn described(
     })
 }
 
-/// The objects of a package, by the path that each has below BASEDIR.
 struct SvrObjects<'a> {
     base: ObjectPath,
     entries: BTreeMap<ObjectPath, &'a PkgmapEntry>,
@@ -133,7 +127,7 @@ impl<'a> SvrObjects<'a> {
         Ok(Self { base, entries })
     }
 
-    /// Describes the objects, sorted by path, each with its path in the package where it has bytes of its own.
+    /// Lists the objects by path, each with its path in the package if it has bytes of its own.
     fn list(
         &self,
         content: &dyn Fn(&PackagePath) -> Option<FileContent>,
@@ -163,7 +157,6 @@ impl<'a> SvrObjects<'a> {
         Ok(found)
     }
 
-    /// Returns the file that a hard link leads to, or the path itself where it is none.
     fn file_of(&self, path: &ObjectPath) -> Result<ObjectPath, ReleaseProblem> {
         let Some(entry) = self.entries.get(path).filter(|entry| entry.object.ftype == Ftype::Link) else {
             return Ok(path.clone());
@@ -176,7 +169,7 @@ impl<'a> SvrObjects<'a> {
             path.link_source(target)?
         };
         match self.entries.get(&found) {
-            // A symbolic link with several names is as good as several links.
+            // A symbolic link with several names is equivalent to several links.
             Some(entry) if entry.object.ftype.is_regular() || entry.object.ftype == Ftype::Symlink => {
                 Ok(found)
             }
@@ -187,7 +180,6 @@ impl<'a> SvrObjects<'a> {
     }
 }
 
-/// Returns the path of an object below BASEDIR; `None` for BASEDIR itself.
 fn below(
     base: &ObjectPath,
     params: &Params,
@@ -208,7 +200,6 @@ fn strip(base: &ObjectPath, full: &ObjectPath) -> Option<ObjectPath> {
     ObjectPath::new(full.as_bytes().strip_prefix(base.as_bytes())?).ok()
 }
 
-/// Describes an entry; `None` for a directory of another package.
 fn object(
     path: ObjectPath,
     entry: &PkgmapEntry,
@@ -239,7 +230,7 @@ fn object(
         Ftype::Character => ReleaseObjectKind::Character(device(&path, described.device)?),
         Ftype::Link | Ftype::Information => return Ok(None),
     };
-    // A link has no mode of its own. Any other object needs a known mode, or nothing can be compared.
+    // A link has no mode of its own. Any other object needs a known mode to be compared.
     let mode = if described.ftype == Ftype::Symlink { Some(Mode::of(0o777)) } else { attributes.mode };
     let unknown =
         || ReleaseProblem::Unsupported(format!("<{path}>, whose mode the pkgmap leaves open (`?`),"));
@@ -262,11 +253,9 @@ fn device(path: &ObjectPath, numbers: Option<(Option<u32>, Option<u32>)>) -> Res
     }
 }
 
-/// The contents of one package of a source.
 struct SvrContents {
     shared: Arc<SharedSource>,
     number: usize,
-    /// The names of each file, by its path in the package, in the order of paths.
     paths: Vec<(PackagePath, ObjectPath)>,
 }
 

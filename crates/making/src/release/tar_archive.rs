@@ -1,53 +1,47 @@
-//! Tar archives: of a tree as an operand, and inside a Debian package.
+//! Tar archives, as operands and inside Debian packages.
 //!
-//! The supported forms are the seventh edition's form, ustar, GNU long names and pax records: names, times, owners and
-//! extended attributes (`SCHILY.xattr.`). Refused by name are sparse files, access control lists as text, and other
-//! extensions of a single archiver. An archive without the zero blocks at its end is cut.
+//! Supported are the seventh edition's form, ustar, GNU long names and pax records: names, times, owners and extended
+//! attributes (`SCHILY.xattr.`). Sparse files, access control lists as text, and other extensions of single archivers
+//! are refused by name. An archive without zero blocks at its end is truncated.
 
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 
 use tar::{Archive, EntryType, Header};
 
-use super::archive_file::{FilePart, read_limited};
-use super::attributes::is_kept_attribute;
-use super::collector::{ArchiveContents, ContentVisit, NumberedContents, ObjectCollector, content_of};
+use super::archive::{
+    ArchiveContents, ContentVisit, FilePart, NumberedContents, ObjectCollector, content_of, read_limited,
+};
 use super::error::ReleaseProblem;
-use super::pax::PaxRecords;
+use super::is_kept_attribute;
 use patchadm_container::{ContainerFormat, open_container};
 use patchadm_releases::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{Digest, Sums, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
-/// The longest record before a member.
 const LONGEST_RECORD: u64 = 1 << 20;
 
-/// The most bytes after the end mark: padding, skipped so that a compression around the archive is checked to its end.
+/// Padding after the end mark is read so that a compression around the archive is checked to its end.
 const PADDING: u64 = 16 << 20;
 
-/// Bytes read at once.
 const BUFFER: usize = 1 << 16;
 
-/// A tar archive in a part of a file, compressed or not.
 pub(super) struct TarPart(pub(super) FilePart);
 
-/// A member of an archive.
 struct TarMember {
     object: ReleaseObject,
     kind: TarKind,
 }
 
-/// The kind of a member, as far as it matters for the content.
 enum TarKind {
     File,
     Link(ObjectPath),
     Other,
 }
 
-type MemberVisit<'a> = dyn FnMut(TarMember, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
+type TarVisit<'a> = dyn FnMut(TarMember, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
 
 impl TarPart {
-    /// Reads all members, with the sums of the files.
     pub(super) fn list(self) -> Result<(Vec<ReleaseObject>, ArchiveContents<Self>), ReleaseProblem> {
         let mut collector = ObjectCollector::default();
         let mut buffer = vec![0; BUFFER];
@@ -69,7 +63,7 @@ impl TarPart {
         Ok((objects, ArchiveContents { archive: self, names }))
     }
 
-    fn walk(&self, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
+    fn walk(&self, visit: &mut TarVisit<'_>) -> Result<(), ReleaseProblem> {
         let opened = open_container(self.0.reader()).map_err(ReleaseProblem::of_archive)?;
         match opened.form {
             ContainerFormat::Tar => walk_members(opened.reader, visit),
@@ -80,7 +74,6 @@ impl TarPart {
         }
     }
 
-    /// Gives the files of an archive by name, as those of a package's description are read.
     pub(super) fn each_file(
         &self,
         visit: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> Result<(), ReleaseProblem>,
@@ -107,8 +100,7 @@ impl NumberedContents for TarPart {
     }
 }
 
-/// Gives each member but the top directory.
-fn walk_members(input: Box<dyn Read + '_>, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
+fn walk_members(input: Box<dyn Read + '_>, visit: &mut TarVisit<'_>) -> Result<(), ReleaseProblem> {
     let input = ZeroTail { inner: BufReader::with_capacity(BUFFER, input), zeros: 0 };
     let mut archive = Archive::new(input);
     let mut records = PaxRecords::default();
@@ -147,7 +139,6 @@ fn without_nuls(mut name: Vec<u8>) -> Vec<u8> {
     name
 }
 
-/// Describes a member; `None` for the top directory itself.
 fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, ReleaseProblem> {
     let name = records.path.clone().unwrap_or_else(|| header.path_bytes().into_owned());
     let link = records.link.clone().or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default();
@@ -165,7 +156,7 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
         mode: Mode::of(header.mode().map_err(|error| damaged(&error))?),
         owner: owner(records.user, header.username_bytes(), records.uid.or(header.uid().ok())),
         group: owner(records.group, header.groupname_bytes(), records.gid.or(header.gid().ok())),
-        // Negative times before 1970 are written as numbers of two's complement.
+        // Times before 1970 are written as two's complement.
         mtime: records.mtime.unwrap_or(Timestamp::whole(seconds.cast_signed())),
         xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept_attribute(name)).collect(),
         class: Word::default(),
@@ -173,7 +164,6 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
     Ok(Some(TarMember { object, kind }))
 }
 
-/// Tells what a member is, and the object that it makes; a link is to `link`.
 fn kinds(
     header: &Header,
     (name, path): (&[u8], &ObjectPath),
@@ -224,7 +214,6 @@ fn damaged(error: &io::Error) -> ReleaseProblem {
     ReleaseProblem::BadForm(format!("archive is damaged: {error}"))
 }
 
-/// The sums of no bytes, before the real ones are known.
 const NOTHING: Sums = Sums { size: 0, cksum: 0, b3: Digest([0; 32]) };
 
 fn owner(record: Option<Vec<u8>>, name: Option<&[u8]>, id: Option<u64>) -> ObjectOwner {
@@ -233,7 +222,6 @@ fn owner(record: Option<Vec<u8>>, name: Option<&[u8]>, id: Option<u64>) -> Objec
     ObjectOwner { name, id: id.and_then(|id| u32::try_from(id).ok()) }
 }
 
-/// Checks the name of a member; `None` for the top directory.
 pub(super) fn member_path(name: &[u8]) -> Result<Option<ObjectPath>, ReleaseProblem> {
     let refused = |reason: &str| {
         let shown = name.get(..200).unwrap_or(name).escape_ascii().to_string();
@@ -249,7 +237,7 @@ pub(super) fn member_path(name: &[u8]) -> Result<Option<ObjectPath>, ReleaseProb
     }
 }
 
-/// A reader that counts the zero bytes before the place it has come to.
+/// Counts the zero bytes before the current position.
 struct ZeroTail<R> {
     inner: R,
     zeros: u64,
@@ -262,5 +250,118 @@ impl<R: Read> Read for ZeroTail<R> {
         let zeros = read.iter().rev().take_while(|&&byte| byte == 0).count();
         self.zeros = if zeros == count { self.zeros + count as u64 } else { zeros as u64 };
         Ok(count)
+    }
+}
+
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
+#[derive(Debug, Default)]
+pub(super) struct PaxRecords {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) mtime: Option<Timestamp>,
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) group: Option<Vec<u8>>,
+    pub(super) uid: Option<u64>,
+    pub(super) gid: Option<u64>,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl PaxRecords {
+    /// Parses `LENGTH KEY=VALUE` and newline, repeated. Values may contain newlines.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), ReleaseProblem> {
+        while !bytes.is_empty() {
+            let (record, rest) =
+                split(bytes).ok_or_else(|| ReleaseProblem::bad("archive is damaged: bad pax record"))?;
+            let equals = record.iter().position(|&byte| byte == b'=');
+            let equals = equals.ok_or_else(|| ReleaseProblem::bad("archive is damaged: bad pax record"))?;
+            let (key, value) = record.split_at(equals);
+            self.take(key, value.strip_prefix(b"=").unwrap_or_default())?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), ReleaseProblem> {
+        let damaged =
+            || ReleaseProblem::bad(format!("archive is damaged: bad pax record {}", key.escape_ascii()));
+        let number =
+            || std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or_else(damaged);
+        match key {
+            b"path" => self.path = Some(value.to_vec()),
+            b"linkpath" => self.link = Some(value.to_vec()),
+            b"size" => self.size = Some(number()?),
+            b"mtime" => self.mtime = Some(time(value).ok_or_else(damaged)?),
+            b"uname" => self.user = Some(value.to_vec()),
+            b"gname" => self.group = Some(value.to_vec()),
+            b"uid" => self.uid = Some(number()?),
+            b"gid" => self.gid = Some(number()?),
+            _ if key.starts_with(b"GNU.sparse.") => {
+                return Err(ReleaseProblem::Unsupported("a sparse file in a tar archive".to_owned()));
+            }
+            _ if key.starts_with(b"SCHILY.acl.") => {
+                return Err(ReleaseProblem::Unsupported(
+                    "an access control list as text in a tar archive".to_owned(),
+                ));
+            }
+            _ => {
+                if let Some(name) = key.strip_prefix(XATTR) {
+                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let blank = bytes.iter().take(20).position(|&byte| byte == b' ')?;
+    let length: usize = std::str::from_utf8(bytes.get(..blank)?).ok()?.parse().ok()?;
+    let record = bytes.get(blank + 1..length)?.strip_suffix(b"\n")?;
+    Some((record, bytes.get(length..)?))
+}
+
+fn time(value: &[u8]) -> Option<Timestamp> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().ok()?;
+    if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let digits = fraction.get(..9).unwrap_or(fraction);
+    let nanoseconds: u32 = format!("{digits:0<9}").parse().ok()?;
+    if whole.starts_with('-') && nanoseconds > 0 {
+        return Some(Timestamp { seconds: seconds - 1, nanoseconds: 1_000_000_000 - nanoseconds });
+    }
+    Some(Timestamp { seconds, nanoseconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_may_hold_any_byte() {
+        let mut records = PaxRecords::default();
+        records.read(b"26 SCHILY.xattr.user.a=\nx\n30 mtime=1600000000.123456789\n").unwrap();
+        assert_eq!(records.xattrs, [(b"user.a".to_vec(), b"\nx".to_vec())]);
+        assert_eq!(records.mtime, Some(Timestamp { seconds: 1_600_000_000, nanoseconds: 123_456_789 }));
+    }
+
+    #[test]
+    fn times_are_exact_and_may_be_before_1970() {
+        assert_eq!(time(b"-1.25"), Some(Timestamp { seconds: -2, nanoseconds: 750_000_000 }));
+        assert_eq!(time(b"7"), Some(Timestamp { seconds: 7, nanoseconds: 0 }));
+        for bad in [&b"x"[..], b"1.x", b"", b"1.-5"] {
+            assert_eq!(time(bad), None);
+        }
+    }
+
+    #[test]
+    fn lengths_that_lie_are_errors() {
+        for bad in [&b"5 a=b\n"[..], b"99 a=b\n", b"a=b\n", b"0 \n", b"3 \n", b"18446744073709551615 a=b\n"] {
+            assert!(PaxRecords::default().read(bad).is_err(), "{}", bad.escape_ascii());
+        }
     }
 }

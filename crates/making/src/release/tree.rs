@@ -1,17 +1,16 @@
 //! Directory trees, read in place.
 //!
-//! No symbolic link is followed below the top, and no `..` leads out (`patchadm_rootfs`). Each file is examined before
-//! and after it is read, each directory before and after all of it: a tree that changes meanwhile is an error. Several
-//! files are read at a time; the list does not depend on their number.
+//! No symbolic link is followed below the top, and no `..` leads out (`patchadm_rootfs`). Each file and directory is
+//! examined before and after it is read: a tree that changes meanwhile is an error. The list does not depend on the
+//! number of threads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::attributes::kept;
-use super::collector::content_of;
-use super::error::ReleaseProblem;
-use super::{ContentReader, ReleaseForm, ReleasePackage};
+use super::archive::content_of;
+use super::error::{ReleaseError, ReleaseProblem};
+use super::{ContentReader, ReleaseForm, ReleasePackage, kept};
 use patchadm_releases::{Device, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_rootfs::{
     Dir, FileType, Live, LiveKind, ObjectStatus, Root, RootError, Sums, WorkMeter, WorkStep, WorkUnit,
@@ -19,32 +18,26 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Accounts, ObjectPath, Word};
 
-/// Directories inside directories, at most.
 const DEEPEST: usize = 256;
 
-/// Files that a thread takes at once, so that all of them end at about the same time.
+/// Small, so that all threads end at about the same time.
 const PIECE: usize = 64;
 
-/// Bytes read at once.
 const BUFFER: usize = 1 << 16;
 
-/// An object as the walk met it.
 pub(super) struct MetObject {
     pub(super) path: ObjectPath,
     pub(super) status: ObjectStatus,
 }
 
 impl MetObject {
-    /// Returns the bytes that are read of it.
     fn bytes(&self) -> u64 {
         if self.status.file_type == FileType::Regular { self.status.size } else { 0 }
     }
 }
 
-/// The identity of a file with several names.
 type FileKey = ((u32, u32), u64);
 
-/// Reads a tree with so many threads.
 pub(super) fn read(
     path: &Path,
     origin: String,
@@ -86,7 +79,6 @@ pub(super) fn read(
     })
 }
 
-/// Reads objects that a walk met, sorted by path, each file with several names once.
 pub(super) fn read_met(
     root: &Root,
     accounts: &Accounts,
@@ -102,7 +94,7 @@ pub(super) fn read_met(
     let step = meter.begin(WorkUnit::Bytes, bytes.fold(0, u64::saturating_add));
     let read = side_by_side(cores.max(1), pieces.len(), || {
         let step = &step;
-        let mut reader = ObjectReader { root, accounts, step, directory: None, buffer: vec![0; BUFFER] };
+        let mut reader = TreeReader { root, accounts, step, directory: None, buffer: vec![0; BUFFER] };
         let pieces = &pieces;
         move |at| reader.piece(pieces.get(at).copied().unwrap_or_default())
     });
@@ -148,7 +140,6 @@ fn walk(root: &Root) -> Result<Vec<MetObject>, ReleaseProblem> {
     Ok(met)
 }
 
-/// Returns the first name of each regular file that has several in the tree or elsewhere.
 fn first_names(met: &[MetObject]) -> HashMap<FileKey, &ObjectPath> {
     let mut firsts = HashMap::new();
     for met in met.iter().filter(|met| met.status.file_type == FileType::Regular && met.status.links > 1) {
@@ -157,7 +148,6 @@ fn first_names(met: &[MetObject]) -> HashMap<FileKey, &ObjectPath> {
     firsts
 }
 
-/// Adds the other names of each file, and numbers those that have any.
 fn with_links(
     met: &[MetObject],
     firsts: &HashMap<FileKey, &ObjectPath>,
@@ -192,8 +182,7 @@ fn with_links(
     Ok(found)
 }
 
-/// The state with which one thread reads.
-struct ObjectReader<'a> {
+struct TreeReader<'a> {
     root: &'a Root,
     accounts: &'a Accounts,
     step: &'a WorkStep,
@@ -201,7 +190,7 @@ struct ObjectReader<'a> {
     buffer: Vec<u8>,
 }
 
-impl ObjectReader<'_> {
+impl TreeReader<'_> {
     fn piece(&mut self, met: &[&MetObject]) -> Result<Vec<ReleaseObject>, ReleaseProblem> {
         met.iter().map(|met| self.object(met)).collect()
     }
@@ -215,7 +204,6 @@ impl ObjectReader<'_> {
     }
 }
 
-/// Returns the directory of a path, opened unless it is the one that is open.
 fn directory_of<'d>(root: &Root, open: &'d mut Option<Dir>, path: &ObjectPath) -> Result<&'d Dir, RootError> {
     let parent = path.parent_bytes().unwrap_or(b"/");
     let directory = match open.take() {
@@ -252,12 +240,11 @@ fn described(live: Live, path: ObjectPath, accounts: &Accounts) -> ReleaseObject
     }
 }
 
-/// Returns an account; one without a name is called by its number, which is not a name.
+/// An account without a name is shown as its number, which is not a name.
 fn owner(id: u32, called: Word) -> ObjectOwner {
     ObjectOwner { name: Some(called).filter(|name| *name != id.to_string()), id: Some(id) }
 }
 
-/// The contents of a tree's files, while the files are those that were read.
 struct TreeContents {
     root: Root,
     files: Vec<MetObject>,
@@ -278,7 +265,7 @@ impl TreeContents {
         if !met.status.is_untouched(&now) {
             return Err(io::Error::other(ReleaseProblem::Changed(self.root.show(&met.path))));
         }
-        // One byte more shows that it grows.
+        // One byte more shows that the file grows.
         Ok(file.take(now.size + 1))
     }
 }
@@ -299,5 +286,63 @@ impl ContentReader for TreeContents {
             sink(&met.path, &mut file)?;
         }
         Ok(())
+    }
+}
+
+/// Reads the objects of a root at some paths, sorted by path. Links above an object are followed within the root.
+/// Missing objects are left out.
+pub fn objects_at(root: &Root, paths: &[ObjectPath]) -> Result<Vec<ReleaseObject>, ReleaseError> {
+    let failed = |problem| ReleaseError { path: root.prefix().to_owned(), problem };
+    read_at(root, paths).map_err(failed)
+}
+
+fn read_at(root: &Root, paths: &[ObjectPath]) -> Result<Vec<ReleaseObject>, ReleaseProblem> {
+    let accounts = accounts_of(root, root)?;
+    let resolver = root.resolver();
+    let (mut met, mut asked) = (BTreeMap::new(), Vec::with_capacity(paths.len()));
+    for path in paths {
+        let physical = resolver.locate(path)?;
+        let Some(parent) = physical.parent() else { continue };
+        let Some(directory) = root.dir_if_there(&parent)? else { continue };
+        if let Some(status) = directory.look(physical.name())? {
+            met.insert(physical.clone(), status);
+            asked.push((path.clone(), physical));
+        }
+    }
+    let met: Vec<MetObject> = met.into_iter().map(|(path, status)| MetObject { path, status }).collect();
+    let read_at = read_met(root, &accounts, &met, 1, &WorkMeter::default())?;
+    let by_place: BTreeMap<&ObjectPath, &ReleaseObject> =
+        read_at.iter().map(|object| (&object.path, object)).collect();
+    let mut objects: Vec<ReleaseObject> = asked
+        .into_iter()
+        .filter_map(|(path, physical)| Some(ReleaseObject { path, ..(*by_place.get(&physical)?).clone() }))
+        .collect();
+    objects.sort_by(|one, other| one.path.cmp(&other.path));
+    objects.dedup_by(|one, other| one.path == other.path);
+    Ok(objects)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_there_is_read_under_the_path_that_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("usr/bin")).unwrap();
+        fs::write(dir.path().join("usr/bin/one"), "1").unwrap();
+        fs::hard_link(dir.path().join("usr/bin/one"), dir.path().join("usr/bin/two")).unwrap();
+        symlink("usr/bin", dir.path().join("bin")).unwrap();
+        let paths = ["/bin/two", "/bin/one", "/bin/three", "/no/such", "/bin"];
+        let paths: Vec<ObjectPath> =
+            paths.iter().map(|path| ObjectPath::new(path.as_bytes()).unwrap()).collect();
+        let found = objects_at(&Root::open(dir.path()).unwrap(), &paths).unwrap();
+        let names: Vec<String> = found.iter().map(|object| object.path.to_string()).collect();
+        assert_eq!(names, ["/bin", "/bin/one", "/bin/two"]);
+        let groups: Vec<_> = found.iter().map(ReleaseObject::link_group).collect();
+        assert!(groups[0].is_none() && groups[1].is_some() && groups[1] == groups[2]);
     }
 }

@@ -24,7 +24,7 @@ use crate::operation::queries::select::PackagePattern;
 use crate::operation::record_damage::{damage_of_stages, find_damage};
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::{self, Manifest, decode};
-use patchadm_inputs::database::foreign_changes::{ForeignChange, foreign_changes};
+use patchadm_inputs::database::agreement::{ForeignChange, foreign_changes};
 use patchadm_inputs::database::undo_data::{ArchiveError, VerifiedManifest};
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault, installed, ledger,

@@ -9,7 +9,7 @@ use super::expire::{FoundTrial, begin_with_trial};
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::database::trial::trial;
+use patchadm_inputs::database::history::trial;
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::trial::TrialState;
 use patchadm_rootfs::Root;

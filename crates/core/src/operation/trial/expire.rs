@@ -17,7 +17,7 @@ use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must
 use patchadm_changeset::format::manifest::{RecordedState, StateDifferences};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_inputs::database::history::readable_history;
-use patchadm_inputs::database::trial::trial;
+use patchadm_inputs::database::history::trial;
 use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::format::overtaken::OvertakenPatch;
 use patchadm_inputs::native::{NativeManager, NativeOrigin};

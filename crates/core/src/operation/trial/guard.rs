@@ -14,7 +14,7 @@ use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::history::{HistoryEntry, readable_history};
-use patchadm_inputs::database::trial::trial;
+use patchadm_inputs::database::history::trial;
 use patchadm_inputs::database::{RecordView, read_consistently};
 use patchadm_inputs::trial::{Moment, OverReason, TrialRecord, TrialState};
 use patchadm_planning::plan::refusal::Command;

@@ -1,6 +1,6 @@
-//! Reads from the undo archives of applied patches which of a survey's paths they changed and what they delivered.
+//! Reads from undo archives which paths of the survey each applied patch changed, and what it delivered.
 //!
-//! An archive of another program lists only what it saves: neither what the patch added nor what it delivered.
+//! An archive of another program lists only what it saved, not what the patch added or delivered.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
@@ -34,7 +34,7 @@ pub(super) fn read(
     let mut survey = PatchSurvey {
         view,
         setting,
-        asked: inventory.physical.keys().map(|path| (PathDigest::of(path), path.clone())).collect(),
+        surveyed: inventory.physical.keys().map(|path| (PathDigest::of(path), path.clone())).collect(),
         doubtful: inventory.lines.keys().filter(|path| is_doubtful(inventory, path)).cloned().collect(),
         patched_by: BTreeMap::new(),
         delivered: BTreeMap::new(),
@@ -44,9 +44,9 @@ pub(super) fn read(
         setting.go_on()?;
         let applied = applied(inventory, &package, setting.separator);
         let is_applied: HashSet<&str> = applied.iter().map(String::as_str).collect();
-        let (asked, marker) = (&survey.asked, &inventory.marker);
+        let (surveyed, marker) = (&survey.surveyed, &inventory.marker);
         let all = saves::each(view, &package, UnreadableFile::Refused, |id, save| {
-            if is_applied.contains(id) { listed(save, asked, marker) } else { Ok(None) }
+            if is_applied.contains(id) { listed(save, surveyed, marker) } else { Ok(None) }
         })?;
         let mut lists = BTreeMap::new();
         if let Some(installed) = inventory.packages.get_mut(&package) {
@@ -69,39 +69,34 @@ pub(super) fn read(
     Ok(())
 }
 
-/// The questions to the archives, and their answers.
 struct PatchSurvey<'a> {
     view: &'a RecordView<'a>,
     setting: &'a SurveySettings<'a>,
-    /// The paths of the survey.
-    asked: BTreeMap<PathDigest, ObjectPath>,
-    /// The paths for which the delivered digest matters.
+    surveyed: BTreeMap<PathDigest, ObjectPath>,
     doubtful: BTreeSet<ObjectPath>,
     patched_by: BTreeMap<ObjectPath, Vec<String>>,
     delivered: BTreeMap<(ObjectPath, PkgInst), Digest>,
     ledgers: BTreeMap<PkgInst, Option<Rc<Ledger>>>,
 }
 
-/// Returns the paths in `asked` that are in the list of a save directory, if there is a list.
 fn listed(
     save: &Dir,
-    asked: &BTreeMap<PathDigest, ObjectPath>,
+    surveyed: &BTreeMap<PathDigest, ObjectPath>,
     marker: &str,
 ) -> Result<Option<Vec<ObjectPath>>, RootError> {
     let list = saves::saved_paths(save)?.filter(|list| list.marker() == marker.as_bytes());
-    // For a thousand patches in one command each list is short, and the paths of all are asked for.
+    // With a thousand patches each list is short, while the survey has the paths of all.
     let changed = |list: UndoPaths| -> Vec<ObjectPath> {
-        if list.count() < asked.len() {
-            list.digests().filter_map(|digest| asked.get(&digest)).cloned().collect()
+        if list.count() < surveyed.len() {
+            list.digests().filter_map(|digest| surveyed.get(&digest)).cloned().collect()
         } else {
-            asked.iter().filter(|(digest, _)| list.has(digest)).map(|(_, path)| path.clone()).collect()
+            surveyed.iter().filter(|(digest, _)| list.has(digest)).map(|(_, path)| path.clone()).collect()
         }
     };
     Ok(list.map(changed))
 }
 
 impl PatchSurvey<'_> {
-    /// Asks the archive of a patch; `listed` comes from the list beside it.
     fn archive(
         &mut self,
         inventory: &Inventory,
@@ -121,7 +116,6 @@ impl PatchSurvey<'_> {
         self.manifest(inventory, package, patch)
     }
 
-    /// Asks the archive itself.
     fn manifest(
         &mut self,
         inventory: &Inventory,
@@ -156,8 +150,8 @@ impl PatchSurvey<'_> {
         let is_asked = |record: &ObjectRecord| {
             record.is_listed() && record.object_path().is_some_and(|path| self.doubtful.contains(&path))
         };
-        // The paths that a patch changed are a hint, even from an archive that nothing vouches for. The delivered
-        // objects are not.
+        // Changed paths are only a hint, so even an unverified archive may name them. Delivered objects are trusted
+        // only from verified ones.
         let is_believed = manifest.objects.iter().any(is_asked)
             && found.bound_manifest(interrupt).is_ok_and(|bound| bound.as_ref() == Some(&manifest));
         self.setting.go_on()?;
@@ -168,7 +162,6 @@ impl PatchSurvey<'_> {
         Ok(())
     }
 
-    /// Takes over what the manifest of a patch says of the survey's paths.
     fn says(
         &mut self,
         inventory: &Inventory,
@@ -188,7 +181,6 @@ impl PatchSurvey<'_> {
         }
     }
 
-    /// Returns the ledger of a package, read once; `None` if it is damaged.
     fn ledger(&mut self, package: &PkgInst) -> Result<Option<Rc<Ledger>>, DatabaseError> {
         if let Some(known) = self.ledgers.get(package) {
             return Ok(known.clone());
@@ -210,7 +202,6 @@ impl PatchSurvey<'_> {
     }
 }
 
-/// Ignores damage; fails if the records cannot be read at all.
 fn unless_unreadable(error: ArchiveError) -> Result<(), DatabaseError> {
     match error {
         ArchiveError::View(error) => Err(error.into()),
@@ -219,31 +210,30 @@ fn unless_unreadable(error: ArchiveError) -> Result<(), DatabaseError> {
     }
 }
 
-/// Returns the packages concerned and all owners of paths concerned.
 fn packages(touched: &Touched, inventory: &Inventory) -> BTreeSet<PkgInst> {
     let owners =
         inventory.lines.values().flat_map(|line| line.owners.iter().map(|owner| owner.package.clone()));
     touched.packages.iter().cloned().chain(owners).collect()
 }
 
-/// Returns the patches applied to a package, oldest first. An unreadable list counts as empty, because the decision
-/// that uses it refuses it.
+/// Patches applied to a package, oldest first. An unreadable list counts as empty, because the decision that
+/// uses it refuses it anyway.
 fn applied(inventory: &Inventory, package: &PkgInst, separator: &str) -> Vec<String> {
     let Some(installed) = inventory.packages.get(package) else { return Vec::new() };
     let list = PatchList::parse(&installed.params.text("PATCHLIST"), separator).unwrap_or_default();
     list.iter().map(ToString::to_string).collect()
 }
 
-/// Tells whether the line written by a patch is still there; a later patch without an archive may have delivered
-/// since.
+/// True if the line that a patch wrote is still there. A later patch without an archive may have delivered
+/// the path since.
 fn is_of_line(inventory: &Inventory, path: &ObjectPath, record: &ObjectRecord) -> bool {
     let written = record.new_line.as_deref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
     let content = |line: &ContentsLine| line.object.content;
     written.as_ref().map(content) == inventory.lines.get(path).map(content)
 }
 
-/// Tells whether a file has the size and sum of its line, but another time. Then only a digest can show whether it
-/// was edited.
+/// True if a file has the size and sum of its line, but another time. Then only a digest shows whether it was
+/// edited.
 fn is_doubtful(inventory: &Inventory, path: &ObjectPath) -> bool {
     let recorded = inventory.lines.get(path).map(|line| line.object.content).unwrap_or_default();
     let Some(found) = inventory.live.get(path) else { return false };
@@ -253,7 +243,7 @@ fn is_doubtful(inventory: &Inventory, path: &ObjectPath) -> bool {
         && recorded == ContentInfo { mtime: recorded.mtime, ..content }
 }
 
-/// Returns the digests delivered last to doubtful paths. The owner installed last is asked first.
+/// Digests that were delivered last to doubtful paths. The most recently installed owner is asked first.
 fn last_delivered(
     inventory: &Inventory,
     doubtful: &BTreeSet<ObjectPath>,

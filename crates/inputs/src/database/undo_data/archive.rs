@@ -1,45 +1,45 @@
-//! Undo data in the form of an archive: a package datastream in one file, compressed.
+//! Undo data as an archive: a compressed package datastream in one file.
 //!
-//! It is opened once; each pass over it begins at its first byte. It knows no ledger: whether it is to be believed is
-//! decided above.
+//! The file is opened once, and each pass starts at its first byte. Callers decide whether it is trusted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::database::ViewError;
+use crate::database::ledger::LedgerFault;
+use crate::source::{self, Extent, Image, Origin, PackageImage, Source, SourceError, StoredContent};
+use patchadm_changeset::RecordFile;
 use patchadm_changeset::archive_file::{
-    self, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent, digest_of, stream,
+    self, ArchiveFileError, FromStart, LARGEST_MANIFEST, MANIFEST_MEMBER, UnboundArchive, UnreadContent,
+    digest_of, stream,
 };
-use patchadm_changeset::format::manifest::{Manifest, decode};
-use patchadm_rootfs::{Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, Sums};
+use patchadm_changeset::format::manifest::{KEPT_RECORDS, MANIFEST, Manifest, RECORDS, decode};
+use patchadm_rootfs::{
+    Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, RootError, Sums, Timestamp,
+};
+use patchadm_svr4::format::cpio::CpioReader;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
-use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst, rule};
+use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, rule};
 
-use super::error::ArchiveError;
-use crate::source::{self, Extent, Image, Origin, Source, SourceError, StoredContent};
-
-/// The bytes that may follow a datastream, as where a tape was filled up: 16 MiB. A compression may make much more of little.
+/// The most bytes after a datastream, such as tape padding: 16 MiB. Compressed padding can be very long.
 const LARGEST_REST: u64 = 16 << 20;
 
-/// An archive that is open.
 #[derive(Debug)]
 pub(super) struct UndoArchiveFile {
     file: File,
     shown: String,
     size: u64,
-    /// The root, in which the objects may lie.
     root: Root,
 }
 
 impl UndoArchiveFile {
-    /// Wraps an open file, called `shown` in messages.
     pub(super) fn new(file: File, shown: String, root: &Root) -> Result<Self, ArchiveError> {
         let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
         Ok(Self { file, shown, size, root: root.clone() })
     }
 
-    /// Returns another handle of the open file.
     pub(super) fn try_clone(&self) -> Result<Self, ArchiveError> {
         Ok(Self { file: self.handle()?, shown: self.shown.clone(), size: self.size, root: self.root.clone() })
     }
@@ -48,45 +48,38 @@ impl UndoArchiveFile {
         self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))
     }
 
-    /// Returns the root, in which the objects may lie.
     pub(super) fn root(&self) -> &Root {
         &self.root
     }
 
-    /// Returns the path of the file, for messages.
     pub(super) fn path(&self) -> &str {
         &self.shown
     }
 
-    /// Returns the size of the file in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Returns the bytes that the file occupies on its file system.
     pub(super) fn allocated(&self) -> Result<u64, ArchiveError> {
         let seen = ObjectStatus::of(&self.file, || self.shown.clone())?;
         Ok(seen.allocated)
     }
 
-    /// Returns a reader of the bytes of the file.
     pub(super) fn bytes(&self) -> impl Read + '_ {
         FromStart::new(&self.file)
     }
 
-    /// Returns the BLAKE3 of the file, until a signal comes.
     pub(super) fn digest(&self, interrupt: Interrupt<'_>) -> Result<Digest, ArchiveError> {
         let digest = digest_of(&self.file, interrupt).map_err(|error| unreadable(&self.shown, &error));
         digest.map_err(|error| ArchiveError::or_interrupted(error, interrupt))
     }
 
-    /// Reads the manifest without the objects, or returns `None` for an archive of another program.
     pub(super) fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         Ok(UnboundArchive::new(self.handle()?, self.shown.clone()).manifest()?)
     }
 
-    /// Returns the saved paths by the pkgmap, the only statement of another program's archive about what it saves. A
-    /// senseless pkgmap saves nothing.
+    /// Saved paths according to the pkgmap, the only statement of foreign archives about what they save. A
+    /// malformed pkgmap saves nothing.
     pub(super) fn saved_paths(&self, params: &Params) -> Vec<ObjectPath> {
         let basedir = ObjectPath::new(params.text("BASEDIR").trim().as_bytes());
         let basedir = basedir.unwrap_or_else(|_| ObjectPath::root());
@@ -102,7 +95,7 @@ impl UndoArchiveFile {
         Pkgmap::parse(&package.pkgmap).ok()
     }
 
-    /// Opens it as the package that it is; a manifest says if its objects lie in undo directories.
+    /// Opens the archive as a package; its objects may lie in undo directories, if the manifest says so.
     pub(super) fn into_source(self, manifest: Option<&Manifest>) -> Result<(Source, Image), SourceError> {
         match manifest.and_then(|manifest| StoredContent::of(&self.root, manifest)) {
             None => source::open(Origin::File(self.file, Path::new(&self.shown)), Extent::Everything),
@@ -113,7 +106,8 @@ impl UndoArchiveFile {
         }
     }
 
-    /// Does the same without a look at the objects, of an archive that is whole by its digest.
+    /// Like [`Self::into_source`], but without reading the objects: for archives that are whole by their
+    /// digest.
     pub(super) fn into_descriptions(self) -> Result<(Source, Image), SourceError> {
         source::open_descriptions(self.file, Path::new(&self.shown))
     }
@@ -133,7 +127,6 @@ impl UndoArchiveFile {
         Ok((read, raw.finish().1))
     }
 
-    /// Does the same without the BLAKE3 of the bytes.
     pub(super) fn read_undigested(
         &self,
         package: &PkgInst,
@@ -146,12 +139,10 @@ impl UndoArchiveFile {
     }
 }
 
-/// Wraps a read error of an archive, with its path.
 pub(super) fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
     archive_file::unreadable(path, error).into()
 }
 
-/// Reads a stream to its end and compares every member with its descriptions. A signal ends it with some error.
 fn read_all(
     bytes: impl Read,
     package: &PkgInst,
@@ -194,7 +185,6 @@ fn read_all(
     Ok(manifest)
 }
 
-/// Whether the member of a pkgmap entry is there with the size and sum that the entry has.
 fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     let content = &entry.object.content;
     if content.size.is_none() && content.cksum.is_none() {
@@ -206,7 +196,6 @@ fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), S
     if same { Ok(()) } else { Err(format!("{} does not have the size and sum of its pkgmap", entry.path)) }
 }
 
-/// Checks that every object saved according to the manifest exists with that digest.
 fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     for object in manifest.all_objects() {
         let (Some(member), Some(was)) = (&object.member, &object.was) else { continue };
@@ -221,4 +210,257 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<
         }
     }
     Ok(())
+}
+
+/// The old files of a package's database directory, by name.
+pub type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
+
+/// The content of undo data, open.
+#[derive(Debug)]
+pub struct UndoContent {
+    /// The saved objects by their paths in the image.
+    pub source: Source,
+    /// The backout package, with the known facts about each object.
+    pub image: Image,
+    /// Empty for an archive of another tool.
+    pub records: OldRecords,
+}
+
+/// The reasons why the content of undo data cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoContentError {
+    /// The undo data is damaged.
+    #[error(transparent)]
+    Undo(#[from] ArchiveError),
+    /// It is not a readable package.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl UndoContent {
+    pub(super) fn whole(
+        archive: UndoArchiveFile,
+        manifest: Option<&Manifest>,
+    ) -> Result<Self, UndoContentError> {
+        let path = archive.path().to_owned();
+        let (source, image) = archive.into_source(manifest)?;
+        let records = saved_records(&image, manifest, &path)?;
+        Ok(Self { source, image, records })
+    }
+
+    pub(super) fn described(archive: UndoArchiveFile) -> Result<Option<(Manifest, Self)>, ArchiveError> {
+        let path = archive.path().to_owned();
+        let root = archive.root().clone();
+        let opened = archive.into_descriptions();
+        let (source, image) = opened.map_err(|error| damaged(&path, error.problem.to_string()))?;
+        let bytes = image.packages.first().and_then(|one| one.install.get(MANIFEST));
+        let manifest = bytes.map(|bytes| Manifest::parse(bytes)).transpose();
+        let manifest = manifest.map_err(|error| UnreadContent::from(error).of(&path))?;
+        let records = saved_records(&image, manifest.as_ref(), &path)?;
+        let stored = manifest.as_ref().and_then(|manifest| StoredContent::of(&root, manifest));
+        let source = source.with_stored(stored);
+        Ok(manifest.map(|manifest| (manifest, Self { source, image, records })))
+    }
+
+    pub(super) fn records(
+        archive: UndoArchiveFile,
+        manifest: &Manifest,
+    ) -> Result<OldRecords, UndoContentError> {
+        let path = archive.path().to_owned();
+        let (_, image) = archive.into_descriptions()?;
+        Ok(saved_records(&image, Some(manifest), &path)?)
+    }
+}
+
+fn saved_records(image: &Image, manifest: Option<&Manifest>, path: &str) -> Result<OldRecords, ArchiveError> {
+    let Some(bytes) = image.packages.first().and_then(|one| one.install.get(RECORDS)) else {
+        return Ok(OldRecords::new());
+    };
+    let mut files = records(bytes).map_err(|reason| damaged(path, reason))?;
+    for (name, nanoseconds) in manifest.into_iter().flat_map(|manifest| &manifest.header.record_times) {
+        if let Some(file) = files.get_mut(&*decode(name)) {
+            file.mtime.nanoseconds = *nanoseconds;
+        }
+    }
+    Ok(files)
+}
+
+fn records(bytes: &[u8]) -> Result<OldRecords, String> {
+    let mut files = OldRecords::new();
+    each_record(bytes, |name, file| {
+        files.insert(name, file);
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Reads the record files of packages of kept libraries in undo data with this backout package.
+pub fn kept_records(image: &PackageImage) -> Result<BTreeMap<PkgInst, OldRecords>, String> {
+    let mut packages: BTreeMap<PkgInst, OldRecords> = BTreeMap::new();
+    let Some(bytes) = image.install.get(KEPT_RECORDS) else { return Ok(packages) };
+    each_record(bytes, |path, file| {
+        let slash = path.iter().position(|byte| *byte == b'/');
+        let (package, name) = path.split_at(slash.unwrap_or(path.len()));
+        let package = std::str::from_utf8(package).ok().and_then(|name| PkgInst::new(name).ok());
+        let name = name.get(1..).filter(|name| {
+            let mut parts = name.split(|byte| *byte == b'/');
+            parts.all(|part| !part.is_empty() && part != b"." && part != b"..")
+        });
+        let (Some(package), Some(name)) = (package, name) else {
+            let name = String::from_utf8_lossy(&path).escape_debug().to_string();
+            return Err(format!("<{name}> is no record of a package"));
+        };
+        packages.entry(package).or_default().insert(name.to_vec(), file);
+        Ok(())
+    })?;
+    Ok(packages)
+}
+
+fn each_record(
+    bytes: &[u8],
+    mut take: impl FnMut(Vec<u8>, RecordFile) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut archive = CpioReader::new(bytes);
+    while let Some(header) = archive.next_member().map_err(|error| error.to_string())? {
+        let mut content = Vec::new();
+        archive.read_to_end(&mut content).map_err(|error| error.to_string())?;
+        let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
+        take(header.name, RecordFile { bytes: content.into(), mode: Mode::of(header.mode), mtime })?;
+    }
+    Ok(())
+}
+
+fn damaged(path: &str, reason: String) -> ArchiveError {
+    ArchiveError::Damaged { path: path.to_owned(), reason }
+}
+
+/// Reasons why a patch cannot be backed out from its archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// There is no archive: the patch was applied without undo data, or the archive was removed.
+    #[error("patch {patch}, package {package}: there is no undo archive at {path}")]
+    Missing {
+        patch: String,
+        package: PkgInst,
+        /// The expected place: the save directory, or the path on the host.
+        path: String,
+        /// Whether the archive is kept outside the save directory.
+        remote: bool,
+    },
+    /// The ledger names an archive, but neither it nor a pointer to it is in the save directory.
+    #[error("patch {patch}, package {package}: the undo data that run {run} saved at {path} is lost")]
+    Lost {
+        patch: String,
+        package: PkgInst,
+        /// The place where it was kept.
+        path: String,
+        /// The run that saved it.
+        run: String,
+    },
+    /// The archive is in an exported file.
+    #[error("patch {patch}, package {package}: the undo data was exported by run {run}")]
+    Exported {
+        patch: String,
+        package: PkgInst,
+        /// The run that exported it.
+        run: String,
+    },
+    /// The archive differs from the written one, or cannot be read to its end.
+    #[error("the undo archive {path} is damaged: {reason}")]
+    Damaged {
+        /// The path of the archive, or of the pointer to it.
+        path: String,
+        reason: String,
+    },
+    /// An earlier version of the program made the archive or manifest.
+    #[error(
+        "the undo data {path} was made by an earlier form of this program, with digests that this one does not read"
+    )]
+    Earlier {
+        /// The path of the archive or manifest.
+        path: String,
+    },
+    /// The manifest of a patch without undo data is missing or differs from the written one.
+    #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]
+    KeptManifest {
+        /// The path of the manifest.
+        path: String,
+        /// The reason why it cannot be used.
+        reason: String,
+    },
+    /// The ledger of the root does not know the archive.
+    #[error("the undo archive {path}: {reason}")]
+    NotBound {
+        /// The path of the archive.
+        path: String,
+        /// The statement of the ledger instead.
+        reason: String,
+    },
+    /// The ledger of the package cannot be read.
+    #[error(transparent)]
+    Ledger(LedgerFault),
+    /// The archive lies outside the root, and only the root says so.
+    #[error("the undo archive {path} is not opened: {reason}")]
+    Outside {
+        path: String,
+        /// The reason for the refusal.
+        reason: &'static str,
+    },
+    /// The archive saves objects of another root.
+    #[error("the undo archive {path} belongs to another root (its marker is {marker})")]
+    OtherRoot {
+        /// The path of the archive.
+        path: String,
+        /// The marker of that root.
+        marker: String,
+    },
+    /// A signal came while it was read.
+    #[error("reading the undo data was interrupted by signal {0}")]
+    Interrupted(i32),
+    /// The save directory could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A file could not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+impl ArchiveError {
+    pub(super) fn unless_interrupted(interrupt: Interrupt<'_>) -> Result<(), Self> {
+        interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
+    }
+
+    /// Prefers the signal to the error, because it is the reason then.
+    pub(super) fn or_interrupted(self, interrupt: Interrupt<'_>) -> Self {
+        interrupt().map_or(self, Self::Interrupted)
+    }
+
+    /// True if the caller has no right to read it, which says nothing about its validity.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Root(error) => error.is_refused_access(),
+            Self::View(error) | Self::Ledger(LedgerFault::View(error)) => error.is_refused_access(),
+            Self::Ledger(LedgerFault::Database(error)) => error.is_refused_access(),
+            _ => false,
+        }
+    }
+}
+
+impl From<ArchiveFileError> for ArchiveError {
+    fn from(error: ArchiveFileError) -> Self {
+        match error {
+            ArchiveFileError::Damaged { path, reason } => Self::Damaged { path, reason },
+            ArchiveFileError::Earlier { path } => Self::Earlier { path },
+            ArchiveFileError::Root(error) => Self::Root(error),
+        }
+    }
+}
+
+impl From<LedgerFault> for ArchiveError {
+    fn from(fault: LedgerFault) -> Self {
+        match fault {
+            LedgerFault::View(error) => Self::View(error),
+            other => Self::Ledger(other),
+        }
+    }
 }

@@ -1,5 +1,4 @@
-//! Checks manifests: they must speak of their own patch and package, of paths inside the root, and of possible
-//! values.
+//! Checks that manifests are about their own patch and package, about paths inside the root, and have possible values.
 
 use std::collections::HashSet;
 
@@ -10,7 +9,6 @@ use patchadm_svr4::places;
 
 const NANOSECONDS_OF_A_SECOND: u32 = 1_000_000_000;
 
-/// Returns the fault of the manifest in the archive of a patch and package, if there is one: field and reason.
 pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Option<String> {
     let header = &manifest.header;
     let is_same = |text: &str| text == patch || same_id(text, patch);
@@ -33,8 +31,7 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
     fault_of_objects(manifest, package).or_else(|| fault_of_libraries(manifest))
 }
 
-/// Returns the fault of what a manifest says of undo directories: a run could have made them, and every saved object is in
-/// one of them.
+/// Undo directories must be ones that a run could have made, and must contain every saved object.
 fn fault_of_files(manifest: &Manifest) -> Option<&'static str> {
     let files = manifest.header.files.as_ref();
     let is_named = manifest.header.features.iter().any(|word| word == FILES);
@@ -72,7 +69,7 @@ fn fault_of_objects(manifest: &Manifest, package: &PkgInst) -> Option<String> {
     })
 }
 
-/// Returns the fault of what a manifest says of kept libraries: each is that of a package which the header names.
+/// Kept libraries must belong to the package that the header names.
 fn fault_of_libraries(manifest: &Manifest) -> Option<String> {
     let (header, mut paths, reserved) = (&manifest.header, HashSet::new(), reserved());
     let named: HashSet<&str> = header.kept.iter().map(String::as_str).collect();
@@ -117,7 +114,10 @@ fn fault_of_record(
     let Ok(path) = ObjectPath::new(&decode(&record.path)) else {
         return Some("it is no path inside the root");
     };
-    if !rule::holds("manifest.path.reserved", !is_reserved(&path, reserved)) {
+    if !rule::holds(
+        "manifest.path.reserved",
+        !reserved.iter().any(|reserved| path == *reserved || path.is_below(reserved)),
+    ) {
         return Some("no patch changes what is there");
     }
     for (text, is_new) in [(&record.line, false), (&record.new_line, true)] {
@@ -128,7 +128,11 @@ fn fault_of_record(
         if !rule::holds("manifest.line.path", line.path == path) {
             return Some("`line` or `new_line` is that of another path");
         }
-        if is_new && !rule::holds("manifest.line.package", line.is_owned_by(package) || is_unchanged(record))
+        if is_new
+            && !rule::holds(
+                "manifest.line.package",
+                line.is_owned_by(package) || record.line == record.new_line,
+            )
         {
             return Some("`new_line` is that of another package");
         }
@@ -140,17 +144,6 @@ fn fault_of_record(
     [&record.was, &record.became].into_iter().flatten().find_map(fault_of_state)
 }
 
-/// Tells whether the patch left the line alone, so that it may belong to others.
-fn is_unchanged(record: &ObjectRecord) -> bool {
-    record.line == record.new_line
-}
-
-/// Tells whether a path is a reserved directory, or below one.
-fn is_reserved(path: &ObjectPath, reserved: &[ObjectPath]) -> bool {
-    reserved.iter().any(|reserved| path == reserved || path.is_below(reserved))
-}
-
-/// Returns the directories reserved for this program and its operator.
 fn reserved() -> Vec<ObjectPath> {
     [Some(places::own_directory()), places::policy().parent()].into_iter().flatten().collect()
 }

@@ -1,42 +1,38 @@
-//! Undo archives outside the root: the paths of the host that a root may lead to.
+//! Undo archives outside the root.
 //!
-//! `remote` is a file of the root, and the owner of the root could write any path into it. If the caller could read
-//! more than the owner, such a path is opened only if the caller, the host's policy or the root's ledger vouches for
-//! it.
+//! `remote` is a file of the root, whose owner could write any path into it. If the caller can read more than the
+//! owner, such a path is opened only if the caller, the policy of the host or the ledger of the root vouches for it.
 
 use std::path::{Path, PathBuf};
 
-use patchadm_changeset::outside::{NamesArchive, is_own};
-
-use super::error::ArchiveError;
+use super::archive::ArchiveError;
 use crate::format::ledger::{Ledger, LedgerLine};
 use patchadm_changeset::format::journal;
 use patchadm_changeset::format::outside_path::OutsidePath;
-use patchadm_rootfs::Digest;
-use patchadm_rootfs::Root;
+pub use patchadm_changeset::outside::OutsideAccess;
+use patchadm_changeset::outside::{NamesArchive, is_own};
+use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 use patchadm_svr4::places;
 
-pub use patchadm_changeset::outside::OutsideAccess;
-
-/// The rules for undo archives outside the root, in owned form.
+/// The rules for undo archives outside the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutsideRules {
     /// The `undo_dir` of the host's own policy.
     pub of_host: Option<PathBuf>,
-    /// Whether the owner of the root is trusted.
+    /// True if the owner of the root is trusted.
     pub is_trusted: bool,
-    /// The directory that the caller named for this command.
+    /// The directory that the caller named.
     pub named: Option<PathBuf>,
 }
 
 impl OutsideRules {
-    /// Returns the rules for the remains of an unfinished run.
+    /// Returns the rules for recovery of an unfinished run.
     pub fn of_recovery(&self) -> OutsideAccess<'_> {
         self.with(self.named.as_deref())
     }
 
-    /// Returns the rules for archives that may have been moved to a directory.
+    /// Returns the rules with a directory where archives may be.
     pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> OutsideAccess<'a> {
         let of_host = self.of_host.as_deref();
         let names_archive = Some(names_archive as NamesArchive);
@@ -44,7 +40,7 @@ impl OutsideRules {
     }
 }
 
-/// Refuses a host path named by `remote` of a patch, unless something vouches for it.
+/// Refuses a host path that `remote` names, unless something vouches for it.
 pub(super) fn check(
     outside: &OutsideAccess<'_>,
     root: &Root,
@@ -67,7 +63,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Tells whether a root is a stage of another one, whose records came along.
+/// True if a root is a stage of another one, whose records were copied along.
 fn is_stage(root: &Root) -> bool {
     let identity = places::stage_identity();
     let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root));
@@ -87,7 +83,7 @@ pub(super) fn may_remove(
     rule::holds("archive.outside.bound", is_vouched)
 }
 
-/// Tells whether a ledger names, by digest, an archive of a run at a path.
+/// True if a ledger names, by digest, an archive that a run made at a path.
 fn names_archive(ledger: &[u8], archive: &journal::JournalArchive, path: &ObjectPath) -> bool {
     let Ok(ledger) = Ledger::parse(ledger) else { return false };
     let digest = archive.b3.as_deref().and_then(Digest::from_hex);
@@ -95,7 +91,6 @@ fn names_archive(ledger: &[u8], archive: &journal::JournalArchive, path: &Object
     line.is_some_and(|line| line.archive().map(|(b3, _)| b3) == digest && line.is_at(path))
 }
 
-/// Tells whether a line of the ledger names what is at a path by digest.
 fn is_bound(line: Option<&LedgerLine>, path: &ObjectPath) -> bool {
     line.is_some_and(|line| line.is_at(path))
 }

@@ -1,4 +1,4 @@
-//! The relations and paths of a package file, as dpkg-deb(1) prints them.
+//! Relations and paths of a package file, from dpkg-deb(1).
 
 use std::cmp::Ordering;
 use std::io::Read as _;
@@ -7,22 +7,19 @@ use std::process::{Command, Stdio};
 use super::version::compare;
 use patchadm_svr4::package::ObjectPath;
 
-/// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// A relation of a package to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebRelation {
-    /// The other package.
     pub name: String,
-    /// The versions of the other package that are meant, as `<<` and `1.0-2`; `None` for all.
+    /// A bound such as `<<` and `1.0-2`; `None` for all versions.
     bound: Option<(String, String)>,
-    /// Whether it is replaced, and not only provided.
     is_replaced: bool,
 }
 
 impl DebRelation {
-    /// Tells whether dpkg lets the package write over files of the other one, which is installed in this version.
+    /// True if dpkg lets the package overwrite files of the other one, which is installed in this version.
     pub fn may_overwrite(&self, installed: &str) -> bool {
         let is_meant = self.bound.as_ref().is_none_or(|(sign, version)| {
             let order = compare(installed, version);
@@ -39,12 +36,12 @@ impl DebRelation {
     }
 }
 
-/// Returns which packages the package in a file replaces or provides; none if it cannot be read.
+/// Returns the packages that the package in a file replaces or provides; none if it is unreadable.
 pub fn relations(file: &str) -> Vec<DebRelation> {
     answer(&["--field", file, "Replaces", "Provides"]).map(|text| parse_relations(&text)).unwrap_or_default()
 }
 
-/// Returns the paths that a file brings, except directories; none if it cannot be read.
+/// Returns the paths of a package file except directories; none if it is unreadable.
 pub fn paths(file: &str) -> Vec<ObjectPath> {
     answer(&["--contents", file])
         .map(|text| text.lines().filter_map(parse_path).collect())
@@ -62,7 +59,7 @@ fn answer(arguments: &[&str]) -> Option<String> {
     ended.success().then(|| String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Reads fields of a control file. A line that begins with a blank belongs to the field before it.
+/// A line that begins with a blank continues the field before it.
 pub(super) fn parse_relations(text: &str) -> Vec<DebRelation> {
     let mut relations = Vec::new();
     for field in text.replace("\n ", " ").replace("\n\t", " ").lines() {
@@ -73,7 +70,7 @@ pub(super) fn parse_relations(text: &str) -> Vec<DebRelation> {
     relations
 }
 
-/// Reads `NAME`, `NAME:ARCH` or `NAME (SIGN VERSION)`.
+/// Parses `NAME`, `NAME:ARCH` or `NAME (SIGN VERSION)`.
 fn parse_relation(text: &str, is_replaced: bool) -> Option<DebRelation> {
     let (name, bound) = text.split_once('(').unwrap_or((text, ""));
     let name = name.split(':').next().unwrap_or_default().trim();
@@ -84,8 +81,7 @@ fn parse_relation(text: &str, is_replaced: bool) -> Option<DebRelation> {
     (!name.is_empty()).then(|| DebRelation { name: name.to_owned(), bound, is_replaced })
 }
 
-/// Reads a line of a table of contents: mode, owner, size, date, time, and the path from `./` on, behind which a link says
-/// where it leads.
+/// Parses a line of a table of contents: mode, owner, size, date, time, `./PATH`, and ` -> TARGET` for links.
 fn parse_path(line: &str) -> Option<ObjectPath> {
     let kind = line.chars().next().filter(|kind| *kind != 'd')?;
     let mut rest = line;
@@ -101,7 +97,7 @@ fn parse_path(line: &str) -> Option<ObjectPath> {
     ObjectPath::new(&unescaped(path.strip_prefix('.')?)).ok()
 }
 
-/// Takes the escapes back that tar(1) writes: `\\`, letters for control characters, and `\ooo` for other bytes.
+/// Undoes the escapes of tar(1): `\\`, letters for control characters, and `\ooo` for other bytes.
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,39 +1,30 @@
-//! The records of dpkg: `var/lib/dpkg` of the root, read directly and without a lock.
+//! The records of dpkg in `var/lib/dpkg`, read directly and without a lock.
 //!
-//! These files are read: `status` (version, standing, synopsis, sums of conffiles), `updates` (which packages have changes that
-//! are not in `status` yet), the lists of paths and sums of a package below `info`, and `diversions`. A path that another
-//! package or the administrator has diverted is taken at its actual place. Nothing is interpreted that dpkg would run.
+//! `status` has versions, states, synopses and sums of conffiles; `updates` names packages whose changes are not in
+//! `status` yet; `info` has lists of paths and sums; `diversions` says where diverted paths lie. Nothing is interpreted
+//! that dpkg would run.
 
-mod all_lists;
 pub mod deb_file;
-mod diversions;
-mod lists;
-mod statoverride;
+mod overrides;
 mod status;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-pub(in crate::native) use all_lists::DpkgLists;
-pub use all_lists::{DivertedPath, Diverting};
-use diversions::Diversions;
-pub use lists::paths_of;
-use lists::{conffiles, md5sums};
-pub use statoverride::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
-use status::{DpkgStanding, DpkgStatus};
-
 use super::{
-    NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath, NativePresence,
-    RegisteredPackage, UnfinishedChange,
+    FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
+    NativePresence, RegisteredPackage, UnfinishedChange,
 };
+use overrides::Diversions;
+pub use overrides::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath};
+use status::{DpkgStanding, DpkgStatus};
 
-/// The largest of the files, in bytes.
 const LARGEST_RECORD: u64 = 256 << 20;
 
-/// What is wrong with a package of which nobody knows which entry counts.
+/// Nobody knows which of several entries counts.
 const SEVERAL_TIMES: &str = "status has it several times";
 
 /// The records of dpkg below a root.
@@ -46,12 +37,12 @@ pub const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
 pub struct DpkgRecords<'a> {
     root: &'a Root,
     status: Vec<u8>,
-    /// The packages with changes that are not in `status` yet: dpkg runs, or was interrupted.
+    /// Packages with changes that are not in `status` yet: dpkg is running, or was interrupted.
     unfinished: BTreeSet<String>,
 }
 
 impl<'a> DpkgRecords<'a> {
-    /// Reads `status`, and the names in `updates`; `None` where the root has no `status`.
+    /// Reads `status` and the names in `updates`; `None` if the root has no `status`.
     pub fn find(root: &'a Root) -> Result<Option<Self>, NativeError> {
         let Some(status) = record(root, "status")? else { return Ok(None) };
         if status.last().is_some_and(|&last| last != b'\n') {
@@ -68,7 +59,7 @@ impl<'a> DpkgRecords<'a> {
         })
     }
 
-    /// Tells of each of these packages whether it is installed, in their order.
+    /// Returns whether each of these packages is installed.
     pub fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -90,7 +81,7 @@ impl<'a> DpkgRecords<'a> {
         Ok(origins().map(presence).collect())
     }
 
-    /// `others` are the architectures for which the package is registered besides.
+    /// `others` are the other architectures for which the package is registered.
     fn presence(
         origin: &NativeOrigin,
         entries: &[DpkgStatus],
@@ -125,7 +116,6 @@ impl<'a> DpkgRecords<'a> {
         }
     }
 
-    /// Reads everything about a package that was registered for this architecture.
     pub(super) fn registered_package(&self, origin: &NativeOrigin) -> Result<NativePackage, NativeError> {
         let name = origin.name.as_str();
         let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
@@ -136,7 +126,6 @@ impl<'a> DpkgRecords<'a> {
         self.package(&arch.map_or_else(|| name.to_owned(), |arch| format!("{name}:{arch}")))
     }
 
-    /// Reads everything about packages that were registered, in their order, by one look at `status`.
     pub(super) fn registered_packages(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -166,7 +155,7 @@ impl<'a> DpkgRecords<'a> {
         Ok(self.root.dir_if_there(&physical)?)
     }
 
-    /// Reads everything about a package, `NAME` or `NAME:ARCH`.
+    /// Reads everything about a package: `NAME` or `NAME:ARCH`.
     pub fn package(&self, package: &str) -> Result<NativePackage, NativeError> {
         let bad = |reason: String| bad(package, reason);
         let (name, arch) = package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)));
@@ -179,7 +168,7 @@ impl<'a> DpkgRecords<'a> {
         self.read(name, found, &self.diversions().map_err(bad)?)
     }
 
-    /// Reads every package that is installed or in between, each when its turn comes, in the order of `status`.
+    /// Reads every installed or half-installed package, one at a time, in the order of `status`.
     pub fn packages(&self) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
         let diversions = self.diversions();
         let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -193,7 +182,6 @@ impl<'a> DpkgRecords<'a> {
         })
     }
 
-    /// Reads a package that `status` has so many times.
     fn counted(
         &self,
         name: &str,
@@ -213,8 +201,7 @@ impl<'a> DpkgRecords<'a> {
         self.read(name, found, diversions.map_err(|reason| bad(reason))?)
     }
 
-    /// Returns the installed packages that say they replace or provide this one.
-    pub(in crate::native) fn successors(&self, name: &str) -> Vec<NativeOwner> {
+    pub(super) fn successors(&self, name: &str) -> Vec<NativeOwner> {
         let found = status::successors(&self.status, name).into_iter();
         let owner = |(name, DpkgStatus { arch, version, .. })| NativeOwner {
             origin: NativeOrigin { manager: NativeManager::Dpkg, name, arch: Some(arch), version: None },
@@ -223,8 +210,7 @@ impl<'a> DpkgRecords<'a> {
         found.map(owner).collect()
     }
 
-    /// Returns the versions of a package that are installed, one for each architecture.
-    pub(in crate::native) fn installed_versions(&self, name: &str) -> Vec<String> {
+    pub(super) fn installed_versions(&self, name: &str) -> Vec<String> {
         if self.unfinished.contains(name) {
             return Vec::new();
         }
@@ -234,7 +220,6 @@ impl<'a> DpkgRecords<'a> {
         installed.map(|one| one.version).collect()
     }
 
-    /// Refuses a package whose changes are not all in `status`.
     fn must_be_finished(&self, name: &str) -> Result<(), NativeError> {
         if self.unfinished.contains(name) {
             return Err(bad(name, "dpkg has not finished with it (`updates`)".to_owned()));
@@ -242,7 +227,7 @@ impl<'a> DpkgRecords<'a> {
         Ok(())
     }
 
-    /// Returns every package that is installed or in between: its name, its architecture, and how dpkg calls it.
+    /// Installed and half-installed packages: name, architecture, and the name that dpkg uses.
     pub(super) fn names(&self) -> impl Iterator<Item = (String, String, String)> {
         status::present(&self.status).map(|(name, found)| {
             let both = format!("{name}:{}", found.arch);
@@ -256,7 +241,6 @@ impl<'a> DpkgRecords<'a> {
             .map_err(|reason| format!("diversions: {reason}"))
     }
 
-    /// Reads the lists of a package.
     fn read(
         &self,
         name: &str,
@@ -266,7 +250,6 @@ impl<'a> DpkgRecords<'a> {
         Self::read_in(self.info()?.as_ref(), name, found, diversions)
     }
 
-    /// Does the same in the directory of the lists.
     fn read_in(
         info: Option<&Dir>,
         name: &str,
@@ -325,17 +308,16 @@ pub fn overrides(root: &Root) -> Result<StatOverrides, NativeError> {
     Ok(overrides.diverted(&diversions))
 }
 
-/// Reads the diversions of a root.
 fn diversions(root: &Root) -> Result<Result<Diversions, String>, NativeError> {
     Ok(Diversions::parse(&record(root, "diversions")?.unwrap_or_default()))
 }
 
-/// Tells whether a word can be the name or the architecture of a package: nothing that leads to another directory.
+/// A name or architecture must not lead to another directory.
 fn is_word(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Returns what changes at each unpacking: inode and ctime of the list of paths, and of the sums.
+/// Changes whenever the package is unpacked: inode and ctime of its list and sums.
 fn stamp(info: Option<&Dir>, name: &str, arch: &str) -> Result<String, NativeError> {
     let mut stamp = String::new();
     for suffix in ["list", "md5sums"] {
@@ -366,7 +348,7 @@ fn path_of(name: &str) -> Result<ObjectPath, NativeError> {
     ObjectPath::new(format!("{RECORDS}/{name}").as_bytes()).map_err(|error| records(error.to_string()))
 }
 
-/// Returns the packages that the numbered files in `updates` name: dpkg writes each change there before it writes `status`.
+/// Packages named by the files in `updates`, where dpkg writes each change before it writes `status`.
 fn unfinished(root: &Root) -> Result<BTreeSet<String>, NativeError> {
     let mut names = BTreeSet::new();
     for file in root.list(&path_of("updates")?)?.unwrap_or_default() {
@@ -393,7 +375,6 @@ fn has_list(info: Option<&Dir>, origin: &NativeOrigin, is_alone: bool) -> Result
     Ok(false)
 }
 
-/// Returns a record of dpkg; `None` if it does not exist.
 fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, NativeError> {
     let text = root.read(&path_of(name)?, LARGEST_RECORD)?;
     if text.as_ref().is_some_and(|text| text.len() as u64 > LARGEST_RECORD) {
@@ -402,7 +383,6 @@ fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, NativeError> {
     Ok(text)
 }
 
-/// Returns the entries of an architecture.
 fn of_arch<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> impl Iterator<Item = &'e DpkgStatus> {
     entries.iter().filter(move |one| arch.is_none_or(|arch| one.arch == arch))
 }
@@ -421,7 +401,7 @@ fn present_one<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> Option<Resu
     }
 }
 
-/// Returns the installed package among the entries of a name. One with several architectures has to be named with its own.
+/// A package with several architectures must be named with one.
 fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, String> {
     let is_it =
         |one: &DpkgStatus| arch.is_none_or(|arch| one.arch == arch) && one.standing() != DpkgStanding::Gone;
@@ -444,6 +424,151 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
             })
         }
     }
+}
+
+/// Returns the absolute paths in a text, one a line, without blank lines and the root directory.
+pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
+    let lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
+    let path =
+        |(at, line): (usize, &[u8])| ObjectPath::new(line).map_err(|error| format!("line {at}: {error}"));
+    let paths = lines.map(path).filter(|path| path.as_ref().map_or(true, |path| !path.relative().is_empty()));
+    paths.collect()
+}
+
+/// Existing conffiles. Lines with words before the path are skipped: an upgrade removes those files.
+fn conffiles(text: &[u8]) -> impl Iterator<Item = ObjectPath> {
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"/"));
+    lines.filter_map(|line| ObjectPath::new(line.trim_ascii_end()).ok())
+}
+
+fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
+    let lines = text.split(|&byte| byte == b'\n');
+    let read = |line: &[u8]| {
+        let (sum, path) = line.split_at_checked(32)?;
+        let path = [b"/", path.strip_prefix(b"  ")?].concat();
+        Some((ObjectPath::new(&path).ok()?, FileSum::parse(sum)?))
+    };
+    lines.filter_map(read).collect()
+}
+
+// The lists of all packages, for an index of owners. Packages that are unpacked, half installed or removed except for
+// their configuration own the paths in their lists, too.
+
+/// A path of a package that somebody else diverted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DivertedPath {
+    /// The package whose file lies elsewhere.
+    pub package: String,
+    /// The path in its list.
+    pub listed: ObjectPath,
+    /// Where its file lies.
+    pub place: ObjectPath,
+    /// `None` for the administrator.
+    pub by: Option<String>,
+}
+
+/// A rule of dpkg-divert(1): where files of all other packages at a path lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diverting {
+    /// The path that it is about.
+    pub from: ObjectPath,
+    /// Where the files lie.
+    pub to: ObjectPath,
+    /// `None` for the administrator.
+    pub by: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct PackageList {
+    pub(super) origin: NativeOrigin,
+    text: Vec<u8>,
+}
+
+impl PackageList {
+    pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let lines = self.text.split(|&byte| byte == b'\n');
+        lines.filter(|line| line.len() > 1 && line.starts_with(b"/") && *line != b"/.")
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct DpkgLists {
+    pub(super) lists: Vec<PackageList>,
+    diversions: Diversions,
+    versions: BTreeMap<(String, String), String>,
+    /// Packages with `Multi-Arch: same`.
+    pub(super) multi_arch: BTreeSet<String>,
+    pub(super) unreadable: Vec<String>,
+}
+
+impl DpkgLists {
+    pub(super) fn read(root: &Root) -> Result<Option<Self>, NativeError> {
+        let physical = root.resolver().locate_dir(&path_of("info")?)?;
+        let Some(info) = root.dir_if_there(&physical)? else { return Ok(None) };
+        let mut lists = Self {
+            lists: Vec::new(),
+            diversions: Diversions::default(),
+            versions: BTreeMap::new(),
+            multi_arch: BTreeSet::new(),
+            unreadable: Vec::new(),
+        };
+        for (name, found) in status::known(&record(root, "status")?.unwrap_or_default()) {
+            if found.is_same {
+                lists.multi_arch.insert(name.clone());
+            }
+            lists.versions.insert((name, found.arch), found.version);
+        }
+        match Diversions::parse(&record(root, "diversions")?.unwrap_or_default()) {
+            Ok(diversions) => lists.diversions = diversions,
+            Err(reason) => lists.unreadable.push(format!("the diversions of dpkg cannot be read: {reason}")),
+        }
+        for file in info.names()? {
+            let Some(origin) = file.strip_suffix(b".list").and_then(origin_of) else { continue };
+            match info.read_regular(&file, LARGEST_RECORD) {
+                Ok(Some(text)) => lists.lists.push(PackageList { origin, text }),
+                Ok(None) => {}
+                Err(error) => lists.unreadable.push(error.to_string()),
+            }
+        }
+        Ok(Some(lists))
+    }
+
+    pub(super) fn version(&self, list: &PackageList) -> String {
+        let NativeOrigin { name, arch, .. } = &list.origin;
+        let of_name = self.versions.range((name.clone(), String::new())..);
+        let mut of_name = of_name.take_while(|((known, _), _)| known == name);
+        let found = of_name.find(|((_, of), _)| arch.as_ref().is_none_or(|arch| of == arch));
+        found.map(|(_, version)| version.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn rules(&self) -> impl Iterator<Item = Diverting> {
+        self.diversions.rules().map(|(from, to, by)| Diverting {
+            from: from.clone(),
+            to: to.clone(),
+            by: by.map(str::to_owned),
+        })
+    }
+
+    pub(super) fn diverted(&self, package: &str, line: &[u8]) -> Option<DivertedPath> {
+        if self.diversions.is_empty() {
+            return None;
+        }
+        let listed = ObjectPath::new(line).ok()?;
+        let (place, by) = self.diversions.diverted(package, &listed)?;
+        Some(DivertedPath {
+            package: package.to_owned(),
+            place: place.clone(),
+            by: by.map(str::to_owned),
+            listed,
+        })
+    }
+}
+
+fn origin_of(name: &[u8]) -> Option<NativeOrigin> {
+    let text = std::str::from_utf8(name).ok().filter(|text| !text.is_empty())?;
+    let (name, arch) = text.split_once(':').map_or((text, None), |(name, arch)| (name, Some(arch)));
+    let (name, arch) = (name.to_owned(), arch.map(str::to_owned));
+    Some(NativeOrigin { manager: NativeManager::Dpkg, name, arch, version: None })
 }
 
 #[cfg(test)]
@@ -483,5 +608,28 @@ mod tests {
         assert_eq!(arch(&[entry("amd64", ok), entry("amd64", ok)]), Some(Err(())));
         let left = entry("i386", "deinstall ok config-files");
         assert_eq!(arch(&[same("amd64"), left]), None);
+    }
+
+    fn at(text: &str) -> ObjectPath {
+        ObjectPath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_list_has_absolute_paths_and_a_relative_one_is_told_by_its_line() {
+        let paths = paths_of(b"/.\n/usr\n\n/usr/bin/a b\n").unwrap();
+        let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["/usr", "/usr/bin/a b"]);
+        assert!(paths_of(b"/a\nusr\n").unwrap_err().starts_with("line 2: "));
+    }
+
+    #[test]
+    fn sums_and_conffiles_are_those_of_whole_lines() {
+        let text =
+            b"d41d8cd98f00b204e9800998ecf8427e  usr/empty\nshort  x\nzz1d8cd98f00b204e9800998ecf8427e  y\n";
+        let sums = md5sums(text);
+        assert_eq!(sums.len(), 1);
+        assert_eq!(sums[0].0, at("/usr/empty"));
+        let files: Vec<ObjectPath> = conffiles(b"/etc/a\nremove-on-upgrade /etc/b\n\n").collect();
+        assert_eq!(files, [at("/etc/a")]);
     }
 }

@@ -1,6 +1,6 @@
-//! The file `status` of dpkg: which packages are installed, in which version (deb822(5), dpkg-query(1)).
+//! The file `status` of dpkg: installed packages and their versions (deb822(5), dpkg-query(1)).
 //!
-//! Of the hundreds of thousands of lines only the packages that are asked for are read further than their name.
+//! The file has hundreds of thousands of lines, so only requested packages are parsed beyond their names.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,11 @@ use super::deb_file::parse_relations;
 use crate::native::{FileSum, UnfinishedChange};
 use patchadm_svr4::package::ObjectPath;
 
-/// A package as `status` has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DpkgStatus {
-    /// Its architecture.
     pub arch: String,
     /// Tells whether it can be installed for several architectures at once (`Multi-Arch: same`).
     pub is_same: bool,
-    /// Its version.
     pub version: String,
     /// The three words: what is wanted, whether it must be installed again, what it is.
     pub status: String,
@@ -25,19 +22,15 @@ pub(super) struct DpkgStatus {
     pub conffiles: BTreeMap<ObjectPath, FileSum>,
 }
 
-/// The standing of a package by its three words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DpkgStanding {
-    /// It is unpacked and configured.
     Installed,
-    /// It is in between, or must be installed again.
     Busy(UnfinishedChange),
-    /// At most its configuration files are there.
     Gone,
 }
 
 impl DpkgStatus {
-    /// Returns its standing. What is wanted of it (`hold`, `install`) does not count.
+    /// `hold`, `install` and other wishes do not count.
     pub(super) fn standing(&self) -> DpkgStanding {
         let mut words = self.status.split_whitespace().skip(1);
         match (words.next(), words.next()) {
@@ -50,7 +43,7 @@ impl DpkgStatus {
         }
     }
 
-    /// Reads a stanza. One without version or status is none.
+    /// A stanza without version or status is ignored.
     fn read(stanza: &[u8]) -> Self {
         let mut found = Self::default();
         let mut is_in_conffiles = false;
@@ -79,7 +72,7 @@ impl DpkgStatus {
     }
 }
 
-/// Reads a line ` PATH SUM [obsolete]` of the configuration files. Those that an upgrade is to remove have no sum yet.
+/// Parses ` PATH SUM [obsolete]`. Conffiles that an upgrade will remove have no sum yet.
 fn conffile(line: &[u8]) -> Option<(ObjectPath, FileSum)> {
     let text = line.trim_ascii();
     let text = text.strip_suffix(b" obsolete").unwrap_or(text);
@@ -88,7 +81,6 @@ fn conffile(line: &[u8]) -> Option<(ObjectPath, FileSum)> {
     Some((ObjectPath::new(path.trim_ascii()).ok()?, FileSum::parse(sum.get(1..)?)?))
 }
 
-/// Returns every entry of the packages of these names, by name, in the order of the file.
 pub(super) fn entries<'n>(
     text: &[u8],
     is_wanted: impl Fn(&str) -> Option<&'n str>,
@@ -102,18 +94,15 @@ pub(super) fn entries<'n>(
     found
 }
 
-/// Returns the packages that are installed or in between, by their names, in the order of the file.
 pub(super) fn present(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
     known(text).filter(|(_, found)| found.standing() != DpkgStanding::Gone)
 }
 
-/// Returns all packages, by their names, in the order of the file.
 pub(super) fn known(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
     let named = stanzas(text).filter_map(|stanza| Some((name_of(stanza)?, stanza)));
     named.map(|(name, stanza)| (name.to_owned(), DpkgStatus::read(stanza)))
 }
 
-/// Returns the installed packages that say they replace or provide this one.
 pub(super) fn successors(text: &[u8], name: &str) -> Vec<(String, DpkgStatus)> {
     let is_relation = |line: &&[u8]| line.starts_with(b"Replaces:") || line.starts_with(b"Provides:");
     let names_it = |stanza: &[u8]| {
@@ -127,7 +116,6 @@ pub(super) fn successors(text: &[u8], name: &str) -> Vec<(String, DpkgStatus)> {
     read.filter(|(_, found)| found.standing() == DpkgStanding::Installed).collect()
 }
 
-/// Returns the names of all packages in the order of the file.
 pub(super) fn names(text: &[u8]) -> impl Iterator<Item = &str> {
     stanzas(text).filter_map(name_of)
 }
@@ -140,7 +128,6 @@ fn stanzas(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Cuts the next stanza off: it ends before an empty line.
 fn next_stanza(text: &[u8]) -> (&[u8], &[u8]) {
     match text.windows(2).position(|two| two == b"\n\n") {
         Some(end) => {
@@ -151,7 +138,7 @@ fn next_stanza(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Returns the name of a stanza's package, which dpkg writes first.
+/// dpkg writes the name first.
 fn name_of(stanza: &[u8]) -> Option<&str> {
     let mut lines = stanza.split(|&byte| byte == b'\n');
     let line = lines.find_map(|line| line.strip_prefix(b"Package:"))?;

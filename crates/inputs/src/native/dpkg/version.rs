@@ -1,17 +1,17 @@
-//! The order of dpkg's versions: epoch, upstream version and revision (deb-version(7)).
+//! Order of dpkg versions: epoch, upstream version and revision (deb-version(7)).
 
 use std::cmp::Ordering;
 
-/// Compares two versions as `dpkg --compare-versions` does. A text without a valid epoch has the epoch 0.
+/// Compares two versions as `dpkg --compare-versions` does. Without a valid epoch, the epoch is 0.
 pub fn compare(one: &str, other: &str) -> Ordering {
-    let (one, other) = (Parts::of(one), Parts::of(other));
+    let (one, other) = (DebVersion::of(one), DebVersion::of(other));
     one.epoch
         .cmp(&other.epoch)
         .then_with(|| compare_part(one.upstream, other.upstream))
         .then_with(|| compare_part(one.revision, other.revision))
 }
 
-/// Returns what is wrong with a version, by the rules of deb-version(7).
+/// Returns the fault of a version by the rules of deb-version(7).
 pub fn fault(version: &str) -> Option<&'static str> {
     let (epoch, rest) = version.split_once(':').map_or((None, version), |(epoch, rest)| (Some(epoch), rest));
     if epoch.is_some_and(|epoch| epoch.is_empty() || epoch.parse::<u32>().is_err()) {
@@ -24,14 +24,13 @@ pub fn fault(version: &str) -> Option<&'static str> {
     (!rest.chars().all(is_known)).then_some("it has a character that no version has")
 }
 
-/// A version, taken apart.
-struct Parts<'a> {
+struct DebVersion<'a> {
     epoch: u64,
     upstream: &'a str,
     revision: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> DebVersion<'a> {
     fn of(version: &'a str) -> Self {
         let version = version.trim();
         let (epoch, rest) = match version.split_once(':') {
@@ -43,7 +42,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Compares an upstream version or a revision: in turn what is not digits, byte by byte, and digits as numbers.
+/// Compares non-digits byte by byte and digits as numbers, in turn.
 fn compare_part(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
     while !one.is_empty() || !other.is_empty() {
@@ -67,7 +66,7 @@ fn compare_part(one: &str, other: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// The place of a byte in the order: a tilde before the end, letters before all other characters. A digit is the end.
+/// Order of bytes: tilde, end (or digit), letters, all others.
 fn rank(byte: Option<&u8>) -> i32 {
     match byte {
         Some(b'~') => -1,
@@ -81,7 +80,6 @@ fn rest(bytes: &[u8]) -> &[u8] {
     bytes.get(1..).unwrap_or_default()
 }
 
-/// Returns the digits in front without leading zeros, and what follows them.
 fn number(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len());
     let (digits, rest) = bytes.split_at(end);

@@ -1,9 +1,8 @@
-//! The records of rpm, obtained from rpm(8), because only it can read its database.
+//! The records of rpm, read by rpm(8), because only it can read its database.
 //!
-//! One query names a package and all of its files. Files that no package delivers (`%ghost`) are left out. A package can be
-//! installed several times: in several versions (kernels), or for several architectures.
+//! One query asks for a package and all of its files. Files that no package delivers (`%ghost`) are left out. A package
+//! can be installed several times: in several versions (kernels), or for several architectures.
 
-mod followed;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +11,6 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::{Command, Stdio};
 
-use followed::{InstalledOfNames, InstalledRpm, followed};
-
 use super::{
     FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
     NativePresence, RegisteredPackage,
@@ -21,45 +18,28 @@ use super::{
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
-/// The places of the database below a root, the newer one first.
 const DATABASES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
-
-/// The lock file in the directory of the database.
 const LOCK: &str = ".rpm.lock";
-
-/// The line of a package.
 const PACKAGE: &str = r"P\t%{NAME}\t%{EPOCH}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{INSTALLTID}\t%{SUMMARY}\n";
-
-/// The lines of its files.
 const FILES: &str = r"[F\t%{FILEFLAGS}\t%{FILEDIGESTS}\t%{FILENAMES}\n]";
-
-/// The lines of the files of a package with the state of each.
 const STATES: &str = r"[S\t%{FILESTATES}\t%{FILENAMES}\n]";
 
-/// The state of a file that rpm put there and nobody replaced.
+/// rpm installed the file, and no package replaced it.
 const NORMAL: &[u8] = b"0";
 
-/// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 256 << 20;
-
-/// The reason for a package that is missing.
 const NOT_INSTALLED: &str = "rpm has not installed it";
-
-/// Flags of a file: `%config`, `%ghost`.
 const CONFIG: u32 = 1;
 const GHOST: u32 = 1 << 6;
 
-/// An installed package with the paths at which its files are.
-pub(in crate::native) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
+pub(super) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
 
 /// The database of rpm in a root.
 pub struct RpmRecords {
-    /// As the host sees it.
     database: OsString,
 }
 
 impl RpmRecords {
-    /// Finds the database.
     pub fn of(root: &Root) -> Result<Self, NativeError> {
         Self::find(root)?.ok_or_else(|| records("there are no records of rpm in the root".to_owned()))
     }
@@ -81,14 +61,14 @@ impl RpmRecords {
     /// Reads everything about a package: `NAME`, `NAME.ARCH`, or `NAME-[EPOCH:]VERSION-RELEASE[.ARCH]`.
     pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
         let package = the_one(name, self.found(name)?)?;
-        // Only a look at all of its name tells whether there are others.
+        // Only a query for the name shows whether there are others.
         let all = self.installed(&[&package.origin.name])?;
         let is_other = |one: &InstalledRpm| one.arch == package.arch && one.evr != package.version;
         let has_other_versions = all.found.iter().any(is_other);
         Ok(NativePackage { has_other_versions, ..package })
     }
 
-    /// Reads everything about a package that was registered for this architecture and has this version now.
+    /// The registered package of this architecture at its current version.
     pub(super) fn registered_package(
         &self,
         origin: &NativeOrigin,
@@ -102,7 +82,6 @@ impl RpmRecords {
         the_one(name, if own.is_empty() { others } else { own })
     }
 
-    /// Reads everything about packages that were registered, in their order, by one call of rpm(8).
     pub(super) fn registered_packages(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -114,8 +93,8 @@ impl RpmRecords {
             return Vec::new();
         }
         let query = format!("{PACKAGE}{FILES}");
-        let answer = asked(&self.database, &query, Names::These(&names));
-        // Of a package that is not installed the answer has a line of its own.
+        let answer = query_rpm(&self.database, &query, Names::These(&names));
+        // The answer has a line about each package that is not installed.
         let found: Vec<NativePackage> = match &answer {
             Ok((answer, _)) => pieces(answer).filter_map(|piece| parse(piece).ok()).collect(),
             Err(_) => Vec::new(),
@@ -133,22 +112,20 @@ impl RpmRecords {
         packages.iter().map(of).collect()
     }
 
-    /// Reads the packages that rpm knows by a name.
     fn found(&self, name: &str) -> Result<Vec<NativePackage>, NativeError> {
         let bad = |reason: String| bad(name, reason);
         if name.is_empty() || name.starts_with('-') {
             return Err(bad("that is no name of a package".to_owned()));
         }
         let query = format!("{PACKAGE}{FILES}");
-        let (answer, is_whole) = asked(&self.database, &query, Names::These(&[name])).map_err(&bad)?;
+        let (answer, is_whole) = query_rpm(&self.database, &query, Names::These(&[name])).map_err(&bad)?;
         if !is_whole {
             return Err(bad(NOT_INSTALLED.to_owned()));
         }
         pieces(&answer).map(|piece| parse(piece).map_err(&bad)).collect()
     }
 
-    /// Returns the installed packages that say they provide or obsolete this one.
-    pub(in crate::native) fn successors(&self, name: &str) -> Result<Vec<NativeOwner>, NativeError> {
+    pub(super) fn successors(&self, name: &str) -> Result<Vec<NativeOwner>, NativeError> {
         let answer = self.all(&format!(r"{PACKAGE}[O\t%{{OBSOLETES}}\n][O\t%{{PROVIDES}}\n]"))?;
         let (mut found, mut last): (Vec<NativeOwner>, Option<NativeOwner>) = (Vec::new(), None);
         for line in answer.split(|&byte| byte == b'\n') {
@@ -162,15 +139,14 @@ impl RpmRecords {
         Ok(found)
     }
 
-    /// Returns the versions of a package that are installed.
-    pub(in crate::native) fn installed_versions(&self, name: &str) -> Result<Vec<String>, NativeError> {
+    pub(super) fn installed_versions(&self, name: &str) -> Result<Vec<String>, NativeError> {
         let found = self.installed(&[name])?.found.into_iter();
         Ok(found.filter(|one| one.name == name).map(|one| one.evr).collect())
     }
 
-    /// Returns every installed package with the paths at which its own files are: not those that were replaced by another
-    /// package, left out, or of another color.
-    pub(in crate::native) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
+    /// Installed packages with the paths of their own files: without files that were replaced, left out, or
+    /// of another color.
+    pub(super) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
         let answer = self.all(&format!("{PACKAGE}{STATES}"))?;
         let mut owned: Vec<OwnedPaths> = Vec::new();
         for line in answer.split(|&byte| byte == b'\n') {
@@ -190,7 +166,6 @@ impl RpmRecords {
         Ok(owned)
     }
 
-    /// Returns every installed package: its name, its architecture, and how rpm calls this one of its name.
     pub(super) fn names(&self) -> Result<Vec<(String, String, String)>, NativeError> {
         let answer = self.all(PACKAGE)?;
         let text = String::from_utf8_lossy(&answer);
@@ -202,18 +177,16 @@ impl RpmRecords {
         Ok(lines.map(named).collect())
     }
 
-    /// Returns what rpm says of all packages.
     fn all(&self, query: &str) -> Result<Vec<u8>, NativeError> {
-        let (answer, is_whole) = asked(&self.database, query, Names::All).map_err(records)?;
+        let (answer, is_whole) = query_rpm(&self.database, query, Names::All).map_err(records)?;
         if !is_whole {
             return Err(records("rpm cannot list its packages".to_owned()));
         }
         Ok(answer)
     }
 
-    /// Returns every installed package of these names.
     fn installed(&self, names: &[&str]) -> Result<InstalledOfNames, NativeError> {
-        let (answer, _) = asked(&self.database, PACKAGE, Names::These(names)).map_err(records)?;
+        let (answer, _) = query_rpm(&self.database, PACKAGE, Names::These(names)).map_err(records)?;
         let text = String::from_utf8_lossy(&answer);
         let mut installed = InstalledOfNames::default();
         for line in text.lines() {
@@ -233,7 +206,7 @@ impl RpmRecords {
         Ok(installed)
     }
 
-    /// Tells of each of these packages whether it is installed, in their order.
+    /// Returns whether each of these packages is installed.
     pub fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
@@ -258,7 +231,6 @@ impl RpmRecords {
     }
 }
 
-/// Returns the package that a name stands for, of all that rpm knows by it.
 fn the_one(name: &str, mut found: Vec<NativePackage>) -> Result<NativePackage, NativeError> {
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one),
@@ -272,12 +244,11 @@ fn the_one(name: &str, mut found: Vec<NativePackage>) -> Result<NativePackage, N
     }
 }
 
-/// Returns how rpm calls one package of several of a name.
 fn nevra(name: &str, evr: &str, arch: &str) -> String {
     format!("{name}-{evr}.{arch}")
 }
 
-/// Returns the place of the database in a root, as rpm names it and with links followed; `None` where it has none.
+/// The place of the database as rpm names it, and with links followed.
 fn database(root: &Root) -> Result<Option<(&'static str, ObjectPath)>, RootError> {
     for place in DATABASES {
         let Ok(path) = ObjectPath::new(place.as_bytes()) else { continue };
@@ -289,12 +260,10 @@ fn database(root: &Root) -> Result<Option<(&'static str, ObjectPath)>, RootError
     Ok(None)
 }
 
-/// Returns the path of the lock that rpm and dnf hold while they change packages; `None` in a root without a database.
 pub(super) fn lock_file(root: &Root) -> Result<Option<ObjectPath>, RootError> {
     Ok(database(root)?.and_then(|(place, _)| lock_file_in(place)))
 }
 
-/// Returns the paths that the lock can have.
 pub(super) fn lock_files() -> impl Iterator<Item = ObjectPath> {
     DATABASES.into_iter().filter_map(lock_file_in)
 }
@@ -311,15 +280,13 @@ fn records(reason: String) -> NativeError {
     NativeError::Records { manager: NativeManager::Rpm, reason }
 }
 
-/// The packages that rpm(8) is asked about.
 #[derive(Clone, Copy)]
 enum Names<'a> {
     All,
     These(&'a [&'a str]),
 }
 
-/// Returns the answer of rpm(8), and whether it knew all packages.
-fn asked(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bool), String> {
+fn query_rpm(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bool), String> {
     let mut command = Command::new("rpm");
     command.arg("-q").arg("--dbpath").arg(database).args(["--queryformat", query]);
     match names {
@@ -342,7 +309,6 @@ fn asked(database: &OsStr, query: &str, names: Names<'_>) -> Result<(Vec<u8>, bo
     Ok((answer, ended.success()))
 }
 
-/// The line of a package in an answer.
 struct Line<'a> {
     name: &'a str,
     epoch: &'a str,
@@ -359,7 +325,6 @@ impl<'a> Line<'a> {
         Some(Self { name, epoch, version, arch, stamp, title })
     }
 
-    /// Returns the package as the owner of paths.
     fn owner(&self) -> NativeOwner {
         let (name, arch) = (self.name.to_owned(), Some(self.arch.to_owned()));
         NativeOwner {
@@ -368,7 +333,6 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Epoch, version and release.
     fn evr(&self) -> String {
         let is_there = self.epoch.parse::<u64>().is_ok();
         let epoch = if is_there { format!("{}:", self.epoch) } else { String::new() };
@@ -376,7 +340,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Reads the answer about many packages, one after another. Those without files, such as keys, are passed over.
+/// Parses the answer about many packages. Entries without files, such as keys, are skipped.
 fn each_package(answer: Vec<u8>) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
     let counts = versions_of_names(&answer);
     let mut at = 0;
@@ -394,7 +358,6 @@ fn each_package(answer: Vec<u8>) -> impl Iterator<Item = Result<NativePackage, N
     parsed.flatten()
 }
 
-/// Returns in how many versions each package is there, by name and architecture.
 fn versions_of_names(answer: &[u8]) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
     for line in answer.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"P\t")) {
@@ -405,14 +368,12 @@ fn versions_of_names(answer: &[u8]) -> BTreeMap<(String, String), usize> {
     counts
 }
 
-/// Returns the part of an answer about the package that begins at a place: up to the next line that is no file.
 fn next_piece(answer: &[u8], at: usize) -> Option<&[u8]> {
     let rest = answer.get(at..).filter(|rest| !rest.is_empty())?;
     let next = rest.windows(3).position(|three| three == b"\nP\t").map_or(rest.len(), |end| end + 1);
     rest.get(..next)
 }
 
-/// Returns the parts of an answer, one for each package.
 fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -422,7 +383,6 @@ fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Reads the answer about one package.
 fn parse(answer: &[u8]) -> Result<NativePackage, String> {
     let wrong = || "the answer of rpm makes no sense".to_owned();
     let mut lines = answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -451,7 +411,6 @@ fn parse(answer: &[u8]) -> Result<NativePackage, String> {
     })
 }
 
-/// Returns a line of a file: its path, and what is recorded of it if the package delivers it.
 fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
     let mut words = line.strip_prefix(b"F\t")?.splitn(3, |&byte| byte == b'\t');
     let (flags, sum, path) = (words.next()?, words.next()?, words.next()?);
@@ -462,9 +421,64 @@ fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
     Some((path, is_delivered.then(|| NativePath { ftype, sum: FileSum::parse(sum) })))
 }
 
+#[derive(Debug)]
+struct InstalledRpm {
+    name: String,
+    evr: String,
+    arch: String,
+    stamp: String,
+}
+
+#[derive(Debug, Default)]
+struct InstalledOfNames {
+    found: Vec<InstalledRpm>,
+    absent: Vec<String>,
+}
+
+impl InstalledOfNames {
+    fn of_name<'i>(&'i self, name: &str) -> impl Iterator<Item = &'i InstalledRpm> {
+        self.found.iter().filter(move |one| one.name == name)
+    }
+}
+
+/// Returns the package for which a registration stands among those of its name; `None` if it is gone.
+///
+/// That is the registered version, or else the only one for the architecture that no other registration stands for, or else
+/// the only one at all: an upgrade may change the architecture. Where several are left, the registered one was removed.
+fn followed<'i>(
+    package: &RegisteredPackage<'_>,
+    all: &[RegisteredPackage<'_>],
+    installed: impl Iterator<Item = &'i InstalledRpm>,
+) -> Option<&'i InstalledRpm> {
+    let is_of = |origin: &NativeOrigin, one: &InstalledRpm| {
+        let has = |own: &Option<String>, value: &str| own.as_ref().is_none_or(|own| own == value);
+        has(&origin.arch, &one.arch) && has(&origin.version, &one.evr)
+    };
+    let named: Vec<&InstalledRpm> = installed.filter(|one| is_of(package.origin, one)).collect();
+    let registered = |one: &&&InstalledRpm| one.evr == package.version && one.arch == package.arch;
+    if let Some(one) = named.iter().find(registered) {
+        return Some(one);
+    }
+    let others = || all.iter().filter(|other| other.origin.name == package.origin.name);
+    let stands_for = |other: &RegisteredPackage<'_>, one: &InstalledRpm| {
+        let is_named = other.origin.arch.is_some() && is_of(other.origin, one);
+        is_named || other.version == one.evr && other.arch == one.arch
+    };
+    let is_free = |one: &&&InstalledRpm| {
+        !others().any(|other| other.origin != package.origin && stands_for(other, one))
+    };
+    let free: Vec<&InstalledRpm> = named.iter().filter(is_free).copied().collect();
+    let of_arch: Vec<&InstalledRpm> = free.iter().filter(|one| one.arch == package.arch).copied().collect();
+    match (of_arch.as_slice(), free.as_slice()) {
+        ([one], _) | ([], [one]) => Some(one),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::native::NativeManager;
 
     const FILES: &str = "F\t0\td41d8cd98f00b204e9800998ecf8427e\t/usr/bin/web\nF\t17\t\t/etc/web.conf\nF\t64\t\t/var/log/web.log\n";
 
@@ -525,5 +539,60 @@ mod tests {
         };
         assert_eq!(several(&[line("1-1", "x86_64"), line("2-1", "x86_64")]), [true, true]);
         assert_eq!(several(&[line("1-1", "x86_64"), line("1-1", "i686")]), [false, false]);
+    }
+
+    /// The versions that registrations stand for, by their origin, version and architecture, where these are installed.
+    fn found(
+        registered: &[(Option<&str>, Option<&str>, &str, &str)],
+        installed: &[(&str, &str)],
+    ) -> Vec<String> {
+        let origins: Vec<NativeOrigin> = registered
+            .iter()
+            .map(|(arch, version, ..)| NativeOrigin {
+                manager: NativeManager::Rpm,
+                name: "web".to_owned(),
+                arch: arch.map(str::to_owned),
+                version: version.map(str::to_owned),
+            })
+            .collect();
+        let packages: Vec<RegisteredPackage<'_>> = origins
+            .iter()
+            .zip(registered)
+            .map(|(origin, (_, _, version, arch))| RegisteredPackage { origin, version, arch })
+            .collect();
+        let installed: Vec<InstalledRpm> = installed
+            .iter()
+            .map(|(evr, arch)| InstalledRpm {
+                name: "web".to_owned(),
+                evr: (*evr).to_owned(),
+                arch: (*arch).to_owned(),
+                stamp: String::new(),
+            })
+            .collect();
+        let followed = packages.iter().map(|one| followed(one, &packages, installed.iter()));
+        followed.map(|one| one.map_or("gone".to_owned(), |one| format!("{}.{}", one.evr, one.arch))).collect()
+    }
+
+    #[test]
+    fn a_name_follows_the_upgrade_of_its_package_and_one_of_several_versions_does_not() {
+        let single = (None, None, "1", "x");
+        assert_eq!(found(&[single], &[("2", "x")]), ["2.x"]);
+        assert_eq!(found(&[single], &[("2", "y")]), ["2.y"], "with another architecture");
+        assert_eq!(found(&[single], &[("1", "x"), ("2", "x")]), ["1.x"], "as it was adopted");
+        assert_eq!(found(&[single], &[("2", "x"), ("3", "x")]), ["gone"]);
+        assert_eq!(found(&[single], &[]), ["gone"]);
+        let exact = (Some("x"), Some("2"), "2", "x");
+        assert_eq!(found(&[single, exact], &[("1", "x"), ("2", "x")]), ["1.x", "2.x"]);
+        assert_eq!(found(&[single, exact], &[("2", "x")]), ["gone", "2.x"]);
+        assert_eq!(found(&[single, exact], &[("3", "x")]), ["3.x", "gone"]);
+    }
+
+    #[test]
+    fn each_of_two_architectures_follows_its_own_upgrade() {
+        let both = [(None, None, "1", "x"), (Some("i"), None, "1", "i")];
+        assert_eq!(found(&both, &[("2", "i"), ("2", "x")]), ["2.x", "2.i"]);
+        assert_eq!(found(&both, &[("2", "i"), ("1", "x")]), ["1.x", "2.i"]);
+        assert_eq!(found(&both, &[("2", "i")]), ["gone", "2.i"]);
+        assert_eq!(found(&both, &[("2", "x")]), ["2.x", "gone"]);
     }
 }

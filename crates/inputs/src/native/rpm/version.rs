@@ -1,11 +1,11 @@
-//! The order of rpm's versions: epoch, version and release, by segments (rpm-version(7)).
+//! Order of rpm versions: epoch, version and release, by segments (rpm-version(7)).
 
 use std::cmp::Ordering;
 
-/// Compares two versions `[EPOCH:]VERSION[-RELEASE]` as rpm does. A missing epoch is 0; a release that one of them lacks
-/// does not count.
+/// Compares two versions `[EPOCH:]VERSION[-RELEASE]` as rpm does. A missing epoch is 0; if one release is missing, none
+/// counts.
 pub fn compare(one: &str, other: &str) -> Ordering {
-    let (one, other) = (Parts::of(one), Parts::of(other));
+    let (one, other) = (RpmVersion::of(one), RpmVersion::of(other));
     let releases = one.release.zip(other.release);
     one.epoch
         .cmp(&other.epoch)
@@ -13,7 +13,7 @@ pub fn compare(one: &str, other: &str) -> Ordering {
         .then_with(|| releases.map_or(Ordering::Equal, |(one, other)| compare_part(one, other)))
 }
 
-/// Returns what is wrong with a version.
+/// Returns the fault of a version.
 pub fn fault(version: &str) -> Option<&'static str> {
     let (epoch, rest) = version.split_once(':').map_or(("0", version), |parts| parts);
     if epoch.parse::<u32>().is_err() {
@@ -26,14 +26,13 @@ pub fn fault(version: &str) -> Option<&'static str> {
     None
 }
 
-/// A version, taken apart.
-struct Parts<'a> {
+struct RpmVersion<'a> {
     epoch: u64,
     version: &'a str,
     release: Option<&'a str>,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> RpmVersion<'a> {
     fn of(text: &'a str) -> Self {
         let (epoch, rest) = match text.split_once(':') {
             Some((epoch, rest)) => (epoch.parse().unwrap_or(0), rest),
@@ -45,8 +44,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Compares a version or a release by its segments of digits or letters. A tilde sorts before the end, a caret behind it
-/// and before everything else.
+/// Compares segments of digits or letters. A tilde sorts before the end, a caret after the end and before
+/// everything else.
 fn compare_part(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
     loop {
@@ -74,7 +73,6 @@ fn compare_part(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// The places in the order of what a segment may begin with; between tilde and caret is the end.
 const TILDE: u8 = 0;
 const END: u8 = 1;
 const CARET: u8 = 2;

@@ -1,6 +1,5 @@
 //! Patches made in memory, written in every form and read again.
 
-mod comparing;
 mod libraries;
 pub(crate) mod made_up;
 mod revisions;

@@ -1,12 +1,12 @@
 //! Patches on the disk.
 
-use patchadm_inputs::sign::{sha256, sha256_text};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
 use crate::release::ContentReader;
+use patchadm_inputs::sign::{sha256, sha256_text};
 use patchadm_inputs::source::{Extent, Origin, open};
 
 #[test]

@@ -1,29 +1,30 @@
-//! The two headers of an rpm package: a list of tagged values each, in front of a store of bytes.
+//! The headers of an rpm package: tagged values in front of a store of bytes, and the files that they list. The archive
+//! repeats this only in part.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use super::tags;
+use crate::release::archive::content_of;
 use crate::release::error::ReleaseProblem;
 use patchadm_inputs::sha256::Sha256;
-use patchadm_rootfs::Digest;
+use patchadm_releases::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
+use patchadm_rootfs::{Digest, Sums, Timestamp};
+use patchadm_svr4::package::{Mode, ObjectPath, Word};
 
-/// The bytes that a header begins with.
 const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
 
-/// The most values of a header, as in rpm itself.
+/// The limit of rpm.
 const MOST_VALUES: u32 = 1 << 16;
 
-/// The largest store of a header, in bytes; 20,000 files take five million.
+/// In bytes; 20,000 files take five million.
 const LARGEST_STORE: u32 = 64 << 20;
 
-/// A header: values by tag.
 #[derive(Debug)]
 pub(super) struct RpmHeader {
     values: BTreeMap<u32, TaggedValue>,
     store: Vec<u8>,
-    /// The bytes that it takes in the file.
     pub(super) length: u64,
-    /// The SHA-256 of those bytes, in hexadecimal digits.
     pub(super) sha256: String,
 }
 
@@ -35,7 +36,6 @@ struct TaggedValue {
 }
 
 impl RpmHeader {
-    /// Reads a header.
     pub(super) fn read(input: &mut dyn Read) -> Result<Self, ReleaseProblem> {
         let mut start = [0; 16];
         input.read_exact(&mut start).map_err(ReleaseProblem::of_archive)?;
@@ -62,12 +62,10 @@ impl RpmHeader {
         Ok(Self { values, store, length, sha256 })
     }
 
-    /// Tells whether there is a value of this tag.
     pub(super) fn has(&self, tag: u32) -> bool {
         self.values.contains_key(&tag)
     }
 
-    /// Returns the texts of a value; none if it is missing.
     pub(super) fn strings(&self, tag: u32) -> Result<Vec<&[u8]>, ReleaseProblem> {
         let Some(value) = self.values.get(&tag) else { return Ok(Vec::new()) };
         if !matches!(value.value_type, 6 | 8 | 9) {
@@ -84,12 +82,10 @@ impl RpmHeader {
         Ok(found)
     }
 
-    /// Returns the first text of a value.
     pub(super) fn string(&self, tag: u32) -> Result<Option<String>, ReleaseProblem> {
         Ok(self.strings(tag)?.first().map(|text| String::from_utf8_lossy(text).into_owned()))
     }
 
-    /// Returns the numbers of a value, of any width; none if it is missing.
     pub(super) fn numbers(&self, tag: u32) -> Result<Vec<u64>, ReleaseProblem> {
         let Some(value) = self.values.get(&tag) else { return Ok(Vec::new()) };
         let width = match value.value_type {
@@ -117,4 +113,268 @@ fn bytes(input: &mut dyn Read, length: u64) -> Result<Vec<u8>, ReleaseProblem> {
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|four| u32::from_be_bytes(*four))
+}
+
+const CONFIG: u64 = 1;
+pub(super) const GHOST: u64 = 1 << 6;
+
+/// Ghosts are left out. The content of files is not known yet.
+pub(super) fn listed(header: &RpmHeader) -> Result<BTreeMap<ObjectPath, ReleaseObject>, ReleaseProblem> {
+    let columns = Columns::read(header)?;
+    let mut found = BTreeMap::new();
+    for at in 0..columns.names.len() {
+        let path = columns.path(at)?;
+        if columns.flags.get(at).is_some_and(|flags| flags & GHOST != 0) {
+            continue;
+        }
+        let object = columns.object(at, path.clone())?;
+        if path.relative().is_empty() {
+            continue;
+        }
+        if found.insert(path.clone(), object).is_some() {
+            return Err(ReleaseProblem::BadForm(format!("two objects are called <{path}>")));
+        }
+    }
+    Ok(found)
+}
+
+struct Columns<'a> {
+    names: Vec<&'a [u8]>,
+    directories: Vec<&'a [u8]>,
+    directory_of: Vec<u64>,
+    modes: Vec<u64>,
+    devices: Vec<u64>,
+    times: Vec<u64>,
+    targets: Vec<&'a [u8]>,
+    flags: Vec<u64>,
+    users: Vec<&'a [u8]>,
+    groups: Vec<&'a [u8]>,
+    capabilities: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    fn read(header: &'a RpmHeader) -> Result<Self, ReleaseProblem> {
+        let columns = Self {
+            names: header.strings(tags::BASE_NAMES)?,
+            directories: header.strings(tags::DIR_NAMES)?,
+            directory_of: header.numbers(tags::DIR_INDEXES)?,
+            modes: header.numbers(tags::FILE_MODES)?,
+            devices: header.numbers(tags::FILE_RDEVS)?,
+            times: header.numbers(tags::FILE_MTIMES)?,
+            targets: header.strings(tags::FILE_LINKTOS)?,
+            flags: header.numbers(tags::FILE_FLAGS)?,
+            users: header.strings(tags::FILE_USERS)?,
+            groups: header.strings(tags::FILE_GROUPS)?,
+            capabilities: header.strings(tags::FILE_CAPS)?,
+        };
+        let count = columns.names.len();
+        let texts = [columns.targets.len(), columns.users.len(), columns.groups.len()];
+        let numbers =
+            [&columns.directory_of, &columns.modes, &columns.devices, &columns.times, &columns.flags];
+        let is_whole = texts.iter().all(|&length| length == count)
+            && numbers.iter().all(|column| column.len() == count)
+            && [0, count].contains(&columns.capabilities.len());
+        if is_whole { Ok(columns) } else { Err(damaged()) }
+    }
+
+    fn path(&self, at: usize) -> Result<ObjectPath, ReleaseProblem> {
+        let directory =
+            self.directory_of.get(at).and_then(|&at| self.directories.get(usize::try_from(at).ok()?));
+        let (Some(directory), Some(name)) = (directory, self.names.get(at)) else { return Err(damaged()) };
+        Ok(ObjectPath::new(&[directory, *name].concat())?)
+    }
+
+    fn object(&self, at: usize, path: ObjectPath) -> Result<ReleaseObject, ReleaseProblem> {
+        let number = |column: &[u64]| column.get(at).copied().unwrap_or_default();
+        let text = |column: &[&'a [u8]]| column.get(at).copied().unwrap_or_default();
+        let owner = |column| ObjectOwner {
+            name: Some(Word::from(&*String::from_utf8_lossy(text(column)))),
+            id: None,
+        };
+        let mode = u32::try_from(number(&self.modes)).unwrap_or_default();
+        let device = u32::try_from(number(&self.devices)).unwrap_or_default();
+        let device = Device { major: device >> 8, minor: device & 0xff };
+        let is_config = number(&self.flags) & CONFIG != 0;
+        let kind = match mode & 0o170_000 {
+            0o100_000 => ReleaseObjectKind::File {
+                content: content_of(Sums::of(&mut &b""[..]).map_err(ReleaseProblem::Io)?),
+                upkeep: if is_config { Upkeep::Editable } else { Upkeep::Delivered },
+                links: None,
+            },
+            0o040_000 => ReleaseObjectKind::Directory { exclusive: false },
+            0o120_000 => ReleaseObjectKind::Symlink(text(&self.targets).to_vec()),
+            0o010_000 => ReleaseObjectKind::Pipe,
+            0o060_000 => ReleaseObjectKind::Block(device),
+            0o020_000 => ReleaseObjectKind::Character(device),
+            _ => return Err(ReleaseProblem::Unsupported(format!("<{path}>, a file of an unknown type"))),
+        };
+        let seconds = i64::try_from(number(&self.times)).unwrap_or_default();
+        Ok(ReleaseObject {
+            kind,
+            mode: Mode::of(mode),
+            owner: owner(&self.users),
+            group: owner(&self.groups),
+            mtime: Timestamp::whole(seconds),
+            xattrs: capability(text(&self.capabilities), &path)?,
+            class: Word::default(),
+            path,
+        })
+    }
+}
+
+fn capability(text: &[u8], path: &ObjectPath) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ReleaseProblem> {
+    let text = String::from_utf8_lossy(text);
+    if text.trim().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let refused =
+        || ReleaseProblem::Unsupported(format!("<{path}> with the capabilities `{}`", text.escape_debug()));
+    let value = attribute(&text).ok_or_else(refused)?;
+    Ok(BTreeMap::from([(b"security.capability".to_vec(), value)]))
+}
+
+// Capabilities are translated from text (`cap_from_text(3)`) to the value of `security.capability`.
+
+const NAMES: [&str; 41] = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+];
+
+/// Version 2 of the value, and the flag that makes permitted capabilities effective.
+const REVISION: u32 = 0x0200_0000;
+
+const EFFECTIVE: u32 = 1;
+
+#[derive(Default)]
+struct CapabilitySets {
+    effective: u64,
+    permitted: u64,
+    inheritable: u64,
+}
+
+/// Translates a text such as `cap_net_raw=ep`; `None` if a file cannot have it.
+pub(super) fn attribute(text: &str) -> Option<Vec<u8>> {
+    let mut sets = CapabilitySets::default();
+    for clause in text.split_whitespace() {
+        sets.apply(clause)?;
+    }
+    let given = sets.permitted | sets.inheritable;
+    // The kernel has one flag for all of a file's capabilities.
+    if sets.effective != 0 && sets.effective != given {
+        return None;
+    }
+    let flag = if sets.effective == 0 { 0 } else { EFFECTIVE };
+    let mut value = (REVISION | flag).to_le_bytes().to_vec();
+    for shift in [0, 32] {
+        for set in [sets.permitted, sets.inheritable] {
+            value.extend((set >> shift & 0xffff_ffff).to_le_bytes().into_iter().take(4));
+        }
+    }
+    Some(value)
+}
+
+impl CapabilitySets {
+    /// Applies `NAME,NAME=ep` or `NAME+i-p`.
+    fn apply(&mut self, clause: &str) -> Option<()> {
+        let end = clause.find(['=', '+', '-'])?;
+        let (names, mut actions) = clause.split_at_checked(end)?;
+        let named = if names.is_empty() || names.eq_ignore_ascii_case("all") {
+            (1 << NAMES.len()) - 1
+        } else {
+            names.split(',').try_fold(0, |bits, name| Some(bits | 1u64 << number(name)?))?
+        };
+        while let Some(operator) = actions.chars().next() {
+            let rest = actions.get(1..)?;
+            let end = rest.find(['=', '+', '-']).unwrap_or(rest.len());
+            let (flags, behind) = rest.split_at_checked(end)?;
+            if operator == '=' {
+                self.each(|_, set| *set &= !named);
+            }
+            if !flags.chars().all(|flag| "eip".contains(flag)) {
+                return None;
+            }
+            let is_wanted = |letter| flags.contains(letter);
+            self.each(|letter, set| match operator {
+                '-' if is_wanted(letter) => *set &= !named,
+                '=' | '+' if is_wanted(letter) => *set |= named,
+                _ => {}
+            });
+            actions = behind;
+        }
+        Some(())
+    }
+
+    fn each(&mut self, change: impl Fn(char, &mut u64)) {
+        change('e', &mut self.effective);
+        change('i', &mut self.inheritable);
+        change('p', &mut self.permitted);
+    }
+}
+
+fn number(name: &str) -> Option<usize> {
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_prefix("cap_")?;
+    NAMES.iter().position(|known| *known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_becomes_the_value_that_setcap_would_set() {
+        let raw = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for text in ["cap_net_raw=ep", "= cap_net_raw+ep", "CAP_NET_RAW+pe", "cap_net_raw=eip cap_net_raw-i"]
+        {
+            assert_eq!(attribute(text).as_deref(), Some(&raw[..]), "{text}");
+        }
+        let two = attribute("cap_chown,cap_checkpoint_restore+i").unwrap();
+        assert_eq!(two, [0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn what_no_file_can_have_is_refused() {
+        for text in ["cap_nothing=ep", "cap_chown", "cap_chown=x", "cap_chown=ep cap_kill=p", "chown=ep"] {
+            assert_eq!(attribute(text), None, "{text}");
+        }
+    }
 }

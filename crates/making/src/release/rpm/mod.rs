@@ -3,41 +3,30 @@
 //! ```text
 //!   lead 96 bytes · signature header, filled up to 8 bytes · header · payload: cpio, compressed or not
 //! ```
-//! The header is the authority on paths and attributes, the payload has the content. The SHA-256 of the header and of the
-//! payload are compared where the package has them. `%config` files are edited by administrators, `%ghost` files are
-//! left out, the sizes of files of 4 GiB or more are those of the header, capabilities become the extended attribute
-//! that they are. Scriptlets and triggers are named, never translated. Signatures are not looked at.
+//! The header is the authority on paths and attributes, the payload has the content. SHA-256 digests of both are checked
+//! if the package has them. `%config` files are editable, `%ghost` files are left out, sizes of files of 4 GiB or more come
+//! from the header, and capabilities become an extended attribute. Scriptlets and triggers are named, never translated.
+//! Signatures are ignored.
 
-mod capabilities;
-mod files;
 mod header;
 mod payload;
-mod stripped;
 mod tags;
 
 use std::io::Read;
 
-use super::archive_file::ArchiveFile;
+use super::archive::ArchiveFile;
 use super::error::ReleaseProblem;
-use super::package_identity::PackageIdentity;
-use super::{ReleaseForm, ReleasePackage};
+use super::{PackageIdentity, ReleaseForm, ReleasePackage};
 use header::{RpmHeader, damaged};
-use payload::Payload;
-use stripped::StrippedMembers;
+use payload::{Payload, StrippedMembers};
 
-/// The bytes that a package begins with.
 pub(super) const MAGIC: &[u8] = b"\xed\xab\xee\xdb";
-
-/// The bytes of the lead.
 const LEAD: u64 = 96;
-
-/// The number of SHA-256 among the digests.
 const SHA256: u64 = 8;
 
-/// Reads a package.
 pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
     let (header, start) = header(file)?;
-    let (objects, contents) = payload(file, start, &header)?.list(files::listed(&header)?)?;
+    let (objects, contents) = payload(file, start, &header)?.list(header::listed(&header)?)?;
     let PackageIdentity { name, arch, version, source } = identity(&header)?;
     Ok(ReleasePackage {
         origin,
@@ -54,7 +43,6 @@ pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage,
     })
 }
 
-/// Reads only what a package says of itself.
 pub(super) fn identify(file: &ArchiveFile) -> Result<PackageIdentity, ReleaseProblem> {
     identity(&header(file)?.0)
 }
@@ -71,7 +59,6 @@ fn identity(header: &RpmHeader) -> Result<PackageIdentity, ReleaseProblem> {
     })
 }
 
-/// Reads the header, and tells where the payload begins.
 fn header(file: &ArchiveFile) -> Result<(RpmHeader, u64), ReleaseProblem> {
     let part = file.part(LEAD, file.size().saturating_sub(LEAD));
     let mut input = std::io::BufReader::new(part.reader());
@@ -107,7 +94,7 @@ fn payload(file: &ArchiveFile, start: u64, header: &RpmHeader) -> Result<Payload
     Ok(Payload { part: file.part(start, file.size().saturating_sub(start)), sha256, stripped })
 }
 
-/// `EPOCH:VERSION-RELEASE`, without an epoch that is not there.
+/// `EPOCH:VERSION-RELEASE`; without the epoch if there is none.
 fn version(header: &RpmHeader, version: &str, release: &str) -> Result<String, ReleaseProblem> {
     let epoch = header.numbers(tags::EPOCH)?.first().map(|epoch| format!("{epoch}:")).unwrap_or_default();
     Ok(format!("{epoch}{version}-{release}"))

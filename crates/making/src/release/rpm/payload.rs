@@ -1,16 +1,16 @@
-//! The archive of an rpm package: a compressed cpio archive whose members are the files that the header lists.
+//! The payload of an rpm package: a compressed cpio archive of the files in the header.
 //!
-//! Names of one file follow each other, and the last one has the content. Members have their names and sizes themselves,
-//! or, in a package with a file of 4 GiB or more, in the header.
+//! Names of one file follow each other, and the last one has the content. Members have names and sizes themselves, or,
+//! in a package with a file of 4 GiB or more, in the header.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 
-use super::stripped::{self, StrippedMembers, StrippedReader};
-use crate::release::archive_file::FilePart;
-use crate::release::collector::{
-    ArchiveContents, ContentVisit, NumberedContents, ObjectCollector, content_of,
+use super::header::{GHOST, RpmHeader, damaged};
+use super::tags;
+use crate::release::archive::{
+    ArchiveContents, ContentVisit, FilePart, NumberedContents, ObjectCollector, content_of,
 };
 use crate::release::error::ReleaseProblem;
 use crate::release::tar_archive::member_path;
@@ -18,29 +18,24 @@ use patchadm_container::{ContainerFormat, open_container};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_releases::{FileContent, ReleaseObject, ReleaseObjectKind};
 use patchadm_rootfs::{Digest, Sums};
-use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader};
+use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader, TRAILER};
 use patchadm_svr4::package::ObjectPath;
 
-/// The most bytes after the archive: padding, skipped so that the compression around it is checked to its end.
+/// Padding after the archive is read so that the compression around it is checked to its end.
 const PADDING: u64 = 16 << 20;
 
-/// Bytes read at once.
 const BUFFER: usize = 1 << 16;
 
-/// The payload of a package.
 pub(super) struct Payload {
-    /// Its place in the file.
     pub(super) part: FilePart,
-    /// The SHA-256 that the header announces, in hexadecimal digits.
     pub(super) sha256: Option<String>,
-    /// The members of an archive without names and sizes, where the header has what they lack.
+    /// `Some` for an archive without names and sizes, which the header has then.
     pub(super) stripped: Option<StrippedMembers>,
 }
 
-type MemberVisit<'a> = dyn FnMut(&CpioHeader, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
+type CpioVisit<'a> = dyn FnMut(&CpioHeader, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
 
 impl Payload {
-    /// Reads all members into the objects of the header, with the sums of the files.
     pub(super) fn list(
         self,
         mut listed: BTreeMap<ObjectPath, ReleaseObject>,
@@ -83,7 +78,7 @@ impl Payload {
         Ok((objects, ArchiveContents { archive: self, names }))
     }
 
-    fn walk(&self, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
+    fn walk(&self, visit: &mut CpioVisit<'_>) -> Result<(), ReleaseProblem> {
         let mut digested = Digested { inner: self.part.reader(), sha256: Sha256::new() };
         {
             let opened = open_container(&mut digested).map_err(ReleaseProblem::of_archive)?;
@@ -105,15 +100,14 @@ impl Payload {
 }
 
 impl Payload {
-    /// Visits the members, whichever archive it is, and returns what follows them.
     fn walk_members<R: Read>(
         &self,
         mut input: R,
-        visit: &mut MemberVisit<'_>,
+        visit: &mut CpioVisit<'_>,
     ) -> Result<ControlFlow<(), R>, ReleaseProblem> {
         let mut magic = [0; 6];
         input.read_exact(&mut magic).map_err(ReleaseProblem::of_archive)?;
-        if magic != stripped::MAGIC {
+        if magic != MAGIC {
             let mut archive = CpioReader::new(magic.chain(input));
             while let Some(member) = archive.next_member().map_err(of_cpio)? {
                 if visit(&member, &mut archive)?.is_break() {
@@ -148,13 +142,12 @@ impl NumberedContents for Payload {
     }
 }
 
-/// Tells whether a member is one of several names of a file, but not the one with the content.
 fn is_name_only(member: &CpioHeader) -> bool {
     member.nlink > 1 && member.size == 0
 }
 
 fn cpio_path(name: &[u8]) -> Result<Option<ObjectPath>, ReleaseProblem> {
-    // Packages of long ago have absolute names.
+    // Very old packages have absolute names.
     member_path(name.strip_prefix(b"/").unwrap_or(name))
 }
 
@@ -169,12 +162,11 @@ fn with_content(mut object: ReleaseObject, of_bytes: FileContent) -> ReleaseObje
     object
 }
 
-/// Names of files whose content is still to come, by device and inode.
 #[derive(Default)]
 struct LinkedNames(HashMap<((u32, u32), u32), Vec<ReleaseObject>>);
 
 impl LinkedNames {
-    /// Takes a name; returns all names of the file where this member has the content.
+    /// Returns all names of a file at the member that has its content.
     fn add(&mut self, member: &CpioHeader, object: ReleaseObject) -> Option<Vec<ReleaseObject>> {
         if member.nlink < 2 {
             return Some(vec![object]);
@@ -184,7 +176,6 @@ impl LinkedNames {
         if is_name_only(member) { None } else { self.0.remove(&key) }
     }
 
-    /// Returns the names of empty files, in an order that does not change.
     fn left(self) -> Vec<Vec<ReleaseObject>> {
         let mut left: Vec<_> = self.0.into_iter().collect();
         left.sort_by_key(|(key, _)| *key);
@@ -192,7 +183,6 @@ impl LinkedNames {
     }
 }
 
-/// Bytes that are digested while they pass.
 struct Digested<R> {
     inner: R,
     sha256: Sha256,
@@ -202,6 +192,184 @@ impl<R: Read> Read for Digested<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.sha256.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+// The stripped cpio archive of rpm packages with a file of 4 GiB or more, which no other archive of cpio can hold.
+//
+// ```text
+//   070701 ino mode … filesize … namesize check, name        what a member begins with in other packages
+//   07070X index                                             and in these: the place of the file in the header
+// ```
+// Names, modes and sizes are those of the header alone. Members and their data are filled up to 4 bytes, and the archive
+// ends as others do. The names of one file are those with its inode, and the last of them in the header has the content.
+
+pub(super) const MAGIC: [u8; 6] = *b"07070X";
+const NEWC: [u8; 6] = *b"070701";
+const END: usize = 104 + TRAILER.len() + 1;
+
+/// The members by their index in the header, each as a newc archive would describe it.
+#[derive(Debug)]
+pub(super) struct StrippedMembers(Vec<CpioHeader>);
+
+impl StrippedMembers {
+    /// `None` if the header lacks 64-bit sizes, as without a large file.
+    pub(super) fn listed(header: &RpmHeader) -> Result<Option<Self>, ReleaseProblem> {
+        if !header.has(tags::LONG_FILE_SIZES) {
+            return Ok(None);
+        }
+        let sizes = header.numbers(tags::LONG_FILE_SIZES)?;
+        let (names, directories) = (header.strings(tags::BASE_NAMES)?, header.strings(tags::DIR_NAMES)?);
+        let (directory_of, modes) = (header.numbers(tags::DIR_INDEXES)?, header.numbers(tags::FILE_MODES)?);
+        let columns = [&sizes, &directory_of, &modes].map(Vec::len);
+        if columns.iter().any(|&length| length != names.len()) {
+            return Err(damaged());
+        }
+        let mut members = Vec::new();
+        for (((name, size), at), mode) in names.iter().zip(sizes).zip(directory_of).zip(modes) {
+            let directory =
+                usize::try_from(at).ok().and_then(|at| directories.get(at)).ok_or_else(damaged)?;
+            let path = [*directory, *name].concat();
+            let mode = u32::try_from(mode).map_err(|_| damaged())?;
+            let member = CpioHeader::file(&path, 0, 0, size);
+            members.push(CpioHeader { mode, size: if has_data(mode) { size } else { 0 }, ..member });
+        }
+        let mut found = Self(members);
+        found.link(&Inodes::read(header)?);
+        Ok(Some(found))
+    }
+
+    /// All names of a file get one inode; the last one gets the content.
+    fn link(&mut self, inodes: &Inodes) {
+        let mut groups: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
+        for (at, member) in self.0.iter().enumerate() {
+            if let Some(inode) = inodes.of(at).filter(|_| member.is_file()) {
+                groups.entry(inode).or_default().push(at);
+            }
+        }
+        for names in groups.into_values().filter(|names| names.len() > 1) {
+            let (first, last) = (names.first().copied().unwrap_or_default(), names.last());
+            for at in &names {
+                let Some(member) = self.0.get_mut(*at) else { continue };
+                // The number is arbitrary, but unique: no two groups begin with the same member.
+                member.ino = u32::try_from(first).unwrap_or(u32::MAX);
+                member.nlink = u32::try_from(names.len()).unwrap_or(u32::MAX);
+                if Some(at) != last {
+                    member.size = 0;
+                }
+            }
+        }
+    }
+}
+
+fn has_data(mode: u32) -> bool {
+    matches!(mode & 0o170_000, 0o100_000 | 0o120_000)
+}
+
+struct Inodes {
+    devices: Vec<u64>,
+    numbers: Vec<u64>,
+    flags: Vec<u64>,
+}
+
+impl Inodes {
+    fn read(header: &RpmHeader) -> Result<Self, ReleaseProblem> {
+        let numbers = |tag| header.numbers(tag);
+        let (devices, inodes) = (numbers(tags::FILE_DEVICES)?, numbers(tags::FILE_INODES)?);
+        Ok(Self { devices, numbers: inodes, flags: numbers(tags::FILE_FLAGS)? })
+    }
+
+    /// Device and inode of a file; `None` if it is not in the package or has inode 0.
+    fn of(&self, at: usize) -> Option<(u64, u64)> {
+        let is_ghost = self.flags.get(at).is_some_and(|flags| flags & GHOST != 0);
+        let inode = *self.numbers.get(at).filter(|&&inode| inode > 0 && !is_ghost)?;
+        Some((*self.devices.get(at)?, inode))
+    }
+}
+
+/// A stripped archive being read, without the magic number that it begins with. [`Read`] gives the data of the current
+/// member and ends with it.
+pub(super) struct StrippedReader<'a, R> {
+    input: R,
+    members: &'a StrippedMembers,
+    position: u64,
+    remaining: u64,
+}
+
+impl<'a, R: Read> StrippedReader<'a, R> {
+    pub(super) fn behind_magic(input: R, members: &'a StrippedMembers) -> Self {
+        Self { input, members, position: MAGIC.len() as u64, remaining: 0 }
+    }
+
+    pub(super) fn next_member(&mut self) -> Result<Option<&'a CpioHeader>, ReleaseProblem> {
+        io::copy(self, &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
+        // The caller read the first magic number to identify the archive.
+        let is_first = self.position == MAGIC.len() as u64;
+        let magic = if is_first { MAGIC } else { self.magic()? };
+        match magic {
+            MAGIC => {}
+            NEWC => return self.end(),
+            _ => return Err(bad(&format!("no cpio header at byte {}", self.position))),
+        }
+        let digits: [u8; 8] = self.bytes()?;
+        let at = digits.iter().try_fold(0_usize, |number, &digit| {
+            Some(number << 4 | usize::try_from(char::from(digit).to_digit(16)?).ok()?)
+        });
+        let Some(member) = at.and_then(|at| self.members.0.get(at)) else {
+            let shown = digits.escape_ascii();
+            return Err(bad(&format!("it has the file number {shown}, which the header does not list")));
+        };
+        self.skip_padding()?;
+        self.remaining = member.size;
+        Ok(Some(member))
+    }
+
+    pub(super) fn into_inner(self) -> R {
+        self.input
+    }
+
+    fn end<T>(&mut self) -> Result<Option<T>, ReleaseProblem> {
+        let end: [u8; END] = self.bytes()?;
+        if end.strip_suffix(b"\0").is_some_and(|end| end.ends_with(TRAILER)) {
+            return Ok(None);
+        }
+        Err(bad("it has members with and without a name"))
+    }
+
+    fn magic(&mut self) -> Result<[u8; 6], ReleaseProblem> {
+        self.skip_padding()?;
+        self.bytes()
+    }
+
+    fn skip_padding(&mut self) -> Result<(), ReleaseProblem> {
+        for _ in self.position..self.position.next_multiple_of(4) {
+            let [_] = self.bytes()?;
+        }
+        Ok(())
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ReleaseProblem> {
+        let mut bytes = [0; N];
+        self.input.read_exact(&mut bytes).map_err(ReleaseProblem::of_archive)?;
+        self.position += N as u64;
+        Ok(bytes)
+    }
+}
+
+fn bad(reason: &str) -> ReleaseProblem {
+    ReleaseProblem::BadForm(format!("the archive of the package is damaged: {reason}"))
+}
+
+impl<R: Read> Read for StrippedReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.input.read(buffer.get_mut(..wanted).unwrap_or_default())?;
+        if count == 0 && wanted > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position += count as u64;
+        self.remaining -= count as u64;
         Ok(count)
     }
 }

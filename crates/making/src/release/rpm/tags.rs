@@ -1,4 +1,4 @@
-//! The tags of an rpm header that are read here, by their names in rpm.
+//! Tags of an rpm header, by their names in rpm.
 
 pub(super) const SIGNATURE_SHA256: u32 = 273;
 pub(super) const NAME: u32 = 1000;
@@ -28,7 +28,6 @@ pub(super) const FILE_CAPS: u32 = 5010;
 pub(super) const PAYLOAD_DIGEST: u32 = 5092;
 pub(super) const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
 
-/// Scriptlets and triggers: the tags that show their presence, with the name in a spec file.
 pub(super) const SCRIPTS: [(&str, &[u32]); 12] = [
     ("filetriggers", &[5066]),
     ("post", &[1024, 1086]),

@@ -1,9 +1,9 @@
 //! Damaged packages: an error or the same bytes, never a panic.
 
-use patchadm_releases::ReleaseObject;
 use std::fs;
 
 use super::*;
+use patchadm_releases::ReleaseObject;
 
 /// Returns the packages made by the real tools that are damaged here, by name; none if they are not at hand.
 fn victims(test: &str) -> Vec<(String, Vec<u8>)> {

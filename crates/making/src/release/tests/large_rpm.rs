@@ -1,11 +1,11 @@
 //! rpm packages whose archive has no names and sizes, as those of files of 4 GiB and more: made by hand as rpm writes them,
 //! and one that rpmbuild itself makes.
 
-use patchadm_releases::ReleaseObjectKind;
 use std::fs;
 use std::process::Command;
 
 use super::*;
+use patchadm_releases::ReleaseObjectKind;
 
 /// The types of values in a header.
 const INT16: u32 = 3;
@@ -234,7 +234,7 @@ fn a_package_of_rpmbuild_with_a_file_over_4_gib_is_read_to_its_end() {
     assert_eq!(["huge", "one", "two", "empty"].map(size), [4_294_967_297, 4, 4, 0]);
     let (mut read, wanted) = (0, |path: &ObjectPath| path.name() == b"huge");
     let copied = package.contents.each(&wanted, &mut |_, data| {
-        read = std::io::copy(data, &mut std::io::sink())?;
+        read = io::copy(data, &mut io::sink())?;
         Ok(())
     });
     assert_eq!((copied.is_ok(), read), (true, 4_294_967_297));

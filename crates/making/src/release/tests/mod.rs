@@ -5,13 +5,13 @@ mod large_rpm;
 mod shared;
 mod small;
 
-use patchadm_releases::ReleaseObject;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::Path;
 
 use super::*;
+use patchadm_releases::ReleaseObject;
 use patchadm_rootfs::{WorkMeter, WorkUnit};
 use patchadm_svr4::package::ObjectPath;
 

@@ -1,10 +1,10 @@
 //! Packages made by dpkg-deb, rpmbuild and Debian.
 
-use patchadm_releases::{ReleaseObject, ReleaseObjectKind, Upkeep};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::*;
+use patchadm_releases::{ReleaseObject, ReleaseObjectKind, Upkeep};
 
 /// Returns the shared test data, or none with a word about the test that goes without.
 fn cases(test: &str, path: &str) -> Option<PathBuf> {

@@ -1,10 +1,10 @@
 //! Small trees, archives and packages made for one test.
 
-use patchadm_releases::{ReleaseObject, ReleaseObjectKind};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
+use patchadm_releases::{ReleaseObject, ReleaseObjectKind};
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::Mode;
 

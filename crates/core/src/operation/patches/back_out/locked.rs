@@ -24,7 +24,7 @@ use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_al
 use crate::operation::session::{Caller, RootAndPolicy, Session, patch_record};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::transaction::Receipt;
-use patchadm_inputs::database::trial::TrialFault;
+use patchadm_inputs::database::history::TrialFault;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, ledger};
 use patchadm_inputs::inventory::Inventory;

@@ -33,7 +33,7 @@ use crate::operation::trial::begin::{begin_change, must_be_off_trial};
 use crate::operation::trial::request::TrialChange;
 use locked::{back_out_named, named};
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::database::trial::trial;
+use patchadm_inputs::database::history::trial;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 

@@ -1,0 +1,491 @@
+//! The forms of a source, each of which visits its members in order: directory, datastream, tar archive, zip archive.
+//!
+//! An operand may be a symbolic link to a directory. Below it no link is followed, which the kernel guarantees
+//! (`openat2` with `RESOLVE_NO_SYMLINKS`), so that a link swapped in between check and use leads nowhere.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use chrono::NaiveDate;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
+use rustix::io::Errno;
+use tar::{Archive, EntryType, PaxExtensions};
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::SourceError;
+use super::error::SourceProblem;
+use super::member::{Kind, MemberStamp, SourceMember, Visit, check_target, checked_name};
+use patchadm_rootfs::each_entry;
+use patchadm_svr4::format::datastream::{self, DatastreamPackage, DatastreamPart, DatastreamReader};
+use patchadm_svr4::package::PackagePath;
+
+const DEEPEST: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct SourceDirectory {
+    top: OwnedFd,
+}
+
+impl SourceDirectory {
+    pub(super) fn open(path: &Path) -> Result<Self, SourceProblem> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = open(path, flags, Mode::empty())
+            .map_err(|error| SourceProblem::Io { file: None, error: error.into() })?;
+        Ok(Self { top })
+    }
+
+    /// Gives the files beside the packages and everything inside them, sorted by name. Other directories are passed
+    /// over, and so are packages whose directory is not `wanted`. A name that begins with a dot is not a package's:
+    /// pkgtrans(1) is just writing such a directory.
+    pub(super) fn walk<E: From<SourceError>>(
+        &self,
+        wanted: &dyn Fn(&[u8]) -> bool,
+        visit: &mut Visit<'_, E>,
+        fail: &dyn Fn(SourceProblem) -> SourceError,
+    ) -> Result<(), E> {
+        let names = self.list(b"").map_err(fail)?;
+        let whole = has(&names, b"pkginfo") && has(&names, b"pkgmap");
+        for entry in names {
+            if entry.kind != Kind::Directory {
+                self.give(&entry.name, &entry, visit, fail)?;
+            } else if whole
+                || entry.name.first() != Some(&b'.')
+                    && wanted(&entry.name)
+                    && has(&self.list(&entry.name).map_err(fail)?, b"pkginfo")
+            {
+                self.walk_below(&mut entry.name.clone(), visit, fail)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn each_name(
+        &self,
+        directory: &mut Vec<u8>,
+        found: &mut dyn FnMut(&[u8], &Kind),
+    ) -> Result<(), SourceProblem> {
+        if directory.split(|&byte| byte == b'/').count() > DEEPEST {
+            return Err(SourceProblem::BadForm("directories are nested too deeply".to_owned()));
+        }
+        let length = directory.len();
+        for entry in self.list(directory)? {
+            if length > 0 {
+                directory.push(b'/');
+            }
+            directory.extend_from_slice(&entry.name);
+            match entry.kind {
+                Kind::Directory => self.each_name(directory, found)?,
+                kind => found(directory, &kind),
+            }
+            directory.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn walk_below<E: From<SourceError>>(
+        &self,
+        directory: &mut Vec<u8>,
+        visit: &mut Visit<'_, E>,
+        fail: &dyn Fn(SourceProblem) -> SourceError,
+    ) -> Result<(), E> {
+        let depth = directory.split(|&byte| byte == b'/').count();
+        if depth > DEEPEST {
+            let shown = directory.get(..80).unwrap_or_default().escape_ascii();
+            return Err(fail(SourceProblem::BadForm(format!(
+                "directories are nested too deeply below {shown}"
+            )))
+            .into());
+        }
+        let length = directory.len();
+        for entry in self.list(directory).map_err(fail)? {
+            directory.push(b'/');
+            directory.extend_from_slice(&entry.name);
+            if entry.kind == Kind::Directory {
+                self.walk_below(directory, visit, fail)?;
+            } else {
+                self.give(directory, &entry, visit, fail)?;
+            }
+            directory.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn give<E: From<SourceError>>(
+        &self,
+        name: &[u8],
+        entry: &DirectoryEntry,
+        visit: &mut Visit<'_, E>,
+        fail: &dyn Fn(SourceProblem) -> SourceError,
+    ) -> Result<(), E> {
+        let Some(path) = checked_name(name).map_err(fail)? else { return Ok(()) };
+        let mut reader = Unopened { directory: self, path: &path, file: None };
+        let DirectoryEntry { kind, size, stamp, .. } = entry;
+        let member =
+            SourceMember { path: path.clone(), kind: kind.clone(), size: *size, group: None, stamp: *stamp };
+        visit(&member, &mut reader)
+    }
+
+    pub(super) fn open_file(&self, path: &PackagePath) -> io::Result<File> {
+        // Without O_NONBLOCK a pipe that someone put there would hold the program for ever.
+        let file = self.open_at(path.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            Ok(File::from(file))
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"))
+        }
+    }
+
+    fn open_at(&self, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+        let name = if name.is_empty() { b"." } else { name };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        openat2(self.top.as_fd(), OsStr::from_bytes(name), flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+            .map_err(|error| match error {
+                Errno::NOSYS => io::Error::new(io::ErrorKind::Unsupported, "the kernel has no openat2(2)"),
+                other => other.into(),
+            })
+    }
+
+    fn list(&self, directory: &[u8]) -> Result<Vec<DirectoryEntry>, SourceProblem> {
+        let read = || -> io::Result<Vec<DirectoryEntry>> {
+            let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let mut found = Vec::new();
+            each_entry(&at, |name, _| {
+                let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                let (kind, size) = kind(&stat);
+                let stamp = MemberStamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime };
+                found.push(DirectoryEntry { name: name.to_vec(), kind, size, stamp });
+                Ok(())
+            })?;
+            found.sort_by(|one, other| one.name.cmp(&other.name));
+            Ok(found)
+        };
+        read().map_err(|error| match directory {
+            b"" => SourceProblem::Io { file: None, error },
+            inside => SourceProblem::read(&inside.escape_ascii().to_string(), error),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct DirectoryEntry {
+    name: Vec<u8>,
+    kind: Kind,
+    size: u64,
+    stamp: MemberStamp,
+}
+
+fn has(entries: &[DirectoryEntry], wanted: &[u8]) -> bool {
+    entries.iter().any(|entry| entry.name == wanted)
+}
+
+fn kind(stat: &Stat) -> (Kind, u64) {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => (Kind::File, u64::try_from(stat.st_size).unwrap_or(0)),
+        FileType::Directory => (Kind::Directory, 0),
+        FileType::Symlink => (Kind::Symlink, 0),
+        _ => (Kind::Other, 0),
+    }
+}
+
+/// Opened at the first read, so that a walk opens no file without need.
+struct Unopened<'a> {
+    directory: &'a SourceDirectory,
+    path: &'a PackagePath,
+    file: Option<File>,
+}
+
+impl Read for Unopened<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            closed => closed.insert(self.directory.open_file(self.path)?),
+        };
+        file.read(buffer)
+    }
+}
+
+/// The most bytes after the last archive: they are skipped, so that a compression around the stream is checked to its
+/// end. No more is read, because the end may never come.
+const JUNK: u64 = 1 << 20;
+
+const BUFFER: usize = 1 << 18;
+
+/// Gives each member of each part as `<pkginst>/<path>`; `pkginfo` and `pkgmap` come first, from the table of
+/// contents, and the copies in the parts must be equal to them.
+pub(super) fn walk_stream<E: From<SourceError>>(
+    input: Box<dyn Read + '_>,
+    visit: &mut Visit<'_, E>,
+    fail: &dyn Fn(SourceProblem) -> SourceError,
+) -> Result<(), E> {
+    let broken = |error| fail(SourceProblem::of_datastream(error));
+    let mut reader = DatastreamReader::open(BufReader::with_capacity(BUFFER, input)).map_err(broken)?;
+    for (package, times) in reader.packages().iter().zip(reader.times()) {
+        let [pkginfo, pkgmap] = *times;
+        for (name, data, mtime) in
+            [("pkginfo", &package.pkginfo, pkginfo), ("pkgmap", &package.pkgmap, pkgmap)]
+        {
+            let path = inside(package, name.as_bytes()).map_err(fail)?;
+            let (size, stamp) = (data.len() as u64, MemberStamp { mtime, ..MemberStamp::UNKNOWN });
+            visit(&SourceMember { path, kind: Kind::File, size, group: None, stamp }, &mut &data[..])?;
+        }
+    }
+    let mut archive = 0;
+    while let Some(part) = reader.next_part().map_err(broken)? {
+        archive += 1;
+        while let Some(found) = reader.next_member().map_err(broken)? {
+            if matches!(found.path.as_bytes(), b"pkginfo" | b"pkgmap") {
+                compare(&mut reader, part, &found).map_err(fail)?;
+                continue;
+            }
+            let Some(package) = reader.packages().get(part.package) else { continue };
+            let path = inside(package, found.path.as_bytes()).map_err(fail)?;
+            let header = &found.header;
+            let kind = match () {
+                () if header.is_file() => Kind::File,
+                () if header.is_directory() => Kind::Directory,
+                () if header.is_symlink() => Kind::Symlink,
+                () => Kind::Other,
+            };
+            let several = header.nlink > 1 && kind == Kind::File;
+            let device = u64::from(header.dev.0) << 32 | u64::from(header.dev.1);
+            let group = several.then_some((archive, device, header.ino.into()));
+            let mtime = i64::try_from(header.mtime).unwrap_or(i64::MAX);
+            let stamp = MemberStamp { mode: header.mode & 0o7777, mtime };
+            visit(&SourceMember { path, kind, size: header.size, group, stamp }, &mut reader)?;
+        }
+    }
+    io::copy(&mut reader.into_inner().take(JUNK), &mut io::sink())
+        .map_err(|e| fail(SourceProblem::of_archive(e)))?;
+    Ok(())
+}
+
+fn inside(package: &DatastreamPackage, path: &[u8]) -> Result<PackagePath, SourceProblem> {
+    let name = [package.inst.as_str().as_bytes(), b"/", path].concat();
+    checked_name(&name)?.ok_or_else(|| SourceProblem::BadForm("a member has no name".to_owned()))
+}
+
+/// Refuses a package that its table of contents and its archive describe differently.
+fn compare<R: Read>(
+    reader: &mut DatastreamReader<R>,
+    part: DatastreamPart,
+    found: &datastream::DatastreamMember,
+) -> Result<(), SourceProblem> {
+    let Some(package) = reader.packages().get(part.package) else { return Ok(()) };
+    let (inst, file) = (package.inst.to_string(), found.path.to_string());
+    let expected = if file == "pkginfo" { &package.pkginfo } else { &package.pkgmap };
+    let (mut same, expected) = (expected.len() as u64 == found.header.size, expected.clone());
+    let mut rest = &expected[..];
+    let mut buffer = [0; 4096];
+    while same {
+        let count = reader.read(&mut buffer).map_err(SourceProblem::of_archive)?;
+        let (read, tail) = rest.split_at_checked(count).unwrap_or_default();
+        same = buffer.get(..count) == Some(read);
+        rest = tail;
+        if count == 0 {
+            break;
+        }
+    }
+    if same {
+        return Ok(());
+    }
+    let reason = "it differs from the one in the table of contents of the datastream".to_owned();
+    Err(SourceProblem::CorruptPackageFile { package: inst, file, reason })
+}
+
+// Supported forms of tar are those of the seventh edition, ustar, GNU long names and pax names. Records with long names
+// are read here, with a limit, because the tar crate reads them whole, regardless of their size. Readers that disagree
+// about a size see different archives (CVE-2025-62518), so a pax record with another size than the header is refused.
+
+const LONGEST_RECORD: u64 = 1 << 20;
+
+/// Padding after the end mark is read so that a compression around the archive is checked to its end.
+const PADDING: u64 = 16 << 20;
+
+#[derive(Default)]
+struct Announced {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+}
+
+pub(super) fn walk_tar<E: From<SourceError>>(
+    input: Box<dyn Read + '_>,
+    visit: &mut Visit<'_, E>,
+    fail: &dyn Fn(SourceProblem) -> SourceError,
+) -> Result<(), E> {
+    let broken = |error| fail(SourceProblem::of_archive(error));
+    let mut archive = Archive::new(input);
+    let mut announced = Announced::default();
+    for entry in archive.entries().map_err(broken)?.raw(true) {
+        let mut entry = entry.map_err(broken)?;
+        let record = entry.header().entry_type();
+        match record {
+            EntryType::GNULongName => announced.name = Some(text(&mut entry).map_err(fail)?),
+            EntryType::GNULongLink => announced.link = Some(text(&mut entry).map_err(fail)?),
+            EntryType::XHeader => announced.read_pax(&mut entry).map_err(fail)?,
+            EntryType::XGlobalHeader => {}
+            _ => {
+                let announced = std::mem::take(&mut announced);
+                let size = entry.size();
+                if announced.size.is_some_and(|other| other != size) {
+                    let reason = "a pax record gives a member another size than its header".to_owned();
+                    return Err(fail(SourceProblem::BadForm(reason)).into());
+                }
+                let name = announced.name.unwrap_or_else(|| entry.header().path_bytes().into_owned());
+                let link = announced.link.or_else(|| entry.header().link_name_bytes().map(Into::into));
+                let stamp = tar_stamp(entry.header());
+                if let Some(member) = member(&name, link, record, size, stamp).map_err(fail)? {
+                    visit(&member, &mut entry)?;
+                }
+            }
+        }
+    }
+    io::copy(&mut archive.into_inner().take(PADDING), &mut io::sink()).map_err(broken)?;
+    Ok(())
+}
+
+fn member(
+    name: &[u8],
+    link: Option<Vec<u8>>,
+    entry_type: EntryType,
+    size: u64,
+    stamp: MemberStamp,
+) -> Result<Option<SourceMember>, SourceProblem> {
+    let Some(path) = checked_name(name)? else { return Ok(None) };
+    let link = link.unwrap_or_default();
+    let kind = match entry_type {
+        // Before ustar a directory was a file whose name ends in a slash.
+        EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => Kind::Directory,
+        EntryType::Regular | EntryType::Continuous => Kind::File,
+        EntryType::Directory => Kind::Directory,
+        EntryType::Symlink => {
+            check_target(&path, &link)?;
+            Kind::Symlink
+        }
+        EntryType::Link => match checked_name(&link)? {
+            Some(target) => Kind::HardLink(target),
+            None => Kind::Other,
+        },
+        _ => Kind::Other,
+    };
+    let size = if kind == Kind::File { size } else { 0 };
+    Ok(Some(SourceMember { path, kind, size, group: None, stamp }))
+}
+
+fn tar_stamp(header: &tar::Header) -> MemberStamp {
+    let mtime = header.mtime().ok().and_then(|mtime| i64::try_from(mtime).ok());
+    MemberStamp {
+        mode: header.mode().unwrap_or(MemberStamp::UNKNOWN.mode) & 0o7777,
+        mtime: mtime.unwrap_or(MemberStamp::UNKNOWN.mtime),
+    }
+}
+
+fn record(entry: &mut impl Read) -> Result<Vec<u8>, SourceProblem> {
+    let mut data = Vec::new();
+    entry.take(LONGEST_RECORD + 1).read_to_end(&mut data).map_err(SourceProblem::of_archive)?;
+    if data.len() as u64 > LONGEST_RECORD {
+        return Err(SourceProblem::BadForm("a record before a member is longer than 1 MiB".to_owned()));
+    }
+    Ok(data)
+}
+
+fn text(entry: &mut impl Read) -> Result<Vec<u8>, SourceProblem> {
+    let mut data = record(entry)?;
+    while data.last() == Some(&0) {
+        data.pop();
+    }
+    Ok(data)
+}
+
+impl Announced {
+    fn read_pax(&mut self, entry: &mut impl Read) -> Result<(), SourceProblem> {
+        let data = record(entry)?;
+        for extension in PaxExtensions::new(&data) {
+            let extension = extension.map_err(SourceProblem::of_archive)?;
+            let value = extension.value_bytes();
+            match extension.key_bytes() {
+                b"path" => self.name = Some(value.to_vec()),
+                b"linkpath" => self.link = Some(value.to_vec()),
+                b"size" => {
+                    let size = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                    let bad =
+                        || SourceProblem::BadForm("the size in a pax record is not a number".to_owned());
+                    self.size = Some(size.ok_or_else(bad)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+// Names that come twice, members that overlap (a small file can be made to unfold into petabytes), encryption, and
+// unknown compression methods of a zip archive are refused.
+
+const LONGEST_TARGET: u64 = 4096;
+
+fn open_zip<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, SourceProblem> {
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(problem)?;
+    if archive.has_duplicate_names() {
+        return Err(SourceProblem::BadForm("archive is damaged: a name comes twice".to_owned()));
+    }
+    if archive.has_overlapping_files().map_err(problem)? {
+        return Err(SourceProblem::BadForm("archive is damaged: members overlap".to_owned()));
+    }
+    Ok(archive)
+}
+
+pub(super) fn walk_zip<E: From<SourceError>>(
+    file: impl Read + Seek,
+    visit: &mut Visit<'_, E>,
+    fail: &dyn Fn(SourceProblem) -> SourceError,
+) -> Result<(), E> {
+    let broken = |error| fail(problem(error));
+    let mut archive = open_zip(file).map_err(fail)?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(broken)?;
+        let Some(path) = checked_name(entry.name_raw()).map_err(fail)? else { continue };
+        let kind = match entry.unix_mode().map(|mode| mode & 0o170_000) {
+            Some(0o120_000) => Kind::Symlink,
+            _ if entry.is_dir() => Kind::Directory,
+            Some(0o100_000 | 0) | None => Kind::File,
+            Some(_) => Kind::Other,
+        };
+        if kind == Kind::Symlink {
+            let mut target = Vec::new();
+            let read = entry.by_ref().take(LONGEST_TARGET).read_to_end(&mut target);
+            read.map_err(|error| fail(SourceProblem::of_archive(error)))?;
+            check_target(&path, &target).map_err(fail)?;
+        }
+        let size = if kind == Kind::File { entry.size() } else { 0 };
+        let stamp = zip_stamp(entry.unix_mode(), entry.last_modified());
+        visit(&SourceMember { path, kind, size, group: None, stamp }, &mut entry)?;
+    }
+    Ok(())
+}
+
+/// Zip archives have local time without a zone: it counts as UTC.
+fn zip_stamp(mode: Option<u32>, modified: Option<zip::DateTime>) -> MemberStamp {
+    let moment = modified.and_then(|at| {
+        let day = NaiveDate::from_ymd_opt(at.year().into(), at.month().into(), at.day().into())?;
+        day.and_hms_opt(at.hour().into(), at.minute().into(), at.second().into())
+    });
+    MemberStamp {
+        mode: mode.map_or(MemberStamp::UNKNOWN.mode, |mode| mode & 0o7777),
+        mtime: moment.map_or(MemberStamp::UNKNOWN.mtime, |moment| moment.and_utc().timestamp()),
+    }
+}
+
+fn problem(error: ZipError) -> SourceProblem {
+    match error {
+        ZipError::Io(error) => SourceProblem::of_archive(error),
+        ZipError::UnsupportedArchive(what) => SourceProblem::Unsupported(format!("zip archive: {what}")),
+        other => SourceProblem::BadForm(format!("archive is damaged: {other}")),
+    }
+}

@@ -1,0 +1,120 @@
+//! Exit codes and next steps for failures of making patches.
+
+use patchadm_cli::reply::cause_of::{of_io, of_root};
+use patchadm_cli::reply::failure::{problem_code, source_code};
+use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_making::build::{AbiError, BuildError, PreviousError};
+use patchadm_making::delta::{DeltaError, SourceFailure};
+use patchadm_making::release::{ReleaseError, ReleaseProblem};
+use patchadm_planning::plan::refusal::Command;
+use patchadm_rootfs::LockError;
+
+/// Exit code: the releases make no patch.
+pub const NO_PATCH: u8 = 10;
+
+/// Returns the exit for an unreadable release: that of an unreadable patch.
+pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
+    let exit = match &error.problem {
+        ReleaseProblem::Svr4(problem) => problem_code(Command::Patchadd, &error.path, problem),
+        ReleaseProblem::NotFound => Exit::failed(ExitCause::NotFound),
+        ReleaseProblem::NotDecompressed(_) => Exit::new(39, ExitCause::DamagedInput),
+        _ => Exit::new(33, ExitCause::DamagedInput),
+    };
+    (exit, "Name a release that is whole: a tree, package, archive, or a directory of them.")
+}
+
+/// Returns the exit for a named patch that cannot be used.
+pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
+    let exit = match error {
+        PreviousError::Source(error) => source_code(Command::Patchadd, error),
+        PreviousError::Macros { .. } => Exit::new(28, ExitCause::DamagedInput),
+        _ => Exit::new(33, ExitCause::DamagedInput),
+    };
+    (exit, "Name a patch that this program can read.")
+}
+
+/// Returns the exit for a patch that is not made.
+pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
+    match error {
+        BuildError::Pair(_) => (Exit::failed(ExitCause::Usage), "Say it with the option that is named."),
+        BuildError::Pattern(_) => (Exit::failed(ExitCause::Usage), "Mend the pattern of the policy."),
+        BuildError::Exists(_) | BuildError::Foreign(_) => {
+            (Exit::failed(ExitCause::AlreadyApplied), "Choose another name, or use --force for a patch.")
+        }
+        BuildError::NoLaterRevision { .. } | BuildError::PreviousPackage { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::NotApplicable), "Look at --id, --previous and --base-version.")
+        }
+        BuildError::NothingChanged { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::NotApplicable), "Nothing: there is no change to deliver.")
+        }
+        BuildError::NotRestricted { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::Restricted), "Choose another --id, or leave out --restricted.")
+        }
+        BuildError::Overlap(_) => (
+            Exit::new(NO_PATCH, ExitCause::Dependency),
+            "Name the other patch with --requires or --obsoletes.",
+        ),
+        BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => {
+            (Exit::new(NO_PATCH, ExitCause::Dependency), "Deliver what is needed, or use --allow-abi-break.")
+        }
+        BuildError::Sparse(_) | BuildError::Path(_) | BuildError::Name(_) | BuildError::TooLarge { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::DamagedInput), "Leave the object out with --exclude, or mend it.")
+        }
+        BuildError::Changed { .. } => {
+            (Exit::new(NO_PATCH, ExitCause::Edited), "Build again when nobody writes to the release.")
+        }
+        BuildError::Read { error, .. } | BuildError::Abi(AbiError::Read { error, .. }) => {
+            (Exit::new(33, of_io(error)), "Look at the file that is named.")
+        }
+        BuildError::Write { error, .. } => {
+            (Exit::failed(of_io(error)), "Look at the directory that is written to.")
+        }
+        BuildError::Root(error) => {
+            (Exit::failed(of_root(error)), "Look at the directory that is written to.")
+        }
+        BuildError::Interrupted(signal) => (Exit::by_signal(*signal), "Run it again."),
+        _ => (Exit::failed(ExitCause::Internal), "Look at the directory that is written to."),
+    }
+}
+
+/// Returns the exit for a source without a patch.
+pub fn of_failure(failure: &SourceFailure) -> Exit {
+    let no_patch = |cause| Exit::new(NO_PATCH, cause);
+    match failure {
+        SourceFailure::Release(error) => of_release(error).0,
+        SourceFailure::Build(error) => of_build(error).0,
+        SourceFailure::Previous(error) => of_previous(error).0,
+        SourceFailure::Work(error) => Exit::failed(of_root(error)),
+        SourceFailure::Name(_) | SourceFailure::Base(_) | SourceFailure::BaseTaken { .. } => {
+            Exit::failed(ExitCause::Usage)
+        }
+        SourceFailure::NotAsBuilt { .. } => no_patch(ExitCause::DamagedInput),
+        SourceFailure::Changed(_) => no_patch(ExitCause::Edited),
+        _ => no_patch(ExitCause::NotApplicable),
+    }
+}
+
+/// Returns the end of a run in three lines: what did not happen, why, what to do.
+pub fn stop(error: &DeltaError) -> Stop {
+    let (exit, next) = match error {
+        DeltaError::Set(error) => (of_release(error).0, "Name two directories of packages."),
+        DeltaError::Work(error) | DeltaError::Lock(LockError::Root(error)) => {
+            (Exit::failed(of_root(error)), "Look at the working directory.")
+        }
+        DeltaError::Lock(LockError::Held { .. }) => (Exit::LOCKED, "Try again when that one has ended."),
+        DeltaError::State { .. } => (
+            Exit::new(NO_PATCH, ExitCause::DamagedInput),
+            "Put back what it was, or begin with another working directory.",
+        ),
+        DeltaError::OtherBase { .. } | DeltaError::SameBase { .. } => {
+            (Exit::failed(ExitCause::Usage), "Give the source a base of its own with --ids, for ever.")
+        }
+        DeltaError::UnknownSource(_) => (Exit::failed(ExitCause::NotFound), "Name a source that is there."),
+        DeltaError::Against(error) => of_previous(error),
+        DeltaError::Interrupted(signal) => {
+            (Exit::by_signal(*signal), "Run it again: what is finished stays.")
+        }
+        _ => (Exit::failed(ExitCause::Internal), "Look at the working directory."),
+    };
+    Stop::Refused { exit, message: format!("not all patches were made\n{error}.\n{next}") }
+}
