@@ -13,7 +13,7 @@ mod tests;
 
 use std::io::{self, Read, Write};
 
-use crc::{Crc, Table};
+use crc::{Crc, Digest, Table};
 use lzma_rust2::Lzma2Reader;
 use sha2::{Digest as _, Sha256};
 
@@ -290,7 +290,7 @@ static CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&crc::CRC_64_XZ);
 enum BlockCheck {
     Nothing,
     Crc32(crc32fast::Hasher),
-    Crc64(crc::Digest<'static, u64, Table<16>>),
+    Crc64(Digest<'static, u64, Table<16>>),
     Sha256(Box<Sha256>),
 }
 
@@ -423,7 +423,7 @@ pub struct XzEncoder<W: Write> {
     #[cfg(feature = "xz")]
     data: Box<Lzma2Writer<CountedOutput<W>>>,
     #[cfg(feature = "xz")]
-    sum: crc::Digest<'static, u64, crc::Table<16>>,
+    sum: Digest<'static, u64, Table<16>>,
     #[cfg(feature = "xz")]
     size: u64,
     #[cfg(not(feature = "xz"))]

@@ -20,7 +20,7 @@ pub(super) type Inflater = ZlibInflater;
 
 #[cfg(feature = "libdeflate")]
 #[derive(Default)]
-struct LibdeflateInflater(Option<Decompressor>);
+pub(super) struct LibdeflateInflater(Option<Decompressor>);
 
 #[cfg(feature = "libdeflate")]
 impl LibdeflateInflater {

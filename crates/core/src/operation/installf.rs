@@ -20,9 +20,7 @@ use patchadm_inputs::database::{RecordView, all, installed, open_run};
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, Refusal};
-use patchadm_planning::plan::registration::{
-    self, Discrepancy, GivingUp, Registering, check_room, overlaid,
-};
+use patchadm_planning::plan::registration::{self, Discrepancy, GivingUp, Registering, check_room, overlaid};
 use patchadm_rootfs::{Root, never};
 use patchadm_svr4::format::registration::{Registration, RegistrationError};
 use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};

@@ -17,9 +17,9 @@ use chrono::{DateTime, Duration};
 
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
-use crate::operation::record_damage::{PatchTraces, SpooledCopy, bound_undo};
-use crate::operation::record_damage::find_damage;
 use crate::operation::record_damage::RegainedLines;
+use crate::operation::record_damage::find_damage;
+use crate::operation::record_damage::{PatchTraces, SpooledCopy, bound_undo};
 use crate::operation::session::{Caller, RootAndPolicy, Session};
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_inputs::database::agreement::is_closed;
@@ -30,11 +30,11 @@ use patchadm_inputs::database::{RecordDamage, RecordRepair, RecordView, all, ins
 use patchadm_inputs::format::ledger::{Ledger, LedgerLine};
 use patchadm_inputs::native::{ADOPTED, NATIVE_STAMP, NativeManager, NativeOrigin, is_native_parameter};
 use patchadm_planning::plan::clock::Now;
-use patchadm_planning::plan::{LedgerArchive, LedgerChange};
 use patchadm_planning::plan::package::package_records::{
     installed_params, is_of_patch, patched_params, with_patch_info,
 };
 use patchadm_planning::plan::refusal::Wording;
+use patchadm_planning::plan::{LedgerArchive, LedgerChange};
 use patchadm_planning::plan::{Plan, RecordChange};
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::format::contents::{ContentsReader, is_comment};

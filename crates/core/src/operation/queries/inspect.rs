@@ -12,8 +12,8 @@ use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoSta
 use crate::operation::queries::applied_patches::applied_date;
 use crate::operation::record_damage;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use patchadm_inputs::database::all::{self, PackageRecords};
 use patchadm_inputs::database::agreement::lost_copies;
+use patchadm_inputs::database::all::{self, PackageRecords};
 use patchadm_inputs::database::survey::prefix;
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordView, identity_fault, installed, open_run, read_consistently,

@@ -21,13 +21,11 @@ use patchadm_inputs::native::{
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
 use patchadm_planning::plan::patch::backout_input::{BackoutArchive, GoingPatch, LaterUndo};
-use patchadm_planning::plan::patch::registration_refresh::{HeldPath, RefreshedPackage};
-use patchadm_planning::plan::patch::overtaken::{
-    NativeListed, NativeSeen, PathStanding, Standings,
-};
+use patchadm_planning::plan::patch::overtaken::{NativeListed, NativeSeen, PathStanding, Standings};
 use patchadm_planning::plan::patch::overtaken::{
     OtherPatches, SavedEdit, Trimmed, TrimmedPatch, saved_edits, trimmed_image,
 };
+use patchadm_planning::plan::patch::registration_refresh::{HeldPath, RefreshedPackage};
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::{FileType, Live, Root};
 use patchadm_svr4::format::pkgmap::Pkgmap;

@@ -41,8 +41,8 @@ use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::{DatabaseError, RecordView, last_run, marker, places};
 use patchadm_inputs::format::plan_differences::PlanDifferences;
-use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
 use patchadm_inputs::format::plan_file::{MOST_STATES, PromotionStates, STATE_DIGITS};
+use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
 use patchadm_inputs::inventory::{Inventory, KeptLibraries, Touched, has_names};
 use patchadm_inputs::policy::{Edited, ScriptPolicy};
 use patchadm_inputs::stage::{
