@@ -14,10 +14,10 @@ use std::io::{BufReader, Seek as _};
 use std::os::unix::fs::FileExt as _;
 
 use super::RecordError;
-use super::contents::open;
+use super::contents::{open, read_log};
 use super::damage::RecordDamage;
 use super::foreign_changes::last_records;
-use super::{DatabaseError, RecordView, all, installed, pieces, pkglog, places};
+use super::{DatabaseError, RecordView, all, installed, pieces, places};
 use patchadm_changeset::records::stamped;
 use patchadm_rootfs::{Dir, FileType, Interrupt, InterruptibleRead};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment};
@@ -85,7 +85,7 @@ fn damage_of_contents(
     if size == 0 {
         return packages.without_contents("it is empty, and packages are there");
     }
-    let unfinished = pkglog::read(view)?.map_or(0, |log| log.unfinished);
+    let unfinished = read_log(view)?.map_or(0, |log| log.unfinished);
     if unfinished > 0 {
         return Ok(vec![RecordDamage::of_unfinished_log(view.root(), unfinished)]);
     }

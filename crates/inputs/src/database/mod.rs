@@ -48,7 +48,7 @@ pub use damage::{RecordDamage, RecordRepair};
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{
     IdentityFault, OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, has_journal,
-    identity_fault, last_run, marker, open_run, pkglog, read_consistently,
+    identity_fault, last_run, marker, open_run, read_consistently,
 };
 pub use patchadm_svr4::places;
 pub use places::own_directory;

@@ -25,7 +25,7 @@ pub use index::stamp;
 pub use index::{DepotIndex, IndexError, LARGEST_INDEX, SCHEMA};
 pub use seen::{IndexSight, LARGEST_MEMORY, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};
 
-use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::escaped::is_hex;
 
 /// Tells whether a text is the digest of an object, as an index writes it: 64 lower-case hexadecimal digits.
 fn is_digest(text: &str) -> bool {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{DepotIndex, stamp};
 use super::is_digest;
-use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::escaped::is_hex;
 use patchadm_svr4::package::rule;
 
 /// The largest memory that is read and written, in bytes: 1 MiB.

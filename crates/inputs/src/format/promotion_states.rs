@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::escaped::is_hex;
 use patchadm_changeset::format::manifest::decode;
 use patchadm_svr4::package::ObjectPath;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StageFileError;
 use super::name::{StageId, StageName};
-use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::escaped::is_hex;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_svr4::package::{ObjectPath, rule};
 

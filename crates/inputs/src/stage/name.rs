@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::escaped::is_hex;
 
 /// The identity of a stage: 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

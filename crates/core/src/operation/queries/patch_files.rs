@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use patchadm_changeset::format::undo_paths::PathDigest;
+use patchadm_changeset::format::undo_sidecars::PathDigest;
 use patchadm_inputs::database::{RecordView, all, contents, read_consistently, saves};
 use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Root;

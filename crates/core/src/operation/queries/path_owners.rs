@@ -19,7 +19,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::RecordedState;
-use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
+use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, marker, read_consistently, saves};
 use patchadm_inputs::native::{
     DivertedPath, NativeIndex, NativeOrigin, NativeOwner, VerifiedPath, VerifierReport,

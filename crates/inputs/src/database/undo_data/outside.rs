@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_changeset::outside::{NamesArchive, is_own};
+use patchadm_changeset::transaction::{NamesArchive, is_own};
 
 use super::error::ArchiveError;
 use crate::format::ledger::{Ledger, LedgerLine};
@@ -17,7 +17,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 use patchadm_svr4::places;
 
-pub use patchadm_changeset::outside::OutsideAccess;
+pub use patchadm_changeset::transaction::OutsideAccess;
 
 /// The rules for undo archives outside the root, in owned form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use patchadm_changeset::format::delivered::{
+use patchadm_changeset::format::undo_sidecars::{
     DELIVERED, DeliveredObject, DeliveredObjects, LARGEST_DELIVERED,
 };
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};

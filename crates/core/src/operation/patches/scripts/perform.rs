@@ -16,7 +16,9 @@ use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::staying_libraries::check_staying;
 use crate::script::protocol::RebootRequest;
-use patchadm_changeset::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
+use patchadm_changeset::transaction::{
+    Cause, ContentSource, ProtectedPaths, Receipt, ScriptRecorder as _, ScriptedRun,
+};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_planning::plan::ledger;
 use patchadm_planning::plan::patch::engine::Bookkeeping;
