@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
-use patchadm_changeset::format::delivered::DeliveredObjects;
+use patchadm_changeset::format::undo_sidecars::DeliveredObjects;
 
 use crate::delivery::Patch;
 use crate::packages::Package;

@@ -1,5 +1,5 @@
-//! Undo archives as plain files: their bytes, datastream and manifest. This module knows neither patch nor package nor
-//! ledger line.
+//! Undo archives as plain files: their bytes, datastream and manifest. This module knows neither patch nor package
+//! nor ledger line.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -17,7 +17,6 @@ pub const MANIFEST_MEMBER: &[u8] = b"install/patchadm.manifest";
 /// The largest manifest that is read, in bytes.
 pub const LARGEST_MANIFEST: u64 = 256 << 20;
 
-/// The bytes digested at once.
 const BUFFER: usize = 1 << 17;
 
 /// A decompressed package datastream.

@@ -1,9 +1,9 @@
 //! Changes many objects of a root as one: all of them or none, regardless of any interruption.
 //!
 //! This crate knows objects and records as bytes, and knows no patches. The layer above passes the changes as a
-//! [`Plan`](plan::Plan), and passes values for matters that only it understands: [`Ledgers`](ledgers::Ledgers) makes
-//! the ledgers that a run leaves, [`OutsideAccess`](outside::OutsideAccess) says which undo archives of the host
-//! recovery may touch, and [`PackageManagers`](package_managers::PackageManagers) which objects others wrote meanwhile.
+//! [`Plan`](plan::Plan), and passes values for matters that only it understands: [`Ledgers`](transaction::Ledgers) makes
+//! the ledgers that a run leaves, [`OutsideAccess`](transaction::OutsideAccess) says which undo archives of the host
+//! recovery may touch, and [`PackageManagers`](transaction::PackageManagers) which objects others wrote meanwhile.
 //!
 //! # The protocol
 //! ```text
@@ -50,19 +50,13 @@
 
 pub mod archive_file;
 pub mod format;
-pub mod ledgers;
-mod ours;
-pub mod outside;
-pub mod package_managers;
 pub mod plan;
-mod record_file;
 pub mod records;
 pub mod stored_file;
 pub mod transaction;
 
-pub use record_file::RecordFile;
+pub use crate::plan::RecordFile;
 
-/// Reports which test is skipped and why, visibly: past the capture of test output.
 #[cfg(test)]
 pub(crate) fn skipped(what: &str) {
     use std::io::Write as _;

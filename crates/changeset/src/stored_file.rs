@@ -1,13 +1,15 @@
-//! The stored objects of undo data as files (patchadm-undo(5)): opened, and believed only where nobody else can have put
-//! them.
+//! The stored objects of undo data as files (patchadm-undo(5)).
+//!
+//! An undo directory, like a stage, is trusted only if nobody else can have put anything there ([`why_not_ours`]).
 
 use std::fs::File;
 use std::io;
 
-use crate::format::manifest::{Manifest, ObjectRecord, StoredName};
-use crate::ours::why_not_ours;
+use crate::format::manifest::{Manifest, ObjectRecord};
+use crate::format::undo_files::StoredName;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::rule::holds;
 
 /// The place of a stored object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +37,7 @@ pub enum StoredFileError {
     NotOurs {
         /// Its path.
         directory: String,
-        /// What is wrong with it; continues the sentence.
+        /// The fault, as the rest of the sentence.
         reason: String,
     },
     /// It is not what was saved.
@@ -45,7 +47,7 @@ pub enum StoredFileError {
         package: String,
         /// The path of the object.
         shown: String,
-        /// What is wrong with it; continues the sentence.
+        /// The fault, as the rest of the sentence.
         what: &'static str,
     },
     /// It cannot be read.
@@ -98,4 +100,17 @@ impl From<StoredFileError> for io::Error {
     fn from(error: StoredFileError) -> Self {
         Self::other(error)
     }
+}
+
+pub(crate) fn why_not_ours(root: &Root, seen: &ObjectStatus) -> patchadm_rootfs::Result<Option<String>> {
+    if seen.file_type != FileType::Directory {
+        return Ok(Some("is not a directory".to_owned()));
+    }
+    let caller = rustix::process::geteuid().as_raw();
+    let is_trusted = root.is_trusted() && seen.uid == root.owner()?.0;
+    if !holds("stray.owner", seen.uid == 0 || seen.uid == caller || is_trusted) {
+        return Ok(Some(format!("belongs to uid {}", seen.uid)));
+    }
+    let is_shared = seen.mode.bits() & 0o022 != 0;
+    Ok((!holds("stray.writable", !is_shared)).then(|| "can be written by others".to_owned()))
 }

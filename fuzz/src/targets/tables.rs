@@ -1,7 +1,7 @@
 //! Files of lines: each line that is read is written and read again.
 
 use patchadm_changeset::format::contents_merge::{ContentsEdits, ContentsTrailer, merge, merge_unsorted};
-use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_changeset::format::undo_sidecars::UndoDigest;
 use patchadm_inputs::format::ledger::Ledger;
 use patchadm_inputs::format::objects_file::ObjectsFile;
 use patchadm_svr4::format::contents;

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use patchadm_changeset::format::delivered::{DeliveredObject, DeliveredObjects};
+use patchadm_changeset::format::undo_sidecars::{DeliveredObject, DeliveredObjects};
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 

@@ -1,22 +1,26 @@
-//! The next `contents` file, made from the old one and a set of edits in one streaming pass.
+//! The next `contents` file, made from the old one and a set of edits.
 //!
-//! Lines and comments that no edit touches are copied byte for byte and keep their places. The two trailer
-//! lines of earlier runs are replaced by new ones at the end. [`merge`] needs a sorted file and holds one
-//! line in memory; it refuses an unsorted one (edited by hand, written by another tool), which
-//! [`merge_unsorted`] loads whole and sorts. The caller decides where the bytes go and when they become the
-//! database.
+//! [`merge`] needs a sorted file and holds one line in memory. It refuses an unsorted one (edited by hand, written by
+//! another tool), which [`merge_unsorted`] loads whole and sorts. [`splice`] copies the parts between the edits
+//! unread; the result is the same, byte for byte. It needs the [`ContentsStamp`] of the old file, and the caller must
+//! know that the stamp fits.
+//!
+//! Lines and comments that no edit touches keep their bytes and places. The two trailer lines of earlier runs are
+//! replaced by new ones at the end.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, btree_map};
-use std::io::{BufRead, Write};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::io;
+use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 use std::iter::Peekable;
 
 use chrono::NaiveDateTime;
 
-use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
-
-use super::contents_stamp::{Links, OwnerCounts};
+use crate::format::contents_stamp::{ContentsStamp, Links, OwnerCounts, link_line};
+use crate::format::ordered::{OrderError, Ordered};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
 /// The largest number of lines that [`merge_unsorted`] loads.
 pub const MOST_UNSORTED_LINES: u64 = 8_000_000;
@@ -102,7 +106,7 @@ pub fn overlay(old: impl BufRead, out: impl Write, edits: &ContentsEdits) -> Res
     merger.finish(None).map(drop)
 }
 
-/// Does the same for a database in any order.
+/// Like [`overlay`], for a database in any order.
 pub fn overlay_unsorted(
     old: impl BufRead,
     out: impl Write,
@@ -185,14 +189,12 @@ fn read_unsorted<W: Write>(
     Ok(())
 }
 
-/// A line of an unsorted database and the comments in front of it.
 struct Loaded {
     comments: Vec<Vec<u8>>,
     raw: Vec<u8>,
     line: u64,
 }
 
-/// Recognises the trailers of earlier runs.
 #[derive(Default)]
 struct TrailerFilter {
     is_dropping: bool,
@@ -200,13 +202,12 @@ struct TrailerFilter {
 }
 
 impl TrailerFilter {
-    /// Makes a filter that drops them.
     fn dropping() -> Self {
         Self { is_dropping: true, ..Self::default() }
     }
 
-    /// Returns whether a line belongs to a trailer. The second line of a trailer is a date in the locale of its writer:
-    /// a comment with a time of day in it.
+    /// Returns true if a line belongs to a trailer. The second line of a trailer is a date in the locale of its
+    /// writer: a comment with a time of day in it.
     fn drops(&mut self, raw: &[u8]) -> bool {
         if !self.is_dropping {
             return false;
@@ -228,7 +229,6 @@ struct Held {
     key: Vec<u8>,
     raw: Vec<u8>,
     line: u64,
-    /// The comments that follow the line.
     comments: Vec<u8>,
 }
 
@@ -237,9 +237,8 @@ struct Merger<'a, W> {
     out: W,
     edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<Box<ContentsLine>>>>,
     held: Held,
-    /// Whether the held line waits; otherwise it was written, or there was none yet.
+    /// True if the held line waits; otherwise it was written, or there was none yet.
     waits: bool,
-    /// The number of bytes written.
     size: u64,
     links: Links,
     owners: OwnerCounts,
@@ -290,7 +289,6 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(())
     }
 
-    /// Writes the edits of earlier paths, then the held line or its replacement.
     fn release(&mut self) -> Result<(), ContentsError> {
         if !std::mem::take(&mut self.waits) {
             return Ok(());
@@ -314,7 +312,6 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(())
     }
 
-    /// Writes the next edits while `belongs` holds for their paths.
     fn insert_while(&mut self, belongs: impl Fn(&ObjectPath) -> bool) -> Result<(), ContentsError> {
         while let Some((_, edit)) = self.edits.next_if(|(path, _)| belongs(path)) {
             if let Some(line) = edit {
@@ -361,7 +358,6 @@ impl Held {
         self.comments.clear();
     }
 
-    /// Adds the owners of a second line of the held path.
     fn adopt(&mut self, raw: &[u8], line: u64) -> Result<(), ContentsError> {
         let parse = |raw, line| ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line, error });
         let mut first = parse(&self.raw, self.line)?;
@@ -371,9 +367,142 @@ impl Held {
     }
 }
 
-fn write_line(out: &mut impl Write, line: &[u8]) -> std::io::Result<()> {
+fn write_line(out: &mut impl Write, line: &[u8]) -> io::Result<()> {
     out.write_all(line)?;
     out.write_all(b"\n")
+}
+
+const PORTION: usize = 256 << 10;
+
+/// The result of a splice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spliced {
+    /// The number of bytes before the trailer.
+    pub body: u64,
+    /// The hard-link lines now in the database, in the form of a stamp.
+    pub links: Vec<u8>,
+    /// The lines of a stamp about packages; `None` if nothing is known about them.
+    pub owners: Option<Vec<u8>>,
+}
+
+struct Seam {
+    start: u64,
+    end: u64,
+    line: Option<Vec<u8>>,
+}
+
+/// Writes `old` with `edits` and a new trailer to `out`. `links` and `owners` are the lines of the stamp about hard
+/// links and packages. Returns `None`, with nothing written, if `old` turns out to be unsorted.
+pub fn splice(
+    mut old: impl Read + Seek,
+    stamp: &ContentsStamp,
+    (links, owners): (&[u8], &[u8]),
+    out: impl Write,
+    edits: &ContentsEdits,
+    trailer: &ContentsTrailer,
+) -> Result<Option<Spliced>, ContentsError> {
+    let mut changes = LineChanges { owners: OwnerCounts::parse(owners), ..LineChanges::default() };
+    let seams = match seams(&mut old, stamp, edits, &mut changes) {
+        Ok(seams) => seams,
+        Err(OrderError::Io(error)) => return Err(error.into()),
+        Err(OrderError::Unsorted | OrderError::TooLong) => return Ok(None),
+    };
+    let body = copy(&mut old, stamp.body, &seams, out, trailer)?;
+    let links = changes.applied(links);
+    Ok(Some(Spliced { body, links, owners: changes.owners.and_then(OwnerCounts::into_bytes) }))
+}
+
+fn seams(
+    old: impl Read + Seek,
+    stamp: &ContentsStamp,
+    edits: &ContentsEdits,
+    changes: &mut LineChanges,
+) -> Result<Vec<Seam>, OrderError> {
+    let mut lines = Ordered::new(old, 0, stamp.body, object_key);
+    let mut seams = Vec::with_capacity(edits.len());
+    let mut from = 0;
+    for (path, edit) in edits {
+        let spot = lines.find_from(from, path.as_bytes())?;
+        let at = spot.as_ref().map_or(stamp.body, |spot| spot.start);
+        let same = spot.filter(|spot| *key_of(&spot.line) == *path.as_bytes());
+        let line = edit.as_ref().map(|line| line.write());
+        changes.removed.extend(same.as_ref().and_then(|spot| link_line(&spot.line)));
+        changes.added.extend(line.as_deref().and_then(link_line));
+        if let Some(owners) = &mut changes.owners {
+            if let Some(spot) = &same {
+                owners.forget(&spot.line);
+            }
+            if let Some(line) = &line {
+                owners.note(line);
+            }
+        }
+        from = same.as_ref().map_or(at, |spot| spot.end);
+        seams.push(Seam { start: at, end: from, line });
+    }
+    Ok(seams)
+}
+
+/// Returns the key by which the lines of a database ascend.
+pub fn object_key(line: &[u8]) -> Option<Cow<'_, [u8]>> {
+    (!is_comment(line)).then(|| key_of(line))
+}
+
+fn copy(
+    mut old: impl Read + Seek,
+    end: u64,
+    seams: &[Seam],
+    mut out: impl Write,
+    trailer: &ContentsTrailer,
+) -> io::Result<u64> {
+    let mut buffer = vec![0; PORTION];
+    let (mut at, mut size) = (0, 0);
+    old.seek(SeekFrom::Start(0))?;
+    let last = Seam { start: end, end, line: None };
+    for seam in seams.iter().chain([&last]) {
+        let mut left = seam.start - at;
+        size += left;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(PORTION).min(PORTION);
+            let count = old.read(&mut buffer[..most])?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            out.write_all(&buffer[..count])?;
+            left -= count as u64;
+        }
+        if let Some(line) = &seam.line {
+            out.write_all(line)?;
+            out.write_all(b"\n")?;
+            size += line.len() as u64 + 1;
+        }
+        if seam.end > seam.start {
+            old.seek(SeekFrom::Start(seam.end))?;
+        }
+        at = seam.end;
+    }
+    out.write_all(&trailer.write())?;
+    out.flush()?;
+    Ok(size)
+}
+
+#[derive(Default)]
+struct LineChanges {
+    removed: BTreeSet<Vec<u8>>,
+    added: BTreeSet<Vec<u8>>,
+    owners: Option<OwnerCounts>,
+}
+
+impl LineChanges {
+    fn applied(&self, links: &[u8]) -> Vec<u8> {
+        if self.removed == self.added {
+            return links.to_vec();
+        }
+        let lines = links.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let mut lines: Vec<&[u8]> = lines.filter(|line| !self.removed.contains(*line)).collect();
+        lines.extend(self.added.iter().map(Vec::as_slice));
+        lines.sort_unstable();
+        lines.into_iter().flat_map(|line| [line, b"\n"]).flatten().copied().collect()
+    }
 }
 
 #[cfg(test)]

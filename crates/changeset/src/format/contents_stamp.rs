@@ -1,31 +1,34 @@
 //! `var/sadm/patchadm/contents.stamp` (contents(5)): the facts about the `contents` that the last run wrote.
 //!
 //! While that file is the one that the stamp names (inode, size, modification time), it is known to be sorted with one
-//! line for each path. So a binary search finds a line, and the next merge copies unchanged parts as they are. The
-//! stamp also lists the hard-link lines by their sources, which no order of paths could show, the packages that own
-//! objects, and the facts about the pkginfo of packages ([`bound_packages`](super::bound_packages)). If a stamp does
-//! not fit, is damaged or is missing, everything is read; there is no other consequence.
+//! line for each path, so a binary search finds a line, and the next merge copies unchanged parts as they are. The stamp
+//! also lists the hard-link lines by their sources, the packages that own objects, and the pkginfo of packages. If a stamp
+//! does not fit, is damaged or is missing, everything is read; there is no other consequence. The stamp proves nothing:
+//! anyone who may write the records may write the stamp. It shows what someone else has changed since.
 //!
 //! ```text
 //! 1024 bytes  CRC-32C and one JSON object, padded with blanks      as a sector of the journal
 //! lines       <source> <name>                                      escaped as in contents, in the order of their bytes
 //! lines       <package> <lines>                                    in the order of their bytes
-//! lines       <package> <run> <BLAKE3> s|-                         in the order of their bytes
+//! lines       <package> <run> <BLAKE3 of pkginfo> s|-              in the order of their bytes; s: with a spooled copy
+//!              <path>                                              after its package: given up, although the object stays
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::{self, SECTOR};
+use crate::format::journal;
+use crate::format::journal::SECTOR;
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::format::contents::{is_comment, owner_names, path_of, with_escaped_blanks};
-use patchadm_svr4::package::{Ftype, ObjectPath, escape, unescape};
+use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst, escape, unescape};
 
 /// The version that is written and read. Versions 1 and 2 had SHA-256 digests, and 3 had no facts about packages. No
 /// version of this number without `by` was ever released.
 const VERSION: u32 = 4;
-/// The most bytes of lines about hard links. The stamp of a database with more lists none and is not used for lookups.
+/// The most bytes of lines about hard links. The stamp of a database with more lists none and is not used for
+/// lookups.
 pub const MOST_LINK_BYTES: usize = 8 << 20;
 /// The number of bytes before these lines.
 pub const STAMP_HEAD: usize = 2 * SECTOR;
@@ -53,7 +56,7 @@ pub struct ContentsStamp {
     pub run: u64,
     /// The number of the run that wrote the stamp: every run writes it, regardless of what it changes.
     pub by: u64,
-    /// Whether hard links and owners are listed: only then may lookups use the stamp.
+    /// True if hard links and owners are listed: only then may lookups use the stamp.
     pub is_listed: bool,
     /// BLAKE3 of all lines after the head.
     pub lines: Digest,
@@ -73,7 +76,6 @@ struct Head {
     run: u64,
     by: u64,
     listed: bool,
-    /// BLAKE3 of all lines after the head.
     lines: String,
 }
 
@@ -97,8 +99,8 @@ impl ContentsStamp {
 
     /// Returns the stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of
     /// [`OwnerCounts::into_bytes`], `packages` those of
-    /// [`BoundPackages::write`](super::bound_packages::BoundPackages::write). Their lengths and their digest are those
-    /// of these bytes, regardless of the fields.
+    /// [`BoundPackages::write`]. Their lengths and their digest are
+    /// those of these bytes, regardless of the fields.
     pub fn write(&self, links: &[u8], owners: &[u8], packages: &[u8]) -> Vec<u8> {
         let Self { inode, size, mtime, body, ref b3, run, by, is_listed, .. } = *self;
         let (version, b3) = (VERSION, b3.to_string());
@@ -131,7 +133,7 @@ impl ContentsStamp {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerCounts {
     counts: BTreeMap<Vec<u8>, u64>,
-    /// Whether a line could not be parsed, so that nothing is known.
+    /// True if a line could not be parsed, so that nothing is known.
     is_odd: bool,
 }
 
@@ -223,8 +225,7 @@ impl Links {
     }
 }
 
-/// Returns the line about a hard link, or `None` for any other line of the database.
-pub(super) fn link_line(raw: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn link_line(raw: &[u8]) -> Option<Vec<u8>> {
     let (name, source) = link_of(raw)?;
     let mut line = beginning(&source);
     line.extend_from_slice(&escape(name.as_bytes()));
@@ -269,6 +270,98 @@ fn plain_link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
     let name = ObjectPath::new(&unescape(name)).ok()?;
     let source = name.link_source(&unescape(target)).ok()?;
     Some((name, source))
+}
+
+/// A package as a run left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundPackage {
+    /// The number of the run.
+    pub run: u64,
+    /// The digest of its pkginfo.
+    pub pkginfo: Digest,
+    /// True if it had the copy of its pkgmap in `save/pspool`.
+    pub is_spooled: bool,
+    /// The paths whose lines runs took from it while the objects stayed, as removef(1M) does.
+    pub given_up: BTreeSet<ObjectPath>,
+}
+
+/// The packages about which facts are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoundPackages(BTreeMap<PkgInst, BoundPackage>);
+
+impl BoundPackages {
+    /// Reads the lines of a stamp; returns `None` if they are malformed.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut packages = Self::default();
+        let mut last = None;
+        let lines = bytes.strip_suffix(b"\n").map_or(&[][..], |lines| lines).split(|byte| *byte == b'\n');
+        for line in lines.filter(|line| !line.is_empty()) {
+            if let Some(path) = line.strip_prefix(b" ") {
+                let package: &PkgInst = last.as_ref()?;
+                let path = ObjectPath::new(&unescape(path)).ok()?;
+                packages.0.get_mut(package)?.given_up.insert(path);
+                continue;
+            }
+            let (name, bound) = package_of(std::str::from_utf8(line).ok()?)?;
+            last = Some(name.clone());
+            packages.set(name, bound);
+        }
+        (bytes.is_empty() || bytes.ends_with(b"\n")).then_some(packages)
+    }
+
+    /// Returns the lines of a stamp.
+    pub fn write(&self) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for (name, bound) in &self.0 {
+            let copy = if bound.is_spooled { "s" } else { "-" };
+            lines.extend_from_slice(format!("{name} {} {} {copy}\n", bound.run, bound.pkginfo).as_bytes());
+            for path in &bound.given_up {
+                lines.push(b' ');
+                lines.extend_from_slice(&escape(path.as_bytes()));
+                lines.push(b'\n');
+            }
+        }
+        lines
+    }
+
+    /// Returns the facts about a package.
+    pub fn get(&self, package: &PkgInst) -> Option<&BoundPackage> {
+        self.0.get(package)
+    }
+
+    /// Returns the facts about a package, for changes.
+    pub fn get_mut(&mut self, package: &PkgInst) -> Option<&mut BoundPackage> {
+        self.0.get_mut(package)
+    }
+
+    /// Iterates over all packages, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&PkgInst, &BoundPackage)> {
+        self.0.iter()
+    }
+
+    /// Records the facts about a package.
+    pub fn set(&mut self, package: PkgInst, bound: BoundPackage) {
+        self.0.insert(package, bound);
+    }
+
+    /// Removes the facts about a package that is being removed.
+    pub fn remove(&mut self, package: &PkgInst) {
+        self.0.remove(package);
+    }
+}
+
+fn package_of(line: &str) -> Option<(PkgInst, BoundPackage)> {
+    let mut words = line.split(' ');
+    let name = PkgInst::new(words.next()?).ok()?;
+    let run = words.next()?.parse().ok()?;
+    let pkginfo = Digest::from_hex(words.next()?)?;
+    let is_spooled = match words.next()? {
+        "s" => true,
+        "-" => false,
+        _ => return None,
+    };
+    let bound = BoundPackage { run, pkginfo, is_spooled, given_up: BTreeSet::new() };
+    words.next().is_none().then_some((name, bound))
 }
 
 #[cfg(test)]
@@ -401,5 +494,36 @@ mod tests {
             links.note(format!("/{target}/{number}=/{target}/{target} l none X").as_bytes());
         }
         assert_eq!(links.into_bytes(), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_nothing_else_is() {
+        let mut packages = BoundPackages::default();
+        for (name, is_spooled) in [("X.2", true), ("ACMEweb", false), ("GONE", true)] {
+            let paths: &[&[u8]] = if is_spooled { &[b"/opt/a b\n", b"/opt/c"] } else { &[] };
+            let given_up = paths.iter().map(|path| ObjectPath::new(path).unwrap()).collect();
+            let bound = BoundPackage { run: u64::MAX, pkginfo: Digest([7; 32]), is_spooled, given_up };
+            packages.set(PkgInst::new(name).unwrap(), bound);
+        }
+        packages.remove(&PkgInst::new("GONE").unwrap());
+        let text = packages.write();
+        assert_eq!(BoundPackages::parse(&text), Some(packages.clone()));
+        assert_eq!(packages.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["ACMEweb", "X.2"]);
+        let text = String::from_utf8(text).unwrap();
+        for (from, to) in [
+            ("ACMEweb", "../x"),
+            (" -", ""),
+            (" -", " x"),
+            (" -", " - -"),
+            ("07", "xy"),
+            (" 1", " a"),
+            (" /opt/c", " opt/c"),
+        ] {
+            assert_eq!(BoundPackages::parse(text.replacen(from, to, 1).as_bytes()), None, "{from} {to}");
+        }
+        assert_eq!(BoundPackages::parse(b""), Some(BoundPackages::default()));
+        for odd in [&b" /opt/c\n"[..], b"X.2", b"ACMEweb 1\n"] {
+            assert_eq!(BoundPackages::parse(odd), None, "{odd:?}");
+        }
     }
 }

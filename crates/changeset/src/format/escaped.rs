@@ -1,4 +1,4 @@
-//! Bytes as text in lines of JSON: paths with `%XX`, values of extended attributes in hexadecimal digits.
+//! Bytes as text in lines of JSON: paths with `%XX`, numbers and extended attributes in hexadecimal digits.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ pub fn encode(bytes: &[u8]) -> String {
     encoded(bytes).into_owned()
 }
 
-/// Does the same without copying bytes that stay as they are.
+/// Like [`encode`], without copying bytes that stay as they are.
 pub fn encoded(bytes: &[u8]) -> Cow<'_, str> {
     let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
     if let Ok(text) = std::str::from_utf8(bytes)
@@ -48,8 +48,7 @@ pub fn decode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Returns bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -66,6 +65,11 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }
 
+/// Returns true if a text consists of exactly this many lower-case hexadecimal digits.
+pub fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +81,14 @@ mod tests {
             let text = encode(&bytes);
             prop_assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b)));
             prop_assert_eq!(decode(&text), bytes);
+        }
+    }
+
+    #[test]
+    fn lower_case_digits_of_the_right_number_are_hexadecimal_and_nothing_else() {
+        assert!(is_hex("0123456789abcdef", 16));
+        for bad in ["", "0123456789abcde", "0123456789abcdef0", "0123456789ABCDEF", "0123456789abcdeg"] {
+            assert!(!is_hex(bad, 16), "{bad:?}");
         }
     }
 }

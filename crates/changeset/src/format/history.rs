@@ -1,8 +1,9 @@
-//! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome. A run of
-//! several patches has one line for each patch.
+//! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome. A run
+//! of several patches has one line for each patch.
 //!
 //! [`HistoryEntry`] is the line, for the writer and for readers. History decides nothing: the parameters of the
-//! packages state which patches are applied. A last line torn by a power cut is skipped (the next writer cuts it off).
+//! packages state which patches are applied. A last line torn by a power cut is skipped (the next writer cuts it
+//! off).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,14 +28,14 @@ pub struct SignatureRecord {
     /// The time of signing, RFC 3339, if the signature covers one.
     #[serde(default)]
     pub time: Option<String>,
-    /// What the manifest covers: `members` or `file`.
+    /// The coverage of the manifest: `members` or `file`.
     #[serde(default)]
     pub form: Option<String>,
     /// The policy in force: `require`, `warn` or `off`.
     pub policy: String,
 }
 
-/// What a package manager of the system did to an adopted package whose registration a run refreshed.
+/// The action of a package manager on an adopted package whose registration a run refreshed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshRecord {
     /// The adopted package.
@@ -62,7 +63,7 @@ pub struct TrialStart {
     pub monotonic: u64,
 }
 
-/// What a run means for the trial of an earlier one.
+/// The effect of a run on the trial of an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialEnd {
     /// The run whose patches were on trial.
@@ -101,8 +102,8 @@ impl fmt::Display for LeftPaths {
     }
 }
 
-/// An edited file that a patch left in place, with the patch's version beside it. The merge is open until somebody removes
-/// the file beside it.
+/// An edited file that a patch left in place, with the patch's version beside it. The merge is open until someone
+/// removes the file beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
     /// The edited file.
@@ -152,10 +153,10 @@ pub struct HistoryEntry {
     pub result: String,
     /// Its duration in milliseconds.
     pub duration: u64,
-    /// Whether the superuser trusted the owner of the root (`--trust-root`).
+    /// True if the superuser trusted the owner of the root (`--trust-root`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted: bool,
-    /// Whether a hook of a package manager of the system ran it, and not a person.
+    /// True if a hook of a package manager of the system ran it, and not a person.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hook: bool,
     /// The signature of the patch, if the check was requested or an option disabled it.
@@ -179,7 +180,7 @@ pub struct HistoryEntry {
     /// The trial on which it put its patches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialStart>,
-    /// What it means for an earlier trial.
+    /// The effect on an earlier trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_end: Option<TrialEnd>,
 }

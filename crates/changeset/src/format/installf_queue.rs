@@ -1,8 +1,8 @@
 //! The queue of a run (patchadm-journal(5)): the requests of its scripts to installf(1M) and removef(1M).
 //!
-//! Text, one line for each request and for each object that was made or changed at once, in order of arrival; lines are
-//! only ever added. Requests become lines of `contents` with the last batch of the run; a rollback of the run undoes
-//! the objects made or changed. A last line without its newline was never acknowledged and does not count.
+//! Text, one line for each request and for each object that was made or changed at once, in order of arrival; lines
+//! are only ever added. Requests become lines of `contents` with the last batch of the run; a rollback of the run
+//! undoes the objects made or changed. A last line without its newline was never acknowledged and does not count.
 
 use std::collections::BTreeSet;
 
@@ -116,7 +116,8 @@ impl InstallfRequests {
         paths
     }
 
-    /// Returns the packages that declare something final. This concerns all their pending requests, queued or recorded.
+    /// Returns the packages that declare something final. This concerns all their pending requests, queued or
+    /// recorded.
     pub fn finishing(&self) -> BTreeSet<PkgInst> {
         let finishing = self.0.iter().filter_map(|entry| match entry {
             InstallfEntry::FinishAdd(package, _) | InstallfEntry::FinishRemove(package) => {
@@ -169,7 +170,6 @@ fn entry(fields: &mut Fields<'_>) -> Option<InstallfEntry> {
     fields.end().ok().map(|()| entry)
 }
 
-/// Checks the facts in a line about an object against those that this program writes; returns the wrong field, if any.
 fn check(entry: &InstallfEntry) -> Result<(), &'static str> {
     use Ftype as T;
     match entry {
@@ -208,7 +208,6 @@ fn path(fields: &mut Fields<'_>) -> Option<ObjectPath> {
     ObjectPath::new(&unescape(fields.next()?)).ok()
 }
 
-/// Reads a class, or `?` for none.
 fn class(fields: &mut Fields<'_>) -> Result<Option<String>, FieldError> {
     match fields.next() {
         Some(b"?") => Ok(None),
@@ -220,7 +219,6 @@ fn number(fields: &mut Fields<'_>) -> Option<u32> {
     fields::number(fields.next()?, u32::MAX.into()).and_then(|number| u32::try_from(number).ok())
 }
 
-/// Reads the number of an inode and its birth time: `seconds.nanoseconds`, or `?` if unknown.
 fn inode(fields: &mut Fields<'_>) -> Option<Inode> {
     let number = fields::number(fields.next()?, u64::MAX)?;
     let born = match fields.next()? {

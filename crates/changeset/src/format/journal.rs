@@ -1,49 +1,48 @@
 //! The journal of a root, `var/sadm/patchadm/journal` (patchadm-journal(5)): bytes to values and back.
 //!
 //! Eight sectors of 512 bytes, then lines. A sector is one CRC-32C and one JSON object, padded with blanks and closed
-//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. The sectors alone state whether a run is
-//! in progress, and how it ended: a sector is written as a whole or not at all.
+//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. The sectors alone state whether a run
+//! is in progress, and how it ended: a sector is written as a whole or not at all.
 //!
-//! Everyone may read the journal, and its lines are those that readers of the package database need. All else is in a
-//! second file that only the owner may read, `ops-<run>` (`ops`); the header names length and BLAKE3 of the lines of
-//! both. In a journal of an earlier version, only the sectors are read, and only if its run is tidied up.
+//! Everyone may read the journal; its lines are those that readers of the package database need. All else is in a
+//! second file that only the owner may read, `ops-<run>`: names, owners, sizes and digests of objects that are not
+//! public. A record that is not public appears in the journal with its place and inode only, and in the second file
+//! with all known facts. The header names length and BLAKE3 of the lines of both. In a journal of an earlier version,
+//! only the sectors are read, and only if its run is tidied up.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::io::{BufRead, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::format::run::Run;
+use crate::format::undo_files::StoredName;
+use patchadm_rootfs::{Digest, Digesting, Timestamp, side_by_side};
+use patchadm_svr4::package::rule::holds;
 
 mod check;
-mod domain;
 mod entry;
-mod ops;
-mod path_text;
 
-use std::collections::BTreeSet;
-use std::io::BufRead;
-
-use super::run::Run;
-use super::undo_files::StoredName;
-use patchadm_rootfs::Digest;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-pub(super) use check::is_marker;
 pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_boot_id, is_settable, noted_identity, noted_path, noted_stage,
 };
-pub use domain::{Domain, Lack};
 pub use entry::{
-    Identity, JournalArchive, JournalEntry, NotedDigest, Op, OpKind, PatchRecord, RunRecord, StoredFiles,
+    Domain, Identity, JournalArchive, JournalEntry, Lack, NotedDigest, Op, OpKind, PatchRecord, RunRecord,
+    StoredFiles,
 };
-pub use ops::JournalFiles;
 
 /// The version written and read. Versions 1 to 3 had SHA-256 digests.
 pub const VERSION: u32 = 4;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
-/// The bytes of a line before its JSON: checksum and blank.
 const CHECKSUM: usize = 9;
-/// The initial capacity for a line; nearly all lines need no more.
 const USUAL_LINE: usize = 1 << 10;
 /// The total size of the sectors, in bytes: the offset of the lines.
 pub const HEAD: usize = 8 * SECTOR;
 
-/// Places of the sectors. 5 to 7 are blank.
 const HEADER: usize = 0;
 const PROGRESS: [usize; 2] = [1, 2];
 const OUTCOME: usize = 3;
@@ -58,7 +57,8 @@ pub struct JournalHeader {
     pub run: String,
     /// The command that made it.
     pub command: String,
-    /// The marker of the root: 16 hexadecimal digits, chosen at random for its first journal and inherited ever since.
+    /// The marker of the root: 16 hexadecimal digits, chosen at random for its first journal and inherited ever
+    /// since.
     pub root: String,
     /// Bytes of all lines of the journal.
     pub lines: u64,
@@ -85,8 +85,8 @@ pub enum RunOutcome {
     RolledBack,
 }
 
-/// The progress of a run with procedure scripts. Two sectors are written in turn, so that one of them is always whole;
-/// the one with the higher number counts.
+/// The progress of a run with procedure scripts. Two sectors are written in turn, so that one of them is always
+/// whole; the one with the higher number counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptProgress {
     /// Counts from 1.
@@ -128,16 +128,16 @@ pub struct JournalHead {
     pub header: JournalHeader,
     /// The outcome of the run; `None` while it is in progress.
     pub outcome: Option<RunOutcome>,
-    /// Whether it is also tidied up.
+    /// True if it is also tidied up.
     pub done: bool,
-    /// Whether a power cut may have lost the text written to history and logs when it was tidied up.
+    /// True if a power cut may have lost the text written to history and logs when it was tidied up.
     pub is_unsynced: bool,
     /// The progress of a run with scripts; `None` in any other run.
     pub progress: Option<ScriptProgress>,
 }
 
 impl JournalHead {
-    /// Returns whether the switch may be half done: recovery rolls back, readers take the old records.
+    /// Returns true if the switch may be half done: recovery rolls back, readers take the old records.
     pub fn is_open(&self) -> bool {
         self.outcome.is_none() && !self.done
     }
@@ -161,7 +161,7 @@ pub struct Journal {
     pub run_record: RunRecord,
     /// The changes, in the order of their execution.
     pub ops: Vec<Op>,
-    /// Whether this is everything that the run wrote; false if only the part for readers was read.
+    /// True if this is everything that the run wrote; false if only the part for readers was read.
     pub is_whole: bool,
 }
 
@@ -219,12 +219,11 @@ impl Journal {
         Self::parse_by(1, bytes, ops)
     }
 
-    /// Does the same with this many threads.
     pub(crate) fn parse_by(threads: usize, bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
         Self::parse_with(bytes, |journal| journal.add_ops(threads, ops))
     }
 
-    /// Does the same with the second file read line by line, so that the whole file is never in memory.
+    /// Reads a whole journal; the second file is read line by line, so that it is never in memory as a whole.
     pub(crate) fn parse_beside(
         threads: usize,
         bytes: &[u8],
@@ -287,7 +286,8 @@ impl Journal {
             JournalEntry::RunRecord(run_record) => self.run_record = *run_record,
             JournalEntry::Op(op) => {
                 if self.ops.len() == self.ops.capacity() {
-                    // Grows by an eighth: doubling would waste as much memory again in a journal of a million changes.
+                    // Grows by an eighth: doubling would waste as much memory again in a journal of a million
+                    // changes.
                     self.ops.reserve_exact(self.ops.len() / 8 + 64);
                 }
                 self.ops.push(*op);
@@ -296,13 +296,11 @@ impl Journal {
     }
 }
 
-/// Returns this many bytes of the lines of a journal.
 fn part(bytes: &[u8], length: u64) -> Result<&[u8], JournalError> {
     let length = usize::try_from(length).map_err(|_| JournalError::Short)?;
     bytes.get(HEAD..).and_then(|lines| lines.get(..length)).ok_or(JournalError::Short)
 }
 
-/// Returns the lines of a file.
 fn texts(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.split(|&b| b == b'\n').filter(|text| !text.is_empty())
 }
@@ -441,6 +439,211 @@ fn checked<T: DeserializeOwned>(text: &[u8], what: impl Fn() -> String) -> Resul
         return Err(JournalError::Checksum(what()));
     }
     serde_json::from_slice(json).map_err(|_| JournalError::Content(what()))
+}
+
+const EVERYBODY_READS: u32 = 0o004;
+
+const PORTION: usize = 256 << 10;
+const PIECE: usize = 64;
+
+/// The bytes of the two files of a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalFiles {
+    /// The journal, for everyone.
+    pub journal: Vec<u8>,
+    /// `ops-<run>`, for the owner.
+    pub ops: Vec<u8>,
+}
+
+struct DigestedLines<'a> {
+    file: &'a mut dyn Write,
+    b3: Digesting,
+    length: u64,
+}
+
+impl DigestedLines<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.b3.update(line);
+        self.length += line.len() as u64;
+        self.file.write_all(line)
+    }
+}
+
+impl Journal {
+    /// Returns the files of a journal of the current version whose run is in progress: header, blank outcome, all
+    /// lines. The ops of both files keep their order.
+    pub fn to_files(
+        header: JournalHeader,
+        entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
+    ) -> io::Result<JournalFiles> {
+        let mut ops = Vec::new();
+        let journal = Self::write_beside(header, entries, &mut ops)?;
+        Ok(JournalFiles { journal, ops })
+    }
+
+    /// Writes the second of these files line by line, so that it is never in memory as a whole; returns the bytes of
+    /// the first.
+    pub fn write_beside(
+        header: JournalHeader,
+        entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
+        ops: &mut dyn Write,
+    ) -> io::Result<Vec<u8>> {
+        // The sectors come first; the header is filled in once everything after it is known.
+        let mut journal: Vec<u8> = (0..HEAD / SECTOR).flat_map(|_| blank()).collect();
+        let mut ops = DigestedLines { file: ops, b3: Digesting::default(), length: 0 };
+        for entry in entries {
+            let entry = entry.borrow();
+            match entry {
+                JournalEntry::Domain(_) => journal.extend_from_slice(&line(entry)),
+                JournalEntry::Op(op) if op.db => {
+                    let shown = op.for_everybody();
+                    if shown != **op {
+                        ops.write(&line(entry))?;
+                    }
+                    journal.extend_from_slice(&line(&JournalEntry::Op(Box::new(shown))));
+                }
+                JournalEntry::Archive(_) | JournalEntry::RunRecord(_) | JournalEntry::Op(_) => {
+                    ops.write(&line(entry))?;
+                }
+            }
+        }
+        let lines = journal.get(HEAD..).unwrap_or_default();
+        let header = JournalHeader {
+            version: VERSION,
+            lines: lines.len() as u64,
+            b3: digest(lines),
+            db: lines.len() as u64,
+            ops: ops.length,
+            ops_b3: ops.b3.finish().to_string(),
+            ..header
+        };
+        journal.splice(..SECTOR, sector(&header));
+        Ok(journal)
+    }
+
+    fn add_ops(&mut self, threads: usize, bytes: Option<&[u8]>) -> Result<(), JournalError> {
+        let header = &self.head.header;
+        let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_b3;
+        let Some(bytes) = bytes.filter(is_it) else { return Err(JournalError::Ops(header.run.clone())) };
+        let shown = self.shown();
+        self.add_lines(threads, &shown, 0, &texts(bytes).collect::<Vec<_>>())
+    }
+
+    fn read_ops(&mut self, threads: usize, file: &mut dyn BufRead) -> Result<(), JournalError> {
+        let shown = self.shown();
+        let other = |journal: &Self| JournalError::Ops(journal.head.header.run.clone());
+        let (mut digest, mut length, mut portion, mut before) = (Digesting::default(), 0, Vec::new(), 0);
+        loop {
+            portion.clear();
+            // Whole lines, so that each portion can be read by itself.
+            while portion.len() < PORTION
+                && file.read_until(b'\n', &mut portion).map_err(|_| other(self))? > 0
+            {}
+            if portion.is_empty() {
+                break;
+            }
+            length += portion.len() as u64;
+            digest.update(&portion);
+            let lines = portion.split_inclusive(|&byte| byte == b'\n');
+            let lines: Vec<_> = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line)).collect();
+            self.add_lines(threads, &shown, before, &lines)?;
+            before += lines.len();
+        }
+        let header = &self.head.header;
+        let is_it = length == header.ops && digest.finish().to_string() == header.ops_b3;
+        if is_it { Ok(()) } else { Err(other(self)) }
+    }
+
+    fn shown(&self) -> HashMap<(usize, String), usize> {
+        self.ops.iter().enumerate().map(|(index, op)| ((op.domain, op.stage.clone()), index)).collect()
+    }
+
+    /// Adds lines in order; `before` is the number of lines before them. They are checked and parsed in parallel.
+    fn add_lines(
+        &mut self,
+        threads: usize,
+        shown: &HashMap<(usize, String), usize>,
+        before: usize,
+        lines: &[&[u8]],
+    ) -> Result<(), JournalError> {
+        let run = &self.head.header.run;
+        let read =
+            |index: usize, text: &[u8]| checked(text, || format!("line {} of ops-{run}", before + index + 1));
+        let pieces: Vec<_> = lines.chunks(PIECE).collect();
+        let entries: Vec<Vec<Result<JournalEntry, JournalError>>> =
+            side_by_side(threads, pieces.len(), || {
+                |at| {
+                    let texts = pieces.get(at).into_iter().copied().flatten();
+                    texts.zip(at * PIECE..).map(|(text, index)| read(index, text)).collect()
+                }
+            });
+        entries.into_iter().flatten().try_for_each(|entry| self.add_entry(shown, entry?))
+    }
+
+    fn add_entry(
+        &mut self,
+        shown: &HashMap<(usize, String), usize>,
+        entry: JournalEntry,
+    ) -> Result<(), JournalError> {
+        match entry {
+            JournalEntry::Op(op) if op.db => {
+                let place = shown.get(&(op.domain, op.stage.clone()));
+                fill_in(place.and_then(|place| self.ops.get_mut(*place)), *op)?;
+            }
+            entry => self.add(entry),
+        }
+        Ok(())
+    }
+}
+
+fn fill_in(shown: Option<&mut Op>, op: Op) -> Result<(), JournalError> {
+    let error = || JournalError::Field { field: "path", of: format!("the change of {}", op.path) };
+    let shown = shown.ok_or_else(error)?;
+    // Readers and recovery must not get different facts.
+    if !holds("journal.ops.record", *shown == op.for_everybody()) {
+        return Err(error());
+    }
+    *shown = op;
+    Ok(())
+}
+
+impl Op {
+    fn for_everybody(&self) -> Self {
+        let mut identities = [&self.old, &self.new, &self.copy].into_iter().flatten();
+        if identities.all(|identity| identity.mode & EVERYBODY_READS != 0) && self.undo.is_none() {
+            return self.clone();
+        }
+        let bare =
+            |identity: &Option<Box<Identity>>| identity.as_ref().map(|identity| Box::new(identity.bare()));
+        Self {
+            old: bare(&self.old),
+            new: bare(&self.new),
+            copy: bare(&self.copy),
+            undo: None,
+            ..self.clone()
+        }
+    }
+}
+
+impl Identity {
+    fn bare(&self) -> Self {
+        Self {
+            file_type: self.file_type,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: Timestamp::whole(0),
+            inode: self.inode,
+            b3: None,
+            target: None,
+            xattrs: None,
+        }
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Digest::of(bytes).to_string()
 }
 
 #[cfg(test)]

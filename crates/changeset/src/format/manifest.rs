@@ -1,24 +1,26 @@
-//! The manifest of an undo archive, `install/patchadm.manifest`: the facts that a package in SVR4 form cannot express.
+//! The manifest of an undo archive, `install/patchadm.manifest`: the facts that a package in SVR4 form cannot
+//! express.
 //!
 //! JSON lines (patchadm-undo(5)): the first is the [`ManifestHeader`], each other one an [`ObjectRecord`]. Bytes that
 //! are not printable ASCII, and `%`, are written as `%XX`. Tools that do not know the file ignore it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
+use patchadm_rootfs::FileType;
 use patchadm_svr4::package::{ObjectPath, rule};
 
 pub use super::escaped::{decode, encode, encoded, unhex};
 pub use super::recorded_state::{RecordedState, recorded_xattrs};
-pub use super::state_differences::StateDifferences;
 pub use super::undo_files::{StoredName, UndoFiles};
-use patchadm_rootfs::FileType;
+pub use crate::format::recorded_state::StateDifferences;
 
-/// The version of the format written; a reader refuses a higher one. Version 1 lacks objects that a patch found already
-/// as it delivers them, and lacks [`delivered`](ObjectRecord::delivered).
+/// The version of the format written; a reader refuses a higher one. Version 1 lacks objects that a patch found
+/// already as it delivers them, and lacks [`delivered`](ObjectRecord::delivered).
 pub const VERSION: u32 = 2;
 
 /// The word of [`ManifestHeader::features`] for BLAKE3 digests. Earlier forms had SHA-256.
@@ -35,7 +37,6 @@ pub const SHLIBS: &str = "shlibs";
 /// ([`ManifestHeader::files`]).
 pub const FILES: &str = "files";
 
-/// The words of [`ManifestHeader::features`] that this program knows.
 const FEATURES: &[&str] = &[B3, MADE_PACKAGE, SHLIBS, FILES];
 
 /// The information file of an undo archive that holds the manifest.
@@ -48,11 +49,10 @@ pub const KEPT_MANIFEST: &str = "manifest.gz";
 /// (`pkginfo`, `install/…`, `save/pspool/…`): a cpio archive of them.
 pub const RECORDS: &str = "patchadm.records";
 
-/// The information file of an undo archive that holds the records of the packages of kept libraries, by name of package
-/// and file: a cpio archive of them.
+/// The information file of an undo archive that holds the records of the packages of kept libraries, by name of
+/// package and file: a cpio archive of them.
 pub const KEPT_RECORDS: &str = "patchadm.kept";
 
-/// The longest line that is read, in bytes.
 const LONGEST_LINE: usize = 1 << 20;
 
 /// A whole manifest.
@@ -62,8 +62,8 @@ pub struct Manifest {
     pub header: ManifestHeader,
     /// The objects that the patch delivered, deleted or changed, sorted by path.
     pub objects: Vec<ObjectRecord>,
-    /// The kept libraries needed by objects that the patch replaced, and the links on the way to them, sorted by path.
-    /// They are not objects of the patch.
+    /// The kept libraries needed by objects that the patch replaced, and the links on the way to them, sorted by
+    /// path. They are not objects of the patch.
     pub shlibs: Vec<ObjectRecord>,
 }
 
@@ -85,35 +85,35 @@ pub struct ManifestHeader {
     /// Files and directories that the patch made in the package's directory of the database, relative to it;
     /// directories end in `/`.
     pub made_records: Vec<String>,
-    /// The files that the patch found in the package's directory of the database and wrote, changed or not, relative to
-    /// it; `None` in an archive that does not state them.
+    /// The files that the patch found in the package's directory of the database and wrote, changed or not, relative
+    /// to it; `None` in an archive that does not state them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub records: Option<Vec<String>>,
     /// CLASSES as the patch delivered it; `None` in an archive that does not state it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub classes: Option<String>,
-    /// The escaped `PATCH_INFO` of applied patches, by id, if neither the saved pkginfo nor the undo data of an earlier
-    /// patch has it. A backout computes these lines; they are for a pkginfo that was lost.
+    /// The escaped `PATCH_INFO` of applied patches, by id, if neither the saved pkginfo nor the undo data of an
+    /// earlier patch has it. A backout computes these lines; they are for a pkginfo that was lost.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub patch_info: BTreeMap<String, String>,
     /// The features that a reader must know beyond the version; always [`B3`]. A manifest with an unknown word is
     /// refused.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub features: Vec<String>,
-    /// The names among `parameters` that the patch set implicitly: an earlier patch had brought them, and this one does
-    /// not mention them.
+    /// The names among `parameters` that the patch set implicitly: an earlier patch had brought them, and this one
+    /// does not mention them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub silent: Vec<String>,
-    /// The nanoseconds in the modification times of the old records, by escaped name: [`RECORDS`] has whole seconds. A
-    /// record that is not named has no nanoseconds.
+    /// The nanoseconds in the modification times of the old records, by escaped name: [`RECORDS`] has whole seconds.
+    /// A record that is not named has no nanoseconds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub record_times: BTreeMap<String, u32>,
-    /// Whether procedure scripts ran when the patch was applied.
+    /// True if procedure scripts ran when the patch was applied.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub scripts: bool,
     /// The attributes that the patch left open (`?`) and took from the existing object, by escaped path: the letters
-    /// `m` (mode), `u` (owner), `g` (group), `x` (file capabilities and access control list), `s` (set-id bits that an override of
-    /// dpkg-statoverride(1) keeps). `None` in an archive that does not state them.
+    /// `m` (mode), `u` (owner), `g` (group), `x` (file capabilities and access control list), `s` (set-id bits that
+    /// an override of dpkg-statoverride(1) keeps). `None` in an archive that does not state them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub open_attributes: Option<BTreeMap<String, String>>,
     /// The packages of kept libraries whose objects are in the archive.
@@ -129,8 +129,8 @@ pub struct ManifestHeader {
 }
 
 impl ManifestHeader {
-    /// Returns the header of a manifest of this form that says no more than whose it is: of `patch` for `package`, in the
-    /// root with this marker.
+    /// Returns the header of a manifest of this form that says no more than whose it is: of `patch` for `package`, in
+    /// the root with this marker.
     pub fn of(patch: &str, package: &str, root: &str) -> Self {
         Self {
             manifest: VERSION,
@@ -172,11 +172,11 @@ pub struct ObjectRecord {
     /// The line of `contents` after, escaped; absent if the patch removed the line.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub new_line: Option<Box<str>>,
-    /// Whether the edited file of the administrator stayed, with the patch's version beside it as `PATH.patch-<id>`.
+    /// True if the edited file of the administrator stayed, with the patch's version beside it as `PATH.patch-<id>`.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub kept: bool,
-    /// Whether the patch delivers it, changed or not; false for objects that it deletes, and for other names of a file
-    /// that it changed.
+    /// True if the patch delivers it, changed or not; false for objects that it deletes, and for other names of a
+    /// file that it changed.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub delivered: bool,
     /// The path of the saved content among the members of the archive, as in its pkgmap, escaped.
@@ -267,7 +267,6 @@ impl Manifest {
 pub struct ManifestText<I> {
     objects: I,
     line: Vec<u8>,
-    /// The number of bytes of the line already read.
     at: usize,
 }
 
@@ -326,12 +325,12 @@ impl PatchedPaths {
 }
 
 impl ManifestHeader {
-    /// Returns whether the patch made the package.
+    /// Returns true if the patch made the package.
     pub fn made_package(&self) -> bool {
         self.features.iter().any(|word| word == MADE_PACKAGE)
     }
 
-    /// Returns whether an override kept set-id bits of an object, by its escaped path, that the patch takes away.
+    /// Returns true if an override kept set-id bits of an object, by its escaped path, that the patch takes away.
     pub fn keeps_set_id(&self, path: &str) -> bool {
         let open = self.open_attributes.as_ref().and_then(|open| open.get(path));
         open.is_some_and(|letters| letters.contains('s'))
@@ -339,7 +338,7 @@ impl ManifestHeader {
 }
 
 impl ObjectRecord {
-    /// Returns whether the patch changed the object. A directory that stayed as it was is recorded but not changed.
+    /// Returns true if the patch changed the object. A directory that stayed as it was is recorded but not changed.
     pub fn is_changed(&self) -> bool {
         match (&self.was, &self.became) {
             (Some(was), Some(became))
@@ -357,18 +356,18 @@ impl ObjectRecord {
         self.file.as_deref().and_then(StoredName::parse)
     }
 
-    /// Returns whether the list of paths beside the archive has it: the patch changed or delivers it.
+    /// Returns true if the list of paths beside the archive has it: the patch changed or delivers it.
     pub fn is_listed(&self) -> bool {
         self.delivered || self.is_changed()
     }
 
-    /// Returns whether the patch has the path, so that the object of an earlier patch must not come back under it. An
+    /// Returns true if the patch has the path, so that the object of an earlier patch must not come back under it. An
     /// edited file that stayed is not the patch's, nor is another name of a file that it changed.
     pub fn has_path(&self) -> bool {
         !self.kept && (self.delivered || self.became.is_none() || self.was != self.became)
     }
 
-    /// Returns whether the object stayed in place and only its attributes changed: its content is not saved.
+    /// Returns true if the object stayed in place and only its attributes changed: its content is not saved.
     pub fn is_in_place(&self) -> bool {
         let (Some(was), Some(became)) = (&self.was, &self.became) else { return false };
         let differ = StateDifferences::between(was, became);
@@ -378,12 +377,12 @@ impl ObjectRecord {
             && !self.is_untouched()
     }
 
-    /// Returns whether the patch left the object as it was.
+    /// Returns true if the patch left the object as it was.
     pub fn is_untouched(&self) -> bool {
         self.kept || self.was == self.became
     }
 
-    /// Returns whether a backout need not touch it: neither object nor line changed, and it is not another name of a
+    /// Returns true if a backout need not touch it: neither object nor line changed, and it is not another name of a
     /// changed file.
     pub fn is_as_found(&self) -> bool {
         self.is_untouched()

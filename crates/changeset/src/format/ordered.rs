@@ -1,76 +1,60 @@
 //! Finds a line in a sorted file by binary search: a few small reads, regardless of the length of the file.
 //!
-//! Lines without a key (comments) may appear anywhere and are skipped. The caller must know that the file is sorted. If
-//! two examined lines contradict that, the answer is [`OrderError::Unsorted`] rather than a wrong one. Memory use is
-//! one window and one line.
+//! Lines without a key (comments) may appear anywhere and are skipped. The caller must know that the file is sorted.
+//! If two examined lines contradict that, the answer is [`OrderError::Unsorted`] rather than a wrong one. Memory use
+//! is one window and one line.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use patchadm_svr4::format::lines::LONGEST_LINE;
 
-/// The number of bytes read at once.
 const WINDOW: usize = 4096;
 
 /// The reason why a binary search cannot find a line. A search from the first line to the last tells more.
 #[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// The lines are unsorted.
+pub(crate) enum OrderError {
     #[error("the lines are not in order")]
     Unsorted,
-    /// A line is longer than [`LONGEST_LINE`].
     #[error("a line is longer than {LONGEST_LINE} bytes")]
     TooLong,
-    /// The file could not be read.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// A line and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spot {
-    /// Its start, in bytes from the beginning of the file.
-    pub start: u64,
-    /// The start of the next line.
-    pub end: u64,
-    /// The line, without its newline.
-    pub line: Vec<u8>,
+pub(crate) struct Spot {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) line: Vec<u8>,
 }
 
-/// Returns the key of a line, or `None` for a line outside the order.
-pub type Key = fn(&[u8]) -> Option<Cow<'_, [u8]>>;
+type Key = fn(&[u8]) -> Option<Cow<'_, [u8]>>;
 
-/// A part of a file whose lines ascend by their keys.
 #[derive(Debug)]
-pub struct Ordered<R> {
+pub(crate) struct Ordered<R> {
     from: R,
     begin: u64,
     end: u64,
     key: Key,
-    /// The bytes at `window_at`.
     window: Vec<u8>,
     window_at: u64,
 }
 
 impl<R: Read + Seek> Ordered<R> {
-    /// Makes a search over the lines from `begin`, the start of a line, to `end`.
-    pub fn new(from: R, begin: u64, end: u64, key: Key) -> Self {
+    pub(crate) fn new(from: R, begin: u64, end: u64, key: Key) -> Self {
         Self { from, begin, end, key, window: Vec::new(), window_at: 0 }
     }
 
-    /// Returns the file.
-    pub fn into_inner(self) -> R {
+    pub(crate) fn into_inner(self) -> R {
         self.from
     }
 
-    /// Returns the first line whose key is `key` or comes after it.
-    pub fn find(&mut self, key: &[u8]) -> Result<Option<Spot>, OrderError> {
+    pub(crate) fn find(&mut self, key: &[u8]) -> Result<Option<Spot>, OrderError> {
         self.find_from(self.begin, key)
     }
 
-    /// Does the same as [`find`](Self::find), starting with the line at `from`; no line before it may be the one
-    /// sought.
-    pub fn find_from(&mut self, from: u64, key: &[u8]) -> Result<Option<Spot>, OrderError> {
+    pub(crate) fn find_from(&mut self, from: u64, key: &[u8]) -> Result<Option<Spot>, OrderError> {
         // Every line that begins before `low` comes before `key`; no line that begins at or after `high` does.
         let (mut low, mut high) = (from.max(self.begin), self.end);
         let (mut before, mut behind): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
@@ -108,8 +92,7 @@ impl<R: Read + Seek> Ordered<R> {
         }
     }
 
-    /// Returns the first line with a key at or after `at`, the start of a line.
-    pub fn next(&mut self, mut at: u64) -> Result<Option<Spot>, OrderError> {
+    pub(crate) fn next(&mut self, mut at: u64) -> Result<Option<Spot>, OrderError> {
         loop {
             let Some(spot) = self.line(at, self.end)? else { return Ok(None) };
             if (self.key)(&spot.line).is_some() {
@@ -119,7 +102,6 @@ impl<R: Read + Seek> Ordered<R> {
         }
     }
 
-    /// Returns the first line with a key that begins after `middle` and before `high`.
     fn first_behind(&mut self, middle: u64, high: u64) -> Result<Option<Spot>, OrderError> {
         let Some(mut spot) = self.line(middle, high)? else { return Ok(None) };
         loop {
@@ -135,7 +117,6 @@ impl<R: Read + Seek> Ordered<R> {
         (self.key)(line).map(Cow::into_owned).unwrap_or_default()
     }
 
-    /// Returns the bytes from `at` to the end of the line, if `at` is before `limit`.
     fn line(&mut self, at: u64, limit: u64) -> Result<Option<Spot>, OrderError> {
         if at >= limit.min(self.end) {
             return Ok(None);
@@ -161,7 +142,6 @@ impl<R: Read + Seek> Ordered<R> {
         }
     }
 
-    /// Returns some of the bytes from `at` on; none at the end of the file.
     fn bytes(&mut self, at: u64) -> io::Result<&[u8]> {
         let inside = |this: &Self| {
             let skip = usize::try_from(at.checked_sub(this.window_at)?).ok()?;

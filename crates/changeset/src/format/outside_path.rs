@@ -5,10 +5,8 @@
 
 use super::run::Run;
 
-/// The longest path, in bytes.
 const LONGEST: usize = 4095;
 
-/// The compressions that the name of an archive may end in.
 const SUFFIXES: [&str; 5] = [".gz", ".Z", ".zst", ".xz", ".files"];
 
 /// A path of that form, split into its parts.
@@ -25,8 +23,8 @@ pub struct OutsidePath<'p> {
 }
 
 impl<'p> OutsidePath<'p> {
-    /// Splits a path into its parts; returns `None` if it has another form. Components that lead elsewhere (`.`, `..`,
-    /// empty ones) are not allowed.
+    /// Splits a path into its parts; returns `None` if it has another form. Components that lead elsewhere (`.`,
+    /// `..`, empty ones) are not allowed.
     pub fn parse(path: &'p [u8]) -> Option<Self> {
         let components = path.strip_prefix(b"/")?.split(|&byte| byte == b'/');
         let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
@@ -43,13 +41,13 @@ impl<'p> OutsidePath<'p> {
         Some(Self { directory, patch, package, name })
     }
 
-    /// Returns whether the archive belongs to this patch and package.
+    /// Returns true if the archive belongs to this patch and package.
     pub fn is_of(&self, patch: &str, package: &str) -> bool {
         self.patch == patch && self.package == package
     }
 }
 
-/// Returns whether an undo archive may have this name: `undo` or `obsolete`, with a run and a suffix or without, or
+/// Returns true if an undo archive may have this name: `undo` or `obsolete`, with a run and a suffix or without, or
 /// `undo.<run>.tmp` while it is written outside the root.
 pub(super) fn is_archive_name(name: &[u8]) -> bool {
     let Ok(name) = std::str::from_utf8(name) else { return false };

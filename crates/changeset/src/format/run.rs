@@ -8,7 +8,7 @@ pub(super) const RUNS: u64 = 1 << 63;
 /// The highest number that a run can have: it has no next one.
 pub const LAST_NUMBER: u64 = RUNS - 1;
 
-/// What stands for the name of a run in a JSON record that is made before the run has one.
+/// A placeholder for the name of a run in a JSON record that is made before the run has one.
 pub const RUN_MARK: &str = "\u{1}";
 
 /// How JSON writes the mark: a text that it has to escape stands nowhere else in a record.
@@ -40,7 +40,7 @@ impl Run {
         Some(Self { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
     }
 
-    /// Returns whether a text is the name of a run in its exact spelling, with a number that another run can follow.
+    /// Returns true if a text is the name of a run in its exact spelling, with a number that another run can follow.
     pub fn is_name(text: &str) -> bool {
         Self::parse(text).is_some_and(|run| run.number < RUNS && run.to_string() == text)
     }

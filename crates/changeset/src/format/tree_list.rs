@@ -1,51 +1,41 @@
 //! The list of a directory that changes by one exchange: `tree.<n>` in the stage of its domain.
 //!
 //! One JSON line for each path below the directory, in the order of their bytes: the object before the run, and the
-//! object after it. The objects dropped at the end of the run are checked against the list, so that only listed objects
-//! go. The journal has its digest; a list in any other form than the one written here is damaged.
+//! object after it. The objects dropped at the end of the run are checked against the list, so that only listed
+//! objects go. The journal has its digest; a list in any other form than the one written here is damaged.
 
 use patchadm_rootfs::{Inode, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{decode, encode};
 
-/// The largest list that is read, in bytes.
-pub const LARGEST: u64 = 1 << 30;
+pub(crate) const LARGEST: u64 = 1 << 30;
 
-/// The longest path below a directory, in bytes.
 const LONGEST_PATH: usize = 4096;
 
-/// An object of one of the two directories.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedObject {
+pub(crate) struct ListedObject {
     /// File type: the letter of find(1) `-type`.
-    pub file_type: char,
-    /// Inode and birth time.
-    pub inode: Inode,
-    /// The size in bytes of a file that is in this directory only, as the run knew it.
+    pub(crate) file_type: char,
+    pub(crate) inode: Inode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
-    /// Modification time of a file that is in this directory only, as the run knew it.
+    pub(crate) size: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtime: Option<Timestamp>,
+    pub(crate) mtime: Option<Timestamp>,
 }
 
-/// The objects at a path below the directory before and after the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListedPath {
-    /// The path relative to the directory.
-    pub path: Vec<u8>,
+pub(crate) struct ListedPath {
+    pub(crate) path: Vec<u8>,
     /// The object before; `None` if there was none.
-    pub old: Option<ListedObject>,
+    pub(crate) old: Option<ListedObject>,
     /// The object after; `None` if there is none.
-    pub new: Option<ListedObject>,
+    pub(crate) new: Option<ListedObject>,
 }
 
-/// All paths below the directory, in the order of their bytes, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TreeList(Vec<ListedPath>);
+pub(crate) struct TreeList(Vec<ListedPath>);
 
-/// A line of the file.
 #[derive(Serialize, Deserialize)]
 struct Line {
     path: String,
@@ -56,24 +46,20 @@ struct Line {
 }
 
 impl TreeList {
-    /// Makes the list of these paths, in any order.
-    pub fn of(mut paths: Vec<ListedPath>) -> Self {
+    pub(crate) fn of(mut paths: Vec<ListedPath>) -> Self {
         paths.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Self(paths)
     }
 
-    /// Returns all paths; a directory comes before its content.
-    pub fn paths(&self) -> &[ListedPath] {
+    pub(crate) fn paths(&self) -> &[ListedPath] {
         &self.0
     }
 
-    /// Returns the place of a path in the list.
-    pub fn place_of(&self, path: &[u8]) -> Option<usize> {
+    pub(crate) fn place_of(&self, path: &[u8]) -> Option<usize> {
         self.0.binary_search_by(|listed| listed.path.as_slice().cmp(path)).ok()
     }
 
-    /// Returns the bytes of the file.
-    pub fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() * 192);
         for listed in &self.0 {
             let line = Line { path: encode(&listed.path), old: listed.old.clone(), new: listed.new.clone() };
@@ -84,8 +70,7 @@ impl TreeList {
         bytes
     }
 
-    /// Reads the bytes of the file; returns `None` unless they have the exact form of a list.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut paths: Vec<ListedPath> = Vec::new();
         let lines = match bytes {
             [] => return Some(Self::default()),
@@ -105,7 +90,6 @@ impl TreeList {
     }
 }
 
-/// Tells whether a path leads down from a directory, name by name.
 fn is_relative(path: &[u8]) -> bool {
     let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
     path.len() <= LONGEST_PATH && path.split(|&byte| byte == b'/').all(is_name)

@@ -1,33 +1,37 @@
-//! Undo data as files (patchadm-undo(5)): where the old objects of a run lie that are kept as they were, instead of being
+//! Undo data as files (patchadm-undo(5)): the places of old objects that are kept as they were, instead of being
 //! copied into an archive.
 //!
-//! They lie in an *undo directory* beside the stage of each domain, which was `o/` of that stage until the commit. The
-//! header of the manifest names these directories ([`UndoFiles`]), and each object with content its name in one of them
-//! ([`StoredName`]).
+//! They lie in an *undo directory* beside the stage of each domain, which was `o/` of that stage until the commit.
+//! The header of the manifest names these directories ([`UndoFiles`]), and each object with content its name in one
+//! of them ([`StoredName`]).
+//!
+//! The file `identities` in an undo directory has the status of the objects right before the commit, or, for copies
+//! and objects that lost set-id bits, when the directory was made. An object with the same status need not be read
+//! before it is restored. The file is a hint: it is not synced, has a digest of its own, and is ignored if it is
+//! missing, damaged, of another run, or older than a change of the object.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::escaped::{decode, encode};
-use super::run::Run;
+use crate::format::escaped::{decode, encode};
+use crate::format::run::Run;
+use patchadm_rootfs::{Digest, Inode, ObjectStatus, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
 /// The directory that holds undo directories: in the directory of our own files, and in `.patchadm` of another mount.
 pub const UNDO: &[u8] = b"undo";
 
-/// The directory that holds the stages of our own file system.
 const STAGES: &[u8] = b"stage";
 
 /// The directory for stages, and undo directories, in the topmost directory of another mount.
 pub const HOLDER: &[u8] = b".patchadm";
 
-/// How begins the name of a stage, and of an undo directory, in a directory that is a domain of its own.
 const LOCAL_STAGE: &str = ".patchadm-";
 const LOCAL_UNDO: &str = ".patchadm-undo-";
 
-/// The longest name of a stored object, and the most directories of a run.
 const LONGEST_NAME: usize = 64;
 const MOST_DIRECTORIES: usize = 4096;
 
@@ -40,7 +44,7 @@ pub struct UndoFiles {
     pub directories: Vec<String>,
 }
 
-/// Where an object is stored: the index of the undo directory, and its name there; written `0/17`.
+/// The place of a stored object: the index of the undo directory, and its name there; written `0/17`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoredName {
     /// The index of the directory among [`UndoFiles::directories`].
@@ -56,14 +60,14 @@ impl UndoFiles {
         Some(Self { run: run.to_owned(), directories: directories.collect::<Option<_>>()? })
     }
 
-    /// Returns the path of an undo directory. Fails if no run could have made it there: whoever writes into the root may
-    /// have forged the manifest.
+    /// Returns the path of an undo directory. Fails if no run could have made it there: whoever writes into the root
+    /// may have forged the manifest.
     pub fn directory(&self, index: usize) -> Option<ObjectPath> {
         let path = ObjectPath::new(&decode(self.directories.get(index)?)).ok()?;
         holds("undo.files.directory", is_undo_directory(&path, &self.run)).then_some(path)
     }
 
-    /// Tells whether all directories are such as a run with this name makes.
+    /// Returns true if all directories are such as a run with this name makes.
     pub fn is_possible(&self) -> bool {
         let count = self.directories.len();
         Run::is_name(&self.run)
@@ -88,7 +92,6 @@ impl fmt::Display for StoredName {
     }
 }
 
-/// Tells whether a name has the form that the engine gives to what it stages.
 fn is_stored_name(name: &str) -> bool {
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -96,8 +99,8 @@ fn is_stored_name(name: &str) -> bool {
         && name.bytes().all(is_of_name)
 }
 
-/// Returns the undo directory that a stage becomes: `…/undo/<run>` beside `…/stage/<run>`, `.patchadm/undo/<run>` beside
-/// `.patchadm/<run>`, or `.patchadm-undo-<run>` beside `.patchadm-<run>`.
+/// Returns the undo directory that a stage becomes: `…/undo/<run>` beside `…/stage/<run>`, `.patchadm/undo/<run>`
+/// beside `.patchadm/<run>`, or `.patchadm-undo-<run>` beside `.patchadm-<run>`.
 pub fn undo_directory(stage: &ObjectPath) -> Option<ObjectPath> {
     let above = stage.parent()?;
     let name = std::str::from_utf8(stage.name()).ok()?;
@@ -126,7 +129,7 @@ pub fn run_of_directory(path: &ObjectPath) -> String {
     name.strip_prefix(LOCAL_UNDO).unwrap_or(&name).to_owned()
 }
 
-/// Tells whether a path is one that [`undo_directory`] returns for a stage of this run.
+/// Returns true if a path is one that [`undo_directory`] returns for a stage of this run.
 pub fn is_undo_directory(path: &ObjectPath, run: &str) -> bool {
     if path.name() == format!("{LOCAL_UNDO}{run}").as_bytes() {
         return true;
@@ -135,6 +138,52 @@ pub fn is_undo_directory(path: &ObjectPath, run: &str) -> bool {
     let holder = above.and_then(|above| above.parent());
     // The directory of our own files may lie behind a link, under another name.
     holder.is_some_and(|holder| !holder.relative().is_empty())
+}
+
+/// The name of the file. The names of stored objects have no such letters alone.
+pub const IDENTITIES: &[u8] = b"identities";
+
+/// How a stored object looked: what changes with every change of its content or attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredIdentity {
+    inode: Inode,
+    ctime: Timestamp,
+    size: u64,
+    mtime: Timestamp,
+}
+
+impl StoredIdentity {
+    /// Returns the identity of an object with this status.
+    pub fn of(seen: &ObjectStatus) -> Self {
+        Self { inode: seen.inode, ctime: seen.ctime, size: seen.size, mtime: seen.mtime }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct RunIdentities {
+    /// The run: its objects may have the names of those of another one.
+    run: String,
+    objects: BTreeMap<String, StoredIdentity>,
+}
+
+/// Returns the text of the file in the undo directory of a run: its digest, and one JSON object with the run and all
+/// names.
+pub fn write_identities(run: &str, objects: BTreeMap<String, StoredIdentity>) -> Vec<u8> {
+    // Names and numbers: serialising these cannot fail.
+    let body = serde_json::to_vec(&RunIdentities { run: run.to_owned(), objects }).unwrap_or_default();
+    [Digest::of(&body).to_string().as_bytes(), b"\n", &body].concat()
+}
+
+/// Reads the file in the undo directory of a run; nothing is known where it is damaged, or that of another run.
+pub fn parse_identities(text: &[u8], run: &str) -> BTreeMap<String, StoredIdentity> {
+    let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+    let (digest, body) = text.split_at(end);
+    let body = body.get(1..).unwrap_or_default();
+    if digest != Digest::of(body).to_string().as_bytes() {
+        return BTreeMap::new();
+    }
+    let identities: RunIdentities = serde_json::from_slice(body).unwrap_or_default();
+    if holds("identities.run", identities.run == run) { identities.objects } else { BTreeMap::new() }
 }
 
 #[cfg(test)]
@@ -189,5 +238,25 @@ mod tests {
         {
             assert_eq!(StoredName::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_damaged_or_of_another_run_says_nothing() {
+        let time = Timestamp { seconds: 7, nanoseconds: 8 };
+        let identity = StoredIdentity {
+            inode: Inode { number: 5, born: Some(time) },
+            ctime: time,
+            size: 3,
+            mtime: time,
+        };
+        let all = BTreeMap::from([("17".to_owned(), identity)]);
+        let text = write_identities(RUN, all.clone());
+        assert_eq!(parse_identities(&text, RUN), all);
+        assert!(parse_identities(&text, "18-00000000000000ab").is_empty());
+        let mut changed = text.clone();
+        *changed.last_mut().unwrap() = b' ';
+        assert!(parse_identities(&changed, RUN).is_empty());
+        assert!(parse_identities(&text[..text.len() - 4], RUN).is_empty());
+        assert!(parse_identities(b"", RUN).is_empty());
     }
 }

@@ -1,24 +1,27 @@
 //! Looks up lines in `contents`: by binary search if the file is known to be sorted ([`stamped`](super::stamped)),
-//! otherwise in one pass that parses only the wanted lines.
+//! otherwise in one pass that parses only the wanted lines. The answer never depends on the method.
 //!
-//! A pass over 400,000 lines takes a fraction of a second, because lines are skipped by their bytes. A missing file
-//! is an empty database. Two lines for one path, as in a damaged database, become one with the owners of both. The
-//! answer never depends on the method.
+//! A missing file is an empty database. Two lines for one path, as in a damaged database, become one with the owners
+//! of both. Changes that another tool has logged beside the file ([`patchadm_svr4::format::pkglog`]) count as part of
+//! it; a run that writes `contents` applies them and removes the log.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
-use std::io::{BufReader, Read, Seek as _};
+use std::io::{BufReader, Read, Seek as _, Write as _};
 
-pub use super::stamped::ContentsLines;
-use super::stamped::{WantedLines, search};
-use super::{RecordError, RecordView, named, pkglog, places};
+use crate::format::contents_merge::{ContentsEdits, overlay, overlay_unsorted};
 use crate::format::contents_stamp::link_of;
 use crate::format::installf_queue::InstallfRequests;
+use crate::records::stamped::{WantedLines, search};
+use crate::records::{RecordError, RecordView, failed as not_done, named, places};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
+use patchadm_svr4::format::pkglog::Pkglog;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
 
-/// Returns the lines that `wants` accepts. It sees every raw line except comments, without the newline. An accepted line
-/// that cannot be parsed is an error that names it.
+pub use super::stamped::ContentsLines;
+
+/// Returns the lines that `wants` accepts. It sees every raw line except comments, without the newline. An accepted
+/// line that cannot be parsed is an error that names it.
 pub fn scan(
     view: &RecordView<'_>,
     mut wants: impl FnMut(&[u8]) -> bool,
@@ -32,19 +35,19 @@ pub fn scan(
 /// Opens the database, or returns `None` if there is none. The complete changes in the log of another tool are in it.
 pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     // The other tool replaces `contents` before it removes the log, and a log can be applied twice.
-    let log = pkglog::read(view)?.map(|log| log.edits).filter(|edits| !edits.is_empty());
+    let log = read_log(view)?.map(|log| log.edits).filter(|edits| !edits.is_empty());
     let file = open_itself(view)?;
     match log {
-        Some(edits) => pkglog::overlaid(view, file, &edits).map(Some),
+        Some(edits) => overlaid(view, file, &edits).map(Some),
         None => Ok(file),
     }
 }
 
 /// Opens the file as far as it can be read, whatever its log says: the complete changes of readable lines are in it.
 pub fn open_readable(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
-    let edits = pkglog::readable(view)?;
+    let edits = readable_log(view)?;
     let file = open_itself(view)?;
-    if edits.is_empty() { Ok(file) } else { pkglog::overlaid(view, file, &edits).map(Some) }
+    if edits.is_empty() { Ok(file) } else { overlaid(view, file, &edits).map(Some) }
 }
 
 fn open_itself(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
@@ -151,7 +154,7 @@ pub fn paths_of_queue(
     Ok(paths)
 }
 
-/// Tells whether a field may be the owner `name`: `[status]name[\][:class]`.
+/// Returns true if a field may be the owner `name`: `[status]name[\][:class]`.
 fn names(field: &[u8], name: &[u8]) -> bool {
     let is_owner = |field: &[u8]| match field.strip_prefix(name) {
         Some(rest) => rest.is_empty() || rest.starts_with(b"\\") || rest.starts_with(b":"),
@@ -209,7 +212,6 @@ pub fn lines_at(
     })
 }
 
-/// Returns the hard-link names, out of these pairs of name and source, that lead to one of `paths`.
 fn links_to(links: &[(ObjectPath, ObjectPath)], paths: &BTreeSet<ObjectPath>) -> BTreeSet<ObjectPath> {
     let mut names_of: BTreeMap<&ObjectPath, Vec<&ObjectPath>> = BTreeMap::new();
     for (name, source) in links {
@@ -227,12 +229,70 @@ fn links_to(links: &[(ObjectPath, ObjectPath)], paths: &BTreeSet<ObjectPath>) ->
     found
 }
 
+/// The largest log that is read, in bytes: 256 MiB. The tools that write one roll it over long before.
+const LARGEST_LOG: u64 = 256 << 20;
+
+/// Reads the log, or returns `None` if there is none.
+pub fn read_log(view: &RecordView<'_>) -> Result<Option<Pkglog>, RecordError> {
+    let path = places::pkglog();
+    let shown = || view.root().show(&path);
+    match view.read(&path, LARGEST_LOG)? {
+        Some(text) => {
+            let log = Pkglog::parse(&text);
+            log.map(Some).map_err(|reason| RecordError::Pkglog { root: named(view), path: shown(), reason })
+        }
+        // An object that cannot be read is no empty log.
+        None if view.look(&path)?.is_some() => Err(RecordError::NoFile { root: named(view), path: shown() }),
+        None => Ok(None),
+    }
+}
+
+/// Reads what can be read of the log.
+pub fn readable_log(view: &RecordView<'_>) -> Result<ContentsEdits, RecordError> {
+    let text = view.read(&places::pkglog(), LARGEST_LOG)?.unwrap_or_default();
+    Ok(Pkglog::parse_readable(&text).0.edits)
+}
+
+/// Returns `contents` with these changes, as a file in memory. `contents` may be missing.
+fn overlaid(
+    view: &RecordView<'_>,
+    contents: Option<File>,
+    edits: &ContentsEdits,
+) -> Result<File, RecordError> {
+    let made = merged(contents, edits).map_err(|reason| RecordError::of_contents(view, reason))?;
+    in_memory(&made)
+        .map_err(|error| not_done("overlay", view.root().show(&places::contents()), &error).into())
+}
+
+fn merged(contents: Option<File>, edits: &ContentsEdits) -> Result<Vec<u8>, ContentsError> {
+    let mut made = Vec::new();
+    let Some(mut contents) = contents else {
+        overlay(&b""[..], &mut made, edits)?;
+        return Ok(made);
+    };
+    match overlay(BufReader::with_capacity(1 << 18, &contents), &mut made, edits) {
+        Err(ContentsError::Unsorted { .. }) => {
+            made.clear();
+            contents.rewind()?;
+            overlay_unsorted(BufReader::with_capacity(1 << 18, &contents), &mut made, edits)?;
+        }
+        merged => merged?,
+    }
+    Ok(made)
+}
+
+fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("contents", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use patchadm_rootfs::Root;
+    use std::fs;
 
     const CONTENTS: &str = "\
 /opt d none 0755 root root X Y

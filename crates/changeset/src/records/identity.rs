@@ -1,33 +1,29 @@
-//! The identity of a root, kept twice: in `root-id` and in the header of the journal. Either restores the other.
+//! The identity of a root: a marker of 16 random hexadecimal digits, made with the first run and never changed by a
+//! run.
+//!
+//! It is kept twice: as the only line of `var/sadm/patchadm/root-id`, and in the header of the journal. Either
+//! restores the other. Undo archives and stages carry the marker, so that those of another root can be recognised.
 
-use crate::format::root_id;
+use crate::format::escaped::is_hex;
 use patchadm_rootfs::{Dir, FileType, Root, RootError};
+use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::places::own_directory;
 
-/// The name of the file.
 pub(crate) const NAME: &[u8] = b"root-id";
 
-/// The content of `root-id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RootId {
-    /// The file is missing.
     Missing,
-    /// The file exists but contains no marker.
     Damaged,
-    /// The marker.
     Marker(String),
 }
 
-/// The identity of a root according to both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RootIdentity {
-    /// No marker, and no run was ever made.
     New,
     /// This marker; `false` if only the header of the journal has it.
     Known(String, bool),
-    /// Two markers: that of the header, that of the file.
     Two(String, String),
-    /// No marker, although runs were made.
     Lost,
 }
 
@@ -57,23 +53,20 @@ pub enum IdentityFault {
 }
 
 impl RootId {
-    /// Reads the file in the directory of our own files.
     pub(crate) fn in_own(own: &Dir) -> Result<Self, RootError> {
         let Some(seen) = own.look(NAME)? else { return Ok(Self::Missing) };
-        if seen.file_type != FileType::Regular || seen.size > root_id::LARGEST {
+        if seen.file_type != FileType::Regular || seen.size > LARGEST_ROOT_ID {
             return Ok(Self::Damaged);
         }
-        let Some(bytes) = own.read_regular(NAME, root_id::LARGEST)? else { return Ok(Self::Missing) };
-        Ok(root_id::parse(&bytes).map_or(Self::Damaged, Self::Marker))
+        let Some(bytes) = own.read_regular(NAME, LARGEST_ROOT_ID)? else { return Ok(Self::Missing) };
+        Ok(parse_root_id(&bytes).map_or(Self::Damaged, Self::Marker))
     }
 
-    /// Reads the file of a root.
     pub(crate) fn of(root: &Root) -> Result<Self, RootError> {
         let directory = root.resolver().locate_dir(&own_directory())?;
         root.dir_if_there(&directory)?.map_or(Ok(Self::Missing), |own| Self::in_own(&own))
     }
 
-    /// Returns the marker.
     pub(crate) fn marker(self) -> Option<String> {
         match self {
             Self::Marker(marker) => Some(marker),
@@ -83,7 +76,6 @@ impl RootId {
 }
 
 impl RootIdentity {
-    /// Compares the marker in the header of the journal, if there is a journal, with the file in `own`.
     pub(crate) fn of(own: &Dir, header: Option<String>) -> Result<Self, RootError> {
         Ok(match (header, RootId::in_own(own)?) {
             (Some(header), RootId::Marker(marker)) if header != marker => Self::Two(header, marker),
@@ -94,7 +86,6 @@ impl RootIdentity {
         })
     }
 
-    /// Returns the fault, if there is one.
     pub(crate) fn fault(self, own: &Dir) -> Option<IdentityFault> {
         let show = |name: &[u8]| own.root().show(&own.at(name));
         let (journal, root_id) = (show(b"journal"), show(NAME));
@@ -106,7 +97,6 @@ impl RootIdentity {
     }
 }
 
-/// Tells whether a run of this program ever ended in a root: each writes a line of the history, and most a ledger.
 fn has_runs(own: &Dir) -> Result<bool, RootError> {
     if own.look(b"history")?.is_some_and(|seen| seen.size > 0) {
         return Ok(true);
@@ -114,5 +104,51 @@ fn has_runs(own: &Dir) -> Result<bool, RootError> {
     match own.look(b"ledger")? {
         Some(seen) if seen.file_type == FileType::Directory => Ok(!own.dir(b"ledger")?.names()?.is_empty()),
         _ => Ok(false),
+    }
+}
+
+/// The largest file that is read, in bytes.
+pub(crate) const LARGEST_ROOT_ID: u64 = 4096;
+
+/// Reads the marker. `None` for anything but one line as [`root_id_text()`] makes it.
+pub fn parse_root_id(bytes: &[u8]) -> Option<String> {
+    let marker = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    holds("root-id.marker", is_hex(marker, 16)).then(|| marker.to_owned())
+}
+
+/// Makes the bytes of the file.
+pub fn root_id_text(marker: &str) -> Vec<u8> {
+    format!("{marker}\n").into_bytes()
+}
+
+/// Makes a marker from a random number.
+pub fn marker_of(random: u64) -> String {
+    format!("{random:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_line_of_sixteen_digits_is_an_identity_and_nothing_else() {
+        assert_eq!(parse_root_id(b"00112233445566ff\n").as_deref(), Some("00112233445566ff"));
+        for bad in ["", "\n", "00112233445566ff", "00112233445566FF\n", "0011\n", "00112233445566ff\n\n"] {
+            assert_eq!(parse_root_id(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(parse_root_id(&[0; 17]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_marker_comes_back(number: u64) {
+            prop_assert_eq!(parse_root_id(&root_id_text(&marker_of(number))), Some(marker_of(number)));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = parse_root_id(&bytes);
+        }
     }
 }

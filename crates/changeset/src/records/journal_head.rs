@@ -1,17 +1,23 @@
-//! What the first sectors of the journal tell of a root: its marker, and how the last run ended.
+//! The facts in the first sectors of the journal: the marker of the root, and how the last run ended.
+//!
+//! A root in which no run ever began is told from one whose journal is lost by its stages. The stage of a run exists
+//! before its journal, and is removed after the journal has its outcome. Before a stage is made, there is
+//! `journal.new`, which becomes the journal or stays until the stage is gone. So a stage with neither beside it
+//! belongs to a run whose journal was removed.
 
 use std::fs::File;
 use std::io::Read;
 
-use super::identity::{IdentityFault, RootId, RootIdentity};
-use super::lost_journal::stage_without_journal;
-use super::places;
-use super::view_error::{ViewError, failed};
-use crate::format::journal::{self, HEAD, JournalError, JournalHead};
+use rustix::io::Errno;
+
+use crate::format::journal;
+use crate::format::journal::{HEAD, JournalError, JournalHead};
+use crate::records::identity::{IdentityFault, RootId, RootIdentity};
+use crate::records::{ViewError, failed, places};
 use patchadm_rootfs::{Dir, FileType, Root, RootError};
 
-/// Returns the marker of the root, 16 hexadecimal digits set before its first journal; `None` if no run ever began. If
-/// `root-id` and the journal disagree, returns that of `root-id`.
+/// Returns the marker of the root, 16 hexadecimal digits set before its first journal; `None` if no run ever began.
+/// If `root-id` and the journal disagree, returns that of `root-id`.
 pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
     let header = head(root)?.map(|head| head.header.root);
     Ok(RootId::of(root)?.marker().or(header))
@@ -29,13 +35,13 @@ pub fn last_committed_run(root: &Root) -> Result<Option<u64>, ViewError> {
     Ok(committed.as_ref().and_then(JournalHead::run).map(|run| run.number))
 }
 
-/// Tells whether a root has a journal: a run was published in it.
+/// Returns true if a root has a journal: a run was published in it.
 pub fn has_journal(root: &Root) -> Result<bool, ViewError> {
     Ok(head(root)?.is_some())
 }
 
-/// Returns the fault of the identity of a root, if there is one: `root-id` and the journal name two markers, or neither
-/// names one although runs were made.
+/// Returns the fault of the identity of a root, if there is one: `root-id` and the journal name two markers, or
+/// neither names one although runs were made.
 pub fn identity_fault(root: &Root) -> Result<Option<IdentityFault>, ViewError> {
     let header = head(root)?.map(|head| head.header.root);
     let directory = root.resolver().locate_dir(&places::own_directory())?;
@@ -43,16 +49,14 @@ pub fn identity_fault(root: &Root) -> Result<Option<IdentityFault>, ViewError> {
     Ok(RootIdentity::of(&own, header)?.fault(&own))
 }
 
-/// Reads the sectors of the journal, if there is one.
-pub(super) fn head(root: &Root) -> Result<Option<JournalHead>, ViewError> {
+pub(crate) fn head(root: &Root) -> Result<Option<JournalHead>, ViewError> {
     let Some((mut file, path)) = open_journal(root)? else { return Ok(None) };
     let mut bytes = Vec::with_capacity(HEAD);
     read_to(&mut file, HEAD as u64, &mut bytes, &path)?;
     journal::parse_head(&bytes).map(Some).map_err(|reason| ViewError::Journal { path, reason })
 }
 
-/// Opens the journal, if there is one; the path is for messages.
-pub(super) fn open_journal(root: &Root) -> Result<Option<(File, String)>, ViewError> {
+pub(crate) fn open_journal(root: &Root) -> Result<Option<(File, String)>, ViewError> {
     let directory = root.resolver().locate_dir(&places::own_directory())?;
     let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
     match dir.open_regular(b"journal") {
@@ -71,13 +75,47 @@ pub(super) fn open_journal(root: &Root) -> Result<Option<(File, String)>, ViewEr
     }
 }
 
-/// Tells whether an object other than a file is in the place of the journal.
 fn is_no_file(own: &Dir) -> Result<bool, RootError> {
     Ok(own.look(b"journal")?.is_some_and(|seen| seen.file_type != FileType::Regular))
 }
 
-/// Reads at most `limit` bytes of a file behind what is read.
-pub(super) fn read_to(file: &mut File, limit: u64, bytes: &mut Vec<u8>, path: &str) -> Result<(), ViewError> {
+pub(crate) fn read_to(file: &mut File, limit: u64, bytes: &mut Vec<u8>, path: &str) -> Result<(), ViewError> {
     let read = file.take(limit).read_to_end(bytes);
     read.map(drop).map_err(|error| failed("read", path.to_owned(), &error))
+}
+
+pub(crate) const UNPUBLISHED: &[u8] = b"journal.new";
+
+pub(crate) const STAGES: &[u8] = b"stage";
+
+/// Returns the name of a stage that has lost its journal, if there is one in the directory `own`, which contains no
+/// journal.
+pub(crate) fn stage_without_journal(own: &Dir) -> Result<Option<String>, RootError> {
+    let Some(stage) = a_stage(own)? else { return Ok(None) };
+    Ok(if own.look(UNPUBLISHED)?.is_some() { None } else { Some(stage) })
+}
+
+fn a_stage(own: &Dir) -> Result<Option<String>, RootError> {
+    let Some(seen) = own.look(STAGES)?.filter(|seen| seen.file_type == FileType::Directory) else {
+        return Ok(None);
+    };
+    let names = own.dir(STAGES).and_then(|stages| {
+        let names = stages.names()?;
+        let is_directory =
+            |name: &Vec<u8>| Ok(stages.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory));
+        names.into_iter().map(|name| Ok((is_directory(&name)?, name))).collect::<Result<Vec<_>, RootError>>()
+    });
+    match names {
+        Ok(names) => {
+            let found = names.into_iter().find(|(is_directory, _)| *is_directory);
+            Ok(found.map(|(_, name)| name.escape_ascii().to_string()))
+        }
+        // Only the owner may list them; if each directory counts as a link of the one above, the link count tells as
+        // much.
+        Err(error) if error.errno() == Some(Errno::ACCESS) => {
+            Ok((seen.links > 2).then(|| "<run>".to_owned()))
+        }
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }

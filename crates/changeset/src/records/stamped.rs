@@ -1,9 +1,10 @@
 //! Looks up lines in a `contents` that is known to be sorted: a few KiB are read, regardless of its length.
 //!
-//! The file is known to be sorted while the stamp of our last write fits (`format::contents_stamp`, contents(5)): same
-//! inode, size and modification time. The functions of [`contents`](super::contents), which come here first, read every
-//! other file from its first line to its last: one that was edited, copied, restored or written by another program, one
-//! that contradicts its stamp, and one in which a wanted line cannot be parsed. The answers are the same.
+//! The file is known to be sorted while the stamp of our last write fits (`format::contents_stamp`, contents(5)):
+//! same inode, size and modification time. The functions of [`contents`](super::contents), which come here first,
+//! read every other file from its first line to its last: one that was edited, copied, restored or written by another
+//! program, one that contradicts its stamp, and one in which a wanted line cannot be parsed. The answers are the
+//! same.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,33 +12,27 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use super::last_records::{LastRecords, stamp_of};
 use super::view::inode_of;
 use super::{RecordView, places};
-use crate::format::contents_splice::object_key;
+
+use crate::format::contents_merge::object_key;
 use crate::format::contents_stamp::{ContentsStamp, OwnerCounts, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
+use crate::records::view::{LastRecords, stamp_of};
 use patchadm_svr4::format::contents::{ContentsReader, is_comment, key_of};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, rule};
 
-/// The cost of one search, in bytes that could be read sequentially in the same time.
 const SEARCH: u64 = 16 << 10;
-/// The longest comments that close a database, in bytes.
 const LONGEST_END: u64 = 64 << 10;
-/// The smallest size, in bytes, for which the choice of method matters.
 const SMALL: u64 = 1 << 20;
 
 /// Lines by path.
 pub type ContentsLines = BTreeMap<ObjectPath, ContentsLine>;
 
-/// A query for lines of the database.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WantedLines<'a> {
-    /// The paths whose lines are wanted.
     pub(super) paths: Option<&'a BTreeSet<ObjectPath>>,
-    /// Whether hard-link lines that lead to them, directly or through other links, are wanted too.
     pub(super) with_links: bool,
-    /// The prefixes of further wanted paths.
     pub(super) prefixes: &'a [Vec<u8>],
 }
 
@@ -50,7 +45,7 @@ pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(ContentsStamp,
     (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
 }
 
-/// Tells whether a stamp is about an open `contents`: the inode, size and modification time match.
+/// Returns true if a stamp is about an open `contents`: the inode, size and modification time match.
 pub fn is_about(stamp: &ContentsStamp, contents: &File) -> bool {
     let Ok(metadata) = contents.metadata() else { return false };
     let mtime = (metadata.mtime(), metadata.mtime_nsec());
@@ -59,20 +54,19 @@ pub fn is_about(stamp: &ContentsStamp, contents: &File) -> bool {
         && inode_of(contents).is_ok_and(|inode| inode == stamp.inode)
 }
 
-/// Returns the lines of the stamp of an open `contents`, if it has one that fits.
 pub(crate) fn fitting_lines<'v>(view: &'v RecordView<'_>, contents: &File) -> Option<&'v LastRecords> {
     let (stamp, _) = fitting(view, contents)?;
     view.last_records().filter(|last| last.stamp == stamp)
 }
 
-/// Returns the packages that own objects in an open `contents`, if it has a stamp that fits. The stamp of a file that a run
-/// wrote names them, so the file itself is not read.
+/// Returns the packages that own objects in an open `contents`, if it has a stamp that fits. The stamp of a file that
+/// a run wrote names them, so the file itself is not read.
 pub fn owners(view: &RecordView<'_>, contents: &File) -> Option<OwnerCounts> {
     fitting_lines(view, contents)?.owners()
 }
 
-/// Tells whether the lines covered by a stamp are followed by nothing but closing comments. Lines that a lying stamp
-/// leaves out would be lost in the next merge.
+/// Returns true if the lines covered by a stamp are followed by nothing but closing comments. Lines that a lying
+/// stamp leaves out would be lost in the next merge.
 fn closes(contents: &File, stamp: &ContentsStamp) -> Option<bool> {
     let end = stamp.size.checked_sub(stamp.body).filter(|end| *end <= LONGEST_END)?;
     let mut bytes = vec![0; usize::try_from(end).ok()?];
@@ -85,7 +79,6 @@ fn closes(contents: &File, stamp: &ContentsStamp) -> Option<bool> {
     Some(before == [b'\n'] && lines.all(|line| is_comment(line.trim_ascii_end())))
 }
 
-/// Returns the wanted lines of an open database, or `None` if the file must be read sequentially.
 pub(super) fn search(
     view: &RecordView<'_>,
     contents: &File,
@@ -141,7 +134,6 @@ fn whole_line(line: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Borrowed(line))
 }
 
-/// Reads lines while their paths begin with `prefix`.
 fn read_range(from: impl Read, prefix: &[u8], lines: &mut ContentsLines) -> Option<()> {
     let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 16, from));
     while let Some(raw) = reader.next_line().ok()? {
@@ -157,7 +149,6 @@ fn read_range(from: impl Read, prefix: &[u8], lines: &mut ContentsLines) -> Opti
     Some(())
 }
 
-/// Returns the hard links that lead to one of `paths`, directly or through other links.
 fn links_to(
     links: &mut Ordered<impl Read + Seek>,
     paths: &BTreeSet<ObjectPath>,

@@ -1,40 +1,38 @@
 //! Reading records without a lock: all as before a run or all as after it, never a mixture.
 //!
 //! While a run is between publication and its outcome, a record that the journal names is read as it was before: from
-//! its place if the switch has not reached it, otherwise from the stage, where the exchange put it. An object is opened
-//! first and identified afterwards, so that a switch between the check and the opening cannot slip the new one in.
-//! Afterwards the journal is checked again; if it changed in between, the answer is discarded and made anew. No reader
-//! waits for a writer, and no writer for a reader. This also works while a dead run waits for its recovery.
+//! its place if the switch has not reached it, otherwise from the stage, where the exchange put it. An object is
+//! opened first and identified afterwards, so that a switch between the check and the opening cannot slip the new one
+//! in. Afterwards the journal is checked again; if it changed in between, the answer is discarded and made anew. No
+//! reader waits for a writer, and no writer for a reader. This also works while a dead run waits for its recovery.
 //!
 //! A script of a run, for which the run waits, is part of it: commands that it starts see the live files, as it does
 //! itself. Only the parameters of packages that the run replaces or removes are the old ones until it has committed:
 //! pkgparam(1) shows these during an update ([`RecordReader::within`]).
 //!
-//! This module cannot tell old from new in a root that was copied while a run was in progress: inodes differ there, and
-//! the live files are shown. In such a root, recovery, which compares digests, must come first.
+//! This module cannot tell old from new in a root that was copied while a run was in progress: inodes differ there,
+//! and the live files are shown. In such a root, recovery, which compares digests, must come first.
 
 use std::cell::OnceCell;
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::journal_head::{head, open_journal, read_to};
-use super::last_records::LastRecords;
-use super::places;
-use super::view_error::{ViewError, failed};
-use crate::format::journal::{self, HEAD, Identity, Journal, JournalHead, Op, OpKind};
-use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Resolver, Root, RootError, Timestamp};
+use crate::format::contents_stamp::{BoundPackages, ContentsStamp, OwnerCounts, STAMP_HEAD};
+use crate::format::journal;
+use crate::format::journal::{HEAD, Identity, Journal, JournalHead, Op, OpKind};
+use crate::records::journal_head::{head, open_journal, read_to};
+use crate::records::{ViewError, failed, places};
+use patchadm_rootfs::{Digest, Dir, FileType, Inode, ObjectStatus, Resolver, Root, RootError, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// The most attempts at an answer, and the pause between them.
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The most bytes of leading journal lines that are read.
 const LONGEST: u64 = 1 << 30;
 
-/// A size that most records do not exceed.
 const COMMON: usize = 1 << 13;
 
 /// The reader of a root's records: an outsider, or a command started by a script of a run.
@@ -57,7 +55,6 @@ impl<'a> RecordReader<'a> {
 }
 
 impl<'a> From<&'a Root> for RecordReader<'a> {
-    /// Makes an outside reader.
     fn from(root: &'a Root) -> Self {
         Self { root, run: None }
     }
@@ -68,12 +65,8 @@ impl<'a> From<&'a Root> for RecordReader<'a> {
 pub struct RecordView<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
-    /// The run in progress with its records, or `None` if the live files count.
     open: Option<Journal>,
-    /// For a reader inside the run: the directory of the packages, whose parameters alone are shown as before the
-    /// run.
     within: Option<ObjectPath>,
-    /// The content of the stamp, once it has been read.
     last: OnceCell<Option<LastRecords>>,
 }
 
@@ -124,7 +117,6 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
     Err(damage.unwrap_or_else(busy).into())
 }
 
-/// Computes one answer, or returns `None` if the state changed meanwhile.
 fn attempt<T, E: From<ViewError>>(
     reader: RecordReader<'_>,
     read: &mut impl FnMut(&RecordView<'_>) -> Result<T, E>,
@@ -146,7 +138,6 @@ fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunO
 }
 
 impl<'a> RecordView<'a> {
-    /// Makes the view that `head` calls for: live, or as before the run in progress.
     fn at(reader: RecordReader<'a>, head: Option<&JournalHead>) -> Result<Self, ViewError> {
         let root = reader.root;
         // A root with shown names is already as before the run.
@@ -183,12 +174,12 @@ impl<'a> RecordView<'a> {
         self.last.get_or_init(|| LastRecords::of(self.open(&places::contents_stamp()).ok()??)).as_ref()
     }
 
-    /// Tells whether every record is the live file.
+    /// Returns true if every record is the live file.
     pub fn is_live(&self) -> bool {
         self.open.is_none()
     }
 
-    /// Tells whether an unfinished run, alive or dead, exists that this reader is no part of.
+    /// Returns true if an unfinished run, alive or dead, exists that this reader is no part of.
     pub fn is_during_run(&self) -> bool {
         self.open.is_some() && self.within.is_none()
     }
@@ -254,7 +245,6 @@ impl<'a> RecordView<'a> {
         Ok(Some(names))
     }
 
-    /// Tells whether the run added this name to the directory; only outsiders do not see it.
     fn is_hidden(&self, directory: &ObjectPath, name: &[u8]) -> bool {
         if self.within.is_some() {
             return false;
@@ -268,7 +258,7 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// Tells whether the effect of `op` on the record at a physical path is hidden from the reader. A reader inside
+    /// Returns true if the effect of `op` on the record at a physical path is hidden from the reader. A reader inside
     /// the run sees everything except replaced or removed package directories and their parameters.
     fn is_of_before(&self, op: &Op, physical: &ObjectPath) -> bool {
         let Some(packages) = &self.within else { return true };
@@ -377,8 +367,7 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// Returns the identity (inode and birth time) of an open file.
-pub(super) fn inode_of(file: &File) -> std::io::Result<Inode> {
+pub(crate) fn inode_of(file: &File) -> std::io::Result<Inode> {
     let metadata = file.metadata()?;
     let born = metadata.created().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     let born = born.and_then(|since| {
@@ -388,9 +377,69 @@ pub(super) fn inode_of(file: &File) -> std::io::Result<Inode> {
     Ok(Inode { number: metadata.ino(), born })
 }
 
-/// Tells whether an object has this identity: same inode and birth time.
 fn is(inode: Inode, identity: &Identity) -> bool {
     identity.inode == inode
+}
+
+const LONGEST_LINES: u64 = 64 << 20;
+
+/// Returns the stamp in an open file, regardless of the file it describes; the read position is then after its head.
+pub(crate) fn stamp_of(file: &mut File) -> Option<ContentsStamp> {
+    let mut head = Vec::with_capacity(STAMP_HEAD);
+    file.take(STAMP_HEAD as u64).read_to_end(&mut head).ok()?;
+    let stamp = ContentsStamp::parse(&head)?;
+    (Some(file.metadata().ok()?.len()) == stamp.length()).then_some(stamp)
+}
+
+/// The records as the last run left them.
+#[derive(Debug)]
+pub struct LastRecords {
+    /// The facts of the stamp about `contents`.
+    pub stamp: ContentsStamp,
+    lines: Vec<u8>,
+    packages: OnceCell<BoundPackages>,
+}
+
+impl LastRecords {
+    pub(crate) fn of(mut file: File) -> Option<Self> {
+        let stamp = stamp_of(&mut file)?;
+        let length =
+            stamp.length()?.checked_sub(STAMP_HEAD as u64).filter(|length| *length <= LONGEST_LINES)?;
+        let mut lines = Vec::with_capacity(usize::try_from(length).ok()?);
+        file.take(length).read_to_end(&mut lines).ok()?;
+        let is_whole = Digest::of(&lines) == stamp.lines;
+        is_whole.then(|| Self { stamp, lines, packages: OnceCell::new() })
+    }
+
+    fn parts(&self) -> [&[u8]; 3] {
+        let (links, rest) = split(&self.lines, self.stamp.links);
+        let (owners, packages) = split(rest, self.stamp.owners);
+        [links, owners, packages]
+    }
+
+    /// Returns the lines about hard links.
+    pub fn links(&self) -> &[u8] {
+        self.parts()[0]
+    }
+
+    /// Returns the lines about packages that own objects.
+    pub fn owner_lines(&self) -> &[u8] {
+        self.parts()[1]
+    }
+
+    /// Returns the packages that owned objects, with the numbers of their lines, or `None` if they are not listed.
+    pub fn owners(&self) -> Option<OwnerCounts> {
+        if self.stamp.is_listed { OwnerCounts::parse(self.owner_lines()) } else { None }
+    }
+
+    /// Returns the facts about the pkginfo of packages.
+    pub fn packages(&self) -> &BoundPackages {
+        self.packages.get_or_init(|| BoundPackages::parse(self.parts()[2]).unwrap_or_default())
+    }
+}
+
+fn split(lines: &[u8], at: u64) -> (&[u8], &[u8]) {
+    usize::try_from(at).ok().and_then(|at| lines.split_at_checked(at)).unwrap_or((lines, &[]))
 }
 
 #[cfg(test)]

@@ -228,7 +228,7 @@ pub enum Cause {
     /// A signal asked the run to end.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
-    /// The plan cannot be carried out as it is. This is a mistake of the planner, not of the user.
+    /// The plan cannot be run as it is. This is a mistake of the planner, not of the user.
     #[error("internal error: {0}")]
     Internal(String),
     /// The file system of a domain of an unfinished run is not mounted.
@@ -309,13 +309,11 @@ impl Cause {
         }
     }
 
-    /// Makes the cause for a directory (a physical path) that cannot be exchanged.
     pub(crate) fn no_exchange(root: &Root, directory: &ObjectPath, reason: String) -> Self {
         let shown = root.show(directory);
         Self::NoExchange(Box::new(NoExchange { directory: directory.clone(), shown, reason }))
     }
 
-    /// Turns a missing object, or one of another type, into [`Cause::Changed`].
     pub(crate) fn or_changed(self, path: String) -> Self {
         match self {
             Self::Root(error) if error.is_not_found() => Self::Changed(path),
@@ -323,13 +321,12 @@ impl Cause {
         }
     }
 
-    /// Tells whether a file system or quota is full.
+    /// Returns true if a file system or quota is full.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 }
 
-/// Adds the phase to a cause, while nothing has been changed yet.
 pub(crate) trait DuringPhase<T> {
     fn during(self, phase: Phase) -> Result<T, TransactionError>;
 }

@@ -8,45 +8,36 @@
 //!   │ journal durable  │ the script left      │ can end it         │
 //!   └──────────────── a failure, or a death, restores every safety copy ┘
 //! ```
-//! Batches need no undo of their own: regardless of what they and the scripts did, a rollback restores the safety
-//! copies (`recover/put_back.rs`). Changes of scripts to other objects are not undone.
+//! Batches need no undo of their own: regardless of what they and the scripts did, a rollback restores the safety copies
+//! ([`safety_copies`](super::safety_copies)). Changes of scripts to other objects are not undone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
-use super::content_source::ContentSource;
-use super::error::{Cause, DuringPhase as _, Phase, RootCondition, TransactionError};
-use super::opening::{RunOpening, Unpublished, undo_published};
-use super::settings::RunSettings;
-use super::steps::Receipt;
-use super::switched_run::ScriptRecorder;
-use crate::format::journal::{
-    Journal, JournalArchive, LONGEST_SCRIPT_NAME, Op, OpKind, RunOutcome, RunRecord, ScriptProcess,
-    ScriptProgress,
-};
+use crate::format::journal::{Identity, Journal, JournalArchive, Op, OpKind, RunRecord, ScriptProcess};
 use crate::format::run::Run;
-use crate::ledgers::SavedArchives;
-use crate::plan::Plan;
-use crate::transaction::archive::dropped_files::{dropped_files, records_that_go};
-use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
-use crate::transaction::journal::failed_requests;
-use crate::transaction::journal::journal_file;
-use crate::transaction::journal::run_notes::{self, RunNote, escaped, with_notes};
-use crate::transaction::objects::dirs::Dirs;
+use crate::plan::{AttributeChange, Plan};
+use crate::transaction::archive::records::RecordStager;
+use crate::transaction::archive::stored_files::{dropped_files, records_that_go};
+use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
+use crate::transaction::journal::run_notes::{RunNote, ScriptRecorder, escaped, note_script, with_notes};
+use crate::transaction::journal::{installf_queue, journal_file, run_notes};
+use crate::transaction::objects::copies::{copy_object, copy_tree, set_xattrs};
 use crate::transaction::objects::identity::identity;
-use crate::transaction::recover::finish::{finish_committed, remove_directories};
-use crate::transaction::recover::switch_findings::SwitchFindings;
+use crate::transaction::objects::names::Dirs;
+use crate::transaction::outside::{publish_remote, remote_places};
+use crate::transaction::recover::finish::{SwitchFindings, finish_committed, remove_directories};
+use crate::transaction::safety_copies::{ProtectedPaths, SafetyCopies, make_safety_copies};
+use crate::transaction::settings::{ContentSource, RunSettings, SavedArchives};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::lay_out;
 use crate::transaction::stage::layout_stager::LayoutStager;
-use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, make_safety_copies};
-use crate::transaction::stage::staged_files::set_xattrs;
 use crate::transaction::stage::staged_versions::StagedVersions;
+use crate::transaction::steps::{OpenedRun, Receipt, commit, undo_published};
 use crate::transaction::switch::op_runner::OpRunner;
-use crate::transaction::tree::request::{ExchangeReport, must_allow_scripts};
-use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
-use patchadm_rootfs::{Dir, Lock, ObjectRights, ObjectStatus, Root};
-use patchadm_svr4::package::{Mode, ObjectPath};
+use crate::transaction::tree::survey::{ExchangeReport, must_allow_scripts};
+use patchadm_rootfs::{Digest, Dir, FileType, Inode, Lock, ObjectRights, ObjectStatus, Root, Xattrs};
+use patchadm_svr4::package::ObjectPath;
 
 /// A published run between its batches.
 #[derive(Debug)]
@@ -56,45 +47,14 @@ pub struct ScriptedRun<'s> {
     run: Run,
     domains: OpenDomains,
     journal: Journal,
-    /// The protected physical paths.
-    held: HashSet<ObjectPath>,
+    protected: HashSet<ObjectPath>,
     batches: usize,
     bytes: u64,
     digests: BTreeMap<ObjectPath, Digest>,
     undo: BTreeMap<usize, u64>,
-    /// The archives written by the batches.
     saved: SavedArchives,
     remote: Vec<PathBuf>,
     notes: Vec<String>,
-}
-
-/// The attributes to set on an object that a script has put in place; `None` keeps the current value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SettledAttributes {
-    /// The permission bits.
-    pub mode: Option<Mode>,
-    /// The numeric owner; not set without privileges.
-    pub uid: Option<u32>,
-    /// The numeric group; not set without privileges.
-    pub gid: Option<u32>,
-    /// The modification time.
-    pub mtime: Option<Timestamp>,
-    /// All extended attributes.
-    pub xattrs: Option<Xattrs>,
-}
-
-impl SettledAttributes {
-    /// Returns the status of a file once it has these attributes.
-    pub fn given_to(&self, live: &Live) -> Live {
-        Live {
-            mode: self.mode.unwrap_or(live.mode),
-            uid: self.uid.unwrap_or(live.uid),
-            gid: self.gid.unwrap_or(live.gid),
-            mtime: self.mtime.unwrap_or(live.mtime),
-            xattrs: self.xattrs.clone().unwrap_or_else(|| live.xattrs.clone()),
-            ..live.clone()
-        }
-    }
 }
 
 impl<'s> ScriptedRun<'s> {
@@ -109,36 +69,29 @@ impl<'s> ScriptedRun<'s> {
         settings: RunSettings<'s>,
     ) -> Result<Self, TransactionError> {
         must_allow_scripts(root, settings.exchanges).during(Phase::Prepare)?;
-        let mut opening = RunOpening::begin(root, settings, &[])?;
-        let ready = opening.domains.get(0).and_then(|first| failed_requests::prepare(&first.dir));
+        let mut opening = OpenedRun::begin(root, settings, &[])?;
+        let ready = opening.domains.get(0).and_then(|first| installf_queue::prepare_notes(&first.dir));
         let ops =
             match ready.and_then(|()| make_safety_copies(root, &mut opening.domains, held, settings.watch)) {
                 Ok(ops) => ops,
-                Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
+                Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause, &[])),
             };
-        match opening.publish(root, command, settings, &[], ops.into_iter()) {
-            Ok(journal) => Ok(Self {
-                root: root.clone(),
-                settings,
-                run: opening.run,
-                domains: opening.domains,
-                held: journal.ops.iter().map(|op| op.path.clone()).collect(),
-                journal,
-                batches: 0,
-                bytes: 0,
-                digests: BTreeMap::new(),
-                undo: BTreeMap::new(),
-                saved: SavedArchives::new(),
-                remote: Vec::new(),
-                notes: Vec::new(),
-            }),
-            Err(unpublished) => Err(match *unpublished {
-                Unpublished { journal: Some(journal), cause } => {
-                    undo_published(root, &journal, Phase::Publish, cause)
-                }
-                Unpublished { journal: None, cause } => opening.abandon(root, Phase::Publish, cause),
-            }),
-        }
+        let journal = opening.publish(root, command, settings, (&[], &[]), ops.into_iter())?;
+        Ok(Self {
+            root: root.clone(),
+            settings,
+            run: opening.run,
+            domains: opening.domains,
+            protected: journal.ops.iter().map(|op| op.path.clone()).collect(),
+            journal,
+            batches: 0,
+            bytes: 0,
+            digests: BTreeMap::new(),
+            undo: BTreeMap::new(),
+            saved: SavedArchives::new(),
+            remote: Vec::new(),
+            notes: Vec::new(),
+        })
     }
 
     /// Returns the name of the run, as `PATCHADM_RUN` passes it to commands started by scripts.
@@ -149,26 +102,28 @@ impl<'s> ScriptedRun<'s> {
     /// Returns the installf(1M) and removef(1M) calls that failed since the last query, each in words with its
     /// reason.
     pub fn take_failed_requests(&self) -> Result<Vec<String>, Cause> {
-        failed_requests::take(&self.domains.get(0)?.dir)
-    }
-
-    /// Adds text to the log, which is written when the run ends, whatever its outcome.
-    pub fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
-        run_notes::add_to_log(&self.domains.get(0)?.dir, text)
+        installf_queue::take_failed_requests(&self.domains.get(0)?.dir)
     }
 
     /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the current root and touches
     /// only protected paths. After an error, call [`ScriptedRun::roll_back`].
     pub fn switch(&mut self, batch: &Plan, content: &mut dyn ContentSource) -> Result<(), Cause> {
         let domains = self.domains.iter().count();
-        let prefix = format!("{}.", self.next_batch());
+        self.batches += 1;
+        let prefix = format!("{}.", self.batches);
         let mut layout =
             lay_out(&self.root, &mut self.domains, batch, &prefix, self.settings.ledgers, Vec::new())?;
         if self.domains.iter().count() != domains {
             return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
         }
-        for item in &layout.items {
-            self.must_be_protected(&item.op)?;
+        // A change of any other path could not be undone.
+        let is_protected = |path: &ObjectPath| self.protected.contains(path);
+        let may_change = |op: &Op| {
+            is_protected(&op.path) || (op.db && op.path.ancestors().any(|above| is_protected(&above)))
+        };
+        if let Some(item) = layout.items.iter().find(|item| !may_change(&item.op)) {
+            let shown = self.root.show(&item.op.path);
+            return Err(Cause::Internal(format!("{shown} is not held, so a batch may not change it")));
         }
         let (root, domains, watch) = (&self.root, &self.domains, self.settings.watch);
         let versions = StagedVersions::stage(root, domains, batch, content, watch)?;
@@ -194,10 +149,7 @@ impl<'s> ScriptedRun<'s> {
         self.remote.extend(remote_places(batch, &self.run));
         recorder.remote_archives()?;
         recorder.archives.extend(dropped_files(&self.root, &records_that_go(&layout))?);
-        recorder.archives(&mut layout)?;
-        versions.remove_except(&recorder.stored)?;
-        recorder.directories(&mut layout)?;
-        recorder.files(&mut layout)?;
+        recorder.archives_and_records(&mut layout).map_err(|(_, cause)| cause)?;
         self.notes.append(&mut recorder.notes);
         let sizes = recorder.written.values().map(|written| written.size);
         for (at, written) in &recorder.written {
@@ -216,44 +168,14 @@ impl<'s> ScriptedRun<'s> {
         run_notes::add(&self.domains.get(0)?.dir, &archives, true)?;
         let ops: Vec<Op> =
             layout.items.iter().filter(|item| item.inside.is_none()).map(|item| item.op.clone()).collect();
-        self.note(ops.iter())?;
+        let made = ops.iter().filter_map(|op| {
+            Some(RunNote::Made { path: escaped(&op.path), identity: op.new.as_deref().cloned()? })
+        });
+        run_notes::add(&self.domains.get(0)?.dir, &made.collect::<Vec<_>>(), false)?;
         self.domains.sync()?;
         self.run_ops(ops)
     }
 
-    /// Numbers another batch.
-    pub(crate) fn next_batch(&mut self) -> usize {
-        self.batches += 1;
-        self.batches
-    }
-
-    /// Returns the root, the stages, and the journal with the protected paths.
-    pub(crate) fn root_domains_and_journal(&self) -> (&Root, &OpenDomains, &Journal) {
-        (&self.root, &self.domains, &self.journal)
-    }
-
-    /// Refuses an op on an unprotected path, because its change could not be undone.
-    fn must_be_protected(&self, op: &Op) -> Result<(), Cause> {
-        let is_held = |path: &ObjectPath| self.held.contains(path);
-        if is_held(&op.path) || (op.db && op.path.ancestors().any(|above| is_held(&above))) {
-            return Ok(());
-        }
-        Err(Cause::Internal(format!(
-            "{} is not held, so a batch may not change it",
-            self.root.show(&op.path)
-        )))
-    }
-
-    /// Notes the objects that the batch puts in place.
-    fn note<'o>(&self, ops: impl Iterator<Item = &'o Op>) -> Result<(), Cause> {
-        let made = |op: &Op| {
-            let identity = op.new.as_deref().cloned()?;
-            Some(RunNote::Made { path: escaped(&op.path), identity })
-        };
-        run_notes::add(&self.domains.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
-    }
-
-    /// Carries out the ops: objects first, then records; emptied directories last.
     fn run_ops(&mut self, ops: Vec<Op>) -> Result<(), Cause> {
         let batch = Journal {
             head: self.journal.head.clone(),
@@ -274,14 +196,8 @@ impl<'s> ScriptedRun<'s> {
         Ok(())
     }
 
-    /// Records durably that a script runs. Call it when its process exists and the script itself has not started.
-    pub fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
-        let name = process.name.chars().take(LONGEST_SCRIPT_NAME).collect();
-        self.progress(Some(ScriptProcess { name, ..process.clone() }))?;
-        run_notes::add(&self.domains.get(0)?.dir, &[RunNote::ScriptRuns(true)], false)
-    }
-
-    /// Records that no script runs any more, and the current object at every protected path: none of these is foreign.
+    /// Records that no script runs any more, and the current object at every protected path: none of these is
+    /// foreign.
     pub fn script_ended(&mut self) -> Result<(), Cause> {
         let runner = &mut OpRunner::open(&self.root, &self.journal)?;
         let mut made = Vec::new();
@@ -294,19 +210,14 @@ impl<'s> ScriptedRun<'s> {
         }
         made.push(RunNote::ScriptRuns(false));
         run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
-        self.progress(None)
-    }
-
-    fn progress(&mut self, script: Option<ScriptProcess>) -> Result<(), Cause> {
-        let number = self.journal.head.progress.as_ref().map_or(0, |progress| progress.number) + 1;
-        let progress = ScriptProgress { number, script };
-        journal_file::note_progress(&self.root, &progress)?;
-        self.journal.head.progress = Some(progress);
-        Ok(())
+        note_script(&self.root, &mut self.journal.head.progress, None)
     }
 
     /// Sets the attributes of live objects that a script has put in place. Missing objects are skipped.
-    pub fn settle_attributes(&mut self, objects: &[(ObjectPath, SettledAttributes)]) -> Result<(), Cause> {
+    pub fn set_attributes_after_script(
+        &mut self,
+        objects: &[(ObjectPath, AttributeChange)],
+    ) -> Result<(), Cause> {
         let resolver = self.root.resolver();
         let mut dirs = Dirs::new(&self.root);
         let (mut made, mut found) = (Vec::new(), Vec::new());
@@ -343,11 +254,7 @@ impl<'s> ScriptedRun<'s> {
                 return Err(self.roll_back(Phase::Switch, cause));
             }
         };
-        if let Err(cause) = journal_file::close(&mark, RunOutcome::Commit) {
-            self.settings.watch.ends();
-            return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
-        }
-        let elapsed = (self.settings.elapsed)();
+        let elapsed = commit(self.settings, &mark)?;
         let journal = match with_notes(&self.root, &self.journal) {
             Ok(journal) => journal,
             Err(cause) => {
@@ -371,22 +278,23 @@ impl<'s> ScriptedRun<'s> {
 
 impl ScriptRecorder for ScriptedRun<'_> {
     fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
-        self.log(text)
+        run_notes::add_to_log(&self.domains.get(0)?.dir, text)
     }
 
     fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
-        self.script_begins(process)
+        note_script(&self.root, &mut self.journal.head.progress, Some(process))?;
+        run_notes::add(&self.domains.get(0)?.dir, &[RunNote::ScriptRuns(true)], false)
     }
 }
 
-fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttributes) -> Result<(), Cause> {
+fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &AttributeChange) -> Result<(), Cause> {
     if let Some(object) = dir.hold(name)? {
         let is_owner_set = dir.root().is_privileged();
         let (uid, gid) = (to.uid.filter(|_| is_owner_set), to.gid.filter(|_| is_owner_set));
         object.set_rights(ObjectRights { uid, gid, mode: to.mode })?;
     }
     if let Some(xattrs) = &to.xattrs {
-        settle_xattrs(dir, name, xattrs)?;
+        set_exact_xattrs(dir, name, xattrs)?;
         // An access control list has bits of the mode.
         if let (Some(mode), Some(object)) = (to.mode, dir.hold(name)?) {
             object.set_rights(ObjectRights { mode: Some(mode), ..ObjectRights::default() })?;
@@ -398,8 +306,7 @@ fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttri
     Ok(())
 }
 
-/// Lets an object have exactly these extended attributes.
-fn settle_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
+fn set_exact_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
     let mut missing = xattrs.clone();
     for (key, value) in dir.xattrs(name)? {
         match missing.get(&key) {
@@ -409,4 +316,88 @@ fn settle_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
         }
     }
     set_xattrs(dir, name, &missing)
+}
+
+impl ScriptedRun<'_> {
+    /// Restores the protected objects at `objects`, and the protected record directories at `trees`, to their state
+    /// before the run. No script may be running. After an error, call [`ScriptedRun::roll_back`].
+    pub fn rewind(&mut self, objects: &BTreeSet<ObjectPath>, trees: &[ObjectPath]) -> Result<(), Cause> {
+        self.batches += 1;
+        let (root, domains, held) = (&self.root, &self.domains, &self.journal);
+        let wanted = located(root, objects)?;
+        let records = located(root, trees)?;
+        let is_above = |path: &ObjectPath| wanted.iter().any(|wanted| wanted.is_below(path));
+        let is_object = |op: &Op| wanted.contains(&op.path) || op.old.is_none() && is_above(&op.path);
+        let is_meant = |op: &Op| if op.db { records.contains(&op.path) } else { is_object(op) };
+        let mut dirs = Dirs::new(root);
+        let mut ops = Vec::new();
+        for op in held.ops.iter().filter(|op| is_meant(op)) {
+            if !is_untouched(&mut dirs, op)? {
+                ops.push(op);
+            }
+        }
+        let mut copies =
+            CopyMaker { domains, prefix: format!("again.{}", self.batches), first: HashMap::new() };
+        let ops: Vec<Op> =
+            ops.into_iter().enumerate().map(|(at, op)| copies.of(op, at)).collect::<Result<_, Cause>>()?;
+        let again = Journal { ops, ..held.clone() };
+        let mut runner = OpRunner::open(root, &again)?;
+        runner.put_back().into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+fn is_untouched(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
+    let Some(parent) = dirs.parent(&op.path)? else { return Ok(op.old.is_none()) };
+    Ok(match (parent.look(op.path.name())?, &op.old) {
+        (None, None) => true,
+        (Some(seen), Some(old)) => {
+            !op.db && seen.inode == old.inode && op.touched.as_deref() == Some(&seen.ctime)
+        }
+        _ => false,
+    })
+}
+
+fn located<'p>(
+    root: &Root,
+    paths: impl IntoIterator<Item = &'p ObjectPath>,
+) -> Result<BTreeSet<ObjectPath>, Cause> {
+    let resolver = root.resolver();
+    paths.into_iter().map(|path| resolver.locate_object(path).map_err(Cause::from)).collect()
+}
+
+struct CopyMaker<'a> {
+    domains: &'a OpenDomains,
+    prefix: String,
+    first: HashMap<Inode, (usize, Vec<u8>)>,
+}
+
+impl CopyMaker<'_> {
+    fn of(&mut self, op: &Op, at: usize) -> Result<Op, Cause> {
+        let domain = self.domains.get(op.domain)?;
+        let stage = if op.db { domain.records.again()? } else { domain.objects.again()? };
+        let (within, held) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
+        let name = format!("{}.{at}", self.prefix);
+        let mut again = op.clone();
+        again.stage = format!("{within}/{name}");
+        let Some(copy) = &op.new else { return Ok(again) };
+        let (held, name) = (held.as_bytes(), name.as_bytes());
+        let Some(seen) = stage.look(held)? else {
+            return Err(Cause::Internal(format!("the held copy of {} is missing", op.path)));
+        };
+        if seen.file_type == FileType::Directory {
+            copy_tree(&stage, held, &stage, name)?;
+        } else {
+            match self.first.get(&seen.inode).filter(|(domain, _)| *domain == op.domain) {
+                Some((_, first)) => stage.make_link(name, &stage, first)?,
+                None => drop(copy_object(&stage, held, &stage, name)?),
+            }
+            self.first.entry(seen.inode).or_insert_with(|| (op.domain, name.to_vec()));
+        }
+        let made = stage.look(name)?.map(|seen| identity(&seen, None, None));
+        again.new = made.map(|made| {
+            let (b3, target) = (copy.b3.clone(), copy.target.clone());
+            Box::new(Identity { b3, target, ..made })
+        });
+        Ok(again)
+    }
 }

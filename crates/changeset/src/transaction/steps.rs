@@ -1,39 +1,42 @@
-//! The steps of a run, each a type that the next one consumes.
+//! The steps of a run, each a type that the next one consumes. Runs with scripts ([`scripted`](super::scripted))
+//! open, publish and commit by the same code.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::thread::ScopedJoinHandle;
 
-use super::attempts::EarlierAttempts;
-use super::content_source::ContentSource;
-use super::error::{Cause, Phase, RootCondition, TransactionError};
-use super::opening::{RunOpening, Unpublished, undo_published};
-use super::settings::{RunActivity, RunSettings};
-use super::switched_run::SwitchedRun;
-use crate::format::journal::{Identity, Journal, JournalArchive, Op, OpKind, RunOutcome};
+use crate::format::journal::{
+    Identity, Journal, JournalArchive, JournalEntry, JournalHeader, Op, OpKind, RunOutcome, VERSION,
+};
 use crate::format::manifest::encode;
-use crate::ledgers::SavedArchives;
+use crate::format::run::Run;
 use crate::plan::{Plan, UndoArchive, UndoFormat};
-use crate::transaction::archive::dropped_files::{dropped_files, records_that_go};
-use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
-use crate::transaction::journal::journal_file;
-use crate::transaction::recover::finish::finish_committed;
+use crate::transaction::archive::records::RecordStager;
+use crate::transaction::archive::stored_files::{dropped_files, records_that_go, sync_with_copies};
+use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
+use crate::transaction::journal::run_notes::SwitchedRun;
+use crate::transaction::journal::{history_file, journal_file, root_id_file};
+use crate::transaction::outside::{OutsideAccess, publish_remote, remote_places, remove_unpublished};
+use crate::transaction::recover::finish::{SwitchFindings, finish_committed};
+use crate::transaction::recover::recovery::{next_run, roll_back};
 use crate::transaction::recover::set_id::plain_objects;
-use crate::transaction::recover::switch_findings::SwitchFindings;
-use crate::transaction::stage::early_sync::EarlySync;
-use crate::transaction::stage::layout::lay_out;
-use crate::transaction::stage::layout_items::{LaidTree, Layout};
-use crate::transaction::stage::layout_stager::LayoutStager;
+use crate::transaction::recover::strays::remove_strays;
+use crate::transaction::settings::{ContentSource, RunActivity, RunSettings, SavedArchives};
+use crate::transaction::stage::domains::{OpenDomains, make_own_directory};
+use crate::transaction::stage::layout::{LaidTree, Layout, TreeState, lay_out};
+use crate::transaction::stage::layout_stager::{EarlySync, LayoutStager};
 use crate::transaction::stage::object_stager::StagedContent;
-use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
-use crate::transaction::switch::delivered::{self, SwitchedObject};
-use crate::transaction::switch::late_copies::sync_with_copies;
+use crate::transaction::switch::delivered;
+use crate::transaction::switch::delivered::SwitchedObject;
+use crate::transaction::switch::fallback::link_old_objects;
 use crate::transaction::switch::op_runner::OpRunner;
-use crate::transaction::tree::request::ExchangeReport;
 use crate::transaction::tree::staging::{StagedExchange, prepare_trees, reports, settle_trees};
-use patchadm_rootfs::{Inode, Lock, Root};
+use crate::transaction::tree::survey::ExchangeReport;
+use patchadm_rootfs::{Dir, Inode, Lock, Root, WritableFile};
 use patchadm_svr4::format::pkgmap::member_name;
+use patchadm_svr4::package::ObjectPath;
 
 /// The results of a finished run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,11 +53,11 @@ pub struct Receipt {
     pub notes: Vec<String>,
 }
 
-/// Carries out `plan` from the first step to the last. If nothing can be renamed into a directory from the stage of its
-/// domain, everything is undone, and a second run with a history entry of its own treats that directory as a domain of
-/// its own. A directory that turns out not to be exchangeable is given up in the same way, unless its exchange is
+/// Runs `plan` from the first step to the last. If nothing can be renamed into a directory from the stage of its
+/// domain, everything is undone, and a second run with a history entry of its own treats that directory as a domain
+/// of its own. A directory that turns out not to be exchangeable is given up in the same way, unless its exchange is
 /// mandatory.
-pub fn carry_out<'p>(
+pub fn run_plan<'p>(
     root: &Root,
     lock: &'p Lock,
     plan: &'p Plan,
@@ -80,9 +83,8 @@ pub struct Planned<'p> {
     root: Root,
     plan: &'p Plan,
     settings: RunSettings<'p>,
-    opening: RunOpening,
+    opening: OpenedRun,
     layout: Layout<'p>,
-    /// The directories whose changes should become visible at once.
     trees: Vec<LaidTree>,
     exchanges: Vec<ExchangeReport>,
     staged: Vec<StagedExchange>,
@@ -101,7 +103,6 @@ pub struct Staged<'p> {
 pub struct Snapshotted<'p> {
     on: Planned<'p>,
     archives: Vec<JournalArchive>,
-    /// Notes for the operator.
     notes: Vec<String>,
     bytes: u64,
     undo: BTreeMap<usize, u64>,
@@ -112,9 +113,7 @@ pub struct Snapshotted<'p> {
 pub struct Published<'p> {
     on: Planned<'p>,
     journal: Journal,
-    /// The staged names of old files without set-id bits.
     plain: HashSet<String>,
-    /// Notes for the operator.
     notes: Vec<String>,
     bytes: u64,
     undo: BTreeMap<usize, u64>,
@@ -130,7 +129,7 @@ impl<'p> Planned<'p> {
         settings: RunSettings<'p>,
         earlier: &EarlierAttempts,
     ) -> Result<Self, TransactionError> {
-        let mut opening = RunOpening::begin(root, settings, &earlier.apart)?;
+        let mut opening = OpenedRun::begin(root, settings, &earlier.apart)?;
         if earlier.is_any() {
             opening.domains.note_again();
         }
@@ -140,7 +139,7 @@ impl<'p> Planned<'p> {
                 let (root, exchanges) = (root.clone(), reports(&trees));
                 Ok(Self { root, plan, settings, opening, layout, trees, exchanges, staged: Vec::new() })
             }
-            Err(cause) => Err(opening.abandon(root, Phase::Prepare, cause)),
+            Err(cause) => Err(opening.abandon(root, Phase::Prepare, cause, &[])),
         }
     }
 
@@ -160,7 +159,7 @@ impl<'p> Planned<'p> {
                 self.staged = staged;
                 Ok(Staged { on: self, content, versions })
             }
-            Err(cause) => Err(self.opening.abandon(&self.root, Phase::Stage, cause)),
+            Err(cause) => Err(self.opening.abandon(&self.root, Phase::Stage, cause, &[])),
         }
     }
 }
@@ -183,17 +182,19 @@ impl<'p> Staged<'p> {
             stored: BTreeMap::new(),
             notes: Vec::new(),
         };
-        recorder.settings.watch.begins(RunActivity::Saving, saved_bytes(recorder.plan));
+        let saved = recorder.plan.undo.iter().flat_map(|undo| &undo.saved);
+        let size = saved.filter_map(|(entry, _)| entry.object.content.size).sum();
+        recorder.settings.watch.begins(RunActivity::Saving, size);
         // New objects go to the disk while old ones are saved; if nothing is saved, there is no time for it.
         let bytes = if self.on.plan.archives().next().is_none() { 0 } else { self.content.bytes };
         let going = records_that_go(&self.on.layout);
         let all = std::thread::scope(|scope| {
             let root = &self.on.root;
             let early = EarlySync::begin(scope, root, &self.on.opening.domains, bytes);
-            // What they name is read meanwhile.
+            // The archives that go are read meanwhile.
             let is_aside = root.workers() > 1 && !going.is_empty();
             let dropped = is_aside.then(|| scope.spawn(|| dropped_files(root, &going)));
-            let saved = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);
+            let saved = save_and_record(&mut recorder, &mut self.on.layout);
             let dropped = match dropped.map(ScopedJoinHandle::join) {
                 Some(read) => read.unwrap_or_else(|_| Err(Cause::Internal("a thread failed".to_owned()))),
                 None => dropped_files(root, &going),
@@ -213,8 +214,8 @@ impl<'p> Staged<'p> {
         match all {
             Ok(()) => Ok(Snapshotted { on: self.on, archives, notes, bytes: self.content.bytes, undo }),
             Err((phase, cause)) => {
-                remove_unpublished(&self.on);
-                Err(self.on.opening.abandon(&self.on.root, phase, cause))
+                let outside = remote_places(self.on.plan, &self.on.opening.run);
+                Err(self.on.opening.abandon(&self.on.root, phase, cause, &outside))
             }
         }
     }
@@ -225,33 +226,11 @@ impl<'p> Staged<'p> {
 fn save_and_record<'p>(
     recorder: &mut RecordStager<'_, 'p>,
     layout: &mut Layout<'p>,
-    versions: &StagedVersions,
 ) -> Result<(), (Phase, Cause)> {
-    let saved = recorder.remote_archives().and_then(|()| recorder.stored_objects(layout));
-    let saved = saved.and_then(|()| recorder.archives(layout));
-    saved.map_err(|cause| (Phase::Snapshot, cause))?;
-    versions.remove_except(&recorder.stored).map_err(|cause| (Phase::Stage, cause))?;
-    let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
-    records.map_err(|cause| (Phase::Records, cause))?;
+    let outside = recorder.remote_archives().and_then(|()| recorder.stored_objects(layout));
+    outside.map_err(|cause| (Phase::Snapshot, cause))?;
+    recorder.archives_and_records(layout)?;
     link_old_objects(recorder.root, recorder.domains, layout).map_err(|cause| (Phase::Stage, cause))
-}
-
-/// Returns the bytes of all saved objects.
-fn saved_bytes(plan: &Plan) -> u64 {
-    let saved = plan.undo.iter().flat_map(|undo| &undo.saved);
-    saved.filter_map(|(entry, _)| entry.object.content.size).sum()
-}
-
-/// Removes the archives outside the root of a run that is given up.
-fn remove_unpublished(on: &Planned<'_>) {
-    for path in &remote_places(on.plan, &on.opening.run) {
-        // A leftover `.tmp` outside the root is named after its run and blocks nothing.
-        let _ = crate::transaction::recover::finish::remove_unpublished(
-            &on.root,
-            path,
-            &on.opening.run.to_string(),
-        );
-    }
 }
 
 impl<'p> Snapshotted<'p> {
@@ -263,26 +242,12 @@ impl<'p> Snapshotted<'p> {
         let items = std::mem::take(&mut self.on.layout.items).into_iter();
         let ops = items.filter(|item| item.inside.is_none()).map(|item| item.op);
         let Planned { root, plan, settings, opening, .. } = &self.on;
-        match opening.publish(root, plan.command, *settings, &self.archives, ops) {
-            Ok(journal) => {
-                let Self { on, notes, bytes, undo, .. } = self;
-                Ok(Published { on, journal, plain, notes, bytes, undo })
-            }
-            Err(unpublished) => Err(match *unpublished {
-                Unpublished { journal: Some(journal), cause } => {
-                    undo_published(root, &journal, Phase::Publish, cause)
-                }
-                Unpublished { journal: None, cause } => self.give_up(cause),
-            }),
-        }
+        let outside = remote_places(plan, &opening.run);
+        let journal = opening.publish(root, plan.command, *settings, (&self.archives, &outside), ops)?;
+        let Self { on, notes, bytes, undo, .. } = self;
+        Ok(Published { on, journal, plain, notes, bytes, undo })
     }
 
-    fn give_up(&self, cause: Cause) -> TransactionError {
-        remove_unpublished(&self.on);
-        self.on.opening.abandon(&self.on.root, Phase::Publish, cause)
-    }
-
-    /// Notes for each op the place of its old object in an undo archive.
     fn name_saved_objects(&mut self) {
         // An archive without objects rebuilds none.
         let holds_objects = |undo: &&UndoArchive| undo.format != UndoFormat::Files;
@@ -321,22 +286,13 @@ impl Published<'_> {
                 return Err(undo_published(root, &self.journal, Phase::Switch, cause));
             }
         };
-        if let Err(cause) = journal_file::close(&mark, RunOutcome::Commit) {
-            self.on.settings.watch.ends();
-            return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
-        }
-        let elapsed = (self.on.settings.elapsed)();
+        let elapsed = commit(self.on.settings, &mark)?;
         delivered::write(root, &self.journal, self.on.plan, &delivered);
         let findings = SwitchFindings::of_commit(Some(runner));
         let notes = finish_committed(root, &self.journal, findings, elapsed);
         self.on.settings.watch.ends();
         let (run, exchanges) = (self.on.opening.run.to_string(), self.on.exchanges);
         Ok(Receipt { run, bytes: self.bytes, undo: self.undo, exchanges, notes })
-    }
-
-    fn switched_run(&self) -> Result<SwitchedRun<'_>, Cause> {
-        let Planned { root, opening, .. } = &self.on;
-        Ok(SwitchedRun::new(root, &opening.run, &opening.domains.get(0)?.dir))
     }
 
     /// Switches all names and makes that durable. Returns the objects that are in place and need not be read again.
@@ -350,7 +306,8 @@ impl Published<'_> {
             runner.run_op(op)?;
             watch.advances(1);
         }
-        let mut switched = self.switched_run()?;
+        let stage = &self.on.opening.domains.get(0)?.dir;
+        let mut switched = SwitchedRun::new(&self.on.root, &self.on.opening.run, stage);
         (self.on.settings.when_switched)(&mut switched)?;
         let given = given_identities(&objects);
         for op in objects.iter().filter(|op| op.kind != OpKind::Add) {
@@ -374,7 +331,6 @@ impl Published<'_> {
     }
 }
 
-/// Collects, by inode, the attributes that this run itself gave to objects that stay in place.
 fn given_identities<'j>(objects: &[&'j Op]) -> HashMap<Inode, &'j Identity> {
     let attributes = objects.iter().filter(|op| op.kind == OpKind::Attr);
     attributes.filter_map(|op| Some((op.old.as_ref()?.inode, op.new.as_deref()?))).collect()
@@ -387,4 +343,198 @@ fn with_given_time<'j>(op: &'j Op, given: &HashMap<Inode, &Identity>) -> Cow<'j,
     let Some(new) = given.get(&old.inode) else { return Cow::Borrowed(op) };
     let old = Box::new(Identity { mtime: new.mtime, ..Identity::clone(old) });
     Cow::Owned(Op { old: Some(old), ..op.clone() })
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenedRun {
+    pub(crate) run: Run,
+    marker: String,
+    pub(crate) domains: OpenDomains,
+}
+
+impl OpenedRun {
+    /// Numbers the run and makes its stage on the file system of the journal. Each directory in `apart` becomes a
+    /// domain of its own.
+    pub(crate) fn begin(
+        root: &Root,
+        settings: RunSettings<'_>,
+        apart: &[ObjectPath],
+    ) -> Result<Self, TransactionError> {
+        let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
+        let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
+        let ready = make_own_directory(root).and_then(|own| {
+            root_id_file::make_sure(&own, &marker)?;
+            journal_file::begin(&own)
+        });
+        match ready.and_then(|()| OpenDomains::begin(root, &run, apart)) {
+            Ok(domains) => {
+                if let Ok(first) = domains.get(0) {
+                    history_file::note_attempt(root, &first.dir, &run, settings.run_record);
+                }
+                Ok(Self { run, marker, domains })
+            }
+            Err(cause) => {
+                // Every part of the stage is removed. A part that cannot be removed belongs to no journal, and is
+                // removed next time.
+                let _ = remove_strays(root, None);
+                Err(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
+            }
+        }
+    }
+
+    /// Makes everything staged durable, together with a journal of these archives and ops, then gives the journal its
+    /// name. After a failure the run is abandoned, with the undo archives that it wrote `outside` the root, or rolled
+    /// back if the journal may have reached the disk.
+    pub(crate) fn publish(
+        &self,
+        root: &Root,
+        command: &str,
+        settings: RunSettings<'_>,
+        (archives, outside): (&[JournalArchive], &[PathBuf]),
+        ops: impl Iterator<Item = Op>,
+    ) -> Result<Journal, TransactionError> {
+        let abandon = |cause: Cause| self.abandon(root, Phase::Publish, cause, outside);
+        (settings.before_publishing)(&self.run.to_string()).map_err(abandon)?;
+        let journal = self.write(root, command, settings, archives, ops).map_err(abandon)?;
+        let journal = self.read_back(root, &journal, settings).map_err(abandon)?;
+        match journal_file::publish(root) {
+            Ok(()) => Ok(journal),
+            // Once made, the rename may have reached the disk.
+            Err(cause) => match journal_file::head(root) {
+                Ok(found) if found.as_ref().is_none_or(|found| *found != journal.head) => Err(abandon(cause)),
+                _ => Err(undo_published(root, &journal, Phase::Publish, cause)),
+            },
+        }
+    }
+
+    /// Writes the journal and its copies; returns the bytes of the publicly readable part. Drops each op once it is
+    /// written.
+    fn write(
+        &self,
+        root: &Root,
+        command: &str,
+        settings: RunSettings<'_>,
+        archives: &[JournalArchive],
+        ops: impl Iterator<Item = Op>,
+    ) -> Result<Vec<u8>, Cause> {
+        let header = JournalHeader {
+            version: VERSION,
+            run: self.run.to_string(),
+            command: command.to_owned(),
+            root: self.marker.clone(),
+            ..JournalHeader::default()
+        };
+        let domains = self.domains.iter().map(|domain| JournalEntry::Domain(domain.entry.clone()));
+        let archives = archives.iter().cloned().map(|archive| JournalEntry::Archive(Box::new(archive)));
+        let run_record = JournalEntry::RunRecord(Box::new(settings.run_record.clone()));
+        let ops = ops.map(|op| JournalEntry::Op(Box::new(op)));
+        let entries = domains.chain(archives).chain([run_record]).chain(ops);
+        let stages: Vec<&Dir> = self.domains.iter().map(|domain| &domain.dir).collect();
+        journal_file::write_new(root, &stages, &header.run.clone(), |ops| {
+            Journal::write_beside(header, entries, ops)
+        })
+    }
+
+    /// Makes everything durable. Meanwhile the journal is parsed as recovery would parse it, from its file; from
+    /// here, the run follows that journal.
+    fn read_back(&self, root: &Root, journal: &[u8], settings: RunSettings<'_>) -> Result<Journal, Cause> {
+        let run = self.run.to_string();
+        settings.watch.check()?;
+        std::thread::scope(|scope| {
+            let syncing = scope.spawn(|| {
+                self.domains.sync()?;
+                self.domains.iter().try_for_each(|domain| journal_file::name_copy(&domain.dir, &run))
+            });
+            // In this thread: the data read reuses the memory that the layout has freed.
+            let read = journal_file::read_back(root, journal, &run);
+            syncing.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))??;
+            read
+        })
+    }
+
+    pub(crate) fn abandon(
+        &self,
+        root: &Root,
+        phase: Phase,
+        cause: Cause,
+        outside: &[PathBuf],
+    ) -> TransactionError {
+        for path in outside {
+            // A leftover `.tmp` outside the root is named after its run and blocks nothing.
+            let _ = remove_unpublished(root, path, &self.run.to_string());
+        }
+        if let Ok(first) = self.domains.get(0) {
+            history_file::keep_failed_attempt(root, &first.dir, &self.run, &cause);
+        }
+        // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
+        if self.domains.discard().is_ok() {
+            let _ = journal_file::remove_new(root);
+        }
+        TransactionError { phase, cause, left: RootCondition::Unchanged }
+    }
+}
+
+/// Commits a run whose changes are durable; returns the milliseconds since the command began. A failure leaves the
+/// outcome in doubt: nothing is undone or dropped, and the next command decides.
+pub(crate) fn commit(settings: RunSettings<'_>, journal: &WritableFile) -> Result<u64, TransactionError> {
+    if let Err(cause) = journal_file::close(journal, RunOutcome::Commit) {
+        settings.watch.ends();
+        return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
+    }
+    Ok((settings.elapsed)())
+}
+
+pub(crate) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
+    let left = match roll_back(root, journal, &OutsideAccess::planned(), None) {
+        Ok(_) => RootCondition::RolledBack,
+        Err(TransactionError { cause, left: RootCondition::Unfinished(mut what), .. }) => {
+            what.insert(0, cause.to_string());
+            RootCondition::Unfinished(what)
+        }
+        Err(error) => RootCondition::Unfinished(vec![error.to_string()]),
+    };
+    TransactionError { phase, cause, left }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct EarlierAttempts {
+    pub(crate) apart: Vec<ObjectPath>,
+    given_up: BTreeMap<ObjectPath, String>,
+}
+
+impl EarlierAttempts {
+    fn learn(&mut self, error: &TransactionError, settings: RunSettings<'_>) -> bool {
+        if !matches!(error.left, RootCondition::Unchanged | RootCondition::RolledBack) {
+            return false;
+        }
+        match &error.cause {
+            Cause::Apart { directory, .. } if self.apart.is_empty() => {
+                self.apart.push(directory.clone());
+                true
+            }
+            Cause::NoExchange(refusal) => {
+                let mut requests = settings.exchanges.iter();
+                let may_be =
+                    requests.any(|request| request.directory == refusal.directory && !request.or_stop);
+                let reason = refusal.reason.clone();
+                may_be && self.given_up.insert(refusal.directory.clone(), reason).is_none()
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        !self.apart.is_empty() || !self.given_up.is_empty()
+    }
+
+    pub(crate) fn trees(&self, settings: RunSettings<'_>) -> Vec<LaidTree> {
+        let tree = |request: &super::ExchangeRequest| LaidTree {
+            request: request.clone(),
+            state: match self.given_up.get(&request.directory) {
+                Some(reason) => TreeState::Renames(reason.clone()),
+                None => TreeState::Untouched,
+            },
+        };
+        settings.exchanges.iter().map(tree).collect()
+    }
 }

@@ -440,7 +440,7 @@ mod in_order_tests {
         });
         (0..7).for_each(|number| pool.submit(number));
         assert_eq!(pool.pending(), 7);
-        let results: Vec<u64> = std::iter::from_fn(|| pool.answer()).collect();
+        let results: Vec<u64> = std::iter::from_fn(|| pool.next_result()).collect();
         assert_eq!(results, [0, 2, 4, 6, 8, 10, 12]);
     }
 
@@ -448,6 +448,6 @@ mod in_order_tests {
     fn a_thread_that_fails_leaves_its_answer_out() {
         let mut pool = OrderedWorkers::new(1, || |number: u32| 1 / number.checked_sub(1).unwrap());
         pool.submit(0);
-        assert_eq!(pool.answer(), None);
+        assert_eq!(pool.next_result(), None);
     }
 }

@@ -102,7 +102,7 @@ mod written {
 
     /// A file that is looked at while it is written.
     struct Shared(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
-    impl io::Write for Shared {
+    impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.borrow_mut().write(bytes)
         }

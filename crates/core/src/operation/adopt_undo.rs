@@ -16,7 +16,7 @@ use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
-use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_changeset::format::undo_sidecars::UndoDigest;
 use patchadm_inputs::database::history::{HistoryEntry, readable_history};
 use patchadm_inputs::database::ledger::{self, LedgerFault};
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoData};

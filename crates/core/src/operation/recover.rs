@@ -10,7 +10,7 @@ use super::patches::undo_directory::{MOVABLE, is_movable};
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use super::trial::{ExpiryReport, end_expired_trial};
 use crate::script::end_leftovers;
-use patchadm_changeset::format::root_id;
+use patchadm_changeset::records::marker_of;
 use patchadm_changeset::transaction::{
     Cause, JournalFate, KeptStage, Phase, Recovered, RootCondition, TransactionError, discard_journal,
     keep_stage, renew_identity,
@@ -176,7 +176,7 @@ fn not_as_recorded(ground: &RootAndPolicy) -> Vec<String> {
 }
 
 fn renewed(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
-    let marker = root_id::marker(random()?);
+    let marker = marker_of(random()?);
     let session = Session::begin_recovery(ground, caller, |root, lock| {
         renew_identity(root, lock, &marker).map_err(|error| match error.cause {
             Cause::Journal { .. } => Failure::Unrecovered { error },

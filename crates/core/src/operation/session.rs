@@ -18,8 +18,8 @@ use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
     Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProtectedPaths, Receipt, Recovered,
-    RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError, carry_out,
-    log_without_run, recover_with, settle_identity, unfinished_script,
+    RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError, log_without_run,
+    recover_with, run_plan, settle_identity, unfinished_script,
 };
 use patchadm_inputs::database::{
     RecordView, RootLedgers, has_journal, identity_fault, installed, read_consistently,
@@ -283,7 +283,7 @@ impl<'a> Session<'a> {
         }
         let plan = plan.as_ref();
         self.with_settings(plan, options, |settings| {
-            let receipt = carry_out(&self.ground.root, &self.lock, plan, settings, content)?;
+            let receipt = run_plan(&self.ground.root, &self.lock, plan, settings, content)?;
             self.exchanged.add(&receipt.exchanges);
             Ok(receipt)
         })

@@ -9,7 +9,7 @@ use chrono::DateTime;
 
 use super::adopt::differing::has_sum;
 use super::queries::recorded_path::recorded_lines;
-use patchadm_changeset::package_managers::PackageManagers;
+use patchadm_changeset::transaction::PackageManagers;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::params_of;
 use patchadm_inputs::native::{

@@ -13,9 +13,9 @@ use std::fs::File;
 use std::io::{BufReader, Seek as _};
 use std::os::unix::fs::FileExt as _;
 
-use super::contents::open;
+use super::contents::{open, read_log};
 use super::history::readable_history;
-use super::{DatabaseError, RecordDamage, RecordError, RecordView, all, installed, pieces, pkglog, places};
+use super::{DatabaseError, RecordDamage, RecordError, RecordView, all, installed, pieces, places};
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::records::{LastRecords, last_committed_run, stamped};
 use patchadm_rootfs::{Digest, Dir, FileType, Hashing, Interrupt, InterruptibleRead, never};
@@ -82,7 +82,7 @@ fn damage_of_contents(
     if size == 0 {
         return packages.without_contents("it is empty, and packages are there");
     }
-    let unfinished = pkglog::read(view)?.map_or(0, |log| log.unfinished);
+    let unfinished = read_log(view)?.map_or(0, |log| log.unfinished);
     if unfinished > 0 {
         return Ok(vec![RecordDamage::of_unfinished_log(view.root(), unfinished)]);
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use patchadm_changeset::ledgers::{LedgerDraft, LedgerInput, Ledgers};
 use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
+use patchadm_changeset::transaction::{LedgerDraft, LedgerInput, Ledgers};
 
 use super::ledger::{self, LedgerFault, PatchRecordsByName, retain_counting};
 use super::undo_data::{ArchiveError, OutsideAccess, UndoReader};

@@ -36,7 +36,7 @@ pub use error::{DatabaseError, RecordDamage, RecordRepair};
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{
     IdentityFault, OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, has_journal,
-    identity_fault, last_run, marker, open_run, pkglog, read_consistently,
+    identity_fault, last_run, marker, open_run, read_consistently,
 };
 use patchadm_rootfs::RecordPlaces;
 use patchadm_svr4::package::ObjectPath;

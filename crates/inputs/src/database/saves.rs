@@ -12,7 +12,7 @@ use super::{DatabaseError, RecordView, ViewError, places};
 use crate::format::ledger::SNAPSHOT;
 use crate::inventory::Save;
 use patchadm_changeset::format::manifest::KEPT_MANIFEST;
-use patchadm_changeset::format::undo_paths::UndoPaths;
+use patchadm_changeset::format::undo_sidecars::UndoPaths;
 use patchadm_changeset::plan::ARCHIVE_NAMES;
 use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};

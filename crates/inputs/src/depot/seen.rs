@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{DepotIndex, is_digest, stamp};
-use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::escaped::is_hex;
 use patchadm_svr4::package::rule;
 
 /// The largest memory that is read and written, in bytes: 1 MiB.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::escaped::is_hex;
 use patchadm_changeset::format::manifest::{RecordedState, decode};
 use patchadm_rootfs::FileType;
 use patchadm_svr4::package::ObjectPath;

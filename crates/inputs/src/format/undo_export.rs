@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::ledger::{Ledger, LedgerLine};
-use patchadm_changeset::format::root_id;
 use patchadm_changeset::plan::{ARCHIVE_NAMES, UndoFormat};
+use patchadm_changeset::records::{parse_root_id, root_id_text};
 use patchadm_rootfs::{Digest, Hashing};
 use patchadm_svr4::package::{PkgInst, rule};
 
@@ -117,7 +117,7 @@ impl ExportTable {
         if head.undo_export != VERSION {
             return Err(format!("it has version {}, and this program reads {VERSION}", head.undo_export));
         }
-        if root_id::parse(&root_id::write(&head.root)).is_none() {
+        if parse_root_id(&root_id_text(&head.root)).is_none() {
             return Err("its `root` is no marker".to_owned());
         }
         let mut archives: Vec<ExportedArchive> = Vec::new();

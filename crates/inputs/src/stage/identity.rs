@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
-use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::escaped::is_hex;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_svr4::package::{ObjectPath, rule};
 

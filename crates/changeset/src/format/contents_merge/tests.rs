@@ -214,3 +214,123 @@ fn files(test: &str, directories: &[&str], wanted: impl Fn(&str, &str) -> bool) 
     assert!(!found.is_empty(), "{test}: no files");
     found
 }
+
+/// Splices compared with merges.
+mod splices {
+    use std::io::Cursor;
+
+    use super::super::*;
+    use patchadm_rootfs::Digest;
+    use patchadm_rootfs::Inode;
+    use patchadm_rootfs::Timestamp;
+    use patchadm_svr4::package::ContentsLine;
+    use patchadm_svr4::package::ObjectPath;
+    use patchadm_svr4::package::PkgInst;
+    use proptest::prelude::*;
+
+    fn trailer(program: &str) -> ContentsTrailer {
+        let package = PkgInst::new("X").unwrap();
+        ContentsTrailer { program: program.to_owned(), package, when: NaiveDateTime::default() }
+    }
+
+    /// Returns a database as a run leaves it, with its stamp and the list of its links.
+    fn merged(old: &[u8], edits: &ContentsEdits) -> (Vec<u8>, ContentsStamp, (Vec<u8>, Vec<u8>)) {
+        let mut out = Vec::new();
+        let MergeResult { body, links, owners, .. } =
+            merge(old, &mut out, edits, &trailer("pkgadd")).unwrap();
+        let inode = Inode { number: 1, born: None };
+        let (size, links) = (out.len() as u64, links.into_bytes().unwrap());
+        let packages = owners.into_bytes().unwrap();
+        let owners = packages.len() as u64;
+        let mtime = Timestamp::default();
+        let stamp = ContentsStamp {
+            inode,
+            size,
+            mtime,
+            body,
+            b3: Digest([0; 32]),
+            links: links.len() as u64,
+            owners,
+            packages: 0,
+            run: 1,
+            by: 1,
+            is_listed: true,
+            lines: Digest([0; 32]),
+        };
+        (out, stamp, (links, packages))
+    }
+
+    #[test]
+    fn a_file_in_no_order_is_left_to_the_merge() {
+        let lines: Vec<u8> =
+            (0..2000).rev().flat_map(|n| format!("/{n:06} p none 0600 a b X\n").into_bytes()).collect();
+        let (_, mut stamp, _) = merged(b"", &ContentsEdits::new());
+        stamp.body = lines.len() as u64;
+        let edits = ContentsEdits::from([(ObjectPath::new(b"/001234").unwrap(), None)]);
+        let mut out = Vec::new();
+        let lists = (&b""[..], &b""[..]);
+        assert_eq!(
+            splice(Cursor::new(&lines), &stamp, lists, &mut out, &edits, &trailer("a")).unwrap(),
+            None
+        );
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_its_stamp_says_is_an_error() {
+        let (text, stamp, (links, owners)) = merged(b"/a p none 0600 a b X\n", &ContentsEdits::new());
+        let short = Cursor::new(&text[..5]);
+        let error =
+            splice(short, &stamp, (&links, &owners), io::sink(), &ContentsEdits::new(), &trailer("a"))
+                .unwrap_err();
+        assert!(matches!(error, ContentsError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
+    }
+
+    fn line(path: &str, kind: u8) -> ContentsLine {
+        let text = match kind {
+            0 => format!("{path} p none 0600 a b X"),
+            1 => format!("{path}=../a l none X"),
+            2 => format!("{path}=b l none X Y"),
+            _ => format!("{path}=b s none X"),
+        };
+        ContentsLine::parse(text.as_bytes()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_splice_is_what_a_merge_would_be(
+            paths in prop::collection::btree_map("/[a-c]{1,2}(/[a-c ]{1,12}){0,2}", 0u8..4, 0..300),
+            comments in prop::collection::vec(0usize..300, 0..5),
+            edits in prop::collection::btree_map("/[a-c]{1,2}(/[a-c ]{1,12}){0,2}", prop::option::of(0u8..4), 0..30),
+            gone in prop::collection::vec(0usize..300, 0..5),
+        ) {
+            let escaped = |path: &str| path.replace(' ', "\\040");
+            let sorted: BTreeMap<ObjectPath, u8> =
+                paths.iter().map(|(path, kind)| (ObjectPath::new(path.as_bytes()).unwrap(), *kind)).collect();
+            let mut text = Vec::new();
+            for (index, (path, kind)) in sorted.iter().enumerate() {
+                if comments.contains(&index) {
+                    text.extend_from_slice(b"# of mine\n\n");
+                }
+                text.extend_from_slice(&line(&escaped(&path.to_string()), *kind).write());
+                text.push(b'\n');
+            }
+            let mut changes: ContentsEdits = edits
+                .iter()
+                .map(|(path, kind)| (ObjectPath::new(path.as_bytes()).unwrap(), kind.map(|kind| Box::new(line(&escaped(path), kind)))))
+                .collect();
+            changes.extend(sorted.keys().enumerate().filter(|(n, _)| gone.contains(n)).map(|(_, path)| (path.clone(), None)));
+
+            let (old, stamp, (links, owners)) = merged(&text, &ContentsEdits::new());
+            let mut expected = Vec::new();
+            let merged = merge(&old[..], &mut expected, &changes, &trailer("pkgrm")).unwrap();
+            let mut out = Vec::new();
+            let made = splice(Cursor::new(&old), &stamp, (&links, &owners), &mut out, &changes, &trailer("pkgrm")).unwrap();
+            prop_assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
+            let made = made.unwrap();
+            prop_assert_eq!(made.body, merged.body);
+            prop_assert_eq!(made.links, merged.links.into_bytes().unwrap());
+            prop_assert_eq!(made.owners, merged.owners.into_bytes());
+        }
+    }
+}

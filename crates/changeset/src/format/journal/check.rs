@@ -2,18 +2,17 @@
 //!
 //! A journal with right checksums may still lie, because the owner of the root can compute them. So every field that
 //! decides where something is read, changed, removed or signalled is checked against the few values that the engine
-//! writes; anything else is damage. This module makes the checks that need no root. The transaction makes those that do
-//! (the owner of the stage directories, the directory of our own files), before recovery does anything.
+//! writes; anything else is damage. This module makes the checks that need no root. The transaction makes those that
+//! do (the owner of the stage directories, the directory of our own files), before recovery does anything.
 
 use std::collections::HashSet;
-
-use patchadm_svr4::places;
 
 use super::{
     Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, NotedDigest, Op,
     OpKind, RunRecord, ScriptProgress, StoredFiles,
 };
-use crate::format::hexadecimal::is_hex;
+
+use crate::format::escaped::is_hex;
 use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
 use crate::format::run::{RUNS, Run};
@@ -21,26 +20,22 @@ use crate::format::undo_files::StoredName;
 use patchadm_rootfs::{Inode, Timestamp, is_label};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{NOBODYS_NUMBER, ObjectPath, PkgInst};
+use patchadm_svr4::places;
 
 /// The longest name of a script, in characters: longer ones are cut when recorded, because sectors are short.
 pub const LONGEST_SCRIPT_NAME: usize = 80;
 
-/// The longest patch id.
 const LONGEST_PATCH_ID: usize = 128;
 
-/// The letters of find(1) `-type` that an identity may have.
 const FILE_TYPES: &str = "fdlpsbc";
 
-/// One record of a journal, for messages.
 enum Record<'a> {
-    /// With these words: `its domain 3`.
     Named(String),
     /// The change of a path. There are many, and their description is hardly ever needed.
     ChangeOf(&'a ObjectPath),
 }
 
 impl Record<'_> {
-    /// Returns an error unless `field` obeys the rule `name`.
     fn must(&self, name: &'static str, field: &'static str, kept: bool) -> Result<(), JournalError> {
         if holds(name, kept) { Ok(()) } else { Err(JournalError::Field { field, of: self.words() }) }
     }
@@ -53,7 +48,6 @@ impl Record<'_> {
     }
 }
 
-/// Checks the sectors.
 pub(super) fn head(head: &JournalHead) -> Result<(), JournalError> {
     header(&head.header)?;
     head.progress.as_ref().map_or(Ok(()), progress)
@@ -78,7 +72,6 @@ fn progress(progress: &ScriptProgress) -> Result<(), JournalError> {
     its.must("journal.progress.boot", "boot_id", is_boot_id(&script.boot_id))
 }
 
-/// Checks everything after the sectors.
 pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
     let run = &journal.head.header.run;
     for (index, domain) in journal.domains.iter().enumerate() {
@@ -100,7 +93,8 @@ pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
 }
 
 impl Journal {
-    /// Returns the directory of our own files in the root, according to the stage of the first domain: a physical path.
+    /// Returns the directory of our own files in the root, according to the stage of the first domain: a physical
+    /// path.
     pub fn own_directory(&self) -> Option<ObjectPath> {
         self.domains.first()?.stage.parent()?.parent()
     }
@@ -113,7 +107,7 @@ impl Journal {
     }
 }
 
-/// Returns whether a stage is in a valid place for this run: in the directory of our own files for the first domain;
+/// Returns true if a stage is in a valid place for this run: in the directory of our own files for the first domain;
 /// for another one in `.patchadm` of its topmost directory, or in that directory itself.
 fn is_stage(domain: &Domain, index: usize, run: &str) -> bool {
     let (holder, name) = (domain.stage.parent(), domain.stage.name());
@@ -139,7 +133,7 @@ pub(super) fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Returns whether a path is that of the log of a patch, or of our own log.
+/// Returns true if a path is that of the log of a patch, or of our own log.
 fn is_log(path: &ObjectPath) -> bool {
     let id = path
         .as_bytes()
@@ -148,7 +142,6 @@ fn is_log(path: &ObjectPath) -> bool {
     path.as_bytes() == places::OWN_LOG.as_bytes() || id.is_some_and(is_patch_id)
 }
 
-/// Checks an undo archive that a journal with these domains names.
 fn archive(archive: &JournalArchive, domains: &[Domain], of: String) -> Result<(), JournalError> {
     let its = Record::Named(of);
     let is_saved = |path: &ObjectPath| is_archive_name(path.name());
@@ -163,7 +156,6 @@ fn archive(archive: &JournalArchive, domains: &[Domain], of: String) -> Result<(
     elsewhere(archive, &its)
 }
 
-/// Returns whether all names are those of stored objects in one of so many directories.
 fn are_stored_names(names: &[String], directories: usize) -> bool {
     let is_there = |name: StoredName| name.directory < directories;
     names.iter().all(|name| StoredName::parse(name).is_some_and(is_there))
@@ -189,7 +181,7 @@ fn elsewhere(archive: &JournalArchive, its: &Record<'_>) -> Result<(), JournalEr
     its.must("journal.archive.inode", "inode", archive.inode.as_ref().is_none_or(is_inode))
 }
 
-/// Returns whether an escaped path of the host has the form of the place of an undo archive: `DIR/<id>/<PKG>/NAME`.
+/// Returns true if an escaped path of the host has the form of the place of an undo archive: `DIR/<id>/<PKG>/NAME`.
 fn is_elsewhere(text: &str) -> bool {
     let Ok(path) = ObjectPath::new(&decode(text)) else { return false };
     let above: Vec<ObjectPath> = path.ancestors().take(3).collect();
@@ -222,8 +214,8 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record<'_>) ->
     its.must("journal.op.xattrs", "xattrs", sets_only_settable(op))
 }
 
-/// Checks the fields that only an exchange of directories has. No lie depends on them: an op that replaces a directory
-/// does the same as an exchange without them, and the outgoing objects are checked against the list.
+/// Checks the fields that only an exchange of directories has. No lie depends on them: an op that replaces a
+/// directory does the same as an exchange without them, and the outgoing objects are checked against the list.
 fn tree(op: &Op, its: &Record<'_>) -> Result<(), JournalError> {
     let is_directory =
         |identity: &Option<Box<Identity>>| identity.as_ref().is_some_and(|it| it.file_type == 'd');
@@ -239,7 +231,7 @@ fn tree(op: &Op, its: &Record<'_>) -> Result<(), JournalError> {
     if is_whole { Ok(()) } else { Err(JournalError::Field { field: "list", of: its.words() }) }
 }
 
-/// Returns whether an op may change a path. Among our own files, only records may change, and never those of the
+/// Returns true if an op may change a path. Among our own files, only records may change, and never those of the
 /// protocol itself. If the directory `own` is elsewhere because someone has replaced it by a link, objects may lie
 /// beside them.
 fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
@@ -257,7 +249,7 @@ fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
     (db || is_shared) && names.next().is_some_and(|first| !is_protocol(first))
 }
 
-/// Returns whether a name in a stage has the engine's form: `(o|db)/[A-Za-z0-9][A-Za-z0-9.]*`.
+/// Returns true if a name in a stage has the engine's form: `(o|db)/[A-Za-z0-9][A-Za-z0-9.]*`.
 fn is_staged_name(name: &str) -> bool {
     let name = name.strip_prefix("o/").or_else(|| name.strip_prefix("db/")).unwrap_or_default();
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -265,7 +257,7 @@ fn is_staged_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
 }
 
-/// Returns whether an op that changes attributes concerns one object that is otherwise the same before and after.
+/// Returns true if an op that changes attributes concerns one object that is otherwise the same before and after.
 fn is_one_object(op: &Op) -> bool {
     let kept = |one: &Identity| {
         let Identity { file_type, size, inode, b3, target, .. } = one.clone();
@@ -274,8 +266,8 @@ fn is_one_object(op: &Op) -> bool {
     op.old.as_deref().map(kept) == op.new.as_deref().map(kept)
 }
 
-/// Returns whether undoing an op sets only extended attributes that the engine sets. A held directory gets all of them;
-/// any other object gets those that the op changes.
+/// Returns true if undoing an op sets only extended attributes that the engine sets. A held directory gets all of
+/// them; any other object gets those that the op changes.
 fn sets_only_settable(op: &Op) -> bool {
     let of = |identity: &Option<Box<Identity>>| {
         identity.as_ref().and_then(|one| one.xattrs.clone()).unwrap_or_default()
@@ -289,7 +281,7 @@ fn sets_only_settable(op: &Op) -> bool {
     old.keys().chain(new.keys()).filter(|key| is_set(key)).all(|key| is_settable(&decode(key)))
 }
 
-/// Returns whether an extended attribute passes from an object to its next version: those of users, access control
+/// Returns true if an extended attribute passes from an object to its next version: those of users, access control
 /// lists and labels do. A file capability is equivalent to a set-id bit, and the attributes of overlayfs or of the
 /// integrity measurement do not belong to the object at all.
 pub fn is_settable(key: &[u8]) -> bool {
@@ -334,18 +326,17 @@ fn is_inode(inode: &Inode) -> bool {
     inode.born.as_ref().is_none_or(is_time)
 }
 
-/// Returns whether a text is the marker of a root: 16 hexadecimal digits.
-pub(in crate::format) fn is_marker(text: &str) -> bool {
+fn is_marker(text: &str) -> bool {
     is_hex(text, 16)
 }
 
-/// Returns whether a text has the form of `/proc/sys/kernel/random/boot_id`.
+/// Returns true if a text has the form of `/proc/sys/kernel/random/boot_id`.
 pub fn is_boot_id(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, digits)| is_hex(part, digits))
 }
 
-/// Returns whether a name may be a patch id: it becomes the name of a directory, which is all that matters here.
+/// Returns true if a name may be a patch id: it becomes the name of a directory, which is all that matters here.
 fn is_patch_id(name: &[u8]) -> bool {
     let is_of_it = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(byte);
     name.len() <= LONGEST_PATCH_ID

@@ -5,11 +5,35 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Domain, path_text};
 use crate::format::history::{Merge, RefreshRecord, SignatureRecord, TrialEnd, TrialStart};
 use crate::format::undo_files::UndoFiles;
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
+
+/// A domain: its stage, by a path and a marker file, never by a device number (those change at boot).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its topmost directory inside the root: the mount point.
+    #[serde(with = "path_text")]
+    pub top: ObjectPath,
+    /// The stage directory of the run.
+    #[serde(with = "path_text")]
+    pub stage: ObjectPath,
+    /// The calls that its file system lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<Lack>,
+}
+
+/// A call that a file system does not have (renameat2(2) answers EINVAL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lack {
+    /// Two names cannot change places (`RENAME_EXCHANGE`). The old object of a replacement has a second name in the
+    /// stage, or a copy, under the name of the new one with `.old`.
+    Exchange,
+    /// A rename cannot be kept from replacing an existing object (`RENAME_NOREPLACE`).
+    NoReplace,
+}
 
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +87,8 @@ pub struct JournalArchive {
 }
 
 impl JournalArchive {
-    /// Tells whether it is about what lies outside the stages of the run: an archive elsewhere, or undo data of earlier runs.
+    /// Returns true if it is about what lies outside the stages of the run: an archive elsewhere, or undo data of
+    /// earlier runs.
     pub fn is_of_others(&self) -> bool {
         self.outside.is_some() || self.discard.is_some() || self.drop.is_some()
     }
@@ -94,12 +119,12 @@ pub struct RunRecord {
     /// The file that gets `text` when the run committed.
     #[serde(with = "path_text::option", default)]
     pub log: Option<ObjectPath>,
-    /// What the log says.
+    /// The text for the log.
     pub text: String,
-    /// Whether a hook of a package manager runs it, for the history.
+    /// True if a hook of a package manager runs it, for the history.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hook: bool,
-    /// What is known of the signature of the patch, for the history.
+    /// The known facts about the signature of the patch, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
     /// The run that it undoes, for the history.
@@ -114,7 +139,7 @@ pub struct RunRecord {
     /// The trial on which it puts its patches, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialStart>,
-    /// What it means for an earlier trial, for the history.
+    /// The effect on an earlier trial, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_end: Option<TrialEnd>,
     /// For each patch that nobody named, the patch for which it was taken; for the history.
@@ -139,9 +164,9 @@ pub struct PatchRecord {
     /// The file that gets `text` when the run committed.
     #[serde(with = "path_text::option", default)]
     pub log: Option<ObjectPath>,
-    /// What the log says.
+    /// The text for the log.
     pub text: String,
-    /// What is known of the signature of the patch, for the history.
+    /// The known facts about the signature of the patch, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
     /// The registrations that it refreshes, for the history.
@@ -176,11 +201,11 @@ pub struct Op {
     /// The object after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<Box<Identity>>,
-    /// For `replace` if names cannot be exchanged: the copy of the old object staged beside the new one, if the old one
-    /// could not be given a second name there.
+    /// For `replace` if names cannot be exchanged: the copy of the old object staged beside the new one, if the old
+    /// one could not be given a second name there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<Box<Identity>>,
-    /// Whether it is a record of the package database.
+    /// True if it is a record of the package database.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub db: bool,
     /// For a new directory: it is staged with its contents, and goes back as a whole.
@@ -243,8 +268,8 @@ pub enum OpKind {
     Replace,
     /// The live object moves into the stage.
     Delete,
-    /// The staged and the live directory are exchanged. The staged one holds everything below the live one as it is to
-    /// become.
+    /// The staged and the live directory are exchanged. The staged one holds everything below the live one as it is
+    /// to become.
     Tree,
     /// A live name becomes another one.
     Move,
@@ -281,8 +306,8 @@ pub struct Identity {
     /// Target of a symbolic link, escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Box<str>>,
-    /// Extended attributes of an object whose attributes change, escaped name to escaped value: all that a change may set,
-    /// and the file capabilities of a file that gets another owner and keeps them.
+    /// Extended attributes of an object whose attributes change, escaped name to escaped value: all that a change may
+    /// set, and the file capabilities of a file that gets another owner and keeps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xattrs: Option<Box<BTreeMap<String, String>>>,
 }
@@ -334,6 +359,67 @@ impl fmt::Display for NotedDigest {
         match self {
             Self::Digest(digest) => digest.fmt(f),
             Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Paths as escaped text, for serde.
+mod path_text {
+    use std::fmt;
+
+    use serde::de::{Deserialize, Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
+
+    use crate::format::manifest::{decode, encoded};
+    use patchadm_svr4::package::ObjectPath;
+
+    struct PathText(ObjectPath);
+
+    impl<'de> Deserialize<'de> for PathText {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_str(PathVisitor)
+        }
+    }
+
+    struct PathVisitor;
+
+    impl Visitor<'_> for PathVisitor {
+        type Value = PathText;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a path")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<PathText, E> {
+            ObjectPath::new(&decode(text)).map(PathText).map_err(E::custom)
+        }
+    }
+
+    pub(crate) fn serialize<S: Serializer>(path: &ObjectPath, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&encoded(path.as_bytes()))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectPath, D::Error> {
+        PathText::deserialize(from).map(|PathText(path)| path)
+    }
+
+    pub(crate) mod option {
+        use super::{Deserialize as _, Deserializer, ObjectPath, PathText, Serializer, encoded};
+
+        // The signature is serde's.
+        #[allow(clippy::ref_option)]
+        pub(crate) fn serialize<S: Serializer>(path: &Option<ObjectPath>, to: S) -> Result<S::Ok, S::Error> {
+            match path {
+                Some(path) => to.serialize_some(&*encoded(path.as_bytes())),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<ObjectPath>, D::Error> {
+            let read = Option::<PathText>::deserialize(from)?;
+            Ok(read.map(|PathText(path)| path))
         }
     }
 }

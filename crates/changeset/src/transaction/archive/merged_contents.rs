@@ -2,67 +2,57 @@
 //!
 //! If the stamp of the last run fits, everything between the changed lines is copied as is, and the old digest is
 //! taken from the stamp. Otherwise every line is read, and an unsorted database is sorted. A thread computes the new
-//! digest while the file is written; meanwhile the system begins to write back a large file, so that the sync that makes
-//! it durable has little left to do.
+//! digest while the file is written; meanwhile the system begins to write back a large file, so that the sync that
+//! makes it durable has little left to do.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::{io, thread};
 
-use super::stamp::{ContentsFacts, ContentsLists};
-use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, MergeResult};
-use crate::format::contents_splice::splice;
-use crate::format::contents_stamp::MOST_LINK_BYTES;
+use crate::format::contents_merge;
+use crate::format::contents_merge::{ContentsEdits, ContentsTrailer, MergeResult, splice};
+use crate::format::contents_stamp::{BoundPackage, BoundPackages, ContentsStamp, MOST_LINK_BYTES};
 use crate::format::journal::Identity;
-use crate::plan::Plan;
-use crate::records::{RecordView, pkglog, stamped};
+use crate::plan::{Action, Plan, RecordChange, TreeContent};
+use crate::records::{RecordView, ViewError, contents, stamped};
 use crate::transaction::error::Cause;
-use crate::transaction::stage::layout_items::LayoutItem;
-use crate::transaction::stage::staged_files::note_identity;
-use patchadm_rootfs::{Digest, Hashing};
-use patchadm_rootfs::{Dir, Root, WritableFile};
+use crate::transaction::objects::identity::identity_of;
+use crate::transaction::stage::layout::LayoutItem;
+use patchadm_rootfs::{Digest, Dir, FileType, Hashing, Root, WritableFile};
 use patchadm_svr4::format::contents::ContentsError;
-use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+use patchadm_svr4::places;
 
-/// The bytes read or written at once.
 const PORTION: usize = 256 << 10;
-/// The cost of finding the place of one change, in bytes that could be merged in the same time.
 const SEARCH: u64 = 8 << 10;
-/// The smallest size, in bytes, for which the choice of method and an early flush matter.
 const SMALL: u64 = 1 << 20;
 
-/// Size and digest of the bytes written.
 struct Passed {
     size: u64,
     b3: Digest,
 }
 
-type Merge = fn(
+type MergeFunction = fn(
     &mut dyn BufRead,
     &mut dyn Write,
     &ContentsEdits,
     &ContentsTrailer,
 ) -> Result<MergeResult, ContentsError>;
 
-/// The new file and the facts for its stamp.
 struct MergedContents {
     file: WritableFile,
     passed: Passed,
-    /// BLAKE3 of the old file.
     old_b3: Option<Digest>,
     lists: ContentsLists,
 }
 
-/// A staged `contents`.
 pub(crate) struct StagedContents {
-    /// The facts for its stamp.
     pub(crate) facts: Option<ContentsFacts>,
-    /// The digest of the old file.
     pub(crate) old_b3: Option<Digest>,
-    /// The number of changes that another tool had logged and not written into the old file.
     pub(crate) logged: usize,
 }
 
@@ -76,8 +66,8 @@ pub(crate) fn stage(
     name: &[u8],
     run: u64,
 ) -> Result<StagedContents, Cause> {
-    // What another tool has logged comes before the changes of the plan, which was made with it.
-    let logged = pkglog::read(&RecordView::live(root)).map_err(Cause::from)?;
+    // The changes that another tool has logged come before those of the plan, which was made with them.
+    let logged = contents::read_log(&RecordView::live(root)).map_err(Cause::from)?;
     let logged_changes = logged.as_ref().map_or(0, |log| log.edits.len());
     let edits = match logged.map(|log| log.edits).filter(|edits| !edits.is_empty()) {
         Some(mut edits) => {
@@ -100,7 +90,7 @@ pub(crate) fn stage(
         merging.must_be(old, identity)?;
         written
     } else {
-        let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
+        let merge: MergeFunction = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
         merging.merge(io::empty(), file, merge).map_err(|failed| merging.wrong(failed.1))?
     };
     if reserved.is_some_and(|reserved| reserved > written.passed.size) {
@@ -113,7 +103,7 @@ pub(crate) fn stage(
     if let Some(old) = &mut item.op.old {
         old.b3 = written.old_b3.map(Into::into);
     }
-    note_identity(item, within, name, Some(written.passed.b3))?;
+    item.op.new = Some(Box::new(identity_of(within, name, Some(written.passed.b3))?));
     let MergedContents { passed, lists, old_b3, .. } = written;
     let new = item.op.new.as_deref();
     let facts = new.map(|new| ContentsFacts::of_staged(new, passed.b3, lists, run));
@@ -123,9 +113,7 @@ pub(crate) fn stage(
 struct Merging<'a> {
     root: &'a Root,
     plan: &'a Plan,
-    /// The physical path of the old file.
     path: &'a ObjectPath,
-    /// The changes of its lines.
     edits: Cow<'a, ContentsEdits>,
 }
 
@@ -159,18 +147,17 @@ impl Merging<'_> {
             Ok(written) => return Ok(written),
             Err(file) => file,
         };
-        let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
+        let merge: MergeFunction = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
         let unsorted = match self.merge(self.again(old)?, file, merge) {
             Ok(merged) => return Ok(merged),
             Err(failed) => *failed,
         };
         let (mut file, ContentsError::Unsorted { .. }) = unsorted else { return Err(self.wrong(unsorted.1)) };
         file.set_size(0)?;
-        let sort: Merge = |old, out, edits, by| contents_merge::merge_unsorted(old, out, edits, by);
+        let sort: MergeFunction = |old, out, edits, by| contents_merge::merge_unsorted(old, out, edits, by);
         self.merge(self.again(old)?, file, sort).map_err(|failed| self.wrong(failed.1))
     }
 
-    /// Rewinds the old file.
     fn again<'f>(&self, mut old: &'f File) -> Result<&'f File, Cause> {
         old.rewind().map_err(|error| self.failed(error))?;
         Ok(old)
@@ -208,7 +195,7 @@ impl Merging<'_> {
         &self,
         old: impl Read,
         file: WritableFile,
-        merge: Merge,
+        merge: MergeFunction,
     ) -> Result<MergedContents, Box<(WritableFile, ContentsError)>> {
         let mut old = BufReader::with_capacity(PORTION, Hashing::new(old));
         let (edits, trailer) = (&*self.edits, &self.plan.trailer);
@@ -266,12 +253,9 @@ fn digest(file: &WritableFile, written: impl IntoIterator<Item = u64>) -> io::Re
     Ok(hashing.finish().1)
 }
 
-/// A file being written, whose reader learns the size so far.
 struct WatchedWriter<'f> {
     file: &'f WritableFile,
-    /// The bytes written.
     size: u64,
-    /// The bytes whose flush has begun.
     begun: u64,
     progress: Sender<u64>,
 }
@@ -293,6 +277,216 @@ impl Write for WatchedWriter<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+pub(crate) struct ContentsFacts {
+    stamp: ContentsStamp,
+    links: Vec<u8>,
+    owners: Vec<u8>,
+}
+
+pub(crate) struct ContentsLists {
+    pub(crate) body: u64,
+    pub(crate) links: Option<Vec<u8>>,
+    pub(crate) owners: Option<Vec<u8>>,
+}
+
+impl ContentsFacts {
+    fn of_staged(new: &Identity, b3: Digest, lists: ContentsLists, run: u64) -> Self {
+        let ContentsLists { body, links, owners } = lists;
+        let lists = links.zip(owners);
+        let is_listed = lists.is_some();
+        let (links, owners) = lists.unwrap_or_default();
+        let (inode, size, mtime) = (new.inode, new.size, new.mtime);
+        let stamp = ContentsStamp {
+            inode,
+            size,
+            mtime,
+            body,
+            b3,
+            links: 0,
+            owners: 0,
+            packages: 0,
+            run,
+            by: run,
+            is_listed,
+            lines: Digest([0; 32]),
+        };
+        Self { stamp, links, owners }
+    }
+
+    pub(crate) fn of_bytes(bytes: &[u8], new: &Identity, plan: &Plan, run: u64) -> Option<Self> {
+        let (none, by) = (ContentsEdits::new(), &plan.trailer);
+        let merged = contents_merge::merge(bytes, io::sink(), &none, by).ok()?;
+        let (links, owners) = (merged.links.into_bytes(), merged.owners.into_bytes());
+        let lists = ContentsLists { body: merged.body, links, owners };
+        Some(Self::of_staged(new, Digest::of(bytes), lists, run))
+    }
+
+    pub(crate) fn of_last(view: &RecordView<'_>) -> Option<Self> {
+        let last = view.last_records()?;
+        let (links, owners) = (last.links().to_vec(), last.owner_lines().to_vec());
+        Some(Self { stamp: last.stamp.clone(), links, owners })
+    }
+
+    pub(crate) fn stamp(self, root: &Root, plan: &Plan, run: u64) -> Result<Vec<u8>, Cause> {
+        let packages = packages_after(&RecordView::live(root), plan, run)?.write();
+        Ok(ContentsStamp { by: run, ..self.stamp }.write(&self.links, &self.owners, &packages))
+    }
+}
+
+/// Notes that the run takes over each old record that the plan rewrites and that someone else has changed since a run
+/// left it. `contents` is the digest of the old file if the plan writes that file.
+pub(crate) fn taken_over(root: &Root, plan: &Plan, contents: Option<Digest>) -> Result<Vec<String>, Cause> {
+    let view = RecordView::live(root);
+    let Some(last) = view.last_records() else { return Ok(Vec::new()) };
+    let said = |path: &ObjectPath, run: u64| {
+        format!("{}: changed since run {run}, not by this program; the change is taken over", root.show(path))
+    };
+    let mut notes = Vec::new();
+    if contents.is_some_and(|contents| contents != last.stamp.b3) {
+        notes.push(said(&places::contents(), last.stamp.run));
+    }
+    for record in &plan.records {
+        let RecordChange::Write { path, .. } = record else { continue };
+        let package = package_of(path).filter(|package| *path == places::pkginfo(package));
+        let Some(bound) = package.and_then(|package| last.packages().get(&package)) else { continue };
+        let now = view.read(path, LARGEST_PKGINFO)?;
+        if now.is_some_and(|now| Digest::of(&now) != bound.pkginfo) {
+            notes.push(said(path, bound.run));
+        }
+    }
+    Ok(notes)
+}
+
+const LARGEST_PKGINFO: u64 = patchadm_svr4::format::params::LARGEST_FILE as u64;
+
+fn packages_after(view: &RecordView<'_>, plan: &Plan, run: u64) -> Result<BoundPackages, ViewError> {
+    let mut bound = view.last_records().map(|last| last.packages().clone()).unwrap_or_default();
+    for (package, change) in package_changes(plan) {
+        if change.is_gone {
+            bound.remove(&package);
+        }
+        let known = bound.get_mut(&package);
+        match (change.pkginfo, known) {
+            (Some(pkginfo), known) => {
+                let given_up = known.as_ref().map(|known| known.given_up.clone()).unwrap_or_default();
+                let was_spooled = known.map(|known| known.is_spooled);
+                let is_spooled = match change.is_spooled {
+                    Some(is_spooled) => is_spooled,
+                    // A copy that has gone since stays missed.
+                    None => was_spooled == Some(true) || is_spooled(view, &package)?,
+                };
+                bound.set(package, BoundPackage { run, pkginfo, is_spooled, given_up });
+            }
+            (None, Some(known)) => known.is_spooled = change.is_spooled.unwrap_or(known.is_spooled),
+            (None, None) => {}
+        }
+    }
+    give_up(&mut bound, view, plan, run)?;
+    Ok(bound)
+}
+
+#[derive(Default)]
+struct PackageChange {
+    pkginfo: Option<Digest>,
+    /// True if there is a spooled copy afterwards; `None` if the plan does not touch it.
+    is_spooled: Option<bool>,
+    is_gone: bool,
+}
+
+fn package_changes(plan: &Plan) -> BTreeMap<PkgInst, PackageChange> {
+    let mut changes: BTreeMap<PkgInst, PackageChange> = BTreeMap::new();
+    let mut note = |path: &ObjectPath, bytes: Option<&[u8]>| {
+        let Some(package) = package_of(path) else { return };
+        let (pkginfo, map) = (places::pkginfo(&package), places::delivered_pkgmap(&package));
+        let change = changes.entry(package).or_default();
+        match bytes {
+            Some(bytes) if *path == pkginfo => change.pkginfo = Some(Digest::of(bytes)),
+            _ if *path == map => change.is_spooled = Some(bytes.is_some()),
+            None if pkginfo.is_below(path) => {
+                *change = PackageChange { is_gone: true, ..PackageChange::default() }
+            }
+            None if map.is_below(path) => change.is_spooled = Some(false),
+            _ => {}
+        }
+    };
+    for record in &plan.records {
+        match record {
+            RecordChange::Write { path, bytes, .. } => note(path, Some(bytes)),
+            RecordChange::RemoveFile(path) | RecordChange::RemoveTree(path) => note(path, None),
+            RecordChange::AddTree { path, files } => {
+                for file in files.iter().filter(|file| is_bound(path, &file.name)) {
+                    if let (TreeContent::Bytes(bytes), Ok(path)) = (&file.content, path.join(&file.name)) {
+                        note(&path, Some(bytes));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    changes
+}
+
+fn is_bound(directory: &ObjectPath, name: &[u8]) -> bool {
+    let is_of_packages = directory.is_below(&places::packages());
+    is_of_packages && (name == b"pkginfo" || name.ends_with(b"pkgmap"))
+}
+
+pub(crate) fn package_of(path: &ObjectPath) -> Option<PkgInst> {
+    let packages = places::packages();
+    let below = path.is_below(&packages).then(|| path.as_bytes().get(packages.as_bytes().len() + 1..))??;
+    let name = below.split(|byte| *byte == b'/').next()?;
+    PkgInst::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+fn give_up(bound: &mut BoundPackages, view: &RecordView<'_>, plan: &Plan, run: u64) -> Result<(), ViewError> {
+    if plan.contents.is_empty() {
+        return Ok(());
+    }
+    let deletes = plan.changes.iter().filter(|change| matches!(change.action, Action::Delete));
+    let deleted: BTreeSet<&ObjectPath> = deletes.map(|change| &change.path).collect();
+    let new = new_packages(plan);
+    for package in plan.packages.iter().filter(|package| !new.contains(package)) {
+        let taken: Vec<&ObjectPath> = plan
+            .contents
+            .iter()
+            .filter(|(path, line)| {
+                line.as_ref().is_none_or(|line| !line.is_owned_by(package)) && !deleted.contains(path)
+            })
+            .map(|(path, _)| path)
+            .collect();
+        if !taken.is_empty() && bound.get(package).is_none() {
+            // A package about which nothing is known yet is bound as it is.
+            let Some(now) = view.read(&places::pkginfo(package), LARGEST_PKGINFO)? else { continue };
+            let is_spooled = is_spooled(view, package)?;
+            let (pkginfo, given_up) = (Digest::of(&now), BTreeSet::new());
+            bound.set(package.clone(), BoundPackage { run, pkginfo, is_spooled, given_up });
+        }
+        let Some(known) = bound.get_mut(package) else { continue };
+        known.given_up.extend(taken.into_iter().cloned());
+        for (path, line) in &plan.contents {
+            if line.as_ref().is_some_and(|line| line.is_owned_by(package)) {
+                known.given_up.remove(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn new_packages(plan: &Plan) -> BTreeSet<PkgInst> {
+    let made = plan.records.iter().filter_map(|record| match record {
+        RecordChange::AddTree { path, .. } => {
+            package_of(path).filter(|package| places::package(package) == *path)
+        }
+        _ => None,
+    });
+    made.collect()
+}
+
+fn is_spooled(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, ViewError> {
+    let seen = view.look(&places::delivered_pkgmap(package))?;
+    Ok(seen.is_some_and(|seen| seen.file_type == FileType::Regular))
 }
 
 #[cfg(test)]

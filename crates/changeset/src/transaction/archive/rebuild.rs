@@ -16,10 +16,8 @@ use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The largest manifest that is read, in bytes.
 const LARGEST_MANIFEST: u64 = 1 << 30;
 
-/// The suffix of an object's name while it is being rebuilt.
 const UNFINISHED: &[u8] = b".rebuilt";
 
 /// Extended attributes never taken from an archive: they would act as set-id bits, or vouch for other bytes.
@@ -60,7 +58,6 @@ fn open(root: &Root, path: &ObjectPath) -> Result<Option<File>, Cause> {
     }
 }
 
-/// Makes the old object as `name`.
 fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
     let broken = |reason: String| Cause::Archive { package: op.path.to_string(), reason };
     let old = op.old.as_ref().ok_or_else(|| broken("the journal does not say what it was".to_owned()))?;
@@ -102,7 +99,6 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
     }
 }
 
-/// Writes the bytes of a file, at most one more than the old object had.
 fn pour(
     from: &mut impl Read,
     old: &Identity,
@@ -117,14 +113,13 @@ fn pour(
     Ok((file, sums))
 }
 
-/// Returns the state of the old object according to the manifest.
 fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
     let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
-    let wanted = op.old.as_ref().and_then(|old| old.b3.as_ref());
+    let expected = op.old.as_ref().and_then(|old| old.b3.as_ref());
     let mut saved = manifest.objects.into_iter().chain(manifest.shlibs).filter(|object| object.was.is_some());
     let found = saved.find(|object| {
         decode(&object.path) == op.path.as_bytes()
-            || object.was.as_ref().is_some_and(|was| was.b3.is_some() && was.b3.as_deref() == wanted)
+            || object.was.as_ref().is_some_and(|was| was.b3.is_some() && was.b3.as_deref() == expected)
     });
     Ok(found.and_then(|object| object.was))
 }
@@ -147,7 +142,6 @@ fn make_node(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) ->
     Ok(())
 }
 
-/// Returns the extended attributes to set, and whether these are all.
 fn given(saved: &RecordedState) -> (Xattrs, bool) {
     let all = saved.xattrs();
     let is_given =
@@ -172,7 +166,6 @@ fn file_attributes(saved: &RecordedState, old: &Identity, file: &WritableFile) -
     Ok(is_all)
 }
 
-/// Does the same for an object other than a file.
 fn attributes(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
     let gone = || Cause::Changed(stage.root().show(&stage.at(name)));
     let object = stage.hold(name)?.ok_or_else(gone)?;

@@ -1,35 +1,35 @@
-//! Stages the records: the merged `contents`, every `pkginfo`, and the save directories with their undo archives.
+//! Stages the records: every `pkginfo`, ledger and save directory, with the undo archives in them.
+//!
+//! Record directories are staged side by side: an archive of a few objects is compressed by one thread, so a run of
+//! many patches would use one core only.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::io::{Read, Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
-use crate::format::journal::JournalArchive;
-use crate::format::manifest::encode;
-use crate::format::outside_path::OutsidePath;
+use crate::format::journal::{Identity, JournalArchive};
+use crate::format::manifest::{ObjectRecord, encode};
 use crate::format::run::Run;
-use crate::ledgers::{LedgerInput, SavedArchives};
-use crate::plan::{Plan, TreeContent, TreeFile, UndoPart};
+use crate::format::undo_sidecars::UndoPaths;
+use crate::plan::{CopiedRecord, Plan, TreeContent, TreeFile, UndoArchive, UndoPart, UndoPlace};
 use crate::records::RecordView;
-use crate::transaction::archive::merged_contents::{self, StagedContents};
-use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
-use crate::transaction::archive::stamp::{ContentsFacts, taken_over};
-use crate::transaction::archive::stored_names::StoredObjects;
-use crate::transaction::archive::stored_objects::store_objects;
-use crate::transaction::archive::tree_stager::{TreeStager, paths_text};
-use crate::transaction::archive::undo_archive::{self, ArchiveInput};
+use crate::transaction::archive::merged_contents::{ContentsFacts, StagedContents, taken_over};
+use crate::transaction::archive::stored_files::store_objects;
+use crate::transaction::archive::undo_archive::{ArchiveInput, ArchiveManifest, StoredObjects, header_of};
 use crate::transaction::archive::verified::WrittenArchive;
-use crate::transaction::error::Cause;
+use crate::transaction::archive::{merged_contents, undo_archive};
+use crate::transaction::error::{Cause, Phase};
 use crate::transaction::objects::attributes::with_attributes;
-use crate::transaction::objects::rename_support::{RenameSupport, is_not_there};
-use crate::transaction::settings::RunSettings;
+use crate::transaction::objects::identity::identity_of;
+use crate::transaction::outside::{HostDirectories, host_digest, kept_outside, unpublished_name};
+use crate::transaction::safety_copies::SafetyCopies;
+use crate::transaction::settings::{LedgerInput, RunSettings, RunWatch, SavedArchives};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout_items::{Layout, LayoutItem, ToStage};
-use crate::transaction::stage::safety_copies::SafetyCopies;
-use crate::transaction::stage::staged_files::{copied_file, note_identity, record_file};
+use crate::transaction::stage::layout::{Layout, LayoutItem, ToStage};
 use crate::transaction::stage::staged_versions::StagedVersions;
-use patchadm_rootfs::{Digest, Inode};
-use patchadm_rootfs::{Dir, Root, side_by_side};
+use patchadm_container::gzip;
+use patchadm_rootfs::{Digest, Dir, Hashing, Inode, Root, Timestamp, cores, side_by_side};
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
@@ -39,27 +39,18 @@ pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) run: &'a Run,
     pub(crate) domains: &'a OpenDomains,
     pub(crate) plan: &'p Plan,
-    /// The digests of everything staged by the run so far.
     pub(crate) digests: &'a BTreeMap<ObjectPath, Digest>,
-    /// The safety copies of a run with scripts.
     pub(crate) held: Option<&'a SafetyCopies<'a>>,
-    /// The versions, in a run of several patches, that one patch delivers and a later one replaces.
     pub(crate) versions: &'a StagedVersions,
     pub(crate) settings: RunSettings<'a>,
-    /// The archives written so far, by their index in the plan.
     pub(crate) written: BTreeMap<usize, WrittenArchive>,
-    /// The undo archives as the journal lists them.
     pub(crate) archives: Vec<JournalArchive>,
-    /// The archives written by earlier batches of the run.
     pub(crate) saved: SavedArchives,
-    /// Where the objects lie that stay as undo data, by the index of their archive.
     pub(crate) stored: BTreeMap<usize, StoredObjects>,
-    /// Notes for the operator.
     pub(crate) notes: Vec<String>,
 }
 
 impl<'p> RecordStager<'_, 'p> {
-    /// Writes the archives outside the root (`-B`), before the records that name them.
     pub(crate) fn remote_archives(&mut self) -> Result<(), Cause> {
         self.archives = vec![JournalArchive::default(); self.plan.undo.len()];
         for (index, undo) in self.plan.undo.iter().enumerate() {
@@ -91,7 +82,6 @@ impl<'p> RecordStager<'_, 'p> {
         ArchiveInput { root, digests, held, versions, stored }
     }
 
-    /// Finds the names of the objects that stay as undo data.
     pub(crate) fn stored_objects(&mut self, layout: &Layout<'_>) -> Result<(), Cause> {
         let run = self.run.to_string();
         self.stored =
@@ -99,8 +89,7 @@ impl<'p> RecordStager<'_, 'p> {
         Ok(())
     }
 
-    /// Stages every record directory that holds an undo archive, and the undo archives of patches that stay.
-    pub(crate) fn archives(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+    fn archives(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
         self.trees(layout, true)?;
         for item in &mut layout.items {
             let Some(ToStage::Undo(index, UndoPart::Archive | UndoPart::Manifest)) = item.new else {
@@ -113,17 +102,20 @@ impl<'p> RecordStager<'_, 'p> {
             if let Some(archive) = self.archives.get_mut(index) {
                 archive.files = files;
             }
-            note_identity(item, &within, &name, Some(written.b3))?;
+            item.op.new = Some(Box::new(identity_of(&within, &name, Some(written.b3))?));
         }
         Ok(())
     }
 
-    /// Stages all other record directories.
-    pub(crate) fn directories(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
-        self.trees(layout, false)
+    /// Writes the undo archives inside the root, then the records that name them. An error carries its phase.
+    pub(crate) fn archives_and_records(&mut self, layout: &mut Layout<'p>) -> Result<(), (Phase, Cause)> {
+        self.archives(layout).map_err(|cause| (Phase::Snapshot, cause))?;
+        let stay = self.stored.values().flat_map(|stored| stored.names.values()).collect();
+        self.versions.remove_except(&stay).map_err(|cause| (Phase::Stage, cause))?;
+        let records = self.trees(layout, false).and_then(|()| self.files(layout));
+        records.map_err(|cause| (Phase::Records, cause))
     }
 
-    /// Stages record directories side by side.
     fn trees(&mut self, layout: &mut Layout<'p>, with_archive: bool) -> Result<(), Cause> {
         let is_wanted = |item: &LayoutItem<'_>| match item.new {
             Some(ToStage::Tree(files)) => files.iter().any(has_undo_data) == with_archive,
@@ -159,7 +151,6 @@ impl<'p> RecordStager<'_, 'p> {
         TreeStager { run: self.run, plan: self.plan, material, watch, before: &self.written }
     }
 
-    /// Returns the text of a file beside an undo archive that the run writes anew, and its permission bits.
     fn beside(&self, index: usize, part: &UndoPart) -> Result<(Vec<u8>, Mode), Cause> {
         let missing = || Cause::Internal(format!("undo archive {index} is not written yet"));
         let undo = self.plan.undo.get(index).ok_or_else(missing)?;
@@ -182,8 +173,7 @@ impl<'p> RecordStager<'_, 'p> {
         })
     }
 
-    /// Stages all other records.
-    pub(crate) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+    fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
         // The facts about the staged `contents`, which comes before its stamp, and the digest of the previous file.
         let mut contents = None;
         let mut facts = None;
@@ -216,7 +206,7 @@ impl<'p> RecordStager<'_, 'p> {
                 Some(ToStage::Copied(copied, mode)) => {
                     let (within, name) = place_of(self.domains, item)?;
                     copied_file(&within, &name, copied, (mode, None))?;
-                    note_identity(item, &within, &name, Some(copied.b3))?;
+                    item.op.new = Some(Box::new(identity_of(&within, &name, Some(copied.b3))?));
                 }
                 Some(ToStage::Directory) => self.file(item, &[])?,
                 // `archives` has already written the undo data.
@@ -230,10 +220,16 @@ impl<'p> RecordStager<'_, 'p> {
                     let (text, mode) = self.beside(index, part)?;
                     let (within, name) = place_of(self.domains, item)?;
                     let digest = record_file(&within, &name, &text, mode, None)?;
-                    note_identity(item, &within, &name, Some(digest))?;
+                    item.op.new = Some(Box::new(identity_of(&within, &name, Some(digest))?));
                 }
                 Some(ToStage::Ledger(ref draft)) => {
-                    let bytes = draft.bytes(&self.run.to_string(), &self.sources())?;
+                    let input = LedgerInput {
+                        root: self.root,
+                        plan: self.plan,
+                        written: &self.written,
+                        saved: &self.saved,
+                    };
+                    let bytes = draft.bytes(&self.run.to_string(), &input)?;
                     self.file(item, &bytes)?;
                 }
                 Some(ToStage::Attributes(_)) => attributes(item),
@@ -243,16 +239,9 @@ impl<'p> RecordStager<'_, 'p> {
         Ok(())
     }
 
-    /// Returns the bytes of the stamp: for the `contents` that the run has staged, or else for the file of the last
-    /// stamp.
     fn stamp(&self, staged: Option<ContentsFacts>) -> Result<Vec<u8>, Cause> {
         let facts = staged.or_else(|| ContentsFacts::of_last(&RecordView::live(self.root)));
         facts.map_or(Ok(Vec::new()), |facts| facts.stamp(self.root, self.plan, self.run.number))
-    }
-
-    /// Collects the input of the ledgers.
-    fn sources(&self) -> LedgerInput<'_> {
-        LedgerInput { root: self.root, plan: self.plan, written: &self.written, saved: &self.saved }
     }
 
     /// Stages a record file or directory. `made` is content known only to this run.
@@ -269,73 +258,244 @@ impl<'p> RecordStager<'_, 'p> {
                 None
             }
         };
-        note_identity(item, &within, &name, digest)
+        item.op.new = Some(Box::new(identity_of(&within, &name, digest)?));
+        Ok(())
     }
 }
 
-/// Tells whether a file of a record directory is undo data, or the digest of undo data kept elsewhere.
 fn has_undo_data(file: &TreeFile) -> bool {
     matches!(file.content, TreeContent::Undo(_) | TreeContent::UndoDigest(_) | TreeContent::Manifest(_))
 }
 
-/// Returns the directory that an item is staged in, and its name there.
 fn place_of(domains: &OpenDomains, item: &LayoutItem<'_>) -> Result<(Dir, Vec<u8>), Cause> {
     let name = item.op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
     Ok((domains.get(item.op.domain)?.records.again()?, name))
 }
 
-/// Computes the identity of an object with its new attributes.
 fn attributes(item: &mut LayoutItem<'_>) {
     let Some(ToStage::Attributes(new)) = item.new else { return };
     item.op.new = item.op.old.as_deref().map(|old| Box::new(with_attributes(old, new)));
 }
 
-/// Describes an archive outside the root for the journal, so that nothing else is removed: its digest, patch and
-/// package.
-fn kept_outside(path: &Path, b3: Option<Digest>) -> Result<JournalArchive, Cause> {
-    let path = host_path(path)?;
-    let at = OutsidePath::parse(path.as_bytes());
-    Ok(JournalArchive {
-        b3: b3.map(|digest| digest.to_string()),
-        patch: at.map(|at| at.patch.to_owned()),
-        package: at.map(|at| at.package.to_owned()),
-        ..JournalArchive::default()
-    })
+#[derive(Clone, Copy)]
+pub(crate) struct TreeStager<'a> {
+    pub(crate) run: &'a Run,
+    pub(crate) plan: &'a Plan,
+    pub(crate) material: ArchiveInput<'a>,
+    pub(crate) watch: RunWatch<'a>,
+    pub(crate) before: &'a BTreeMap<usize, WrittenArchive>,
 }
 
-/// Returns the paths of the undo archives that a run writes outside the root.
-pub(crate) fn remote_places(plan: &Plan, run: &Run) -> Vec<PathBuf> {
-    let run = run.to_string();
-    plan.undo.iter().filter_map(|undo| undo.outside(&run)).collect()
+pub(crate) struct StagedTree {
+    pub(crate) identity: Box<Identity>,
+    pub(crate) written: BTreeMap<usize, WrittenArchive>,
+    pub(crate) archives: Vec<(usize, JournalArchive)>,
 }
 
-/// Publishes the archives outside the root before the outcome is written, because the root may need them from then
-/// on.
-pub(crate) fn publish_remote<'p>(
-    root: &Root,
-    run: &Run,
-    places: impl IntoIterator<Item = &'p PathBuf>,
-) -> Result<(), Cause> {
-    for path in places {
-        let dir = HostDirectories::make(root, path)?.package;
-        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        match publish_name(&dir, &unpublished_name(&run.to_string()), &name) {
-            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
-                return Err(Cause::Appeared(path.display().to_string()));
-            }
-            other => other?,
+impl TreeStager<'_> {
+    /// Stages the record directory of an item as `name` in `within`; `None` for any other item.
+    pub(crate) fn tree(
+        &self,
+        item: &LayoutItem<'_>,
+        within: &Dir,
+        name: &[u8],
+    ) -> Result<Option<StagedTree>, Cause> {
+        let Some(ToStage::Tree(files)) = item.new else { return Ok(None) };
+        let (mut written, mut archives) = (BTreeMap::new(), Vec::new());
+        let staged = within.at(name);
+        record_tree(within, name, (files, self.run), &mut |index, dir, file| {
+            let relative = dir.path().as_bytes().get(staged.as_bytes().len()..).unwrap_or_default();
+            let published = item.op.path.join(relative).and_then(|at| at.join(file)).ok();
+            let (archive, listed) = self.undo(index, dir, file, published)?;
+            written.insert(index, archive);
+            archives.extend(listed.map(|listed| (index, listed)));
+            Ok(())
+        })?;
+        self.digests_of_others(files, &within.dir(name)?)?;
+        Ok(Some(StagedTree { identity: Box::new(identity_of(within, name, None)?), written, archives }))
+    }
+
+    fn digests_of_others(&self, files: &[TreeFile], dir: &Dir) -> Result<(), Cause> {
+        for file in files {
+            let TreeContent::UndoDigest(index) = file.content else { continue };
+            let Some(written) = self.before.get(&index) else {
+                return Err(Cause::Internal(format!("undo archive {index} is not written yet")));
+            };
+            let name = match self.plan.undo.get(index).map(|undo| &undo.place) {
+                Some(UndoPlace::Remote(path)) => path.file_name().map(|name| name.as_bytes().to_vec()),
+                _ => None,
+            };
+            self.digest(written, dir, &name.unwrap_or_else(|| b"undo".to_vec()))?;
+            self.paths(index, dir)?;
         }
-        dir.sync()?;
+        Ok(())
+    }
+
+    fn undo(
+        &self,
+        index: usize,
+        dir: &Dir,
+        name: &[u8],
+        published: Option<ObjectPath>,
+    ) -> Result<(WrittenArchive, Option<JournalArchive>), Cause> {
+        let written = self.archive(index, dir, name, published.as_ref())?;
+        self.paths(index, dir)?;
+        if self.plan.undo.get(index).is_some_and(|undo| undo.place == UndoPlace::ManifestOnly) {
+            return Ok((written, None));
+        }
+        // A later patch of the run may have made the patch obsolete by now; the name is the original one.
+        let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
+        self.digest(&written, dir, first.as_deref().unwrap_or(name))?;
+        let staged = Some(dir.at(name));
+        let files = self.material.stored.get(&index).map(StoredObjects::journal_names);
+        Ok((written, Some(JournalArchive { path: published, staged, files, ..JournalArchive::default() })))
+    }
+
+    pub(crate) fn archive(
+        &self,
+        index: usize,
+        dir: &Dir,
+        name: &[u8],
+        published: Option<&ObjectPath>,
+    ) -> Result<WrittenArchive, Cause> {
+        let undo = self.plan.undo.get(index);
+        let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
+        if undo.place == UndoPlace::ManifestOnly {
+            return write_kept_manifest(undo, self.material.digests, dir, name);
+        }
+        let mut file = dir.create(name)?;
+        file.set_mode(Mode::of(0o600))?;
+        let place = published.map(|path| dir.root().show(path)).unwrap_or_default();
+        undo_archive::write(self.material, (index, undo), &mut file, &place, self.watch)
+    }
+
+    fn paths(&self, index: usize, dir: &Dir) -> Result<(), Cause> {
+        let Some(undo) = self.plan.undo.get(index) else { return Ok(()) };
+        record_file(dir, b"undo.paths", &paths_text(undo), Mode::of(0o600), None).map(drop)
+    }
+
+    fn digest(&self, written: &WrittenArchive, dir: &Dir, name: &[u8]) -> Result<(), Cause> {
+        let text = undo_archive::digest_text(written, name, &self.run.to_string());
+        record_file(dir, b"undo.b3", &text, Mode::of(0o600), None).map(drop)
+    }
+}
+
+fn paths_text(undo: &UndoArchive) -> Vec<u8> {
+    let listed = undo.manifest.objects.iter().filter(|record| record.is_listed());
+    let paths: Vec<ObjectPath> = listed.filter_map(ObjectRecord::object_path).collect();
+    UndoPaths::write(&undo.manifest.header.root, paths.iter())
+}
+
+fn write_kept_manifest(
+    undo: &UndoArchive,
+    digests: &BTreeMap<ObjectPath, Digest>,
+    dir: &Dir,
+    name: &[u8],
+) -> Result<WrittenArchive, Cause> {
+    let manifest = ArchiveManifest { manifest: &undo.manifest, digests, stored: None };
+    let bytes = compressed(manifest.text(&header_of(&undo.manifest, None)))
+        .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
+    let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
+    Ok(WrittenArchive { size: bytes.len() as u64, b3, files: None })
+}
+
+fn compressed(mut text: impl Read) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let take = |verified: gzip::VerifiedMember| {
+        out.extend_from_slice(&verified.member);
+        Ok(())
+    };
+    let mut encoder = gzip::GzipEncoder::new(take, cores());
+    io::copy(&mut text, &mut encoder)?;
+    let _ = encoder.finish()?;
+    Ok(out)
+}
+
+/// Writes a record file with its attributes: those of the file it replaces, otherwise root's.
+fn record_file(
+    dir: &Dir,
+    name: &[u8],
+    bytes: &[u8],
+    mode: Mode,
+    mtime: Option<Timestamp>,
+) -> Result<Digest, Cause> {
+    let mut file = dir.create(name)?;
+    file.reserve(bytes.len() as u64)?;
+    file.put(bytes)?;
+    if dir.root().is_privileged() {
+        file.set_owner(0, 0)?;
+    }
+    file.set_mode(mode)?;
+    if let Some(mtime) = mtime {
+        file.set_mtime(mtime)?;
+    }
+    Ok(Digest::of(bytes))
+}
+
+/// Copies a record file from another tree. Its bytes must be those that were planned.
+fn copied_file(
+    dir: &Dir,
+    name: &[u8],
+    copied: &CopiedRecord,
+    (mode, mtime): (Mode, Option<Timestamp>),
+) -> Result<(), Cause> {
+    let CopiedRecord { tree, path, from: start, size, b3 } = copied;
+    let changed = || Cause::Changed(tree.show(path));
+    let physical = tree.resolver().locate(path)?;
+    let from = tree.dir(&physical.parent().ok_or_else(changed)?)?;
+    let mut file = from.open_regular(physical.name())?;
+    file.seek(SeekFrom::Start(*start)).map_err(|_| changed())?;
+    // A file that is copied as a whole must not be longer.
+    let longest = if *start == 0 { size.saturating_add(1) } else { *size };
+    let mut source = Hashing::new(file.take(longest));
+    let mut to = dir.create(name)?;
+    to.reserve(*size)?;
+    io::copy(&mut source, &mut to).map_err(|error| to.write_error(&error))?;
+    if source.finish().1 != *b3 {
+        return Err(changed());
+    }
+    if dir.root().is_privileged() {
+        to.set_owner(0, 0)?;
+    }
+    to.set_mode(mode)?;
+    Ok(mtime.map_or(Ok(()), |mtime| to.set_mtime(mtime))?)
+}
+
+/// Writes the undo archive with this index, or the manifest of one that is not kept, into a directory under a name.
+pub(crate) type UndoWriter<'u> = dyn FnMut(usize, &Dir, &[u8]) -> Result<(), Cause> + 'u;
+
+/// Writes the files of a record directory; `undo` writes the archives.
+fn record_tree(
+    within: &Dir,
+    name: &[u8],
+    (files, run): (&[TreeFile], &Run),
+    undo: &mut UndoWriter<'_>,
+) -> Result<(), Cause> {
+    let top = within.make_dir(name, Mode::of(0o755))?;
+    for file in files {
+        let mut parts: Vec<&[u8]> = file.name.split(|&b| b == b'/').collect();
+        let last = parts.pop().unwrap_or_default();
+        let mut dir = top.again()?;
+        for part in parts {
+            dir = match dir.look(part)? {
+                Some(_) => dir.dir(part)?,
+                None => dir.make_dir(part, Mode::of(0o755))?,
+            };
+        }
+        match &file.content {
+            TreeContent::Bytes(bytes) => drop(record_file(&dir, last, bytes, file.mode, file.mtime)?),
+            TreeContent::AroundRun(before, after) => {
+                let bytes = [before.as_slice(), run.to_string().as_bytes(), after].concat();
+                record_file(&dir, last, &bytes, file.mode, file.mtime)?;
+            }
+            TreeContent::Copied(copied) => copied_file(&dir, last, copied, (file.mode, file.mtime))?,
+            TreeContent::Undo(index) | TreeContent::Manifest(index) => undo(*index, &dir, last)?,
+            // Written once all archives are.
+            TreeContent::UndoDigest(_) => {}
+            // A file before it may have needed it.
+            TreeContent::Directory if dir.look(last)?.is_some() => {}
+            TreeContent::Directory => drop(dir.make_dir(last, file.mode)?),
+        }
     }
     Ok(())
-}
-
-/// Gives an archive its name if that is free. The archive may be on any file system.
-fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> patchadm_rootfs::Result<()> {
-    match dir.move_to(from, dir, name) {
-        Err(error) if is_not_there(&error) => {
-            RenameSupport { exchange: false, no_replace: false }.place(dir, from, dir, name)
-        }
-        other => other,
-    }
 }

@@ -2,39 +2,41 @@
 //!
 //! An archive's bytes depend on the objects and the patch alone, never on the run or the clock.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io;
+use std::io::Read;
 
-use crate::format::undo_digest::UndoDigest;
-use crate::plan::UndoArchive;
-use crate::transaction::archive::archive_information::{self, InformationFile};
-use crate::transaction::archive::stored_names::StoredObjects;
-use crate::transaction::archive::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
+use crate::archive_file::LARGEST_MANIFEST;
+use crate::format::manifest;
+use crate::format::manifest::{
+    KEPT_RECORDS, MANIFEST, Manifest, ManifestHeader, ManifestText, ObjectRecord, RECORDS,
+};
+use crate::format::undo_files::{StoredName, UndoFiles};
+use crate::format::undo_sidecars::UndoDigest;
+use crate::plan::{RecordFile, UndoArchive};
+use crate::transaction::archive::verified;
+use crate::transaction::archive::verified::{VerifiedWriteError, VerifyingEncoder, WrittenArchive};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::names::Dirs;
+use crate::transaction::safety_copies::SafetyCopies;
 use crate::transaction::settings::RunWatch;
-use crate::transaction::stage::safety_copies::SafetyCopies;
 use crate::transaction::stage::staged_versions::StagedVersions;
-use patchadm_rootfs::{Digest, InterruptibleRead, ObjectStatus, Resolver, Root, WritableFile};
-use patchadm_svr4::format::cpio;
-use patchadm_svr4::format::cpio::{BLOCK, CpioFormat};
+use patchadm_rootfs::{Digest, FileType, InterruptibleRead, ObjectStatus, Resolver, Root, WritableFile};
+use patchadm_svr4::format::cpio::{BLOCK, CpioError, CpioFormat};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
-use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
-use patchadm_svr4::package::checksum;
-use patchadm_svr4::package::{ObjectPath, PackagePath};
+use patchadm_svr4::format::{cpio, deletes, params};
+use patchadm_svr4::package::checksum::Checksum;
+use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PackagePath, checksum};
 
-/// The input of an undo archive, apart from the plan.
 #[derive(Clone, Copy)]
 pub(crate) struct ArchiveInput<'a> {
     pub(crate) root: &'a Root,
-    /// The digests of the new objects, for the manifest.
     pub(crate) digests: &'a BTreeMap<ObjectPath, Digest>,
     /// The safety copies of a run with scripts: the objects as they were before any script ran.
     pub(crate) held: Option<&'a SafetyCopies<'a>>,
-    /// The versions, in a run of several patches, that one patch delivers and a later one replaces.
     pub(crate) versions: &'a StagedVersions,
-    /// Where the objects of archives lie that hold no objects, by the index of the archive.
     pub(crate) stored: &'a BTreeMap<usize, StoredObjects>,
 }
 
@@ -49,9 +51,8 @@ pub(crate) fn write(
     let ArchiveInput { root, digests, stored, .. } = material;
     let stored = stored.get(&index);
     let pkginfo = params::write(&archive.pkginfo);
-    let information =
-        archive_information::files(archive, digests, stored).map_err(|error| broken(archive, &error))?;
-    archive_information::must_be_readable(&information).map_err(|reason| broken(archive, &reason))?;
+    let information = information_files(archive, digests, stored).map_err(|error| broken(archive, &error))?;
+    must_be_readable(&information).map_err(|reason| broken(archive, &reason))?;
     let (pkgmap, max_blocks) =
         pkgmap(archive, &information, &InformationFile::held("pkginfo", pkginfo.clone()))?;
     let largest = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).max();
@@ -77,7 +78,6 @@ pub(crate) fn write(
     })
 }
 
-/// Returns the bytes of the files that an archive saves.
 fn saved_size(archive: &UndoArchive) -> u64 {
     let saved = archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
     saved.filter_map(|(entry, _)| entry.object.content.size).sum()
@@ -93,7 +93,6 @@ fn broken(archive: &UndoArchive, error: &dyn std::fmt::Display) -> Cause {
     Cause::Archive { package: archive.package.to_string(), reason: error.to_string() }
 }
 
-/// Returns the pkgmap of an archive as text, and the blocks that it names.
 fn pkgmap(
     archive: &UndoArchive,
     information: &[InformationFile<'_>],
@@ -114,8 +113,7 @@ fn pkgmap(
     Ok((head.write_with(entries), max_blocks))
 }
 
-/// Copies old objects into the archive.
-pub(super) struct OldObjects<'a> {
+pub(crate) struct OldObjects<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     dirs: Dirs,
@@ -123,8 +121,7 @@ pub(super) struct OldObjects<'a> {
     versions: &'a StagedVersions,
     passing: &'a BTreeMap<ObjectPath, Option<usize>>,
     place: &'a str,
-    pub(super) watch: RunWatch<'a>,
-    /// The content of one small object at a time.
+    pub(crate) watch: RunWatch<'a>,
     buffer: Vec<u8>,
 }
 
@@ -132,8 +129,7 @@ pub(super) struct OldObjects<'a> {
 const LARGEST_HELD: u64 = 1 << 20;
 
 impl<'a> OldObjects<'a> {
-    /// Prepares to read the old objects of an archive, which messages call `place`.
-    pub(super) fn of(
+    pub(crate) fn of(
         material: ArchiveInput<'a>,
         archive: &'a UndoArchive,
         place: &'a str,
@@ -144,7 +140,6 @@ impl<'a> OldObjects<'a> {
         Self { root, resolver, dirs, held, versions, passing, place, watch, buffer: Vec::new() }
     }
 
-    /// Writes the package, with its objects or without them.
     fn stream<'f>(
         &mut self,
         encoder: VerifyingEncoder<'f>,
@@ -191,8 +186,7 @@ impl<'a> OldObjects<'a> {
         part.finish().and_then(DatastreamWriter::finish).map_err(failed)
     }
 
-    /// Opens an old object, provided it has the size seen by the survey.
-    pub(super) fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
+    pub(crate) fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let version = self.versions.find(self.passing, path)?;
         // The path may now lead through a link that has replaced a directory.
@@ -208,7 +202,6 @@ impl<'a> OldObjects<'a> {
         if Some(seen.size) == entry.object.content.size { Ok(OldFile { file, seen }) } else { Err(changed()) }
     }
 
-    /// Opens an old object at its physical path.
     fn open_physical(&mut self, path: &ObjectPath) -> Result<Option<(std::fs::File, ObjectStatus)>, Cause> {
         let physical = self.resolver.locate(path)?;
         if let Some((dir, name)) = self.held.map(|held| held.find(&physical)).transpose()?.flatten() {
@@ -219,7 +212,6 @@ impl<'a> OldObjects<'a> {
         Ok(parent.open_seen(physical.name())?)
     }
 
-    /// Writes the bytes of an old object and returns their System V sum.
     fn member<W: io::Write>(
         &mut self,
         old: &OldFile,
@@ -227,7 +219,7 @@ impl<'a> OldObjects<'a> {
         part: &mut PartWriter<W>,
     ) -> Result<u16, DatastreamError> {
         if old.seen.size > LARGEST_HELD {
-            let mut reader = SummingReader { file: &old.file, sum: checksum::Checksum::new() };
+            let mut reader = SummingReader { file: &old.file, sum: Checksum::new() };
             part.write_member(header, InterruptibleRead::new(&mut reader, self.watch.interrupt))?;
             return Ok(reader.sum.finish());
         }
@@ -241,9 +233,7 @@ impl<'a> OldObjects<'a> {
         Ok(checksum::sum(bytes))
     }
 
-    /// Checks that the archived bytes are those the plan was made for, and that the object did not change while it
-    /// was read.
-    pub(super) fn is_as_surveyed(
+    pub(crate) fn is_as_surveyed(
         &self,
         path: &ObjectPath,
         old: &OldFile,
@@ -261,7 +251,7 @@ impl<'a> OldObjects<'a> {
     fn read_error(&self, path: &ObjectPath, error: &DatastreamError, archive: &UndoArchive) -> Cause {
         match error {
             // A file that shrank while it was read.
-            DatastreamError::Archive { source: cpio::CpioError::SizeChanged { .. }, .. } => {
+            DatastreamError::Archive { source: CpioError::SizeChanged { .. }, .. } => {
                 Cause::Changed(self.root.show(path))
             }
             DatastreamError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -278,7 +268,6 @@ impl<'a> OldObjects<'a> {
 struct PartDirectories(BTreeSet<Vec<u8>>);
 
 impl PartDirectories {
-    /// Writes the directories above a member that are still missing, outermost first.
     fn above<W: io::Write>(
         &mut self,
         member: &[u8],
@@ -297,7 +286,7 @@ impl PartDirectories {
 
 fn self_error(archive: &UndoArchive, place: &str, error: &DatastreamError) -> Cause {
     let io_error = match error {
-        DatastreamError::Io(error) | DatastreamError::Archive { source: cpio::CpioError::Io(error), .. } => {
+        DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. } => {
             Some(error)
         }
         _ => None,
@@ -315,7 +304,6 @@ struct WritingBack<'f> {
     begun: u64,
 }
 
-/// The number of bytes flushed at once.
 const SENT_AT_ONCE: u64 = 4 << 20;
 
 impl io::Write for WritingBack<'_> {
@@ -334,16 +322,14 @@ impl io::Write for WritingBack<'_> {
     }
 }
 
-/// An open old object and its status at the time it was opened.
-pub(super) struct OldFile {
-    pub(super) file: std::fs::File,
-    pub(super) seen: ObjectStatus,
+pub(crate) struct OldFile {
+    pub(crate) file: std::fs::File,
+    pub(crate) seen: ObjectStatus,
 }
 
-/// Reads an old object and computes its System V sum.
 struct SummingReader<'f> {
     file: &'f std::fs::File,
-    sum: checksum::Checksum,
+    sum: Checksum,
 }
 
 impl Read for SummingReader<'_> {
@@ -354,7 +340,210 @@ impl Read for SummingReader<'_> {
     }
 }
 
-/// Returns the text of `undo.b3` for an archive with this name.
 pub(crate) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> Vec<u8> {
     UndoDigest { b3: written.b3, name: name.to_vec(), run: run.to_owned() }.write()
+}
+
+/// The largest manifest held in memory, in bytes. A larger one is made twice: the manifest of a patch with many
+/// thousand objects would take as much memory as everything else known about them.
+const LARGEST_HELD_MANIFEST: u64 = 1 << 20;
+
+const PIECE: usize = 1 << 16;
+
+pub(crate) struct InformationFile<'a> {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    cksum: u16,
+    content: InformationContent<'a>,
+}
+
+enum InformationContent<'a> {
+    Held(Vec<u8>),
+    Manifest(Box<ManifestHeader>, ArchiveManifest<'a>),
+}
+
+impl<'a> InformationFile<'a> {
+    pub(crate) fn held(name: &str, bytes: Vec<u8>) -> Self {
+        let (size, cksum) = (bytes.len() as u64, checksum::sum(&bytes));
+        Self { name: name.to_owned(), size, cksum, content: InformationContent::Held(bytes) }
+    }
+
+    fn manifest(header: ManifestHeader, objects: ArchiveManifest<'a>) -> io::Result<Self> {
+        let (mut size, mut sum, mut held) = (0, Checksum::new(), Vec::new());
+        let mut piece = vec![0; PIECE];
+        let mut text = objects.text(&header);
+        loop {
+            let count = text.read(&mut piece)?;
+            let bytes = piece.get(..count).filter(|bytes| !bytes.is_empty());
+            let Some(bytes) = bytes else { break };
+            size += count as u64;
+            sum.update(bytes);
+            if size <= LARGEST_HELD_MANIFEST {
+                held.extend_from_slice(bytes);
+            } else {
+                held = Vec::new();
+            }
+        }
+        drop(text);
+        let content = if size <= LARGEST_HELD_MANIFEST {
+            InformationContent::Held(held)
+        } else {
+            InformationContent::Manifest(Box::new(header), objects)
+        };
+        Ok(Self { name: MANIFEST.to_owned(), size, cksum: sum.finish(), content })
+    }
+
+    pub(crate) fn reader(&self) -> Box<dyn Read + '_> {
+        match &self.content {
+            InformationContent::Held(bytes) => Box::new(bytes.as_slice()),
+            InformationContent::Manifest(header, objects) => Box::new(objects.text(header)),
+        }
+    }
+
+    pub(crate) fn object(&self) -> Object {
+        let mut object = Object::new(Ftype::Information, "");
+        object.content = ContentInfo { size: Some(self.size), cksum: Some(self.cksum), mtime: Some(0) };
+        object
+    }
+}
+
+/// The manifest of an archive, with the digests of staged objects filled in where it lacks them. Versions that a
+/// later patch of the run replaces already have their digests.
+#[derive(Clone, Copy)]
+pub(crate) struct ArchiveManifest<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) digests: &'a BTreeMap<ObjectPath, Digest>,
+    pub(crate) stored: Option<&'a StoredObjects>,
+}
+
+impl<'a> ArchiveManifest<'a> {
+    pub(crate) fn text<'t>(self, header: &'t ManifestHeader) -> impl Read + 't
+    where
+        'a: 't,
+    {
+        ManifestText::new(header, self.manifest.all_objects().map(move |object| self.completed(object)))
+    }
+
+    /// Completes a record by the facts that only the run knows. They replace those of the undo data that is rewritten.
+    fn completed(self, object: &'a ObjectRecord) -> Cow<'a, ObjectRecord> {
+        let mut object = Cow::Borrowed(object);
+        let path = || ObjectPath::new(&manifest::decode(&object.path)).ok();
+        let name =
+            self.stored.filter(|_| object.member.is_some()).and_then(|stored| stored.names.get(&path()?));
+        if name.is_some() || object.file.is_some() {
+            let name = name.map(|name| name.to_string().into());
+            object.to_mut().file = name;
+        }
+        let became = object.became.as_ref().filter(|state| state.kind == FileType::Regular);
+        let lacks = became.is_some_and(|state| state.b3.is_none());
+        let digest = if lacks { self.digests.get(&*manifest::decode(&object.path)) } else { None };
+        if let Some(digest) = digest
+            && let Some(became) = &mut object.to_mut().became
+        {
+            became.b3 = Some(Box::new((*digest).into()));
+        }
+        object
+    }
+}
+
+fn information_files<'a>(
+    archive: &'a UndoArchive,
+    digests: &'a BTreeMap<ObjectPath, Digest>,
+    stored: Option<&'a StoredObjects>,
+) -> Result<Vec<InformationFile<'a>>, CpioError> {
+    let scripts = archive.scripts.iter().map(|(name, text)| InformationFile::held(name, text.clone()));
+    let mut files: Vec<_> = scripts.collect();
+    if !archive.deletes.is_empty() {
+        files.push(InformationFile::held("deletes", deletes::write(archive.deletes.iter())));
+    }
+    let record_times = record_times(&archive.records);
+    let header = ManifestHeader { record_times, ..header_of(&archive.manifest, stored) };
+    let objects = ArchiveManifest { manifest: &archive.manifest, digests, stored };
+    files.push(InformationFile::manifest(header, objects)?);
+    for (name, old) in [(RECORDS, &archive.records), (KEPT_RECORDS, &archive.kept_records)] {
+        if !old.is_empty() {
+            files.push(InformationFile::held(name, records(old)?));
+        }
+    }
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(files)
+}
+
+pub(crate) fn header_of(manifest: &Manifest, stored: Option<&StoredObjects>) -> ManifestHeader {
+    let files = stored.map(|stored| stored.directories.clone());
+    let mut header = ManifestHeader { files, ..manifest.header.clone() };
+    header.features.retain(|word| word != manifest::FILES);
+    header.features.extend(stored.map(|_| manifest::FILES.to_owned()));
+    header
+}
+
+fn must_be_readable(information: &[InformationFile<'_>]) -> Result<(), String> {
+    let too_large = information.iter().find(|file| file.size > LARGEST_MANIFEST);
+    too_large.map_or(Ok(()), |InformationFile { name, size, .. }| {
+        Err(format!("its {name} would have {size} bytes, and no more than {LARGEST_MANIFEST} are read"))
+    })
+}
+
+fn record_times(files: &BTreeMap<Vec<u8>, RecordFile>) -> BTreeMap<String, u32> {
+    let times = files.iter().map(|(name, file)| (manifest::encode(name), file.mtime.nanoseconds));
+    times.filter(|(_, nanoseconds)| *nanoseconds != 0).collect()
+}
+
+fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, CpioError> {
+    let mut writer = cpio::CpioWriter::new(Vec::new(), CpioFormat::Newc);
+    for (name, file) in files {
+        let size = file.bytes.len() as u64;
+        let header = cpio::CpioHeader::file(name, file.mode.bits(), file.mtime.seconds, size);
+        writer.write_member(&header, file.bytes.as_slice())?;
+    }
+    writer.finish()
+}
+
+#[derive(Debug)]
+pub(crate) struct StoredObjects {
+    pub(crate) directories: UndoFiles,
+    pub(crate) names: BTreeMap<ObjectPath, StoredName>,
+}
+
+impl StoredObjects {
+    pub(crate) fn journal_names(&self) -> Vec<String> {
+        self.names.values().map(ToString::to_string).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(objects: usize) -> Manifest {
+        let header = ManifestHeader::of("105181-05", "SUNWcsr", "0123456789abcdef");
+        let record = |number: usize| ObjectRecord {
+            path: format!("/opt/acme/share/a-directory-with-a-long-name/file-{number:06}"),
+            was: None,
+            line: Some("x".repeat(300).into()),
+            became: None,
+            new_line: None,
+            kept: false,
+            delivered: true,
+            member: None,
+            shlib: None,
+            file: None,
+        };
+        Manifest { header, objects: (0..objects).map(record).collect(), shlibs: Vec::new() }
+    }
+
+    #[test]
+    fn a_manifest_has_the_same_bytes_whether_it_is_held_or_made_twice() {
+        let digests = BTreeMap::new();
+        for (objects, is_held) in [(10, true), (3_000, false)] {
+            let manifest = manifest(objects);
+            let objects = ArchiveManifest { manifest: &manifest, digests: &digests, stored: None };
+            let file = InformationFile::manifest(manifest.header.clone(), objects).unwrap();
+            assert_eq!(matches!(file.content, InformationContent::Held(_)), is_held);
+            let mut bytes = Vec::new();
+            file.reader().read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes, manifest.to_bytes());
+            assert_eq!((file.size, file.cksum), (bytes.len() as u64, checksum::sum(&bytes)));
+        }
+    }
 }

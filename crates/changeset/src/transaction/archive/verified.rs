@@ -1,10 +1,10 @@
 //! Writes a compressed file and decodes it again while it is written.
 //!
-//! With gzip, the thread that made a member decodes it and compares it with its input; the decoded bytes then pass the
-//! datastream reader in a second thread. In the other formats, the encoder's output goes through a channel to a second
-//! thread, which decodes it with the reader that a backout will use; then, if anything was encoded, the digests are
-//! compared. This proves the encoder right; the sync of the file system does the same for the disk. If nothing is
-//! encoded, the digest of the file is that of the bytes read back.
+//! With gzip, the thread that made a member decodes it and compares it with its input; the decoded bytes then pass
+//! the datastream reader in a second thread. In the other formats, the encoder's output goes through a channel to a
+//! second thread, which decodes it with the reader that a backout will use; then, if anything was encoded, the
+//! digests are compared. This proves the encoder right; the sync of the file system does the same for the disk. If
+//! nothing is encoded, the digest of the file is that of the bytes read back.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,10 +17,8 @@ use patchadm_container::zstd::ZstdEncoder;
 use patchadm_rootfs::{Digest, Digesting, Hashing, cores};
 use patchadm_svr4::format::{compress, datastream};
 
-/// The most chunks in transit between the two threads.
 const UNDER_WAY: usize = 4;
 
-/// The number of bytes of an uncompressed archive that are written, digested and read back at once.
 const BLOCK: usize = 128 << 10;
 
 /// Size and digest of a file that was written and read back.
@@ -34,18 +32,13 @@ pub struct WrittenArchive {
     pub files: Option<u64>,
 }
 
-/// The reason why a file could not be written and verified.
 #[derive(Debug)]
 pub(crate) enum VerifiedWriteError<E> {
-    /// The file could not be written.
     Write(io::Error),
-    /// The file does not read back as it was written.
     ReadBack(String),
-    /// The content could not be produced.
     Content(E),
 }
 
-/// Compresses the archive and passes it on to the verifying thread.
 pub(crate) struct VerifyingEncoder<'f> {
     inner: Inner<'f>,
 }
@@ -60,13 +53,11 @@ enum Inner<'f> {
 
 struct ArchiveSink<'f> {
     file: &'f mut dyn Write,
-    /// `None` if the thread that reads back computes it.
     b3: Option<Digesting>,
     size: u64,
     reader: SyncSender<Vec<u8>>,
 }
 
-/// Lets `content` write a datastream to `file`, compressed as `format`, and reads it back meanwhile.
 pub(crate) fn write<'f, E>(
     file: &'f mut dyn Write,
     format: UndoFormat,
@@ -96,12 +87,10 @@ pub(crate) fn write<'f, E>(
     })
 }
 
-/// An archive that was written, and may not have been read back.
 struct FinishedArchive {
     size: u64,
     /// The digest of the file; `None` if the thread that reads back has it.
     b3: Option<Digest>,
-    /// The digest of the input, if it must be compared with the bytes read back.
     raw: Option<Digest>,
 }
 
@@ -152,7 +141,6 @@ impl Write for VerifyingEncoder<'_> {
         }
     }
 
-    /// Makes the bytes written so far readable without those that follow, if the format can.
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.inner {
             Inner::Gzip(encoder) => encoder.flush(),
@@ -199,8 +187,8 @@ impl Write for ArchiveSink<'_> {
     }
 }
 
-/// Reads a whole datastream with every member. Returns the digest of the decoded bytes; `None` for gzip, which has been
-/// compared already.
+/// Reads a whole datastream with every member. Returns the digest of the decoded bytes; `None` for gzip, which has
+/// been compared already.
 fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
     if matches!(format, UndoFormat::Gzip | UndoFormat::Files) {
         return read_members(BufReader::new(chunks)).map(|_| None);
@@ -224,7 +212,6 @@ fn read_members<R: Read>(input: R) -> Result<R, String> {
     Ok(rest)
 }
 
-/// Reads to the end, in pieces large enough to bypass intermediate buffers.
 fn drain(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), String> {
     loop {
         match input.read(buffer) {
@@ -236,7 +223,6 @@ fn drain(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), String> {
     }
 }
 
-/// Reads from the channel.
 struct Chunks {
     receiver: Receiver<Vec<u8>>,
     chunk: io::Cursor<Vec<u8>>,

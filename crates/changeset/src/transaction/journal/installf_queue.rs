@@ -4,18 +4,23 @@
 //! Adding to the queue takes its lock, so that simultaneous calls are served one by one. A durable line announces
 //! each object before it is made or changed; a rollback of the run can then take it back ([`undo_queue`]), even after
 //! a power cut. The requests become lines of `contents` only in the last batch of the run.
+//!
+//! A script may ignore a failed call, but the run must not: the requested object is missing. Each failure is
+//! therefore noted in the stage, where the run looks after each script. The disk may be full by then, so the note
+//! file is written at full size when the run begins, and a note replaces blank bytes in it. If even that is
+//! impossible, the file is removed, which the run takes for a failure without a reason.
 
 use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
 use crate::plan::{Action, Body, Change, NewObject};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::dirs::Dirs;
-use patchadm_rootfs::{CAPABILITY, Dir, FileType, ObjectRights, OpenObject, Root, WritableFile, random};
-use patchadm_rootfs::{Live, LiveKind};
+use crate::transaction::objects::names::Dirs;
+use patchadm_rootfs::{
+    CAPABILITY, Dir, FileType, Live, LiveKind, ObjectRights, OpenObject, Root, WritableFile, random,
+};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath};
 use patchadm_svr4::places::own_directory;
 
-/// The name of the queue in the stage of the run.
 pub(crate) const NAME: &[u8] = b"queue";
 
 /// The queue of a run, locked for the life of the value.
@@ -60,7 +65,6 @@ fn record_in(root: &Root, queue: &InstallfRequests) -> Result<Option<usize>, Cau
     Ok(None)
 }
 
-/// Returns the object that was made or changed at once, if any.
 fn object_of(entry: &InstallfEntry) -> Option<&ObjectPath> {
     match entry {
         InstallfEntry::Made(path, _)
@@ -129,7 +133,6 @@ fn note(change: &Change) -> Option<InstallfEntry> {
     }
 }
 
-/// Changes live objects one by one.
 struct LiveChanger<'a> {
     root: &'a Root,
     dirs: Dirs,
@@ -183,13 +186,11 @@ fn set_attributes(parent: &Dir, name: &[u8], rights: ObjectRights) -> Result<(),
     set_permitted(&object, parent.root(), rights)
 }
 
-/// Sets the mode, and owner and group if the caller may.
 fn set_permitted(object: &OpenObject, root: &Root, rights: ObjectRights) -> Result<(), Cause> {
     let (uid, gid) = if root.is_privileged() { (rights.uid, rights.gid) } else { (None, None) };
     Ok(object.set_rights(ObjectRights { uid, gid, ..rights })?)
 }
 
-/// Replaces a symbolic link by one with another target.
 fn turn(parent: &Dir, name: &[u8], target: &[u8], (uid, gid): (u32, u32)) -> Result<(), Cause> {
     let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
     parent.make_symlink(&beside, target)?;
@@ -270,13 +271,67 @@ fn is_of_type(ftype: Ftype, seen: FileType) -> bool {
     FileType::of(ftype).unwrap_or(FileType::Regular) == seen
 }
 
-/// Tells whether an object has the type that was made. A file counts as a hard link only while it has another name,
+/// Returns true if an object has the type that was made. A file counts as a hard link only while it has another name,
 /// so that no bytes are lost.
 fn is_of(ftype: Ftype, seen: FileType, links: u64) -> bool {
     match ftype {
         Ftype::Link => holds("queue.made.link", seen != FileType::Directory && links > 1),
         _ => holds("queue.made.found", is_of_type(ftype, seen)),
     }
+}
+
+pub(crate) const FAILED: &[u8] = b"failed";
+
+const FAILED_SIZE: usize = 4096;
+
+const LONGEST_NOTE: usize = 1000;
+
+const BLANK: u8 = 0;
+
+const RESERVED: u64 = 64 << 10;
+
+pub(crate) fn prepare_notes(stage: &Dir) -> Result<(), Cause> {
+    write_blank(&stage.open_or_create(FAILED, Mode::of(0o600))?)?;
+    Ok(stage.open_or_create(NAME, Mode::of(0o600))?.reserve_beyond(RESERVED)?)
+}
+
+fn write_blank(file: &WritableFile) -> Result<(), Cause> {
+    Ok(file.put_at(&[BLANK; FAILED_SIZE], 0)?)
+}
+
+/// Notes in the stage of a run that a call failed. `text` names the call and the reason.
+pub fn note_failed_request(root: &Root, stage: &ObjectPath, text: &str) -> Result<(), Cause> {
+    let dir = root.dir(stage)?;
+    match write_note(&dir, text) {
+        Ok(()) => Ok(()),
+        Err(_) => Ok(dir.remove(FAILED)?),
+    }
+}
+
+fn write_note(dir: &Dir, text: &str) -> Result<(), Cause> {
+    let file = dir.open_or_create(FAILED, Mode::of(0o600))?;
+    file.lock()?;
+    let notes = dir.read(FAILED, FAILED_SIZE as u64)?.unwrap_or_default();
+    let end = notes.iter().position(|&byte| byte == BLANK).unwrap_or(notes.len());
+    let room = FAILED_SIZE.saturating_sub(end + 1).min(LONGEST_NOTE);
+    let cut = text.bytes().map(|byte| if byte == BLANK || byte == b'\n' { b' ' } else { byte }).take(room);
+    let line: Vec<u8> = cut.chain([b'\n']).collect();
+    // Once all bytes are used, later calls are not named; it is already known that calls failed.
+    if room > 0 { Ok(file.put_at(&line, end as u64)?) } else { Ok(()) }
+}
+
+pub(crate) fn take_failed_requests(stage: &Dir) -> Result<Vec<String>, Cause> {
+    let Some(notes) = stage.read(FAILED, FAILED_SIZE as u64)? else {
+        // The next failure gets a note again, if there is room by then.
+        let _ = prepare_notes(stage);
+        return Ok(vec!["installf or removef failed, and there was no room to note why".to_owned()]);
+    };
+    let lines = notes.split(|&byte| byte == b'\n' || byte == BLANK).filter(|line| !line.is_empty());
+    let texts: Vec<String> = lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    if !texts.is_empty() {
+        write_blank(&stage.open_or_create(FAILED, Mode::of(0o600))?)?;
+    }
+    Ok(texts)
 }
 
 #[cfg(test)]

@@ -3,46 +3,42 @@
 //! The file `ops-<run>` means nothing until a journal names it, so it has its final name from the start. It is
 //! removed once the next run has its outcome.
 
-use std::io::{self, BufReader, BufWriter, Read as _, Write};
+use std::io;
+use std::io::{BufReader, BufWriter, Read as _, Write};
+
+use serde::Deserialize;
 
 use crate::format::journal::{
-    self, HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, RunRecord, ScriptProgress,
+    HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, RunRecord, ScriptProgress,
 };
-use crate::records::lost_journal::{UNPUBLISHED as NEW, stage_without_journal};
+use crate::format::run::{LAST_NUMBER, Run};
+use crate::format::{history, journal};
+use crate::records::journal_head::{STAGES, UNPUBLISHED as NEW, stage_without_journal};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::make_own_directory;
 use patchadm_rootfs::{Dir, FileType, Root, RootError, Timestamp, WritableFile};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::places::own_directory;
 
-/// The journal.
 pub(crate) const NAME: &[u8] = b"journal";
 
-/// The name under which a journal is written again. [`NEW`] would mean that no run was published.
 const AGAIN: &[u8] = b"journal.again";
 
-/// The prefix of the name of a damaged journal that is kept; a number follows.
 const DAMAGED: &str = "journal.damaged-";
 
-/// The prefix of the name of the ops file; the run follows.
 const OPS: &str = "ops-";
 
 /// The suffix of that name in a stage, until the file is durable.
 const UNNAMED: &str = ".new";
 
-/// The largest journal that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
 
-/// The number of bytes at the start of an ops file that are searched for the record of the run.
-const MOST_TOLD: usize = 1 << 20;
+const SEARCHED: usize = 1 << 20;
 
-/// The number of bytes of an ops file written at once.
 const WRITTEN_AT_ONCE: usize = 1 << 18;
 
-/// The most damaged journals that are kept, each under its own name.
 const MOST_KEPT: u32 = 10_000;
 
-/// Reads the journal of a root, if it has one.
 pub(crate) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
@@ -72,7 +68,6 @@ pub(crate) fn head(root: &Root) -> Result<Option<JournalHead>, Cause> {
     root.dir_if_there(&directory)?.map_or(Ok(None), |own| head_in(&own))
 }
 
-/// Reads the sectors in the journal's directory.
 pub(crate) fn head_in(own: &Dir) -> Result<Option<JournalHead>, Cause> {
     let damaged = |reason| Cause::Journal { path: own.root().show(&own.at(NAME)), reason };
     let is_file = own.look(NAME)?.map(|seen| seen.file_type == FileType::Regular);
@@ -98,7 +93,7 @@ pub(crate) fn run_record(root: &Root, run: &str) -> Result<Option<RunRecord>, Ca
         Err(error) if error.is_not_found() => return Ok(None),
         opened => opened?,
     };
-    let most = MOST_TOLD as u64;
+    let most = SEARCHED as u64;
     file.take(most).read_to_end(&mut bytes).map_err(|error| own.read_error(&name, &error))?;
     let damaged = |reason| Cause::Journal { path: root.show(&own.at(&name)), reason };
     journal::run_record_in(&bytes).map_err(damaged)
@@ -145,11 +140,9 @@ pub(crate) fn write_new(
     Ok(journal)
 }
 
-/// The ops file and its copies, which get the same bytes.
 struct AllOps {
     files: Vec<WritableFile>,
     length: u64,
-    /// The error of the file that could not be written.
     error: Option<RootError>,
 }
 
@@ -167,9 +160,9 @@ impl AllOps {
 impl Write for AllOps {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put(bytes).map_err(|error| {
-            let told = io::Error::other(error.to_string());
+            let message = io::Error::other(error.to_string());
             self.error = Some(error);
-            told
+            message
         })?;
         Ok(bytes.len())
     }
@@ -179,7 +172,6 @@ impl Write for AllOps {
     }
 }
 
-/// Reads back the journal of a run: its lines are at hand, and its ops file comes from the disk.
 pub(crate) fn read_back(root: &Root, journal: &[u8], run: &str) -> Result<Journal, Cause> {
     let own = make_own_directory(root)?;
     let mut ops = BufReader::with_capacity(1 << 16, own.open_regular(&ops_name(run))?);
@@ -224,7 +216,7 @@ fn fill(file: &mut WritableFile, bytes: &[u8], mode: Mode) -> Result<(), Cause> 
     Ok(())
 }
 
-/// Tells whether the last run begun was never published. In that case, no name in the root is in the middle of a
+/// Returns true if the last run begun was never published. In that case, no name in the root is in the middle of a
 /// change.
 pub(crate) fn is_unpublished(own: &Dir) -> Result<bool, Cause> {
     Ok(own.look(NEW)?.is_some_and(|seen| seen.file_type == FileType::Regular))
@@ -244,15 +236,14 @@ pub(crate) fn remove_earlier(root: &Root, run: &str) -> Result<(), Cause> {
     root.dir_if_there(&directory)?.map_or(Ok(()), |own| remove_other_ops(&own, Some(run)))
 }
 
-/// Removes an unpublished journal, and ops files that no journal names.
 pub(crate) fn remove_new(root: &Root) -> Result<(), Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     let Some(own) = root.dir_if_there(&directory)? else { return Ok(()) };
     remove_new_in(&own, head_in(&own)?.as_ref())
 }
 
-/// Does the same in the journal's directory, whose sectors are at hand. On a read-only file system even removing a
-/// missing file fails.
+/// Like [`remove_new`], in the directory of the journal, whose sectors are known. It looks first: on a read-only file
+/// system even removing a missing file fails.
 pub(crate) fn remove_new_in(own: &Dir, published: Option<&JournalHead>) -> Result<(), Cause> {
     if own.look(AGAIN)?.is_some() {
         own.remove(AGAIN)?;
@@ -267,7 +258,6 @@ pub(crate) fn remove_new_in(own: &Dir, published: Option<&JournalHead>) -> Resul
     remove_other_ops(own, published.map(|head| head.header.run.as_str()))
 }
 
-/// Removes the ops files of all runs but one.
 fn remove_other_ops(own: &Dir, run: Option<&str>) -> Result<(), Cause> {
     let kept = run.map(ops_name);
     for name in own.names()?.into_iter().filter(|name| name.starts_with(OPS.as_bytes())) {
@@ -298,22 +288,21 @@ pub(crate) fn note_progress(root: &Root, progress: &ScriptProgress) -> Result<()
     Ok(())
 }
 
-/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more. With `unsynced`,
-/// the next command checks whether history and logs contain the record of the run.
+/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more. With
+/// `unsynced`, the next command checks whether history and logs contain the record of the run.
 pub(crate) fn mark_done(root: &Root, unsynced: bool) -> Result<(), Cause> {
     let (sector, offset) = journal::done_sector(unsynced);
     open(root)?.put_at(&sector, offset)?;
     Ok(())
 }
 
-/// Opens the journal for writing.
 pub(crate) fn open(root: &Root) -> Result<WritableFile, Cause> {
     let own = make_own_directory(root)?;
     own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
 }
 
-/// Returns the time of the last write to the journal. Before the outcome, in a run without scripts, that time is older
-/// than the switch and younger than each staged object.
+/// Returns the time of the last write to the journal. Before the outcome, in a run without scripts, that time is
+/// older than the switch and younger than each staged object.
 pub(crate) fn written(root: &Root) -> Result<Timestamp, Cause> {
     let seen = make_own_directory(root)?.look(NAME)?;
     seen.map(|seen| seen.mtime).ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
@@ -325,8 +314,8 @@ pub(crate) fn harden(root: &Root) -> Result<(), Cause> {
     rewrite(&make_own_directory(root)?, |bytes| Some(bytes.to_vec()))
 }
 
-/// Rewrites the journal durably with the bytes that `change` returns. Does nothing if `change` returns none or there is
-/// no journal.
+/// Rewrites the journal durably with the bytes that `change` returns. Does nothing if `change` returns none or there
+/// is no journal.
 pub(crate) fn rewrite(own: &Dir, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Result<(), Cause> {
     let bytes = own.read(NAME, LARGEST)?;
     bytes.and_then(|bytes| change(&bytes)).map_or(Ok(()), |bytes| put_in_place(own, &bytes))
@@ -366,7 +355,6 @@ pub(crate) fn set_aside(own: &Dir) -> Result<Option<Vec<u8>>, Cause> {
     Ok(Some(kept))
 }
 
-/// Returns the first free name in a directory that consists of these letters and a number.
 pub(crate) fn free_name(own: &Dir, begin: &str) -> Result<Vec<u8>, Cause> {
     for number in 1..=MOST_KEPT {
         let name = format!("{begin}{number}").into_bytes();
@@ -377,7 +365,6 @@ pub(crate) fn free_name(own: &Dir, begin: &str) -> Result<Vec<u8>, Cause> {
     Err(own.refused(begin.as_bytes()).into())
 }
 
-/// Returns the bytes of the journals in a directory, published or not, each with the possible ops file.
 pub(crate) fn found_in(dir: &Dir, run: &str) -> Result<Vec<JournalFiles>, Cause> {
     let mut found = Vec::new();
     for name in [NAME, NEW] {
@@ -390,4 +377,47 @@ pub(crate) fn found_in(dir: &Dir, run: &str) -> Result<Vec<JournalFiles>, Cause>
         }
     }
     Ok(found)
+}
+
+/// The largest history or ledger that is read, in bytes. A larger one is skipped: it is only a hint here.
+const LARGEST_HINT: u64 = 64 << 20;
+
+#[derive(Deserialize)]
+struct OfRun {
+    run: String,
+}
+
+pub(crate) fn last_run_number(root: &Root, head: Option<&JournalHead>) -> Result<u64, Cause> {
+    if let Some(run) = head.and_then(JournalHead::run) {
+        return Ok(run.number);
+    }
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    root.dir_if_there(&directory)?.map_or(Ok(0), |own| highest_number(&own))
+}
+
+fn highest_number(own: &Dir) -> Result<u64, Cause> {
+    let history = own.read_regular(b"history", LARGEST_HINT).ok().flatten().unwrap_or_default();
+    let entries =
+        history.split(|&byte| byte == b'\n').filter_map(|line| history::HistoryEntry::parse(line).ok());
+    let mut highest = entries.filter_map(|entry| number_of(&entry.run)).max().unwrap_or(0);
+    for name in names_in(own, b"ledger")? {
+        let Ok(Some(ledger)) = own.dir(b"ledger")?.read_regular(&name, LARGEST_HINT) else { continue };
+        let lines = ledger.split(|&byte| byte == b'\n');
+        let runs = lines.filter_map(|line| serde_json::from_slice::<OfRun>(line).ok());
+        highest = runs.filter_map(|of| number_of(&of.run)).fold(highest, u64::max);
+    }
+    let stages = names_in(own, STAGES)?;
+    let stages = stages.iter().filter_map(|name| number_of(std::str::from_utf8(name).ok()?));
+    Ok(stages.fold(highest, u64::max))
+}
+
+fn number_of(run: &str) -> Option<u64> {
+    Run::parse(run).map(|run| run.number).filter(|number| *number < LAST_NUMBER)
+}
+
+fn names_in(own: &Dir, name: &[u8]) -> Result<Vec<Vec<u8>>, Cause> {
+    match own.look(name)? {
+        Some(seen) if seen.file_type == FileType::Directory => Ok(own.dir(name)?.names()?),
+        _ => Ok(Vec::new()),
+    }
 }

@@ -1,9 +1,7 @@
 //! The notes a run keeps of itself: the journal, the notes beside it, and the requests of its scripts.
 
-pub(crate) mod attempt_file;
-pub(crate) mod failed_requests;
+pub(crate) mod history_file;
 pub(crate) mod installf_queue;
 pub(crate) mod journal_file;
 pub(crate) mod root_id_file;
 pub(crate) mod run_notes;
-pub(crate) mod run_numbers;

@@ -2,7 +2,7 @@
 //! if the operator wants another identity.
 
 use crate::format::journal::{JournalHead, with_marker};
-use crate::format::root_id;
+use crate::records::identity;
 use crate::records::identity::{NAME, RootId, RootIdentity};
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::journal::journal_file;
@@ -11,7 +11,6 @@ use patchadm_rootfs::{Dir, FileType, Lock, Root};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::places::own_directory;
 
-/// The temporary name under which the file is written.
 const NEW: &[u8] = b"root-id.new";
 
 /// Returns the marker of a root, or `None` if no run was ever made. Two markers are an error, and so is a missing one
@@ -26,8 +25,8 @@ pub(crate) fn marker(root: &Root, head: Option<&JournalHead>) -> Result<Option<S
     }
 }
 
-/// Writes the file durably unless it has the marker already. Another marker there is that of another root: somebody exchanged
-/// the directory since the marker was settled, and a journal with this one would never be believed.
+/// Writes the file durably unless it has the marker already. Another marker there is that of another root: someone
+/// exchanged the directory since the marker was settled, and a journal with this one would never be believed.
 pub(crate) fn make_sure(own: &Dir, marker: &str) -> Result<(), Cause> {
     match RootId::in_own(own)? {
         RootId::Marker(found) if found == marker => Ok(()),
@@ -40,7 +39,7 @@ pub(crate) fn make_sure(own: &Dir, marker: &str) -> Result<(), Cause> {
 fn write(own: &Dir, marker: &str) -> Result<(), Cause> {
     remove_new(own)?;
     let mut file = own.create(NEW)?;
-    file.put(&root_id::write(marker))?;
+    file.put(&identity::root_id_text(marker))?;
     file.set_mode(Mode::of(0o644))?;
     file.sync()?;
     if own.look(NAME)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
@@ -51,18 +50,17 @@ fn write(own: &Dir, marker: &str) -> Result<(), Cause> {
     Ok(own.sync()?)
 }
 
-/// Removes the temporary file that a killed command left.
 pub(crate) fn remove_new(own: &Dir) -> Result<(), Cause> {
     if own.look(NEW)?.is_some() { Ok(own.remove(NEW)?) } else { Ok(()) }
 }
 
-/// Settles the identity of a recovered root that is about to change. If only the journal names the marker, `root-id` is
-/// made again and a note is returned. It is an error if the two name different markers, or if both are lost.
+/// Settles the identity of a recovered root that is about to change. If only the journal names the marker, `root-id`
+/// is made again and a note is returned. It is an error if the two name different markers, or if both are lost.
 pub fn settle_identity(root: &Root, _lock: &Lock) -> Result<Vec<String>, TransactionError> {
-    settled(root).during(Phase::Recover)
+    settle(root).during(Phase::Recover)
 }
 
-fn settled(root: &Root) -> Result<Vec<String>, Cause> {
+fn settle(root: &Root) -> Result<Vec<String>, Cause> {
     let head = journal_file::head(root)?;
     let Some(marker) = marker(root, head.as_ref())? else { return Ok(Vec::new()) };
     let own = make_own_directory(root)?;
@@ -77,10 +75,10 @@ fn settled(root: &Root) -> Result<Vec<String>, Cause> {
 
 /// Gives a root a new marker, in both places. Its last run must be finished.
 pub fn renew_identity(root: &Root, _lock: &Lock, marker: &str) -> Result<(), TransactionError> {
-    renewed(root, marker).during(Phase::Recover)
+    renew(root, marker).during(Phase::Recover)
 }
 
-fn renewed(root: &Root, marker: &str) -> Result<(), Cause> {
+fn renew(root: &Root, marker: &str) -> Result<(), Cause> {
     if let Some(head) = journal_file::head(root)?
         && !head.done
     {

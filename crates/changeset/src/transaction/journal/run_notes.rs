@@ -1,54 +1,43 @@
-//! The notes that a run with procedure scripts keeps beside its journal: the objects it made or found after a script,
-//! the undo archives it wrote outside the root, and whether a script runs.
+//! The notes that a run keeps about its scripts, beside its journal and in its progress sector.
 //!
-//! The journal is published before the first script runs and cannot contain these. The notes are lines in the stage of
-//! the first domain. After a power cut the last ones may be missing; the objects they described then count as foreign
-//! and are kept. The journal itself records durably which script runs. The note serves a run whose journal is lost and
-//! whose copies, made before the first script, do not name the script.
+//! The journal is published before the first script runs. The objects that the run made or found after a script, the
+//! undo archives it wrote outside the root, and whether a script runs are lines in the stage of the first domain.
+//! After a power cut the last ones may be missing; the objects they described then count as foreign and are kept. The
+//! note about a running script serves a run whose journal is lost and whose copies, made before the first script, do
+//! not name the script.
 
 use serde::{Deserialize, Serialize};
 
 use crate::format::journal::{
-    Identity, Journal, JournalArchive, JournalError, OpKind, archive_elsewhere, checked_line, checked_values,
-    noted_identity, noted_path,
+    Identity, Journal, JournalArchive, JournalError, LONGEST_SCRIPT_NAME, OpKind, ScriptProcess,
+    ScriptProgress, archive_elsewhere, checked_line, checked_values, noted_identity, noted_path,
 };
+use crate::format::run::Run;
 use crate::transaction::error::Cause;
+use crate::transaction::journal::{installf_queue, journal_file};
 use patchadm_rootfs::{Dir, ObjectStatus, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The note file in the stage.
 const NAME: &[u8] = b"notes";
 
-/// The file in the stage that collects text for the log of the run.
 const LOG: &[u8] = b"log";
 
-/// The largest note file that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
 
-/// The most log text of one run, in bytes.
 const LONGEST_LOG: u64 = 16 << 20;
 
-/// One note.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RunNote {
-    /// An object made by the run, or found after one of its scripts ended, by escaped physical path.
-    Made {
-        path: String,
-        identity: Identity,
-    },
+    Made { path: String, identity: Identity },
     Archive(JournalArchive),
-    /// Whether a script runs from here on.
     ScriptRuns(bool),
 }
 
-/// All notes of a run.
 #[derive(Debug, Default)]
 pub(crate) struct RunNotes {
     made: std::collections::HashMap<String, Vec<Identity>>,
-    /// The undo archives outside the root.
     pub(crate) archives: Vec<JournalArchive>,
-    /// Whether a script ran when the notes end.
     pub(crate) script_runs: bool,
 }
 
@@ -69,7 +58,6 @@ impl RunNotes {
         Ok(known)
     }
 
-    /// Tells whether the run made the object, or found it after a script.
     pub(crate) fn is_ours(&self, path: &ObjectPath, seen: &ObjectStatus) -> bool {
         let identities = self.made.get(&escaped(path));
         identities.into_iter().flatten().any(|identity| {
@@ -78,7 +66,6 @@ impl RunNotes {
     }
 }
 
-/// Checks the fields of a note.
 fn check(note: &RunNote) -> Result<(), JournalError> {
     match note {
         RunNote::Made { path, identity } => {
@@ -91,7 +78,6 @@ fn check(note: &RunNote) -> Result<(), JournalError> {
     }
 }
 
-/// Escapes a path for the notes.
 pub(crate) fn escaped(path: &ObjectPath) -> String {
     crate::format::manifest::encode(path.as_bytes())
 }
@@ -111,7 +97,6 @@ pub(crate) fn add(stage: &Dir, notes: &[RunNote], durable: bool) -> Result<(), C
     Ok(())
 }
 
-/// Adds text for the log.
 pub(crate) fn add_to_log(stage: &Dir, text: &[u8]) -> Result<(), Cause> {
     let file = stage.open_or_create(LOG, Mode::of(0o600))?;
     let size = file.size()?;
@@ -121,12 +106,10 @@ pub(crate) fn add_to_log(stage: &Dir, text: &[u8]) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Returns the text collected for the log.
 pub(crate) fn log(stage: &Dir) -> Result<Vec<u8>, Cause> {
     Ok(stage.read(LOG, 2 * LONGEST_LOG)?.unwrap_or_default())
 }
 
-/// Returns the journal with the archives noted after its publication.
 pub(crate) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
     let mut journal = journal.clone();
     if let Some(domain) = journal.domains.first()
@@ -136,4 +119,79 @@ pub(crate) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Caus
         journal.archives.extend(RunNotes::read(&stage)?.archives);
     }
     Ok(journal)
+}
+
+/// Records durably in the journal which script runs. `progress` is the last record.
+pub(crate) fn note_script(
+    root: &Root,
+    progress: &mut Option<ScriptProgress>,
+    script: Option<&ScriptProcess>,
+) -> Result<(), Cause> {
+    let number = progress.as_ref().map_or(0, |progress| progress.number) + 1;
+    // A sector is short.
+    let name = |process: &ScriptProcess| process.name.chars().take(LONGEST_SCRIPT_NAME).collect();
+    let script = script.map(|process| ScriptProcess { name: name(process), ..process.clone() });
+    let next = ScriptProgress { number, script };
+    journal_file::note_progress(root, &next)?;
+    *progress = Some(next);
+    Ok(())
+}
+
+/// Records what a published run must know about its scripts.
+pub trait ScriptRecorder {
+    /// Adds text to the log, which is written when the run ends, whatever its outcome.
+    fn log(&mut self, text: &[u8]) -> Result<(), Cause>;
+
+    /// Records durably that a script runs. Call it when its process exists and the script itself has not started.
+    fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause>;
+}
+
+/// A run whose names are all switched, but which is not committed.
+#[derive(Debug)]
+pub struct SwitchedRun<'r> {
+    root: &'r Root,
+    run: &'r Run,
+    stage: &'r Dir,
+    progress: Option<ScriptProgress>,
+}
+
+impl<'r> SwitchedRun<'r> {
+    pub(crate) fn new(root: &'r Root, run: &'r Run, stage: &'r Dir) -> Self {
+        Self { root, run, stage, progress: None }
+    }
+
+    /// Returns the name of the run, as `PATCHADM_RUN` passes it to commands started by scripts.
+    pub fn name(&self) -> String {
+        self.run.to_string()
+    }
+
+    pub(crate) fn had_scripts(&self) -> bool {
+        self.progress.is_some()
+    }
+
+    /// Records that no script runs any more. Requests of scripts to installf(1M) and removef(1M) are an error,
+    /// because no batch would carry them out.
+    pub fn script_ended(&mut self) -> Result<(), Cause> {
+        add(self.stage, &[RunNote::ScriptRuns(false)], false)?;
+        note_script(self.root, &mut self.progress, None)?;
+        for name in [installf_queue::NAME, installf_queue::FAILED] {
+            if self.stage.look(name)?.is_some() {
+                return Err(Cause::Script(
+                    "it called installf or removef, which only scripts of packages may".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ScriptRecorder for SwitchedRun<'_> {
+    fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
+        add_to_log(self.stage, text)
+    }
+
+    fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
+        note_script(self.root, &mut self.progress, Some(process))?;
+        add(self.stage, &[RunNote::ScriptRuns(true)], false)
+    }
 }

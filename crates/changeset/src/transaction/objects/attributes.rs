@@ -14,7 +14,6 @@ use patchadm_svr4::package::rule::holds;
 
 const SET_ID: u32 = 0o6000;
 
-/// Returns the identity of an object with its new attributes.
 pub(crate) fn with_attributes(old: &Identity, new: &AttributeChange) -> Identity {
     Identity {
         mode: new.mode.map_or(old.mode, Mode::bits),
@@ -30,15 +29,14 @@ pub(crate) fn with_attributes(old: &Identity, new: &AttributeChange) -> Identity
     }
 }
 
-/// Returns the extended attributes that a change gives, with the file capabilities that the object keeps.
 fn xattrs_after(old: &Identity, new: &Xattrs) -> BTreeMap<String, String> {
     let mut xattrs = encoded(new);
     xattrs.extend(kept_capability(old).map(|value| (encode(CAPABILITY), value.to_owned())));
     xattrs
 }
 
-/// Returns the file capabilities, encoded, that the journal says an object keeps: chown(2) clears them, and a run that
-/// ends right after it leaves the object without.
+/// Returns the file capabilities, encoded, that the journal says an object keeps: chown(2) clears them, and a run
+/// that ends right after it leaves the object without.
 fn kept_capability(identity: &Identity) -> Option<&str> {
     identity.xattrs.as_deref()?.get(&encode(CAPABILITY)).map(String::as_str)
 }
@@ -58,15 +56,13 @@ pub(crate) fn xattrs_before(live: &Live, new: &AttributeChange) -> Option<BTreeM
     Some(xattrs)
 }
 
-/// Tells whether an object has the extended attributes of an identity, apart from file capabilities, which no change of
-/// attributes sets.
-pub(crate) fn has_xattrs(now: &Xattrs, wanted: &BTreeMap<String, String>) -> bool {
+pub(crate) fn has_xattrs(now: &Xattrs, expected: &BTreeMap<String, String>) -> bool {
     let capability = encode(CAPABILITY);
-    encoded(now).iter().eq(wanted.iter().filter(|(key, _)| **key != capability))
+    encoded(now).iter().eq(expected.iter().filter(|(key, _)| **key != capability))
 }
 
-/// Gives an object the file capabilities back that it had before a change of its owner and was to keep, if it is still
-/// the same object with the same bytes.
+/// Gives an object the file capabilities back that it had before a change of its owner and was to keep, if it is
+/// still the same object with the same bytes.
 pub(crate) fn set_kept_capability(
     parent: &Dir,
     name: &[u8],
@@ -86,8 +82,8 @@ pub(crate) fn set_kept_capability(
     Ok(())
 }
 
-/// Sets the attributes that still have the value in `from` and should have the one in `to`. The modification time comes
-/// last; a directory keeps its own.
+/// Sets the attributes that still have the value in `from` and should have the one in `to`. The modification time
+/// comes last; a directory keeps its own.
 pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
     if from.file_type == 'd' {
         return set_attributes_of_directory(&parent.dir(name)?, from, to);
@@ -111,22 +107,22 @@ pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     Ok(())
 }
 
-/// Tells whether an object has attributes: mode and owner, and the extended ones if they are known. An unprivileged
+/// Returns true if an object has attributes: mode and owner, and the extended ones if they are known. An unprivileged
 /// caller is not required to set owners that only a privileged one can set.
-pub(crate) fn has_attributes(parent: &Dir, name: &[u8], wanted: &Identity) -> Result<bool, Cause> {
+pub(crate) fn has_attributes(parent: &Dir, name: &[u8], expected: &Identity) -> Result<bool, Cause> {
     let Some(seen) = parent.look(name)? else { return Ok(false) };
-    let is_owned = !parent.root().is_privileged() || (seen.uid, seen.gid) == (wanted.uid, wanted.gid);
-    if seen.file_type != FileType::Symlink && seen.mode.bits() != wanted.mode || !is_owned {
+    let is_owned = !parent.root().is_privileged() || (seen.uid, seen.gid) == (expected.uid, expected.gid);
+    if seen.file_type != FileType::Symlink && seen.mode.bits() != expected.mode || !is_owned {
         return Ok(false);
     }
-    match &wanted.xattrs {
-        Some(xattrs) if wanted.file_type == 'd' => Ok(has_xattrs(&parent.dir(name)?.xattrs(b"")?, xattrs)),
+    match &expected.xattrs {
+        Some(xattrs) if expected.file_type == 'd' => Ok(has_xattrs(&parent.dir(name)?.xattrs(b"")?, xattrs)),
         Some(xattrs) => Ok(has_xattrs(&parent.xattrs(name)?, xattrs)),
         None => Ok(true),
     }
 }
 
-/// Tells whether an object may get its old owner and set-id bits back: it must be the same object with the same
+/// Returns true if an object may get its old owner and set-id bits back: it must be the same object with the same
 /// bytes. Directories always may, because they hold no bytes and their bits run nothing.
 pub(crate) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result<bool, Cause> {
     if old.file_type == 'd' {
@@ -142,7 +138,6 @@ pub(crate) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result
     Ok(is_same && is_same_inode(parent, &seen, old.inode)?)
 }
 
-/// Returns the attributes for an object whose content changed: its current owner, and no set-id bits.
 pub(crate) fn without_rights(old: &Identity, new: &Identity) -> Identity {
     Identity { mode: old.mode & !SET_ID, uid: new.uid, gid: new.gid, ..old.clone() }
 }
@@ -167,15 +162,15 @@ pub(crate) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Ident
     }
     // After chown(2), which may drop setgid: the mode is set whenever it is wrong.
     let mode = dir.itself()?.mode.bits();
-    let wanted = if seen.mode.bits() == from.mode { to.mode } else { seen.mode.bits() };
-    if mode != wanted {
-        dir.set_own_mode(Mode::of(wanted))?;
+    let expected = if seen.mode.bits() == from.mode { to.mode } else { seen.mode.bits() };
+    if mode != expected {
+        dir.set_own_mode(Mode::of(expected))?;
     }
     set_xattrs(dir, b"", from, to)
 }
 
-/// Sets the extended attributes of `name` itself, or of the directory for an empty name: those that still have the value
-/// in `from`.
+/// Sets the extended attributes of `name` itself, or of the directory for an empty name: those that still have the
+/// value in `from`.
 fn set_xattrs(dir: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
     let empty = BTreeMap::new();
     let (before, after) = (from.xattrs.as_deref().unwrap_or(&empty), to.xattrs.as_deref().unwrap_or(&empty));

@@ -7,38 +7,32 @@ use std::collections::BTreeMap;
 
 use crate::format::journal::{Identity, Op, OpKind, is_settable};
 use crate::format::manifest::encode;
-use patchadm_rootfs::{Digest, Inode, Xattrs};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Result};
+use crate::transaction::error::Cause;
+use patchadm_rootfs::{Digest, Dir, FileType, Inode, ObjectStatus, Result, Xattrs};
 
 /// The state of a target or staged name, as recovery distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectState {
-    /// The old object.
     Old,
-    /// The new object as it was staged.
     New,
-    /// The inode of the new object, written to since.
     NewTouched,
-    /// Any other object.
     Other,
-    /// No object.
     None,
 }
 
 const OVERLAY: u64 = 0x794c_7630;
 
-/// Tells whether a directory is on overlayfs. There, an object of a lower layer gets another birth time, and possibly
-/// another inode number, when it is first changed; and a directory of a lower layer cannot be renamed.
+/// Returns true if a directory is on overlayfs. There, an object of a lower layer gets another birth time, and
+/// possibly another inode number, when it is first changed; and a directory of a lower layer cannot be renamed.
 pub(crate) fn is_layered(dir: &Dir) -> Result<bool> {
     Ok(dir.file_system_magic()? == OVERLAY)
 }
 
-/// Tells whether `seen`, in `dir`, has the inode of the object `before`.
 pub(crate) fn is_same_inode(dir: &Dir, seen: &ObjectStatus, before: Inode) -> Result<bool> {
     Ok(seen.inode == before || is_layered(dir)?)
 }
 
-/// Tells whether an object that only gets other attributes is still the same object, regardless of its current
+/// Returns true if an object that only gets other attributes is still the same object, regardless of its current
 /// attributes. In a copied root, where its inode differs, it must have the attributes of one side.
 pub(crate) fn is_there(dir: &Dir, name: &[u8], old: &Identity, new: &Identity) -> Result<bool> {
     let Some(seen) = dir.look(name)? else { return Ok(false) };
@@ -49,13 +43,11 @@ pub(crate) fn is_there(dir: &Dir, name: &[u8], old: &Identity, new: &Identity) -
     Ok(matches!(found, ObjectState::Old | ObjectState::New))
 }
 
-/// Encodes extended attributes for the journal; only those the engine ever sets.
 pub(crate) fn encoded(xattrs: &Xattrs) -> BTreeMap<String, String> {
     let settable = xattrs.iter().filter(|(name, _)| is_settable(name));
     settable.map(|(name, value)| (encode(name), encode(value))).collect()
 }
 
-/// Builds the identity of an object from its status.
 pub(crate) fn identity(seen: &ObjectStatus, b3: Option<Digest>, target: Option<&[u8]>) -> Identity {
     Identity {
         file_type: seen.file_type.letter(),
@@ -71,7 +63,6 @@ pub(crate) fn identity(seen: &ObjectStatus, b3: Option<Digest>, target: Option<&
     }
 }
 
-/// Determines the state of `name`.
 pub(crate) fn state(
     dir: &Dir,
     name: &[u8],
@@ -110,7 +101,6 @@ pub(crate) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     state(dir, name, op.old.as_deref(), op.new.as_deref())
 }
 
-/// Determines the state of a name of an exchange: only inodes tell the two directories apart.
 fn state_of_tree(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     let Some(seen) = dir.look(name)? else { return Ok(ObjectState::None) };
     let is = |identity: &Option<Box<Identity>>| identity.as_ref().is_some_and(|it| it.inode == seen.inode);
@@ -123,7 +113,6 @@ fn state_of_tree(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     })
 }
 
-/// Tells whether the object that left a target is the old one, unchanged since the survey.
 pub(crate) fn is_old_untouched(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
     match dir.look(name)? {
         Some(seen) => is_seen_untouched(dir, name, &seen, old),
@@ -131,12 +120,11 @@ pub(crate) fn is_old_untouched(dir: &Dir, name: &[u8], old: &Identity) -> Result
     }
 }
 
-/// Does the same with a known status.
 pub(crate) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &ObjectStatus, old: &Identity) -> Result<bool> {
     if seen.inode == old.inode { Ok(is_untouched(seen, old)) } else { has_content(dir, name, seen, old) }
 }
 
-/// Compares size and time. Those of a directory change with its entries, so they are not compared.
+/// Compares size and time, but not for a directory, whose size and time change with its entries.
 fn is_untouched(seen: &ObjectStatus, identity: &Identity) -> bool {
     seen.file_type.letter() == identity.file_type
         && (seen.file_type == FileType::Directory
@@ -157,4 +145,17 @@ fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity)
         FileType::Symlink => Ok(Some(encode(&dir.read_link(name)?).as_str()) == identity.target.as_deref()),
         _ => Ok(true),
     }
+}
+
+pub(crate) fn identity_of(
+    dir: &Dir,
+    name: &[u8],
+    digest: Option<Digest>,
+) -> std::result::Result<Identity, Cause> {
+    let seen = dir.look(name)?.ok_or_else(|| Cause::Changed(dir.root().show(&dir.at(name))))?;
+    let target = match seen.file_type {
+        FileType::Symlink => Some(dir.read_link(name)?),
+        _ => None,
+    };
+    Ok(identity(&seen, digest, target.as_deref()))
 }

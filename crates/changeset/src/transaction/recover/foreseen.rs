@@ -1,24 +1,23 @@
 //! Shows what recovery would do with a root, without doing it: the root as it would be after the rollback of an
 //! interrupted run.
 //!
-//! Each op is judged by the table of [`undo_step`] and the rules of [`put_back`](super::put_back), and the object that
-//! would be at its path is shown there. Three cases are not foreseen and are left to a recovery: an old object that
-//! would be rebuilt from an undo archive, a directory that a script removed, and requests of scripts to installf and
-//! removef.
+//! Each op is judged by the table of [`undo_step`] and the rules of [`safety_copies`](crate::transaction::safety_copies), and the object
+//! that would be at its path is shown there. Three cases are not foreseen and are left to a recovery: an old object
+//! that would be rebuilt from an undo archive, a directory that a script removed, and requests of scripts to installf
+//! and removef.
 
 use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
-use crate::package_managers::PackageManagers;
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
 use crate::transaction::objects::attributes::{may_have_back, without_rights};
 use crate::transaction::objects::identity::{ObjectState, is_there, state};
-use crate::transaction::objects::rename_support::is_one_object;
+use crate::transaction::objects::names::is_one_object;
 use crate::transaction::recover::left_to_owner::Claim;
-use crate::transaction::recover::put_back::{is_held, is_itself, is_like};
 use crate::transaction::recover::recovery::{Recovered, read_believed, read_run_queue};
-use crate::transaction::switch::op_runner::OpRunner;
-use crate::transaction::switch::undo_step::{UndoStep, undo_step};
+use crate::transaction::safety_copies::{is_held, is_itself, is_like};
+use crate::transaction::settings::PackageManagers;
+use crate::transaction::switch::op_runner::{OpRunner, UndoStep, undo_step};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, ShownAttributes, ShownNames};
 use patchadm_svr4::package::Mode;
 
@@ -67,7 +66,6 @@ fn foreseen(root: &Root, managers: Option<&dyn PackageManagers>) -> Result<Fores
     Ok(ForeseenRecovery::Root(Box::new((root.showing(shown), recovered))))
 }
 
-/// Hides the directories that the end of a committed run removes, if they are empty.
 fn without_emptied_directories(root: &Root, journal: &Journal) -> Result<ShownNames, Cause> {
     let mut names = ShownNames::default();
     let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
@@ -83,7 +81,6 @@ fn without_emptied_directories(root: &Root, journal: &Journal) -> Result<ShownNa
     Ok(names)
 }
 
-/// Whether what an op would leave is known.
 type IsKnown = bool;
 
 struct Foreseer<'a> {
@@ -157,7 +154,7 @@ impl Foreseer<'_> {
         Ok(true)
     }
 
-    /// Returns whether an object that was placed by two names never lost the first one, so that it counts as not
+    /// Returns true if an object that was placed by two names never lost the first one, so that it counts as not
     /// placed.
     fn has_two_names(&mut self, op: &Op, parent: &Dir) -> Result<bool, Cause> {
         if op.kind != OpKind::Add || self.runner.rename_support(op).no_replace {
@@ -168,13 +165,11 @@ impl Foreseer<'_> {
             && self.runner.target_state(op)? == ObjectState::New)
     }
 
-    /// Shows the old object of an op, which is in the stage.
     fn show_old(&mut self, op: &Op) -> Result<(), Cause> {
         let (stage, staged) = self.runner.old_place(op)?;
         Ok(self.names.show(&op.path, &stage, &staged)?)
     }
 
-    /// Shows a foreign object under the name by which it would be kept.
     fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
         let kept = self.show_beside(op, from, name, parent)?;
         let shown = self.runner.show(op);
@@ -182,7 +177,6 @@ impl Foreseer<'_> {
         Ok(())
     }
 
-    /// Shows an object under the name by which it would be kept. Returns its place in words.
     fn show_beside(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<String, Cause> {
         let mut number = 1;
         while number < 1000 && parent.look(&self.runner.kept_name(op, number))?.is_some() {
@@ -201,7 +195,7 @@ impl Foreseer<'_> {
         {
             place = Some(self.show_beside(op, &stage, &name, &parent)?);
         }
-        self.notes.push(claim.told(&self.runner.show(op), place));
+        self.notes.push(claim.note(&self.runner.show(op), place));
         Ok(true)
     }
 
@@ -344,7 +338,6 @@ impl Foreseer<'_> {
     }
 }
 
-/// Returns the attributes that go back from the run's values to the old ones, unless someone else has changed them.
 fn given_back(seen: &ObjectStatus, from: &Identity, to: &Identity, is_privileged: bool) -> ShownAttributes {
     let is_directory = from.file_type == 'd';
     let given = |now: u32, from: u32, to: u32| (now == from).then_some(to);

@@ -12,21 +12,17 @@ use std::rc::Rc;
 use crate::format::journal::{Op, OpKind};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{ObjectState, is_same_inode};
-use crate::transaction::switch::op_runner::OpRunner;
-use crate::transaction::switch::undo_step::UndoStep;
+use crate::transaction::switch::op_runner::{OpRunner, UndoStep};
 use patchadm_rootfs::Dir;
 
 /// Why a rollback leaves a path to a package manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// The package that owns the path.
     Owned(String),
-    /// The package that owned the path until its manager removed it.
     TakenAway(String),
 }
 
 impl OpRunner<'_> {
-    /// Returns the claim of a package manager on the target of an op, which has this state and would be undone by this step.
     pub(crate) fn claim_on(
         &mut self,
         op: &Op,
@@ -57,8 +53,8 @@ impl OpRunner<'_> {
         Ok(self.writer_of(op, &parent)?.map(Claim::Owned))
     }
 
-    /// Returns the package that wrote what is at the target of an op since the run began, if it is not the object of the run.
-    /// A directory of the run may have become one of the package.
+    /// Returns the package that wrote what is at the target of an op since the run began, if it is not the object of
+    /// the run. A directory of the run may have become one of the package.
     fn writer_of(&self, op: &Op, parent: &Dir) -> Result<Option<String>, Cause> {
         let (Some(managers), Some(seen)) = (self.managers, parent.look(op.path.name())?) else {
             return Ok(None);
@@ -72,12 +68,10 @@ impl OpRunner<'_> {
         Ok(if is_of_run { None } else { managers.writer(&op.path, since) })
     }
 
-    /// Tells whether a package manager wrote the object since whose attributes the run changed.
     pub(crate) fn is_written_since(&self, op: &Op, parent: &Dir) -> Result<bool, Cause> {
         Ok(!op.db && self.writer_of(op, parent)?.is_some())
     }
 
-    /// Returns the claim of a package manager on an object that scripts of the run may have changed.
     pub(crate) fn claim_on_protected(&self, op: &Op, is_there: bool) -> Option<Claim> {
         let managers = self.managers.filter(|_| !op.db)?;
         if is_there {
@@ -87,7 +81,6 @@ impl OpRunner<'_> {
         }
     }
 
-    /// Leaves the target of an op as it is, and keeps the staged old object beside it.
     pub(crate) fn leave_to(&mut self, claim: &Claim, op: &Op) -> Result<(), Cause> {
         let mut place = None;
         if let Some(parent) = self.parent_of(&op.path)?
@@ -97,12 +90,11 @@ impl OpRunner<'_> {
             self.forget_if_directory(op);
             place = Some(self.root.show(&parent.at(&kept)));
         }
-        self.notes.push(claim.told(&self.show(op), place));
+        self.notes.push(claim.note(&self.show(op), place));
         Ok(())
     }
 
-    /// Returns the place of the old object of an op in the stage, if it is there.
-    pub(crate) fn staged_old(&mut self, op: &Op) -> Result<Option<StagedPlace>, Cause> {
+    pub(crate) fn staged_old(&mut self, op: &Op) -> Result<Option<(Rc<Dir>, Vec<u8>)>, Cause> {
         match op.kind {
             OpKind::Replace | OpKind::Delete | OpKind::Tree => {
                 let target = self.target_state(op)?;
@@ -119,12 +111,8 @@ impl OpRunner<'_> {
     }
 }
 
-/// A directory of the stage, and a name in it.
-type StagedPlace = (Rc<Dir>, Vec<u8>);
-
 impl Claim {
-    /// Returns the sentence on a path, and on the place of the version from before the run.
-    pub(crate) fn told(&self, shown: &str, place: Option<String>) -> String {
+    pub(crate) fn note(&self, shown: &str, place: Option<String>) -> String {
         let left = match self {
             Self::Owned(by) => format!("{shown} belongs to {by} now and stays"),
             Self::TakenAway(by) => format!("{by} does not have {shown} any more; it is not put back"),

@@ -1,26 +1,28 @@
 //! Rolls back and recovers runs. The same code serves the running command and a command that finds a dead run.
 
 use crate::format::installf_queue::InstallfRequests;
-use crate::format::journal::{Journal, JournalError, JournalHead, RunOutcome, ScriptProcess};
+use crate::format::journal::{
+    Identity, Journal, JournalError, JournalHead, Op, OpKind, RunOutcome, ScriptProcess,
+};
 use crate::format::run::Run;
-use crate::outside::OutsideAccess;
-use crate::package_managers::PackageManagers;
 use crate::records::identity::RootId;
+use crate::transaction::archive::stored_files::keep_stored_files;
 use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
+use crate::transaction::journal::history_file::write_again;
 use crate::transaction::journal::installf_queue::{read_queue, undo_queue};
-use crate::transaction::journal::journal_file;
-use crate::transaction::journal::root_id_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
-use crate::transaction::journal::run_numbers;
-use crate::transaction::recover::finish::{finish_run, tell_again};
-use crate::transaction::recover::stored_files::keep_stored_files;
+use crate::transaction::journal::{journal_file, root_id_file};
+use crate::transaction::objects::attributes::has_xattrs;
+use crate::transaction::objects::identity::ObjectState;
+use crate::transaction::outside::OutsideAccess;
+use crate::transaction::recover::finish::{SwitchFindings, finish_run};
 use crate::transaction::recover::strays::{RemovedStrays, remove_strays};
-use crate::transaction::recover::switch_findings::SwitchFindings;
+use crate::transaction::settings::PackageManagers;
+use crate::transaction::stage::domains;
 use crate::transaction::stage::domains::must_be_ours;
-use crate::transaction::stage::local_stage;
-use crate::transaction::switch::op_runner::OpRunner;
+use crate::transaction::switch::op_runner::{OpRunner, UndoStep, undo_step};
 use crate::transaction::tree::list_file;
-use patchadm_rootfs::{Lock, Root};
+use patchadm_rootfs::{FileType, Lock, Root};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::places::own_directory;
@@ -50,7 +52,7 @@ pub enum Recovered {
         /// Each foreign object, and the reason for skipping it.
         notes: Vec<String>,
     },
-    /// No run was unfinished. What was left of runs that had ended before anything live changed is removed.
+    /// No run was unfinished. The remains of runs that had ended before anything live changed are removed.
     Cleared {
         /// The names of these runs.
         runs: Vec<String>,
@@ -63,7 +65,7 @@ pub enum Recovered {
     Foreseen {
         /// The name of the run.
         run: String,
-        /// Whether everything would be as before it, or as after it.
+        /// True if everything would be as before it, or as after it.
         is_rolled_back: bool,
         /// Notes for the operator.
         notes: Vec<String>,
@@ -71,12 +73,12 @@ pub enum Recovered {
 }
 
 impl Recovered {
-    /// Tells whether there was no run to recover.
+    /// Returns true if there was no run to recover.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing | Self::PassedOver { .. } | Self::Cleared { .. })
     }
 
-    /// Tells whether a run was rolled back or finished.
+    /// Returns true if a run was rolled back or finished.
     pub fn has_changed(&self) -> bool {
         matches!(self, Self::RolledBack { .. } | Self::Finished { .. })
     }
@@ -115,8 +117,8 @@ pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> 
     recover_with(root, lock, &OutsideAccess::default(), None)
 }
 
-/// Recovers under the caller's rules for undo archives outside the root. Objects that package managers of the system wrote
-/// meanwhile are left alone.
+/// Recovers under the caller's rules for undo archives outside the root. Objects that package managers of the system
+/// wrote meanwhile are left alone.
 pub fn recover_with(
     root: &Root,
     _lock: &Lock,
@@ -126,7 +128,7 @@ pub fn recover_with(
     let head = journal_file::head(root).during(Phase::Recover)?;
     let recovered = match &head {
         None => Recovered::Nothing,
-        Some(head) if head.done => Recovered::Nothing.with_notes(told_again(root, head)),
+        Some(head) if head.done => Recovered::Nothing.with_notes(complete_history(root, head)),
         Some(_) => recover_run(root, outside, managers)?,
     };
     let RemovedStrays { runs, bytes, notes } = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
@@ -140,13 +142,13 @@ pub fn recover_with(
 }
 
 /// Completes history and logs of a run that is tidied up. The run is done in any case, so a failure is only a note.
-fn told_again(root: &Root, head: &JournalHead) -> Vec<String> {
+fn complete_history(root: &Root, head: &JournalHead) -> Vec<String> {
     if !head.is_unsynced || must_be_of_this_root(root, head).is_err() {
         return Vec::new();
     }
     let run = &head.header.run;
     let note = |cause| format!("what run {run} did may be missing in history and log: {cause}");
-    tell_again(root, head).err().map(note).into_iter().collect()
+    write_again(root, head).err().map(note).into_iter().collect()
 }
 
 fn recover_run(
@@ -175,18 +177,17 @@ pub(crate) fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
     let Some(journal) = journal_file::read(root)? else { return Ok(None) };
     must_be_of_this_root(root, &journal.head)?;
     must_be_ours(root, &journal)?;
-    list_file::check(root, &journal)?;
+    list_file::check_lists(root, &journal)?;
     if let Some(domain) = journal.domains.first()
         && let Some(stage) = root.dir_if_there(&domain.stage)?
     {
-        local_stage::check(&stage)?;
+        domains::noted_stages(&stage)?;
         RunNotes::read(&stage)?;
     }
     Ok(Some(journal))
 }
 
-/// Checks that the journal of an unfinished run belongs to the root whose identity is stored beside it.
-pub(crate) fn must_be_of_this_root(root: &Root, head: &JournalHead) -> Result<(), Cause> {
+fn must_be_of_this_root(root: &Root, head: &JournalHead) -> Result<(), Cause> {
     let header = head.header.root.clone();
     match RootId::of(root)?.marker() {
         Some(root_id) if !holds("journal.header.marker", root_id == header) => Err(Cause::Journal {
@@ -197,8 +198,8 @@ pub(crate) fn must_be_of_this_root(root: &Root, head: &JournalHead) -> Result<()
     }
 }
 
-/// Opens the directory of each record that may go back. A directory that another user may change is thus refused before
-/// anything is touched.
+/// Opens the directory of each record that may go back. A directory that another user may change is thus refused
+/// before anything is touched.
 fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let mut directories: Vec<ObjectPath> =
         journal.ops.iter().filter(|op| op.db).filter_map(|op| op.path.parent()).collect();
@@ -228,7 +229,6 @@ pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>,
 /// The sentence on a rollback that could not be made durable.
 const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
 
-/// Undoes a published run and finishes it. Returns notes for the operator.
 pub(crate) fn roll_back(
     root: &Root,
     journal: &Journal,
@@ -244,8 +244,8 @@ pub(crate) fn roll_back(
     let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     runner.managers = managers;
     let queue = read_run_queue(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
-    // An object made by installf may be in a directory that must be removed; an object changed by it may reappear only
-    // afterwards.
+    // An object made by installf may be in a directory that must be removed; an object changed by it may reappear
+    // only afterwards.
     if let Err(cause) = undo_queue(root, &queue) {
         return Err(unfinished(cause, runner.damage_report()));
     }
@@ -272,8 +272,7 @@ pub(crate) fn roll_back(
     Ok(finish_run(root, journal, RunOutcome::RolledBack, &findings, None, outside).notes)
 }
 
-/// Reads the requests that the scripts of a run made to installf and removef.
-pub(super) fn read_run_queue(root: &Root, journal: &Journal) -> Result<InstallfRequests, Cause> {
+pub(crate) fn read_run_queue(root: &Root, journal: &Journal) -> Result<InstallfRequests, Cause> {
     match journal.domains.first() {
         Some(domain) => read_queue(root, &domain.stage),
         None => Ok(InstallfRequests::default()),
@@ -321,19 +320,120 @@ fn redo_lost_ops(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     if any { runner.sync() } else { Ok(()) }
 }
 
-/// Returns the run after the last one of a root, and the marker of the root, if it has one.
 pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
     let head = journal_file::head(root)?;
     if head.as_ref().is_some_and(|head| !head.done && head.outcome == Some(RunOutcome::Commit)) {
         keep_files_of_last_run(root)?;
     }
-    let number = run_numbers::last(root, head.as_ref())?;
+    let number = journal_file::last_run_number(root, head.as_ref())?;
     Ok((Run { number: number + 1, nonce }, root_id_file::marker(root, head.as_ref())?))
 }
 
-/// Keeps the old files that are undo data of the last run, of the same command, the end of which an error has cut off: the
-/// next run takes the place of its journal, and nothing else knows of them.
+/// Keeps the old files that are undo data of the last run, of the same command, the end of which an error has cut
+/// off: the next run takes the place of its journal, and nothing else knows of them.
 fn keep_files_of_last_run(root: &Root) -> Result<(), Cause> {
     let Some(journal) = read_believed(root)? else { return Ok(()) };
     keep_stored_files(root, &journal, RunOutcome::Commit, None)
+}
+
+impl OpRunner<'_> {
+    /// Returns a sorted line for each path that is not as before, with the place of its old object.
+    fn damage_report(&mut self) -> Vec<String> {
+        self.dirs.forget();
+        let journal = self.journal;
+        let mut lines: Vec<String> = journal.ops.iter().filter_map(|op| self.damage_of(op)).collect();
+        lines.sort();
+        lines
+    }
+
+    fn damage_of(&mut self, op: &Op) -> Option<String> {
+        let shown = self.show(op);
+        let found = match op.kind {
+            OpKind::Rmdir => Ok(None),
+            OpKind::Add | OpKind::Replace | OpKind::Delete | OpKind::Tree => self.object_is(op),
+            OpKind::Protect => self.held_is(op),
+            OpKind::Move => self.moved_is(op),
+            OpKind::Attr => self.attributes_are(op),
+        };
+        match found {
+            Ok(None) => None,
+            Ok(Some(what)) => Some(format!("{shown} {what}")),
+            Err(cause) => Some(format!("{shown} cannot be looked at ({cause}); {}", self.where_old_is(op))),
+        }
+    }
+
+    fn where_old_is(&mut self, op: &Op) -> String {
+        match self.old_place(op) {
+            Ok((dir, name)) => format!("its old object is {}", self.root.show(&dir.at(&name))),
+            Err(cause) => format!("where its old object is cannot be found out: {cause}"),
+        }
+    }
+
+    fn object_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
+        let target = self.target_state(op)?;
+        let stage = self.stage_state(op, target)?;
+        if matches!(undo_step(op, target, stage), UndoStep::Nothing | UndoStep::Leave) {
+            return Ok(None);
+        }
+        let is = match target {
+            ObjectState::None => "is not there",
+            ObjectState::Old => "is as before",
+            ObjectState::New | ObjectState::NewTouched => "is the new one",
+            ObjectState::Other => "is somebody else's",
+        };
+        Ok(Some(match (&op.old, stage) {
+            (None, _) => format!("{is}; nothing was there before"),
+            (Some(_), ObjectState::Old) => format!("{is}; {}", self.where_old_is(op)),
+            (Some(_), _) if target == ObjectState::Old => {
+                format!("{is}; a version that somebody made of it is in the stage")
+            }
+            (Some(_), _) => format!("{is}; its old object is in the undo archive of the run only"),
+        }))
+    }
+
+    fn held_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
+        let Some(parent) = self.dirs.parent(&op.path)? else {
+            return Ok(op.old.as_ref().map(|_| format!("is not there; {}", self.where_old_is(op))));
+        };
+        let seen = parent.look(op.path.name())?;
+        let (Some(seen), Some(old)) = (&seen, &op.old) else {
+            return Ok(match (seen, &op.old) {
+                (Some(_), None) => Some("is there; nothing was there before".to_owned()),
+                (None, Some(_)) => Some(format!("is not there; {}", self.where_old_is(op))),
+                _ => None,
+            });
+        };
+        let is_back = match &op.new {
+            None => seen.file_type == FileType::Directory,
+            Some(copy) => {
+                let is_untouched =
+                    !op.whole && seen.inode == old.inode && op.touched.as_deref() == Some(&seen.ctime);
+                is_untouched || crate::transaction::safety_copies::is_held(&parent, op.path.name(), copy)?
+            }
+        };
+        Ok((!is_back).then(|| format!("may be changed; {}", self.where_old_is(op))))
+    }
+
+    fn moved_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
+        let Some(to) = &op.to else { return Ok(None) };
+        let parent = self.dirs.parent(&op.path)?;
+        let is_gone = parent.map(|dir| dir.look(op.path.name())).transpose()?.flatten().is_none();
+        Ok(is_gone.then(|| format!("is not there; its old object is {}", self.root.show(to))))
+    }
+
+    fn attributes_are(&mut self, op: &Op) -> Result<Option<String>, Cause> {
+        let (Some(parent), Some(old), Some(new)) = (self.dirs.parent(&op.path)?, &op.old, &op.new) else {
+            return Ok(None);
+        };
+        let Some(seen) = parent.look(op.path.name())? else { return Ok(None) };
+        let xattrs = parent.xattrs(op.path.name())?;
+        let has_new = new.xattrs.as_deref().is_some_and(|new| has_xattrs(&xattrs, new));
+        let is_new = |of: &dyn Fn(&Identity) -> u32, now: u32| now == of(new) && now != of(old);
+        let is_other = is_new(&|one| one.mode, seen.mode.bits())
+            || is_new(&|one| one.uid, seen.uid)
+            || is_new(&|one| one.gid, seen.gid)
+            || has_new && new.xattrs != old.xattrs;
+        let was = || format!("mode {:04o}, owner {}, group {}", old.mode, old.uid, old.gid);
+        Ok(is_other.then(|| format!("has new attributes; it had {}", was())))
+    }
 }

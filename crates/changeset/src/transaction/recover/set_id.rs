@@ -1,9 +1,9 @@
 //! Removes set-id bits and file capabilities from dropped objects, before they are dropped.
 //!
 //! A descriptor or hard link that a user kept to a replaced set-id program would leave its vulnerability, the reason
-//! for the replacement, open to exploitation. Old objects therefore lose their bits after a commit, and new ones after
-//! a rollback, while the private stage still holds them. An object with another remaining name keeps them: a name in
-//! `contents`, now or before the run, or, after a rollback, one that the object had before the run.
+//! for the replacement, open to exploitation. Old objects therefore lose their bits after a commit, and new ones
+//! after a rollback, while the private stage still holds them. An object with another remaining name keeps them: a
+//! name in `contents`, now or before the run, or, after a rollback, one that the object had before the run.
 //!
 //! The run itself knows most objects without such bits ([`plain_objects`]); a later recovery checks each.
 
@@ -16,20 +16,18 @@ use rustix::io::Errno;
 use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
 use crate::records::{RecordView, contents};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::dirs::Dirs;
-use crate::transaction::objects::rename_support::RenameSupport;
-use crate::transaction::stage::layout_items::Layout;
-use crate::transaction::stage::own_stage::MARKER;
-use patchadm_rootfs::{CAPABILITY, Dir, FileType, ObjectStatus, Result, Root};
-use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp};
+use crate::transaction::objects::names::{Dirs, RenameSupport};
+use crate::transaction::stage::domains::MARKER;
+use crate::transaction::stage::layout::Layout;
+use patchadm_rootfs::{
+    CAPABILITY, Dir, FileType, Inode, Live, LiveKind, ObjectStatus, Result, Root, Timestamp,
+};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, ContentsRecord};
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode};
 use patchadm_svr4::places;
 
-/// The deepest directory searched in subtrees that are staged whole.
 const DEEPEST: usize = 64;
 
-/// The identity of an object on any file system of the root.
 type FileId = ((u32, u32), Inode);
 
 /// Collects the staged names of old programs that have neither set-id bits nor file capabilities, as seen by the
@@ -81,7 +79,6 @@ pub(crate) fn strip_set_id_bits(
     Ok(true)
 }
 
-/// Tells whether an op leaves an object in the stage that may have such bits.
 fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
     let dropped = match (op.kind, outcome) {
         (OpKind::Replace | OpKind::Delete, RunOutcome::Commit) => &op.old,
@@ -97,19 +94,16 @@ fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
     !op.db && dropped.as_deref().is_some_and(may_have_bits)
 }
 
-/// Removes the bits from objects that are about to be dropped.
 pub(crate) struct BitStripper<'a> {
     root: &'a Root,
     journal: &'a Journal,
     outcome: RunOutcome,
     /// The birth time of the stage. Younger objects were made by the run.
     since: Option<Timestamp>,
-    /// The files with several names, one of them in `contents` now or before the run; read on demand.
     recorded: Option<HashSet<FileId>>,
 }
 
 impl<'a> BitStripper<'a> {
-    /// Makes a stripper for a run with this outcome, whose stage was made at the time `since`.
     pub(crate) fn new(
         root: &'a Root,
         journal: &'a Journal,
@@ -119,7 +113,6 @@ impl<'a> BitStripper<'a> {
         Self { root, journal, outcome, since, recorded: None }
     }
 
-    /// Removes the bits from an object, or from all objects in a directory.
     pub(crate) fn strip_bits_in(
         &mut self,
         dir: &Dir,
@@ -142,7 +135,6 @@ impl<'a> BitStripper<'a> {
         Ok(())
     }
 
-    /// Tells whether an object keeps another legitimate name.
     fn stays(&mut self, seen: &ObjectStatus) -> std::result::Result<bool, Cause> {
         if seen.links <= 1 {
             return Ok(false);
@@ -181,8 +173,8 @@ fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Collects the files with several names, one of them in `contents` now or before the run: a run that takes a name away may
-/// forget one that stays. A name at which the run put another object no longer leads to the file.
+/// Collects the files with several names, one of them in `contents` now or before the run: a run that takes a name
+/// away may forget one that stays. A name at which the run put another object no longer leads to the file.
 fn recorded_links(root: &Root, journal: &Journal) -> std::result::Result<HashSet<FileId>, Cause> {
     let damaged = |error: ContentsError| Cause::Source(Box::new(error));
     let lines =

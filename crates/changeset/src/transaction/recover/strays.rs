@@ -1,37 +1,33 @@
 //! Removes stages of this program that belong to no unfinished run, and skips everything else.
 //!
 //! A stage can lie on any mount, so others may put something in its place: a file, a link, a directory of theirs, a
-//! journal that lies. None of these may stop a command, least of all at boot. [`own_stage`] recognizes our own stages;
-//! anything else is neither read nor removed, and a note names it.
+//! journal that lies. None of these may stop a command, least of all at boot. [`domains`] recognizes our own
+//! stages; anything else is neither read nor removed, and a note names it.
 //!
-//! [`own_stage`]: crate::transaction::stage::own_stage
+//! [`domains`]: crate::transaction::stage::domains
 
 use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
 use crate::format::undo_files::UNDO;
-use crate::ours::why_not_ours;
 use crate::records::identity::RootId;
-use crate::records::lost_journal::STAGES;
+use crate::records::journal_head::STAGES;
+use crate::stored_file::why_not_ours;
 use crate::transaction::error::Cause;
-use crate::transaction::journal::attempt_file;
-use crate::transaction::journal::journal_file;
-use crate::transaction::journal::root_id_file;
-use crate::transaction::journal::run_numbers;
+use crate::transaction::journal::{history_file, journal_file, root_id_file};
 use crate::transaction::objects::identity::{ObjectState, state_of};
-use crate::transaction::stage::domains::{HOLDER, is_unsupported};
-use crate::transaction::stage::local_stage;
-use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own};
+use crate::transaction::stage::domains;
+use crate::transaction::stage::domains::{FoundStage, HOLDER, OwnStage, is_on, is_unsupported, open_own};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::places::own_directory;
 
-/// The most paths named in the notes of one directory.
-const TOLD: usize = 4;
+const MOST_NAMED: usize = 4;
 
-/// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the last
-/// word on what is unfinished, so that no one can swap it in between. `last` is the journal's head of the last run.
+/// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the
+/// last word on what is unfinished, so that no one can swap it in between. `last` is the journal's head of the last
+/// run.
 pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<RemovedStrays, Cause> {
     let mut strays = RemovedStrays::default();
     let own = root.resolver().locate_dir(&own_directory())?;
@@ -57,14 +53,10 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<R
     Ok(strays)
 }
 
-/// The stages that were removed, and what was not.
 #[derive(Debug, Default)]
 pub(crate) struct RemovedStrays {
-    /// The runs that had ended before anything live changed.
     pub(crate) runs: Vec<String>,
-    /// The bytes that their stages occupied.
     pub(crate) bytes: u64,
-    /// Notes on the objects that were skipped.
     pub(crate) notes: Vec<String>,
 }
 
@@ -79,8 +71,8 @@ pub struct StuckStage {
     pub reason: String,
 }
 
-/// Finds a stage of a run that is over and that nobody may remove. Nothing is removed; what the caller may not look at is
-/// passed over.
+/// Finds a stage of a run that is over and that nobody may remove. Nothing is removed; what the caller may not look
+/// at is passed over.
 pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
     let own = root.resolver().locate_dir(&own_directory())?;
     let Some(own) = root.dir_if_there(&own)? else { return Ok(None) };
@@ -110,9 +102,7 @@ pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
     Ok(None)
 }
 
-/// The last run that a root knows of.
 struct LastRun {
-    /// The marker of the root, if it has one.
     marker: Option<String>,
     number: u64,
 }
@@ -120,12 +110,15 @@ struct LastRun {
 impl LastRun {
     fn of(root: &Root, head: Option<&JournalHead>) -> Result<Self, Cause> {
         let header = head.map(|head| head.header.root.clone());
-        Ok(Self { marker: header.or(RootId::of(root)?.marker()), number: run_numbers::last(root, head)? })
+        Ok(Self {
+            marker: header.or(RootId::of(root)?.marker()),
+            number: journal_file::last_run_number(root, head)?,
+        })
     }
 }
 
-/// Removes the stages of the first domain, each with the local stages noted in it. Runs after the `last` one had no journal
-/// yet.
+/// Removes the stages of the first domain, each with the local stages noted in it. Runs after the `last` one had no
+/// journal yet.
 fn of_first_domain(
     root: &Root,
     (own, stages): (&Dir, &Dir),
@@ -138,13 +131,13 @@ fn of_first_domain(
             FoundStage::Nothing => {}
             FoundStage::Theirs(reason) => passed.push(left(root, &stages.at(&name), &reason)),
             FoundStage::Ours(stage) => {
-                // An empty one is nothing to tell of: its run had only begun to make it, or somebody to remove it.
+                // An empty one is nothing to tell of: its run had only begun to make it, or someone to remove it.
                 if stage.run.number > last && !stage.dir.names()?.is_empty() {
-                    attempt_file::keep_interrupted(own, &stage.dir, &stage.run);
+                    history_file::keep_interrupted_attempt(own, &stage.dir, &stage.run);
                     strays.bytes += stages.allocated_below(&name).unwrap_or_default();
                     strays.runs.push(stage.run.to_string());
                 }
-                strays.notes.extend(local_stage::remove_noted(root, &stage.dir)?);
+                strays.notes.extend(domains::remove_noted_stages(root, &stage.dir)?);
                 stages.remove_tree(&name)?;
             }
         }
@@ -165,12 +158,10 @@ fn mounted(root: &Root, mount: &ObjectPath) -> Result<Option<Dir>, Cause> {
     }
 }
 
-/// Tells whether a mount refuses the caller, for example another user's FUSE mount or one whose server has died.
 fn is_closed(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::ACCESS | Errno::PERM | Errno::NOTCONN | Errno::LOOP | Errno::STALE))
 }
 
-/// Removes the stages in the topmost directory of a mount, and the directory that holds them.
 fn of_other_domain(root: &Root, top: &Dir, last: &LastRun, strays: &mut RemovedStrays) -> Result<(), Cause> {
     let Some(seen) = top.look(HOLDER)? else { return Ok(()) };
     let holder = match open_holder(top, &seen)? {
@@ -197,8 +188,8 @@ fn of_other_domain(root: &Root, top: &Dir, last: &LastRun, strays: &mut RemovedS
         passed.extend(reason.map(|reason| left(root, &holder.at(&name), &reason)));
     }
     strays.notes.extend(shortened(passed, root, &holder));
-    // A run may have been interrupted before its first stage was in the directory, or after its last stage was gone; and so it
-    // is with the directory of undo data, which is empty then.
+    // A run may have been interrupted before its first stage was in the directory, or after its last stage was gone;
+    // and so it is with the directory of undo data, which is empty then.
     for (above, name) in [(&holder, UNDO), (top, HOLDER)] {
         match above.remove_dir(name) {
             Err(error) if error.errno() == Some(Errno::ROFS) => {}
@@ -208,7 +199,6 @@ fn of_other_domain(root: &Root, top: &Dir, last: &LastRun, strays: &mut RemovedS
     Ok(())
 }
 
-/// Opens the directory that holds the stages of a mount, or returns the reason against it.
 fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Cause> {
     if let Some(reason) = why_not_ours(top.root(), seen)? {
         return Ok(Err(reason));
@@ -251,22 +241,19 @@ fn stray_of_other_domain(
     Ok(stays.then(|| "holds something that is mounted".to_owned()))
 }
 
-/// Builds the note on something that stays.
 fn left(root: &Root, path: &ObjectPath, reason: &str) -> String {
     format!("{} {reason}: it is left as it is", root.show(path))
 }
 
-/// Shortens the notes of one directory: the first ones in full, the rest as a number.
 fn shortened(mut notes: Vec<String>, root: &Root, directory: &Dir) -> Vec<String> {
-    let more = notes.len().saturating_sub(TOLD);
+    let more = notes.len().saturating_sub(MOST_NAMED);
     if more > 0 {
-        notes.truncate(TOLD);
+        notes.truncate(MOST_NAMED);
         notes.push(format!("{more} more in {} are left as they are", root.show(directory.path())));
     }
     notes
 }
 
-/// Tells whether any target in the stage's own copy of its journal is already the new object.
 fn was_switched(root: &Root, stage: &Dir, copy: &Journal) -> Result<bool, Cause> {
     for op in &copy.ops {
         let in_stage = copy.domains.get(op.domain).is_some_and(|domain| domain.stage == *stage.path());
@@ -280,8 +267,8 @@ fn was_switched(root: &Root, stage: &Dir, copy: &Journal) -> Result<bool, Cause>
     Ok(false)
 }
 
-/// Tells whether a target is already what the op makes of it. An object that only gets other attributes is recognized
-/// by them, if they differ from before.
+/// Returns true if a target is already what the op makes of it. An object that only gets other attributes is
+/// recognized by them, if they differ from before.
 fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
     if op.kind == OpKind::Protect {
         let seen = dir.look(op.path.name())?;

@@ -2,23 +2,28 @@
 //!
 //! A domain is a set of targets on the same mount and the same file system (a bind mount of one file system has the
 //! same device number and still gives EXDEV). The stage is `var/sadm/patchadm/stage/<run>` for the domain of `/var`,
-//! and `.patchadm/<run>` in the topmost directory of another mount inside the root. It is `.patchadm-<run>` in the
-//! target's own directory if that topmost directory is not writable, in the topmost directory of a tree that is
-//! encrypted or passes on a project id (nothing can be renamed into such trees), and in a directory for which an
-//! earlier attempt has shown the same.
+//! and `.patchadm/<run>` in the topmost directory of another mount inside the root. It is a *local stage*,
+//! `.patchadm-<run>` in the target's own directory, if that topmost directory is not writable, in the topmost
+//! directory of a tree that is encrypted or passes on a project id (nothing can be renamed into such trees), and in a
+//! directory for which an earlier attempt has shown the same. A local stage may lie anywhere, so it is noted in the
+//! stage of the first domain, durably, before it is made. Removing that first stage removes the noted ones
+//! beforehand.
+//!
+//! A stage is recognised by name, owner and marker. If a directory belongs to the caller or to root, and no one else
+//! may write to it, then no one else made it or anything in it. If the caller trusts the owner of the root
+//! (`--trust-root`), a directory of that owner was made by one of the owner's runs. The checks apply to the open
+//! directory that is then used.
 
 use std::collections::HashMap;
 
-use crate::format::journal::{Domain, Journal};
+use crate::format::journal::{Domain, Journal, checked_line, checked_values, noted_stage};
+use crate::format::manifest::encode;
 use crate::format::run::Run;
-use crate::ours::why_not_ours;
 use crate::plan::BALLAST;
+use crate::stored_file::why_not_ours;
 use crate::transaction::error::Cause;
-use crate::transaction::objects::rename_support::probe_renames;
-use crate::transaction::stage::local_stage;
-use crate::transaction::stage::own_stage::{MARKER, marker_text};
-use patchadm_rootfs::side_by_side;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
+use crate::transaction::objects::names::probe_renames;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, side_by_side};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places::own_directory;
@@ -36,33 +41,24 @@ const UNSUPPORTED: [(u64, &str); 7] = [
     (0x0027_e0eb, "is a control group, not a place for files"),
 ];
 
-/// The number of objects one thread removes at a time.
 const FEW: usize = 64;
 
 /// The most directories that may be domains of their own. Each holds descriptors and a ballast.
 const MOST_ALONE: usize = 64;
 
-/// One domain with its open stage.
 #[derive(Debug)]
 pub(crate) struct OpenDomain {
-    /// The domain as the journal names it.
     pub(crate) entry: Domain,
-    /// The stage directory.
     pub(crate) dir: Dir,
-    /// `o/` of the stage: objects, private.
     pub(crate) objects: Dir,
-    /// `db/` of the stage: records, readable by everyone.
     pub(crate) records: Dir,
-    /// The owner and group that new files in the stage have from the start.
     pub(crate) gives: (u32, u32),
 }
 
-/// The key of a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct DomainKey {
     mount: u64,
     file_system: (u32, u32),
-    /// The directory, for one that is a domain of its own.
     alone: Option<ObjectPath>,
 }
 
@@ -79,9 +75,7 @@ pub(crate) struct OpenDomains {
     run: Run,
     keys: HashMap<DomainKey, usize>,
     list: Vec<OpenDomain>,
-    /// Directories into which nothing could be renamed from their domain.
     apart: Vec<ObjectPath>,
-    /// Whether an earlier attempt was rolled back.
     is_again: bool,
 }
 
@@ -106,28 +100,22 @@ impl OpenDomains {
         Ok(domains)
     }
 
-    /// Tells whether an earlier attempt of the run was rolled back, which changed the status change time of old
-    /// objects.
     pub(crate) fn is_second_try(&self) -> bool {
         self.is_again || !self.apart.is_empty()
     }
 
-    /// Notes that an earlier attempt was given up.
     pub(crate) fn note_again(&mut self) {
         self.is_again = true;
     }
 
-    /// Iterates over all domains.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenDomain> {
         self.list.iter()
     }
 
-    /// Returns a domain by its index.
     pub(crate) fn get(&self, index: usize) -> Result<&OpenDomain, Cause> {
         self.list.get(index).ok_or_else(|| Cause::Internal(format!("there is no domain {index}")))
     }
 
-    /// Returns the index of the domain for objects in directory `dir`, and makes its stage if it is new.
     pub(crate) fn of(&mut self, dir: &Dir) -> Result<usize, Cause> {
         let seen = dir.itself()?;
         if let Some(reason) = is_unsupported(dir)? {
@@ -154,8 +142,6 @@ impl OpenDomains {
         }
     }
 
-    /// Returns the topmost directory of the closed tree around `dir`, into which nothing can be renamed from outside;
-    /// or `None` if `dir` is in no such tree.
     fn closed(&self, dir: &Dir, seen: &ObjectStatus) -> Result<Option<ObjectPath>, Cause> {
         let path = dir.path();
         for apart in self.apart.iter().filter(|apart| path == *apart || path.is_below(apart)) {
@@ -179,7 +165,6 @@ impl OpenDomains {
         Ok(Some(top))
     }
 
-    /// Makes a stage in a directory that is a domain of its own.
     fn add_alone(&mut self, key: DomainKey, place: &Dir) -> Result<usize, Cause> {
         let refused = |reason| Err(Cause::Unsupported { path: self.root.show(place.path()), reason });
         let mode = place.itself()?.mode.bits();
@@ -192,8 +177,8 @@ impl OpenDomains {
         if self.list.len() > MOST_ALONE {
             return refused("is one directory too many into which nothing can be renamed from outside");
         }
-        let name = local_stage::name(&self.run.to_string());
-        local_stage::note(&self.get(0)?.dir, &place.at(&name))?;
+        let name = local_stage_name(&self.run.to_string());
+        note_local_stage(&self.get(0)?.dir, &place.at(&name))?;
         self.add(key, place.path().clone(), place, &name)
     }
 
@@ -216,7 +201,6 @@ impl OpenDomains {
         Ok(index)
     }
 
-    /// Syncs all domains, the journal's last.
     pub(crate) fn sync(&self) -> Result<(), Cause> {
         self.list.iter().rev().try_for_each(|domain| domain.dir.sync_file_system()).map_err(Cause::from)
     }
@@ -227,7 +211,6 @@ impl OpenDomains {
     }
 }
 
-/// Opens this program's own directory, and makes it if it is missing.
 pub(crate) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
     let path = root.resolver().locate_dir(&own_directory())?;
     if let Some(dir) = root.dir_if_there(&path)? {
@@ -237,8 +220,8 @@ pub(crate) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
     ensure(&root.dir(&parent)?, path.name(), Mode::of(0o755))
 }
 
-/// Removes the stages of a run, the first domain's last, because it names the stages that could not be found otherwise.
-/// Returns notes on objects that stay.
+/// Removes the stages of a run, the first domain's last, because it names the stages that could not be found
+/// otherwise. Returns notes on objects that stay.
 pub(crate) fn drop_stages<'d>(
     root: &Root,
     domains: impl DoubleEndedIterator<Item = &'d Domain> + Clone,
@@ -247,7 +230,7 @@ pub(crate) fn drop_stages<'d>(
     if let Some(first) = domains.clone().next()
         && let Some(first) = root.dir_if_there(&first.stage)?
     {
-        notes = local_stage::remove_noted(root, &first)?;
+        notes = remove_noted_stages(root, &first)?;
     }
     domains.rev().try_for_each(|domain| drop_stage(root, &domain.stage))?;
     Ok(notes)
@@ -273,15 +256,13 @@ pub(crate) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
     removed.into_iter().try_for_each(|removed| Ok(removed?))
 }
 
-/// Removes one stage, and the directory that holds it if that is ours and empty.
-pub(crate) fn drop_stage(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
+fn drop_stage(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
     let Some(parent) = stage.parent() else { return Ok(()) };
     let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
     dir.remove_tree(stage.name())?;
     if parent.name() == HOLDER { drop_holder(root, &parent) } else { Ok(()) }
 }
 
-/// Removes the directory for stages of another mount, if it is empty.
 pub(crate) fn drop_holder(root: &Root, holder: &ObjectPath) -> Result<(), Cause> {
     if let Some(above) = holder.parent() {
         root.dir(&above)?.remove_dir(holder.name())?;
@@ -289,7 +270,6 @@ pub(crate) fn drop_holder(root: &Root, holder: &ObjectPath) -> Result<(), Cause>
     Ok(())
 }
 
-/// Tells whether only the caller, root, or `owner`, who owns the records of the root, may write to a directory.
 pub(crate) fn is_ours(seen: &ObjectStatus, owner: u32) -> bool {
     let owners = [0, rustix::process::geteuid().as_raw(), owner];
     owners.contains(&seen.uid) && seen.mode.bits() & 0o022 == 0
@@ -338,7 +318,6 @@ fn ensure(dir: &Dir, name: &[u8], mode: Mode) -> Result<Dir, Cause> {
     }
 }
 
-/// Returns the topmost directory inside the root on the same mount.
 fn topmost(root: &Root, path: &ObjectPath, seen: &ObjectStatus) -> Result<ObjectPath, Cause> {
     let mut top = path.clone();
     for above in path.ancestors() {
@@ -351,8 +330,172 @@ fn topmost(root: &Root, path: &ObjectPath, seen: &ObjectStatus) -> Result<Object
     Ok(top)
 }
 
-/// Returns the reason why the file system of a directory cannot be changed, if there is one.
 pub(crate) fn is_unsupported(dir: &Dir) -> Result<Option<&'static str>, Cause> {
     let magic = dir.file_system_magic()?;
     Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))
+}
+
+const NOTE: &[u8] = b"alone";
+
+const LARGEST_NOTE: u64 = 1 << 20;
+
+fn local_stage_name(run: &str) -> Vec<u8> {
+    format!(".patchadm-{run}").into_bytes()
+}
+
+/// Notes the path of a local stage before the stage is made. Both the note and the stage that holds it are durable
+/// afterwards.
+fn note_local_stage(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
+    let file = first.open_or_create(NOTE, Mode::of(0o600))?;
+    let size = file.size()?;
+    file.put_at(&checked_line(&encode(stage.as_bytes())), size)?;
+    Ok(first.sync_file_system()?)
+}
+
+/// Reads the local stages noted in `first`, the stage of a run. A note of any other directory counts as damage.
+pub(crate) fn noted_stages(first: &Dir) -> Result<Vec<ObjectPath>, Cause> {
+    let bytes = first.read(NOTE, LARGEST_NOTE)?.unwrap_or_default();
+    let run = String::from_utf8_lossy(first.path().name()).into_owned();
+    let stages = checked_values::<String>(&bytes).map(|path| noted_stage(&path, &run));
+    let path = || first.root().show(&first.at(NOTE));
+    stages.collect::<Result<_, _>>().map_err(|reason| Cause::Journal { path: path(), reason })
+}
+
+/// Removes the local stages noted in `first`, the stage of a run, durably. Returns a note for each path that is not
+/// such a stage and stays.
+pub(crate) fn remove_noted_stages(root: &Root, first: &Dir) -> Result<Vec<String>, Cause> {
+    let mut notes = Vec::new();
+    for stage in noted_stages(first)? {
+        notes.extend(remove_local_stage(root, &stage, first.path().name())?);
+    }
+    Ok(notes)
+}
+
+/// Removes one local stage durably; otherwise a power cut could bring it back after its note is gone. Returns a note
+/// if the path is not a stage of the run.
+fn remove_local_stage(root: &Root, stage: &ObjectPath, run: &[u8]) -> Result<Option<String>, Cause> {
+    let Some(parent) = stage.parent() else { return Ok(None) };
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
+    match open_own(&dir, stage.name(), run)? {
+        FoundStage::Nothing => Ok(None),
+        FoundStage::Theirs(reason) => Ok(Some(format!("{} {reason}: it is left as it is", root.show(stage)))),
+        FoundStage::Ours(_) => {
+            dir.remove_tree(stage.name())?;
+            dir.sync_file_system()?;
+            Ok(None)
+        }
+    }
+}
+
+pub(crate) const MARKER: &[u8] = b"marker";
+
+const LARGEST_MARKER: u64 = 4096;
+
+pub(crate) enum FoundStage {
+    Nothing,
+    Ours(OwnStage),
+    Theirs(String),
+}
+
+pub(crate) struct OwnStage {
+    pub(crate) dir: Dir,
+    pub(crate) run: Run,
+}
+
+fn marker_text(run: &str, index: usize) -> String {
+    format!("{run} {index}\n")
+}
+
+pub(crate) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStage, Cause> {
+    let theirs = |reason: &str| Ok(FoundStage::Theirs(reason.to_owned()));
+    let Some(seen) = place.look(name)? else { return Ok(FoundStage::Nothing) };
+    let Some(run) = run_of(run) else { return theirs("does not have the name of a run") };
+    if let Some(reason) = why_not_ours(place.root(), &seen)? {
+        return Ok(FoundStage::Theirs(reason));
+    }
+    let dir = match place.dir(name) {
+        Err(error) if error.is_not_found() => return Ok(FoundStage::Nothing),
+        Err(error) => return Ok(FoundStage::Theirs(format!("cannot be opened ({error})"))),
+        Ok(dir) => dir,
+    };
+    let (seen, above) = (dir.itself()?, place.itself()?);
+    if let Some(reason) = why_not_ours(place.root(), &seen)? {
+        return Ok(FoundStage::Theirs(reason));
+    }
+    if !is_on(&seen, &above) {
+        return theirs("is a mount point");
+    }
+    if !holds("stray.marker", is_marked(&dir, &run)?) {
+        return theirs("does not have the marker of its run");
+    }
+    Ok(FoundStage::Ours(OwnStage { dir, run }))
+}
+
+pub(crate) fn is_on(seen: &ObjectStatus, other: &ObjectStatus) -> bool {
+    holds("stray.mount", (seen.mount, seen.file_system) == (other.mount, other.file_system))
+}
+
+fn run_of(name: &[u8]) -> Option<Run> {
+    let text = std::str::from_utf8(name).ok()?;
+    Run::parse(text).filter(|run| run.to_string() == text)
+}
+
+/// Returns true if a stage has the marker of its run. A stage whose marker is empty or torn belongs to a run that a
+/// power cut ended before publication, hence before its copy of the journal got its name; a stage without a marker
+/// may be in the middle of its removal.
+fn is_marked(stage: &Dir, run: &Run) -> Result<bool, Cause> {
+    let bytes = match stage.look(MARKER)? {
+        None => return Ok(true),
+        Some(seen) if seen.file_type != FileType::Regular || seen.size > LARGEST_MARKER => return Ok(false),
+        Some(_) => stage.read_regular(MARKER, LARGEST_MARKER)?.unwrap_or_default(),
+    };
+    let begun = format!("{run} ").into_bytes();
+    let domain = bytes.strip_prefix(begun.as_slice()).and_then(|rest| rest.strip_suffix(b"\n"));
+    if domain.is_some_and(|domain| !domain.is_empty() && domain.iter().all(u8::is_ascii_digit)) {
+        return Ok(true);
+    }
+    let is_torn = begun.starts_with(&bytes)
+        || bytes.strip_prefix(begun.as_slice()).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit))
+        || bytes.iter().all(|byte| *byte == 0);
+    Ok(is_torn && stage.look(b"journal")?.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_rootfs::Root;
+    use patchadm_svr4::package::Mode;
+    use patchadm_svr4::package::ObjectPath;
+
+    /// Returns a root, and a directory in it.
+    fn directory() -> (tempfile::TempDir, Root, ObjectStatus) {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let seen = root.dir(&ObjectPath::root()).unwrap().itself().unwrap();
+        (place, root, ObjectStatus { mode: Mode::of(0o755), ..seen })
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_or_for_others_to_write_is_a_strangers() {
+        let (_place, root, own) = directory();
+        let against = |seen: ObjectStatus| why_not_ours(&root, &seen).unwrap();
+        assert_eq!(against(own.clone()), None);
+        assert_eq!(
+            against(ObjectStatus { uid: 54_321, ..own.clone() }),
+            Some("belongs to uid 54321".to_owned())
+        );
+        for bits in [0o775, 0o757] {
+            let shared = ObjectStatus { mode: Mode::of(bits), ..own.clone() };
+            assert_eq!(against(shared), Some("can be written by others".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_directory_of_another_mount_is_not_on_the_same() {
+        let (_place, _root, seen) = directory();
+        assert!(is_on(&seen, &seen));
+        assert!(!is_on(&seen, &ObjectStatus { mount: seen.mount + 1, ..seen.clone() }));
+        let (major, minor) = seen.file_system;
+        assert!(!is_on(&seen, &ObjectStatus { file_system: (major, minor + 1), ..seen.clone() }));
+    }
 }

@@ -1,42 +1,152 @@
 //! Lays a plan out over the disk: the physical path, domain, staged name and switch order of every name.
+//!
+//! Changes below a directory that is exchanged as a whole are staged in the new directory, and a single op replaces
+//! theirs.
 
 use std::collections::BTreeMap;
 
 use crate::format::journal::{Identity, Op, OpKind};
-use crate::ledgers::Ledgers;
-use crate::plan::{Action, Change, Direction, NewObject, Plan};
+use crate::plan::{
+    Action, AttributeChange, Change, CopiedRecord, Direction, NewObject, Plan, RecordChange, TreeFile,
+    UndoPart,
+};
+use crate::records::RecordView;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::attributes::xattrs_before;
-use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{encoded, identity, is_layered};
-use crate::transaction::objects::rename_support::RenameSupport;
+use crate::transaction::objects::names::{Dirs, RenameSupport, is_replaceable_hint};
+use crate::transaction::settings::{LedgerDraft, Ledgers};
 use crate::transaction::stage::domains::{OpenDomain, OpenDomains};
-use crate::transaction::stage::layout_items::{LaidTree, Layout, LayoutItem, ToStage, turn};
-use patchadm_rootfs::{Inode, Live, LiveKind, Resolver, Root};
-use patchadm_svr4::package::ObjectPath;
+use crate::transaction::tree::survey::{ExchangeRequest, TreeSurvey, survey};
+use patchadm_rootfs::{Dir, Inode, Live, LiveKind, Resolver, Root, Timestamp};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+use patchadm_svr4::places;
 
-/// A directory whose type changes, together with everything below it.
+/// One name that changes.
+#[derive(Debug)]
+pub(crate) struct LayoutItem<'p> {
+    /// The op for the journal. Its new identity is filled in once the object is staged.
+    pub(crate) op: Op,
+    pub(crate) new: Option<ToStage<'p>>,
+    pub(crate) live: Option<&'p Live>,
+    /// The path in the plan; that of `op` is physical.
+    pub(crate) client: ObjectPath,
+    /// The path below the staged subtree of another item that is published with it. Such an item has no op of its
+    /// own.
+    pub(crate) inside: Option<Box<[u8]>>,
+    /// True if the item is staged in a directory that the run makes in place of another object, so that it has
+    /// nothing to inherit from.
+    pub(crate) is_folded: bool,
+    pub(crate) tree: Option<usize>,
+    rank: (u8, usize),
+}
+
+impl<'p> LayoutItem<'p> {
+    pub(crate) fn object(&self) -> Option<&'p NewObject> {
+        match self.new {
+            Some(ToStage::Object(new)) => Some(new),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_made(&self) -> bool {
+        let is_copied = || matches!(self.new, Some(ToStage::Attributes(_))) && self.tree.is_some();
+        self.object().is_some() || is_copied()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum ToStage<'p> {
+    Object(&'p NewObject),
+    Bytes(&'p [u8], Mode, &'p Option<Timestamp>),
+    Copied(&'p CopiedRecord, Mode),
+    Tree(&'p [TreeFile]),
+    Directory,
+    Contents,
+    ContentsStamp,
+    /// A ledger. Its lines are known once the undo archives are written.
+    Ledger(Box<dyn LedgerDraft + 'p>),
+    Undo(usize, &'p UndoPart),
+    Attributes(&'p AttributeChange),
+}
+
+#[derive(Debug)]
+pub(crate) struct LaidTree {
+    pub(crate) request: ExchangeRequest,
+    pub(crate) state: TreeState,
+}
+
+/// How the changes below a directory become visible, as far as the layout knows.
+#[derive(Debug)]
+pub(crate) enum TreeState {
+    Untouched,
+    Renames(String),
+    Exchange(Box<ExchangedTree>),
+}
+
+#[derive(Debug)]
+pub(crate) struct ExchangedTree {
+    pub(crate) domain: usize,
+    pub(crate) stage: String,
+    pub(crate) survey: TreeSurvey,
+}
+
+/// All items, in the order of the switch.
+#[derive(Debug)]
+pub(crate) struct Layout<'p> {
+    pub(crate) trees: Vec<LaidTree>,
+    /// The items. Folded ones follow the item they are staged in.
+    pub(crate) items: Vec<LayoutItem<'p>>,
+    /// The places of the items, in the order of their paths in the plan.
+    by_path: Vec<usize>,
+    pub(crate) changes: &'p [Box<Change>],
+}
+
+impl Layout<'_> {
+    pub(crate) fn place_of(&self, path: &ObjectPath) -> Option<usize> {
+        let client = |place: &usize| self.items.get(*place).map(|item| &item.client);
+        let found = self.by_path.partition_point(|place| client(place) <= Some(path)).checked_sub(1)?;
+        self.by_path.get(found).copied().filter(|place| client(place) == Some(path))
+    }
+
+    pub(crate) fn package_of(&self, path: &ObjectPath) -> Option<&PkgInst> {
+        self.changes.iter().find(|change| change.path == *path).map(|change| &change.package)
+    }
+}
+
+/// The order of the switch: new objects, replaced ones (dynamic loader, libc, libraries, the rest), attributes of
+/// directories, deletions, attributes of other objects, and the records last, `contents` first among them.
+mod turn {
+    pub(super) const ADD: u8 = 0;
+    pub(super) const REPLACE: u8 = 1;
+    pub(super) const EXCHANGE: u8 = 4;
+    pub(super) const DIRECTORY_ATTRIBUTES: u8 = 5;
+    pub(super) const DELETE: u8 = 6;
+    /// After replacements and deletions: these check the time of a file, which a change through another name may set
+    /// anew.
+    pub(super) const ATTRIBUTES: u8 = 7;
+    pub(super) const CONTENTS: u8 = 8;
+    pub(super) const RECORD: u8 = 9;
+    pub(super) const REMOVE_DIRECTORY: u8 = 10;
+}
+
 struct Fold {
     item: usize,
     becomes_directory: bool,
 }
 
 pub(crate) struct LayoutBuilder<'a, 'p> {
-    pub(super) resolver: Resolver<'a>,
-    pub(super) root: &'a Root,
-    /// The prefix of staged names.
-    pub(super) prefix: &'a str,
-    pub(super) dirs: Dirs,
-    pub(super) domains: &'a mut OpenDomains,
-    pub(super) items: Vec<LayoutItem<'p>>,
+    pub(crate) resolver: Resolver<'a>,
+    pub(crate) root: &'a Root,
+    pub(crate) prefix: &'a str,
+    pub(crate) dirs: Dirs,
+    pub(crate) domains: &'a mut OpenDomains,
+    pub(crate) items: Vec<LayoutItem<'p>>,
     direction: Direction,
-    /// The directory of the last target, with its domain and inode.
     last: Option<(ObjectPath, usize, Inode)>,
-    /// The directories made by the run, with their domains.
-    pub(super) made: BTreeMap<ObjectPath, usize>,
+    pub(crate) made: BTreeMap<ObjectPath, usize>,
     folds: BTreeMap<ObjectPath, Fold>,
-    /// The directories whose changes should become visible at once.
-    pub(super) trees: Vec<LaidTree>,
+    pub(crate) trees: Vec<LaidTree>,
 }
 
 /// Lays out `plan`. Staged names begin with `prefix`, which distinguishes the batches of one run. The state of the
@@ -68,7 +178,7 @@ pub(crate) fn lay_out<'p>(
     builder.exchanges()?;
     let writes_contents = !plan.contents.is_empty() || builder.lacks_contents(plan)?;
     if writes_contents {
-        builder.contents()?;
+        builder.write_record(&places::contents(), ToStage::Contents, turn::CONTENTS)?;
     }
     for record in &plan.records {
         builder.record(record, plan, ledgers)?;
@@ -154,7 +264,6 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(())
     }
 
-    /// Adds a change below a directory whose type changes.
     fn folded(&mut self, change: &'p Change, at: &ObjectPath) -> Result<(), Cause> {
         let Some(fold) = self.folds.get(at) else { return Ok(()) };
         let (Action::Add(new) | Action::Replace(new)) = &change.action else {
@@ -185,8 +294,6 @@ impl<'p> LayoutBuilder<'_, 'p> {
         })
     }
 
-    /// Returns the identity of the object seen by the survey; for a directory, that of the current one, with its
-    /// attributes.
     fn old_of(&mut self, change: &Change, physical: &ObjectPath) -> Result<Option<Box<Identity>>, Cause> {
         let Some(live) = &change.old else { return Ok(None) };
         let Some(dir) = self.dirs.parent(physical)? else {
@@ -215,7 +322,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(Some(Box::new(old)))
     }
 
-    pub(super) fn push(&mut self, item: LayoutItem<'p>) -> Result<(), Cause> {
+    pub(crate) fn push(&mut self, item: LayoutItem<'p>) -> Result<(), Cause> {
         self.must_be_apart(&item)?;
         if self.items.len() == self.items.capacity() {
             // Records are few compared with objects: doubling the room of all items for them would take more memory
@@ -226,8 +333,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(())
     }
 
-    /// Returns the domain of a target: that of its directory, or of the nearest existing one above it.
-    pub(super) fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<Inode>), Cause> {
+    fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<Inode>), Cause> {
         let parent = physical
             .parent_bytes()
             .ok_or_else(|| Cause::Internal("the root directory itself cannot be replaced".to_owned()))?;
@@ -247,19 +353,17 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 }
 
-/// The most bytes of an object's own name in its staged name.
 const OWN_NAME: usize = 32;
 
-/// Returns the staged name of an object. Its number is long, so that a block of the directory has few: a file system such
-/// as ext4 looks at each of them whenever it makes or finds one. Its own name follows, as far as a staged name can have it:
-/// lists of the open files of processes show which program runs an old file.
+/// Returns the staged name of an object. Its number is long, so that a block of the directory has few: a file system
+/// such as ext4 looks at each of them whenever it makes or finds one. Its own name follows, as far as a staged name
+/// can have it: lists of the open files of processes show which program runs an old file.
 fn staged_name(prefix: &str, number: usize, path: &ObjectPath) -> String {
     let own = path.name().iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte == b'.');
     let own: String = own.take(OWN_NAME).map(|byte| char::from(*byte)).collect();
     if own.is_empty() { format!("o/{prefix}{number:020}") } else { format!("o/{prefix}{number:020}.{own}") }
 }
 
-/// Returns the reason why no object of a domain can change its type, if there is one.
 fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'static str>, Cause> {
     let can_exchange = RenameSupport::of(&domain.entry).exchange;
     Ok(match was_directory {
@@ -276,7 +380,6 @@ fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'stat
     })
 }
 
-/// Returns the turn of a replaced object in the switch.
 fn turn_of_replacement(direction: Direction, name: &[u8]) -> u8 {
     turn::REPLACE
         + match direction {
@@ -285,7 +388,6 @@ fn turn_of_replacement(direction: Direction, name: &[u8]) -> u8 {
         }
 }
 
-/// The rank of an object that is no library.
 const LAST_RANK: u8 = 3;
 
 /// Ranks replaced objects: the dynamic loader first, then libc, other shared libraries and the rest, so that a
@@ -298,6 +400,357 @@ fn library_rank(name: &[u8]) -> u8 {
         _ if name.starts_with(b"libc.so") || name.starts_with(b"libc-") => 1,
         _ => 2,
     }
+}
+
+type StagedPlace = (String, Option<Box<[u8]>>);
+
+// Directories that are exchanged as a whole.
+impl<'p> LayoutBuilder<'_, 'p> {
+    /// Returns the place, among the exchanged directories, of the one that contains or is the target. The first
+    /// target settles whether the directory can be exchanged.
+    fn tree_of(&mut self, physical: &ObjectPath) -> Result<Option<usize>, Cause> {
+        let is_in = |path: &ObjectPath| physical == path || physical.is_below(path);
+        let Some(place) = self.trees.iter().position(|tree| is_in(&tree.request.directory)) else {
+            return Ok(None);
+        };
+        if self.trees.get(place).is_some_and(|tree| matches!(tree.state, TreeState::Untouched)) {
+            let settled = self.settle_tree(place);
+            let Some(tree) = self.trees.get_mut(place) else { return Ok(None) };
+            tree.state = match settled {
+                Ok(exchanged) => TreeState::Exchange(Box::new(exchanged)),
+                Err(Cause::NoExchange(refusal)) if !tree.request.or_stop => {
+                    TreeState::Renames(refusal.reason)
+                }
+                Err(other) => return Err(other),
+            };
+        }
+        Ok(self.trees.get(place).filter(|tree| matches!(tree.state, TreeState::Exchange(_))).map(|_| place))
+    }
+
+    fn settle_tree(&mut self, place: usize) -> Result<ExchangedTree, Cause> {
+        let path = self.trees.get(place).map(|tree| tree.request.directory.clone());
+        let path = path.ok_or_else(|| Cause::Internal("there is no such directory".to_owned()))?;
+        let survey = survey(self.root, &path)?;
+        let (domain, _) = self.domain_of(&path)?;
+        let support = RenameSupport::of(&self.domains.get(domain)?.entry);
+        if !support.exchange || !support.no_replace {
+            let reason = "its file system cannot exchange two names".to_owned();
+            return Err(Cause::no_exchange(self.root, &path, reason));
+        }
+        Ok(ExchangedTree { domain, stage: format!("o/tree.{place}"), survey })
+    }
+
+    pub(crate) fn exchanged(&mut self, place: usize) -> Result<&mut ExchangedTree, Cause> {
+        match self.trees.get_mut(place).map(|tree| &mut tree.state) {
+            Some(TreeState::Exchange(tree)) => Ok(tree),
+            _ => Err(Cause::Internal("a directory is not exchanged".to_owned())),
+        }
+    }
+
+    fn place_in_tree(
+        &mut self,
+        place: usize,
+        physical: &ObjectPath,
+        kind: OpKind,
+    ) -> Result<StagedPlace, Cause> {
+        let root = self.root;
+        let tree = self.exchanged(place)?;
+        let path = &tree.survey.path;
+        if physical == path && kind != OpKind::Attr {
+            let reason = "the run replaces or removes the directory itself".to_owned();
+            return Err(Cause::no_exchange(root, path, reason));
+        }
+        let below = physical.as_bytes().get(path.as_bytes().len()..).unwrap_or_default();
+        let inside = below.strip_prefix(b"/").unwrap_or(below);
+        Ok((tree.stage.clone(), Some(inside.into())))
+    }
+
+    fn must_be_apart(&self, item: &LayoutItem<'p>) -> Result<(), Cause> {
+        if item.tree.is_some() || self.trees.is_empty() {
+            return Ok(());
+        }
+        let targets = [Some(&item.op.path), item.op.to.as_ref()];
+        let is_in = |directory: &ObjectPath, path: &ObjectPath| path == directory || path.is_below(directory);
+        for tree in &self.trees {
+            let directory = &tree.request.directory;
+            let is_exchanged = matches!(tree.state, TreeState::Exchange(_)) && item.op.kind != OpKind::Tree;
+            if is_exchanged && targets.into_iter().flatten().any(|path| is_in(directory, path)) {
+                let reason = format!("{} below it is a record", self.root.show(&item.op.path));
+                return Err(Cause::no_exchange(self.root, directory, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one item for each exchanged directory, in the order in which they are asked for.
+    pub(crate) fn exchanges(&mut self) -> Result<(), Cause> {
+        for place in 0..self.trees.len() {
+            let Some(TreeState::Exchange(tree)) = self.trees.get(place).map(|tree| &tree.state) else {
+                continue;
+            };
+            let (path, domain, stage) = (tree.survey.path.clone(), tree.domain, tree.stage.clone());
+            let old = Some(Box::new(identity(&tree.survey.top, None, None)));
+            let (_, parent) = self.domain_of(&path)?;
+            let op = Op { parent, old, ..Op::new(OpKind::Tree, path.clone(), domain, stage) };
+            self.push(LayoutItem {
+                op,
+                new: None,
+                live: None,
+                client: path,
+                inside: None,
+                is_folded: false,
+                tree: None,
+                rank: (turn::EXCHANGE, self.items.len()),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+// Records: `contents`, the files of packages and patches, ledgers, undo archives.
+impl<'p> LayoutBuilder<'_, 'p> {
+    /// Lays out the stamp, after `contents` if the plan writes that. If there is a stamp, every run leaves one; if
+    /// there is none, only a run that writes `contents` does.
+    pub(crate) fn stamp(&mut self, plan: &Plan, writes_contents: bool) -> Result<(), Cause> {
+        let is_new = writes_contents || brings_contents(plan);
+        if !is_new && RecordView::live(self.root).last_records().is_none() {
+            return Ok(());
+        }
+        let stamp = places::contents_stamp();
+        let physical = self.parents(&stamp)?;
+        match self.dirs.parent(&physical)? {
+            Some(dir) if !is_replaceable_hint(&dir, physical.name())? => Ok(()),
+            _ => self.write_record(&stamp, ToStage::ContentsStamp, turn::CONTENTS),
+        }
+    }
+
+    /// Lays out the removal of the log of another tool, whose changes are in the `contents` that the plan writes:
+    /// with the old log beside it, that tool would undo changes of this run.
+    fn logged_contents(&mut self, plan: &Plan, writes_contents: bool) -> Result<(), Cause> {
+        let path = places::pkglog();
+        let physical = self.resolver.locate(&path)?;
+        let dir = self.dirs.parent(&physical)?;
+        let is_there = dir.map(|dir| dir.look(physical.name())).transpose()?.flatten().is_some();
+        if !is_there || !writes_contents && !brings_contents(plan) {
+            return Ok(());
+        }
+        let item = self.record_item(OpKind::Delete, &path, physical)?;
+        self.must_be_removable(&path)?;
+        self.push(item)
+    }
+
+    fn lacks_contents(&mut self, plan: &Plan) -> Result<bool, Cause> {
+        let mut is_made = false;
+        for record in &plan.records {
+            is_made |= match record {
+                RecordChange::Write { path, .. } if path.name() == b"pkginfo" => {
+                    let physical = self.resolver.locate(path)?;
+                    self.dirs.parent(&physical)?.is_none()
+                }
+                RecordChange::AddTree { path, files } => {
+                    path.parent() == Some(places::packages())
+                        && files.iter().any(|file| file.name == b"pkginfo")
+                }
+                _ => false,
+            };
+        }
+        if !is_made {
+            return Ok(false);
+        }
+        let physical = self.resolver.locate(&places::contents())?;
+        let dir = self.dirs.parent(&physical)?;
+        let is_there = dir.map(|dir| dir.look(physical.name())).transpose()?.flatten().is_some();
+        Ok(!is_there && !self.has_packages()?)
+    }
+
+    /// Returns true if the root has packages. If it has, a missing list of paths is damage, which no other run may
+    /// hide.
+    fn has_packages(&mut self) -> Result<bool, Cause> {
+        let packages = self.resolver.locate_dir(&places::packages())?;
+        Ok(self
+            .dirs
+            .get(&packages)?
+            .map(|dir| dir.names())
+            .transpose()?
+            .is_some_and(|names| !names.is_empty()))
+    }
+
+    pub(crate) fn record(
+        &mut self,
+        record: &'p RecordChange,
+        plan: &Plan,
+        ledgers: &dyn Ledgers,
+    ) -> Result<(), Cause> {
+        match record {
+            RecordChange::Write { path, bytes, mode, mtime } => {
+                let rank = if *path == places::contents() { turn::CONTENTS } else { turn::RECORD };
+                self.write_record(path, ToStage::Bytes(bytes, *mode, mtime), rank)
+            }
+            RecordChange::Copy { path, copied, mode } => {
+                self.write_record(path, ToStage::Copied(copied, *mode), turn::RECORD)
+            }
+            RecordChange::AddTree { path, files } => {
+                let physical = self.parents(path)?;
+                let mut item = self.record_item(OpKind::Add, path, physical)?;
+                item.op.whole = true;
+                item.new = Some(ToStage::Tree(files));
+                self.push(item)
+            }
+            RecordChange::RemoveFile(path) | RecordChange::RemoveTree(path) => {
+                let physical = self.resolver.locate(path)?;
+                let mut item = self.record_item(OpKind::Delete, path, physical)?;
+                if item.op.old.is_none() {
+                    return Err(Cause::Changed(self.root.show(path)));
+                }
+                item.op.whole = matches!(record, RecordChange::RemoveTree(_));
+                self.must_be_removable(path)?;
+                if item.op.whole && is_layered(&self.domains.get(item.op.domain)?.dir)? {
+                    return self.remove_piecemeal(path);
+                }
+                self.push(item)
+            }
+            RecordChange::Move { from, to } => {
+                let physical = self.resolver.locate(from)?;
+                let to = self.resolver.locate(to)?;
+                let mut item = self.record_item(OpKind::Move, from, physical)?;
+                item.op.to = Some(to);
+                self.push(item)
+            }
+            RecordChange::Ledger(change) => match ledgers.draft(self.root, plan, change)? {
+                Some(draft) if !draft.is_empty() => {
+                    self.write_record(&change.path, ToStage::Ledger(draft), turn::RECORD)
+                }
+                Some(draft) if draft.is_there() => {
+                    let physical = self.resolver.locate(&change.path)?;
+                    let item = self.record_item(OpKind::Delete, &change.path, physical)?;
+                    self.push(item)
+                }
+                Some(_) | None => Ok(()),
+            },
+            RecordChange::Undo { path, archive, part } => {
+                self.write_record(path, ToStage::Undo(*archive, part), turn::RECORD)
+            }
+        }
+    }
+
+    /// Refuses a record that could be moved into the stage and never removed from there: then no other run could
+    /// begin.
+    fn must_be_removable(&mut self, path: &ObjectPath) -> Result<(), Cause> {
+        let physical = self.resolver.locate(path)?;
+        let Some(parent) = physical.parent() else { return Ok(()) };
+        match self.dirs.get(&parent)? {
+            Some(dir) => Ok(dir.must_be_removable(physical.name())?),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a record directory that cannot be renamed because a lower layer of an overlayfs has it: its files one
+    /// by one, and the directories, once empty, after the commit.
+    fn remove_piecemeal(&mut self, path: &ObjectPath) -> Result<(), Cause> {
+        let physical = self.resolver.locate(path)?;
+        let Some(dir) = self.dirs.get(&physical)? else {
+            let item = self.record_item(OpKind::Delete, path, physical)?;
+            return self.push(item);
+        };
+        for name in dir.names()? {
+            let inner = path.join(&name).map_err(|error| Cause::Internal(error.to_string()))?;
+            self.remove_piecemeal(&inner)?;
+        }
+        let mut item = self.record_item(OpKind::Rmdir, path, physical)?;
+        item.rank.0 = turn::REMOVE_DIRECTORY;
+        self.push(item)
+    }
+
+    fn write_record(&mut self, path: &ObjectPath, new: ToStage<'p>, rank: u8) -> Result<(), Cause> {
+        let physical = self.parents(path)?;
+        let mut item = self.record_item(OpKind::Replace, path, physical)?;
+        match &item.op.old {
+            None => item.op.kind = OpKind::Add,
+            Some(old) if old.file_type == 'f' => {}
+            // No reader uses a stamp that is not a file.
+            Some(_) if matches!(new, ToStage::ContentsStamp) => {}
+            // The plan was made from a file, so this is another object.
+            Some(_) => return Err(Cause::Changed(self.root.show(path))),
+        }
+        item.new = Some(new);
+        item.rank.0 = rank;
+        self.push(item)
+    }
+
+    fn record_item(
+        &mut self,
+        kind: OpKind,
+        path: &ObjectPath,
+        physical: ObjectPath,
+    ) -> Result<LayoutItem<'p>, Cause> {
+        let (domain, parent) = self.domain_of(&physical)?;
+        let old = match self.dirs.parent(&physical)? {
+            // The merge knows or takes the digest of a long file.
+            Some(dir) if path.as_bytes() == places::CONTENTS.as_bytes() => {
+                dir.look(physical.name())?.map(|seen| Box::new(identity(&seen, None, None)))
+            }
+            Some(dir) => live_identity(&dir, physical.name())?,
+            None => None,
+        };
+        let number = self.items.len();
+        let stage = format!("db/{}{number}", self.prefix);
+        let op = Op { parent, old, db: true, ..Op::new(kind, physical, domain, stage) };
+        Ok(LayoutItem {
+            op,
+            new: None,
+            live: None,
+            client: path.clone(),
+            inside: None,
+            is_folded: false,
+            tree: None,
+            rank: (turn::RECORD, number),
+        })
+    }
+
+    fn parents(&mut self, path: &ObjectPath) -> Result<ObjectPath, Cause> {
+        let physical = self.resolver.locate(path)?;
+        self.must_lead_somewhere(path)?;
+        let mut missing = Vec::new();
+        for above in physical.ancestors() {
+            if self.made.contains_key(&above) || self.dirs.get(&above)?.is_some() {
+                break;
+            }
+            missing.push(above);
+        }
+        for above in missing.into_iter().rev() {
+            let mut item = self.record_item(OpKind::Add, &above, above.clone())?;
+            self.made.insert(above, item.op.domain);
+            item.new = Some(ToStage::Directory);
+            self.push(item)?;
+        }
+        Ok(physical)
+    }
+
+    /// Refuses a path on which a symbolic link leads nowhere. Directories are made only where the path itself says;
+    /// otherwise, a user who made that link in the meantime would decide where the record goes.
+    fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
+        for above in path.ancestors() {
+            let followed = self.resolver.locate_dir(&above)?;
+            if self.made.contains_key(&followed) || self.dirs.get(&followed)?.is_some() {
+                break;
+            }
+            if followed != self.resolver.locate(&above)? {
+                return Err(Cause::Changed(self.root.show(&above)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Box<Identity>>, Cause> {
+    let Some(live) = dir.live(name)? else { return Ok(None) };
+    let Some(seen) = dir.look(name)? else { return Ok(None) };
+    Ok(Some(Box::new(identity(&seen, live.digest(), None))))
+}
+
+fn brings_contents(plan: &Plan) -> bool {
+    let is_contents = |record: &RecordChange| matches!(record, RecordChange::Write { path, .. } if *path == places::contents());
+    plan.records.iter().any(is_contents)
 }
 
 #[cfg(test)]

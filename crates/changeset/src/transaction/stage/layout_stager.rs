@@ -10,46 +10,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use crate::plan::{Body, Member, NewObject};
-use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
-use crate::transaction::settings::{RunActivity, RunWatch};
+use crate::transaction::settings::{ContentSource, RunActivity, RunWatch};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::early_sync::EarlySync;
-use crate::transaction::stage::layout_items::{Layout, LayoutItem};
-use crate::transaction::stage::linked_objects::{UndoDirectories, name_stored};
-use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
+use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::object_stager::{
+    ObjectStager, StagedContent, StagedObjects, UndoDirectories, name_stored,
+};
 use patchadm_rootfs::{InterruptibleRead, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Files larger than this are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
-/// The bytes and files handed over at once.
 const BATCH: (usize, usize) = (1 << 18, 32);
 
-/// Stages the objects of a layout.
 pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) root: &'a Root,
     pub(crate) domains: &'a OpenDomains,
     pub(crate) layout: &'a mut Layout<'p>,
     pub(crate) watch: RunWatch<'a>,
-    /// Whether the first objects go to the disk while the last are staged: if nothing is saved, no later step is long
+    /// True if the first objects go to the disk while the last are staged: if nothing is saved, no later step is long
     /// enough for that.
     pub(crate) syncs: bool,
-    /// Whether undo data of any form is written, whose manifests have digests.
     pub(crate) saves: bool,
 }
 
-/// The items with a file of the source, in the order of these files.
 struct WantedItems<'a, 'p> {
     layout: &'a Layout<'p>,
     places: Vec<usize>,
 }
 
 impl<'a> WantedItems<'a, '_> {
-    /// Finds the items whose file is read; those `linked` have theirs already.
     fn of<'p>(layout: &'a Layout<'p>, linked: &HashSet<usize>) -> WantedItems<'a, 'p> {
         let all = (0..layout.items.len()).filter(|place| file_of(layout, *place).is_some());
         let mut places: Vec<usize> = all.filter(|place| !linked.contains(place)).collect();
@@ -57,7 +52,6 @@ impl<'a> WantedItems<'a, '_> {
         WantedItems { layout, places }
     }
 
-    /// Returns the items that a file of the source serves: their start among all items, and their places.
     fn of_file(&self, file: (usize, &PackagePath)) -> (usize, &[usize]) {
         let begin = self.places.partition_point(|place| file_of(self.layout, *place) < Some(file));
         let behind = self.places.get(begin..).unwrap_or_default();
@@ -66,7 +60,6 @@ impl<'a> WantedItems<'a, '_> {
     }
 }
 
-/// Returns the file of the source that an item gets: its package and its path there.
 fn file_of<'a>(layout: &'a Layout<'_>, place: usize) -> Option<(usize, &'a PackagePath)> {
     match layout.items.get(place).and_then(LayoutItem::object).map(|new| &new.body) {
         Some(Body::Member(member)) => Some((member.package, &member.path)),
@@ -74,7 +67,6 @@ fn file_of<'a>(layout: &'a Layout<'_>, place: usize) -> Option<(usize, &'a Packa
     }
 }
 
-/// Files read from the source, each with the items it serves.
 type ReadFiles<'w> = Vec<(&'w [usize], Vec<u8>)>;
 
 impl<'p> LayoutStager<'_, 'p> {
@@ -112,7 +104,6 @@ impl<'p> LayoutStager<'_, 'p> {
         Ok(made)
     }
 
-    /// Returns the files that come from the source, by their paths in the root.
     fn files(&self) -> impl Iterator<Item = (&ObjectPath, &Member)> {
         self.layout.items.iter().filter_map(|item| match item.object().map(|new| &new.body) {
             Some(Body::Member(member)) => Some((&item.client, member)),
@@ -120,14 +111,12 @@ impl<'p> LayoutStager<'_, 'p> {
         })
     }
 
-    /// Returns whether undo data or a hard link needs the digests of new objects.
     fn keeps_digests(&self) -> bool {
         let is_link =
             |item: &LayoutItem<'_>| matches!(item.object(), Some(NewObject { body: Body::Link(_), .. }));
         self.saves || self.layout.items.iter().any(is_link)
     }
 
-    /// Returns the total size in bytes of all files that come from the source.
     fn size(&self) -> u64 {
         self.files().map(|(_, member)| member.size).sum()
     }
@@ -139,8 +128,8 @@ impl<'p> LayoutStager<'_, 'p> {
             .collect()
     }
 
-    /// Links the files that lie in undo directories into the stage; returns the items that have theirs. What cannot be
-    /// linked is copied like any other file.
+    /// Links the files that lie in undo directories into the stage; returns the linked items. A file that cannot be linked
+    /// is copied like any other.
     fn link_stored(
         &self,
         content: &mut dyn ContentSource,
@@ -161,7 +150,6 @@ impl<'p> LayoutStager<'_, 'p> {
         Ok(linked)
     }
 
-    /// Stages all files that come from the source.
     fn members(
         &self,
         content: &mut dyn ContentSource,
@@ -177,7 +165,7 @@ impl<'p> LayoutStager<'_, 'p> {
         let (has_failed, keeps_digests) = (AtomicBool::new(false), self.keeps_digests());
         let bytes = if self.syncs { self.size() } else { 0 };
         thread::scope(|scope| {
-            let (early, told) = EarlySync::when_told(scope, self.root, self.domains, bytes);
+            let (early, start_sync) = EarlySync::when_started(scope, self.root, self.domains, bytes);
             let (to, jobs) = sync_channel(workers);
             let jobs = Arc::new(Mutex::new(jobs));
             let start = |_| {
@@ -197,7 +185,7 @@ impl<'p> LayoutStager<'_, 'p> {
                 to,
                 batch: ReadFiles::new(),
                 held: 0,
-                sync: told.map(|told| (bytes / 3 * 2, told)),
+                sync: start_sync.map(|start| (bytes / 3 * 2, start)),
                 has_failed: &has_failed,
             };
             let read = reading.all(content);
@@ -239,16 +227,13 @@ fn work(
     }
 }
 
-/// Reads the source, in a thread of its own.
 struct SourceReader<'a, 'w, 'l, 'p> {
     stager: &'a LayoutStager<'a, 'p>,
     wanted: &'w WantedItems<'w, 'p>,
     own: &'a mut ObjectStager<'l, 'p>,
-    /// Receives the batches, or `None` if there is only one thread.
     to: Option<SyncSender<ReadFiles<'w>>>,
     batch: ReadFiles<'w>,
     held: usize,
-    /// The number of bytes still to be read before the early sync starts, and the channel that starts it.
     sync: Option<(u64, SyncSender<()>)>,
     has_failed: &'a AtomicBool,
 }
@@ -298,7 +283,6 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
         if self.held >= BATCH.0 || self.batch.len() >= BATCH.1 { self.hand_over() } else { Ok(()) }
     }
 
-    /// Starts the early sync when most bytes are read.
     fn count(&mut self, bytes: u64) {
         let Some((left, start)) = self.sync.take() else { return };
         if left > bytes {
@@ -318,5 +302,113 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
             return Err(Cause::Internal("a staging thread gave up".to_owned()));
         }
         Ok(())
+    }
+}
+
+/// The fewest bytes worth a flush of their own.
+const WORTH_IT: u64 = 8 << 20;
+
+#[derive(Debug)]
+pub(crate) struct EarlySync<'scope>(Option<ScopedJoinHandle<'scope, Result<(), Cause>>>);
+
+impl<'scope> EarlySync<'scope> {
+    pub(crate) fn begin<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        root: &Root,
+        domains: &'env OpenDomains,
+        bytes: u64,
+    ) -> Self {
+        let is_worth_it = bytes >= WORTH_IT && root.workers() > 1;
+        Self(is_worth_it.then(|| scope.spawn(|| domains.sync())))
+    }
+
+    /// Returns a sync that starts on a message over the channel, if `bytes` staged bytes will be worth it. It never
+    /// starts once the channel is dropped.
+    fn when_started<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        root: &Root,
+        domains: &'env OpenDomains,
+        bytes: u64,
+    ) -> (Self, Option<SyncSender<()>>) {
+        if bytes < WORTH_IT || root.workers() < 2 {
+            return (Self(None), None);
+        }
+        let (start, started) = sync_channel(1);
+        let sync = scope.spawn(move || started.recv().map_or(Ok(()), |()| domains.sync()));
+        (Self(Some(sync)), Some(start))
+    }
+
+    /// Waits for the sync to end. The kernel reports an error to a descriptor only once, so it must not be lost here.
+    pub(crate) fn end(self) -> Result<(), Cause> {
+        let failed = |_| Cause::Internal("the thread of a sync failed".to_owned());
+        self.0.map_or(Ok(()), |thread| thread.join().map_err(failed)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::run::Run;
+    use patchadm_rootfs::ChangeCall;
+    use patchadm_rootfs::Door;
+    use rustix::io::Errno;
+    use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering;
+
+    /// Returns a root on which every sync fails and is counted, with a stage.
+    fn failing(is_for_many: bool) -> (Root, OpenDomains, Arc<AtomicUsize>) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let door = Door::watched(move |step| {
+            if step.call != ChangeCall::SyncFileSystem {
+                return Ok(());
+            }
+            counted.fetch_add(1, Ordering::Relaxed);
+            Err(Errno::IO)
+        });
+        let root = Root::open_with(dir.path(), if is_for_many { door.for_many() } else { door }).unwrap();
+        let domains = OpenDomains::begin(&root, &Run { number: 1, nonce: 7 }, &[]).unwrap();
+        (root, domains, count)
+    }
+
+    /// Returns the number of syncs that an early sync of this many bytes makes, and its result.
+    fn early(bytes: u64, is_for_many: bool) -> (usize, bool) {
+        let (root, domains, count) = failing(is_for_many);
+        let ended = thread::scope(|scope| EarlySync::begin(scope, &root, &domains, bytes).end());
+        (count.load(Ordering::Relaxed), ended.is_ok())
+    }
+
+    #[test]
+    fn a_sync_that_waits_is_made_when_it_is_told_to_and_never_otherwise() {
+        let told = |is_told: bool| {
+            let (root, domains, count) = failing(true);
+            let ended = thread::scope(|scope| {
+                let (early, start) = EarlySync::when_started(scope, &root, &domains, WORTH_IT);
+                match start {
+                    Some(start) if is_told => start.send(()).unwrap(),
+                    start => drop(start),
+                }
+                early.end()
+            });
+            (count.load(Ordering::Relaxed), ended.is_ok())
+        };
+        let synced = if patchadm_rootfs::cores() > 1 { (1, false) } else { (0, true) };
+        assert_eq!([told(true), told(false)], [synced, (0, true)]);
+    }
+
+    #[test]
+    fn an_error_of_the_disk_is_not_lost_by_asking_early() {
+        let expected = if patchadm_rootfs::cores() > 1 { (1, false) } else { (0, true) };
+        assert_eq!(early(WORTH_IT, true), expected);
+    }
+
+    #[test]
+    fn little_is_not_synced_early_and_nothing_where_the_order_is_looked_at() {
+        assert_eq!(early(WORTH_IT - 1, true), (0, true));
+        assert_eq!(early(WORTH_IT, false), (0, true));
     }
 }

@@ -1,58 +1,62 @@
 //! Makes one staged object at a time, final in every attribute. Each staging thread has an object stager of its own.
+//!
+//! A stored object (undo data as files) comes back itself: it is linked into the stage from the undo directory, where
+//! it stays until the run has committed. Only an object that already is what the plan makes is linked, and one with
+//! the noted status is not even read. Any other object is copied, and so is a set-id program: its old file has lost
+//! the bits for good, because someone may still have it open.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead};
+use std::collections::btree_map::Entry;
+use std::io;
+use std::io::BufRead;
 use std::ops::Deref;
 
 use rustix::io::Errno;
 
 use crate::format::journal::Identity;
+use crate::format::undo_files;
+use crate::format::undo_files::{IDENTITIES, StoredIdentity, run_of_directory};
 use crate::plan::{Body, Member, NewObject, NewXattrs};
+use crate::stored_file::{StoredFile, StoredFileError, open_undo_directory};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::dirs::Dirs;
-use crate::transaction::objects::identity::identity;
+use crate::transaction::objects::copies::{may_be_left_out, set_xattrs};
+use crate::transaction::objects::identity::{identity, identity_of};
+use crate::transaction::objects::names::Dirs;
+use crate::transaction::settings::ContentSource;
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout_items::{Layout, LayoutItem};
-use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
-use patchadm_rootfs::{ACCESS_LIST, DEFAULT_LIST, Digest, LiveKind, Summing, Sums, Xattrs, is_label};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, WritableFile};
+use crate::transaction::stage::layout::{Layout, LayoutItem};
+use patchadm_rootfs::{
+    ACCESS_LIST, DEFAULT_LIST, Digest, Dir, FileType, LiveKind, ObjectStatus, Root, RootError, Summing, Sums,
+    WritableFile, Xattrs, is_label,
+};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The largest file whose first write takes all of its space, so that a full disk shows at once.
 const WRITTEN_AT_ONCE: u64 = 128 << 10;
 
-/// Makes the objects of a layout in their stages.
 pub(crate) struct ObjectStager<'a, 'p> {
     root: &'a Root,
     domains: &'a OpenDomains,
     layout: &'a Layout<'p>,
     dirs: Dirs,
-    /// The attributes that the last queried directory hands down to new objects.
     handed_down: Option<(ObjectPath, Xattrs)>,
-    /// Whether digests are needed by path: for undo archives and hard links.
     keeps_digests: bool,
     made: StagedObjects,
 }
 
-/// Digests and size of the staged content.
 #[derive(Debug, Default)]
 pub(crate) struct StagedContent {
-    /// BLAKE3 of each new regular file for which it is needed, by its path in the plan.
     pub(crate) digests: BTreeMap<ObjectPath, Digest>,
-    /// The bytes written for objects.
     pub(crate) bytes: u64,
 }
 
-/// The objects that a stager has made.
 #[derive(Debug, Default)]
 pub(crate) struct StagedObjects {
     pub(crate) content: StagedContent,
-    /// The identity of each item.
     pub(crate) identities: Vec<(usize, Box<Identity>)>,
 }
 
-/// A directory of the stage, borrowed or opened for the moment.
-pub(super) enum Within<'a> {
+pub(crate) enum Within<'a> {
     Stage(&'a Dir),
     Below(Dir),
 }
@@ -90,8 +94,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made
     }
 
-    /// Returns the staged place of an item: directory and name.
-    pub(super) fn place(&self, index: usize) -> Result<(Within<'a>, Vec<u8>), Cause> {
+    pub(crate) fn place(&self, index: usize) -> Result<(Within<'a>, Vec<u8>), Cause> {
         let item = self.item(index)?;
         let domain = self.domains.get(item.op.domain)?;
         let top = item.op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
@@ -105,11 +108,10 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok((Within::Below(dir), name))
     }
 
-    pub(super) fn item(&self, index: usize) -> Result<&'a LayoutItem<'p>, Cause> {
+    pub(crate) fn item(&self, index: usize) -> Result<&'a LayoutItem<'p>, Cause> {
         self.layout.items.get(index).ok_or_else(|| Cause::Internal(format!("there is no item {index}")))
     }
 
-    /// Makes an object that is neither a file of the source nor a link.
     pub(crate) fn without_content(&mut self, index: usize) -> Result<(), Cause> {
         let (dir, name) = self.place(index)?;
         let Some(new) = self.item(index)?.object() else { return Ok(()) };
@@ -130,7 +132,6 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.attributes(index, &dir, &name, new)
     }
 
-    /// Sets the attributes of a directory, now that everything is in it.
     pub(crate) fn settle_directory(&mut self, index: usize) -> Result<(), Cause> {
         let (dir, name) = self.place(index)?;
         match self.item(index)?.object() {
@@ -139,7 +140,6 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         }
     }
 
-    /// Copies a live file with all its attributes.
     fn copy(&mut self, index: usize, dir: &Dir, name: &[u8], path: &ObjectPath) -> Result<(), Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let physical = self.root.resolver().locate(path)?;
@@ -167,13 +167,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made_seen(index, &file.look()?, Some(digest))
     }
 
-    /// Notes a regular file that was made and looks like this.
-    pub(super) fn made_seen(
-        &mut self,
-        index: usize,
-        seen: &ObjectStatus,
-        digest: Option<Digest>,
-    ) -> Result<(), Cause> {
+    fn made_seen(&mut self, index: usize, seen: &ObjectStatus, digest: Option<Digest>) -> Result<(), Cause> {
         let item = self.item(index)?;
         if let Some(digest) = digest.filter(|_| self.keeps_digests) {
             self.made.content.digests.insert(item.client.clone(), digest);
@@ -184,22 +178,20 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    pub(super) fn root(&self) -> &'a Root {
+    pub(crate) fn root(&self) -> &'a Root {
         self.root
     }
 
-    pub(super) fn package_of(&self, index: usize) -> String {
+    pub(crate) fn package_of(&self, index: usize) -> String {
         let client = self.layout.items.get(index).map(|item| &item.client);
         client.and_then(|client| self.layout.package_of(client)).map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Builds the cause for a file of the source that differs from its package's description.
     pub(crate) fn corrupt(&self, index: usize, reason: String) -> Cause {
         let path = self.layout.items.get(index).map(|item| self.root.show(&item.client)).unwrap_or_default();
         Cause::Corrupt { package: self.package_of(index), path, reason }
     }
 
-    /// Builds the cause for a file missing from the source.
     pub(crate) fn missing(&self, index: usize) -> Result<Cause, Cause> {
         let path = self.root.show(&self.item(index)?.client);
         Ok(Cause::Missing { package: self.package_of(index), path })
@@ -236,7 +228,6 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// Writes the bytes and checks them against the package's description.
     fn pour(
         &mut self,
         index: usize,
@@ -277,7 +268,6 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Err(self.corrupt(index, reason))
     }
 
-    /// Links a name to a new object, whose digest may be in `digests`, or to a live one that stays.
     pub(crate) fn link(&mut self, index: usize, digests: &BTreeMap<ObjectPath, Digest>) -> Result<(), Cause> {
         let Some(NewObject { body: Body::Link(source), .. }) = self.item(index)?.object() else {
             return Ok(());
@@ -300,8 +290,8 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made_name(index, &dir, &name, known.copied())
     }
 
-    /// Builds the cause for a name that cannot be made. The plan compares file systems, but a directory that is encrypted
-    /// or hands down a project id is apart on the same one.
+    /// Builds the cause for a name that cannot be made. The plan compares file systems, but a directory that is
+    /// encrypted or hands down a project id is apart on the same one.
     fn unlinked(&self, index: usize, source: &ObjectPath, error: RootError) -> Cause {
         if error.errno() != Some(Errno::XDEV) {
             return error.into();
@@ -313,7 +303,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         }
     }
 
-    pub(super) fn made_name(
+    fn made_name(
         &mut self,
         index: usize,
         dir: &Dir,
@@ -330,14 +320,16 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// Sets owner, extended attributes, mode and time of a file with these bytes, in an order in which none resets another.
+    /// Sets owner, extended attributes, mode and time of a file with these bytes, in an order in which none resets
+    /// another.
     fn file_attributes(
         &mut self,
         index: usize,
         file: &WritableFile,
         (new, bytes): (&NewObject, Digest),
     ) -> Result<(), Cause> {
-        // Only the superuser can give objects away. For other users, the owner is recorded and the object stays theirs.
+        // Only the superuser can give objects away. For other users, the owner is recorded and the object stays
+        // theirs.
         let is_theirs = self.domains.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
         if self.root.is_privileged() && !is_theirs {
             file.set_owner(new.uid, new.gid)?;
@@ -355,7 +347,6 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// Does the same for an object other than a file.
     fn attributes(&mut self, index: usize, dir: &Dir, name: &[u8], new: &NewObject) -> Result<(), Cause> {
         if self.root.is_privileged() {
             dir.set_owner(name, Some(new.uid), Some(new.gid))?;
@@ -371,12 +362,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     }
 
     /// Returns the extended attributes of a new object; `bytes` is the digest of a file.
-    pub(super) fn xattrs_of(
-        &mut self,
-        index: usize,
-        new: &NewObject,
-        bytes: Option<Digest>,
-    ) -> Result<Xattrs, Cause> {
+    fn xattrs_of(&mut self, index: usize, new: &NewObject, bytes: Option<Digest>) -> Result<Xattrs, Cause> {
         match &new.xattrs {
             NewXattrs::Exact(xattrs) => Ok(xattrs.clone()),
             NewXattrs::Inherited if matches!(new.body, Body::Symlink(_)) => Ok(Xattrs::new()),
@@ -420,7 +406,6 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(found)
     }
 
-    /// Returns the label and default ACL of a directory, in the form a directory in it gets them.
     fn handed_down(&mut self, path: &ObjectPath) -> Result<Xattrs, Cause> {
         if let Some((of, known)) = &self.handed_down
             && of == path
@@ -441,4 +426,126 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.handed_down = Some((path.clone(), found.clone()));
         Ok(found)
     }
+}
+
+const LARGEST_IDENTITIES: u64 = 64 << 20;
+
+pub(crate) struct UndoDirectories<'a> {
+    root: &'a Root,
+    open: BTreeMap<ObjectPath, Option<UndoDirectory>>,
+}
+
+type UndoDirectory = (Dir, BTreeMap<String, StoredIdentity>);
+
+impl<'a> UndoDirectories<'a> {
+    pub(crate) fn new(root: &'a Root) -> Self {
+        Self { root, open: BTreeMap::new() }
+    }
+
+    /// Opens the directory of a stored object, with the identity noted of that; `None` where there is no directory.
+    fn of(&mut self, file: &StoredFile) -> Result<Option<(&Dir, Option<StoredIdentity>)>, Cause> {
+        let opened = match self.open.entry(file.directory.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let dir = open_undo_directory(self.root, &file.directory)?;
+                let run = run_of_directory(&file.directory);
+                free.insert(
+                    dir.map(|dir| noted_identities(&dir, &run).map(|noted| (dir, noted))).transpose()?,
+                )
+            }
+        };
+        Ok(opened.as_ref().map(|(dir, noted)| (dir, noted.get(&file.name).copied())))
+    }
+}
+
+fn noted_identities(dir: &Dir, run: &str) -> Result<BTreeMap<String, StoredIdentity>, Cause> {
+    match dir.read_regular(IDENTITIES, LARGEST_IDENTITIES) {
+        Ok(text) => Ok(undo_files::parse_identities(&text.unwrap_or_default(), run)),
+        // A hint is a file, and not too large.
+        Err(RootError::TooLarge { .. }) => Ok(BTreeMap::new()),
+        Err(error) if matches!(error.errno(), Some(Errno::LOOP | Errno::ISDIR)) => Ok(BTreeMap::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl ObjectStager<'_, '_> {
+    /// Links a stored object into the stage as the object of an item. Returns false if it must be copied instead.
+    pub(crate) fn link_stored(
+        &mut self,
+        index: usize,
+        file: &StoredFile,
+        directories: &mut UndoDirectories<'_>,
+    ) -> Result<bool, Cause> {
+        let Some(new) = self.item(index)?.object() else { return Ok(false) };
+        let Body::Member(member) = &new.body else { return Ok(false) };
+        let spoilt = |what: &'static str| {
+            let shown = format!("{}/{}", self.root().show(&file.directory), file.name);
+            Cause::StoredFile(StoredFileError::Spoilt { package: self.package_of(index), shown, what })
+        };
+        let Some((dir, noted)) = directories.of(file)? else {
+            return Err(spoilt("is gone with its directory"));
+        };
+        let name = file.name.as_bytes();
+        let Some(seen) = dir.look(name)? else { return Err(spoilt("is gone")) };
+        if seen.file_type != FileType::Regular {
+            return Err(spoilt("is no plain file"));
+        }
+        if seen.size != member.size || !has_content(dir, name, member, &seen, noted)? {
+            return Err(spoilt("is not what was saved"));
+        }
+        let bytes = member.b3.as_deref().copied();
+        if !self.is_as_planned(new, &seen) || dir.xattrs(name)? != self.xattrs_of(index, new, bytes)? {
+            return Ok(false);
+        }
+        let (stage, staged) = self.place(index)?;
+        match stage.make_link(&staged, dir, name) {
+            Err(error) if is_no_place_for_links(error.errno()) => return Ok(false),
+            linked => linked?,
+        }
+        // Its new name changes nothing that identifies it.
+        self.made_seen(index, &seen, bytes)?;
+        Ok(true)
+    }
+
+    fn is_as_planned(&self, new: &NewObject, seen: &ObjectStatus) -> bool {
+        seen.mode == new.mode
+            && !new.mode.is_set_id()
+            && new.mtime == Some(seen.mtime)
+            && (!self.root().is_privileged() || (seen.uid, seen.gid) == (new.uid, new.gid))
+    }
+}
+
+fn has_content(
+    dir: &Dir,
+    name: &[u8],
+    member: &Member,
+    seen: &ObjectStatus,
+    noted: Option<StoredIdentity>,
+) -> Result<bool, Cause> {
+    // Without a digest, the copy is compared with the sum.
+    let Some(b3) = member.b3.as_deref() else { return Ok(true) };
+    if noted == Some(StoredIdentity::of(seen)) {
+        return Ok(true);
+    }
+    let read = Sums::of(&mut dir.open_regular(name)?);
+    let sums = read.map_err(|error| Cause::Root(dir.read_error(name, &error)))?;
+    Ok(sums.b3 == *b3)
+}
+
+pub(crate) fn name_stored<'m>(
+    cause: Cause,
+    root: &Root,
+    content: &dyn ContentSource,
+    mut files: impl Iterator<Item = (&'m ObjectPath, &'m Member)>,
+) -> Cause {
+    let Cause::Corrupt { package, path, .. } = &cause else { return cause };
+    let stored = files.find(|(of, _)| root.show(of) == *path);
+    let stored = stored.and_then(|(_, member)| content.stored(member.package, &member.path));
+    let Some(StoredFile { directory, name }) = stored else { return cause };
+    let shown = format!("{}/{name}", root.show(directory));
+    StoredFileError::Spoilt { package: package.clone(), shown, what: "is not what was saved" }.into()
+}
+
+fn is_no_place_for_links(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::ACCESS))
 }

@@ -1,34 +1,29 @@
-//! Versions of objects that one patch of a run delivers and a later one replaces. They are staged while the undo archives
-//! are written, and stay if the undo data are files.
+//! Versions of objects that one patch of a run delivers and a later one replaces. They are staged while the undo
+//! archives are written, and stay if the undo data are files.
 //!
-//! No op names them, so recovery knows only of those that stay, as undo data; all others are removed before anything is
-//! made durable. A run that dies earlier leaves them in its stage, which is removed as a whole.
+//! No op names them, so recovery knows only of those that stay, as undo data; all others are removed before anything
+//! is made durable. A run that dies earlier leaves them in its stage, which is removed as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use crate::format::undo_files::StoredName;
 use crate::plan::{Plan, ReplacedVersion};
-use crate::transaction::archive::stored_names::StoredObjects;
-use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
-use crate::transaction::objects::summed_copy::copy_summed;
-use crate::transaction::settings::RunWatch;
+use crate::transaction::objects::copies::copy_summed;
+use crate::transaction::settings::{ContentSource, RunWatch};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::linked_objects::name_stored;
+use crate::transaction::stage::object_stager::name_stored;
 use patchadm_rootfs::{Dir, Root, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
-/// The staged versions.
 #[derive(Debug, Default)]
 pub(crate) struct StagedVersions {
-    /// The directory that holds them, or `None` in a run without any.
     within: Option<Dir>,
     count: usize,
 }
 
 impl StagedVersions {
-    /// Writes all versions of a plan into the stage of its first domain, in the order of their sources.
     pub(crate) fn stage(
         root: &Root,
         domains: &OpenDomains,
@@ -80,10 +75,8 @@ impl StagedVersions {
         }
     }
 
-    /// Removes them, once the archives hold them; those that stay as undo data remain.
-    pub(crate) fn remove_except(&self, stored: &BTreeMap<usize, StoredObjects>) -> Result<(), Cause> {
+    pub(crate) fn remove_except(&self, stay: &BTreeSet<&StoredName>) -> Result<(), Cause> {
         let Some(within) = &self.within else { return Ok(()) };
-        let stay: BTreeSet<&StoredName> = stored.values().flat_map(|stored| stored.names.values()).collect();
         for number in 0..self.count {
             if !stay.contains(&stored_version(number)) {
                 within.remove(stored_version(number).name.as_bytes())?;
@@ -98,7 +91,6 @@ pub(crate) fn stored_version(number: usize) -> StoredName {
     StoredName { directory: 0, name: format!("version-{number}") }
 }
 
-/// Writes one version and checks that it is the one the plan was made with.
 fn write(
     root: &Root,
     within: &Dir,

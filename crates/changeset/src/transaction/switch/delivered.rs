@@ -2,13 +2,13 @@
 //!
 //! An object is listed only if nothing has changed it between its staging and the check after the switch. Its time of
 //! change proves that if it is older than the journal. It also does if it is at most a tick younger than that of the
-//! object switched before it, and no younger than that of each object switched after it. The list is a hint, made after
-//! the commit and not synced; a run that cannot write it continues without it.
+//! object switched before it, and no younger than that of each object switched after it. The list is a hint, made
+//! after the commit and not synced; a run that cannot write it continues without it.
 
 use std::io::{BufWriter, Write as _};
 
-use crate::format::delivered::{DELIVERED, DeliveredObject, write_listed};
 use crate::format::journal::{Identity, Journal, NotedDigest, Op, OpKind};
+use crate::format::undo_sidecars::{DELIVERED, DeliveredObject, write_listed};
 use crate::plan::Plan;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
@@ -16,8 +16,8 @@ use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{ObjectStatus, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// Local file systems whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is not among them:
-/// a write through a mapping does not change its times.
+/// Local file systems whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is not among
+/// them: a write through a mapping does not change its times.
 const LOCAL: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
 /// The fewest objects worth a list: fewer are read as fast as they are looked up.
@@ -26,21 +26,17 @@ const WORTH_IT: usize = 32;
 /// The interval, in nanoseconds, within which two changes may get the same time: twice a kernel's longest tick.
 const TICK: u32 = 20_000_000;
 
-/// The number of bytes of a list collected before a write.
 const PIECE: usize = 1 << 16;
 
-/// An object in place after the switch.
 pub(crate) struct SwitchedObject<'j> {
     op: &'j Op,
     changed: Timestamp,
-    /// Whether it is the staged object, with the same size and modification time.
     is_staged: bool,
-    /// Whether it was changed no later than each object that was switched after it.
     is_in_order: bool,
 }
 
-/// Checks the objects in place after the switch, and returns those that are as they were staged, in the order of their
-/// paths. `objects` are in the order of the switch, and `record` was switched after them.
+/// Checks the objects in place after the switch, and returns those that are as they were staged, in the order of
+/// their paths. `objects` are in the order of the switch, and `record` was switched after them.
 pub(crate) fn look<'j>(
     runner: &mut OpRunner<'_>,
     objects: &[&'j Op],
@@ -76,8 +72,8 @@ fn is_worth_it(runner: &OpRunner<'_>, objects: usize) -> bool {
     has_archive && objects >= WORTH_IT && stage.file_system_magic().is_ok_and(|magic| LOCAL.contains(&magic))
 }
 
-/// Returns the objects that nothing has changed. `staged` is the latest time at which any was staged, and `last` is the
-/// time of the last switch, which is that of a record.
+/// Returns the objects that nothing has changed. `staged` is the latest time at which any was staged, and `last` is
+/// the time of the last switch, which is that of a record.
 fn untouched(
     mut switched: Vec<SwitchedObject<'_>>,
     staged: Timestamp,
@@ -112,7 +108,6 @@ impl<'j> SwitchedObject<'j> {
     }
 }
 
-/// Returns the status of the object at the target of an op that puts one there.
 fn seen(runner: &mut OpRunner<'_>, op: &Op) -> Result<Option<ObjectStatus>, Cause> {
     if !matches!(op.kind, OpKind::Replace | OpKind::Add) {
         return Ok(None);
@@ -123,8 +118,6 @@ fn seen(runner: &mut OpRunner<'_>, op: &Op) -> Result<Option<ObjectStatus>, Caus
     }
 }
 
-/// Writes the list beside each undo archive that a committed run of this plan has made: the objects of its own
-/// manifest, if there are enough of them.
 pub(crate) fn write(root: &Root, journal: &Journal, plan: &Plan, objects: &[SwitchedObject<'_>]) {
     if objects.len() < WORTH_IT {
         return;

@@ -1,8 +1,12 @@
 //! Replaces objects, and undoes it, on file systems that cannot exchange names.
 //!
-//! The old object has a second name in the stage, or a copy (`stage/old_link.rs`). The new one is renamed over it; undoing
-//! is one rename of the second name over the new object. In the recovery table, the second name stands for the object that
-//! an exchange would have brought into the stage:
+//! Before the journal is published, every object to be replaced gets a second name in the stage, `.old`, which is durable
+//! before anything changes: made during the switch, a power cut could lose it and keep the rename. The new object is renamed
+//! over the old one; undoing is one rename of the second name over the new object. An object that cannot have a second name
+//! is copied, with every attribute; a rollback then leaves the copy in place, and writes to the old object through an open
+//! descriptor after its replacement are lost.
+//!
+//! In the recovery table, the second name stands for the object that an exchange would have brought into the stage:
 //!
 //! | target | staged | `.old` | is the row |
 //! | --- | --- | --- | --- |
@@ -18,15 +22,17 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use crate::format::journal::{Op, OpKind};
+use crate::format::journal::{Identity, Op, OpKind};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::identity::{ObjectState, state_of};
-use crate::transaction::objects::rename_support::{is_one_object, link};
+use crate::transaction::objects::copies::copy_object;
+use crate::transaction::objects::identity::{ObjectState, identity, is_old_untouched, state_of};
+use crate::transaction::objects::names::{Dirs, RenameSupport, is_one_object, link};
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::layout::{Layout, LayoutItem};
 use crate::transaction::switch::op_runner::{OpRunner, is_as_planned};
-use patchadm_rootfs::{Dir, FileType};
+use patchadm_rootfs::{Dir, FileType, Root};
 
 impl OpRunner<'_> {
-    /// Tells whether an op is a replacement on a file system without exchange.
     pub(crate) fn is_without_exchange(&self, op: &Op) -> bool {
         op.kind == OpKind::Replace && !self.rename_support(op).exchange
     }
@@ -40,7 +46,6 @@ impl OpRunner<'_> {
         Ok((stage, if has_second { second } else { staged }))
     }
 
-    /// Renames the new object over the old one.
     pub(crate) fn replace_over(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let (stage, staged) = self.staged(op)?;
         let name = op.path.name();
@@ -51,7 +56,7 @@ impl OpRunner<'_> {
         if self.is_second_name_as_saved(op)? { Ok(()) } else { Err(Cause::Changed(self.show(op))) }
     }
 
-    /// Tells whether the old object is unchanged since it was saved. Neither a copy nor an op of a run with scripts
+    /// Returns true if the old object is unchanged since it was saved. Neither a copy nor an op of a run with scripts
     /// can show a change; the latter is undone from its safety copies.
     pub(crate) fn is_second_name_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
@@ -62,7 +67,6 @@ impl OpRunner<'_> {
         is_as_planned(&stage, &second, op)
     }
 
-    /// Returns the state of the stage as the recovery table needs it.
     pub(crate) fn state_behind(
         &mut self,
         op: &Op,
@@ -95,7 +99,6 @@ impl OpRunner<'_> {
         Ok(())
     }
 
-    /// Keeps the object at the target as `PATH.edited-<run>`, and, if it can have two names, also leaves it in place.
     fn keep_object_in_place(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let name = op.path.name();
         let Some(seen) = parent.look(name)? else { return Ok(()) };
@@ -136,4 +139,62 @@ impl OpRunner<'_> {
 
 fn second_name(staged: &[u8]) -> Vec<u8> {
     [staged, b".old"].concat()
+}
+
+pub(crate) fn link_old_objects(
+    root: &Root,
+    domains: &OpenDomains,
+    layout: &mut Layout<'_>,
+) -> Result<(), Cause> {
+    let mut dirs = Dirs::new(root);
+    for item in &mut layout.items {
+        let domain = domains.get(item.op.domain)?;
+        if item.op.kind != OpKind::Replace
+            || item.inside.is_some()
+            || RenameSupport::of(&domain.entry).exchange
+        {
+            continue;
+        }
+        let changed = || Cause::Changed(root.show(&item.op.path));
+        let dir = dirs.parent(&item.op.path)?.ok_or_else(changed)?;
+        give_second_name(item, &dir, if item.op.db { &domain.records } else { &domain.objects })?;
+    }
+    Ok(())
+}
+
+fn give_second_name(item: &mut LayoutItem<'_>, dir: &Dir, stage: &Dir) -> Result<(), Cause> {
+    let changed = |item: &LayoutItem<'_>| Cause::Changed(dir.root().show(&item.op.path));
+    let name = item.op.path.name().to_vec();
+    let second = item.op.old_stage();
+    let second = second.rsplit('/').next().unwrap_or_default().as_bytes();
+    let Some(old) = item.op.old.clone() else { return Err(changed(item)) };
+    if !is_old_untouched(dir, &name, &old)? {
+        return Err(changed(item));
+    }
+    if link(dir, &name, stage, second).map_err(|error| Cause::apart(error, dir))? {
+        return if is_old_untouched(stage, second, &old)? { Ok(()) } else { Err(changed(item)) };
+    }
+    let copy = copied(dir, &name, stage, second, &old)?.ok_or_else(|| changed(item))?;
+    item.op.copy = Some(Box::new(copy));
+    Ok(())
+}
+
+fn copied(
+    dir: &Dir,
+    name: &[u8],
+    stage: &Dir,
+    second: &[u8],
+    old: &Identity,
+) -> Result<Option<Identity>, Cause> {
+    let digest = copy_object(dir, name, stage, second)?;
+    let Some(seen) = stage.look(second)? else { return Ok(None) };
+    if (seen.uid, seen.gid, seen.mode.bits()) != (old.uid, old.gid, old.mode) {
+        let reason =
+            "can neither be given a second name nor be copied with its owner, so nothing could put it back";
+        return Err(Cause::Unsupported { path: dir.root().show(&dir.at(name)), reason });
+    }
+    let is_whole = old.b3.is_none() || old.b3 == digest.map(Into::into);
+    let steady = is_old_untouched(dir, name, old)?;
+    let copy = Identity { inode: seen.inode, ..old.clone() };
+    Ok((is_whole && steady && identity(&seen, None, None).mtime == old.mtime).then_some(copy))
 }

@@ -1,7 +1,6 @@
-//! Carries out and undoes single ops. Each is one atomic rename, or one change of the attributes of an object that
-//! stays.
+//! Runs and undoes single ops. Each is one atomic rename, or one change of the attributes of an object that stays.
 //!
-//! Carrying out follows the plan and checks the result. Undoing looks first: the states of target and stage decide,
+//! Running an op follows the plan and checks the result. Undoing looks first: the states of target and stage decide,
 //! by the table in [`undo_step`], so that recovery can be cut off at any point and start again.
 
 use std::collections::btree_map::Entry;
@@ -11,28 +10,24 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Journal, Op, OpKind};
-use crate::format::stored_identities::StoredIdentity;
-use crate::format::undo_files::StoredName;
-use crate::package_managers::PackageManagers;
+use crate::format::undo_files::{StoredIdentity, StoredName};
 use crate::transaction::archive::rebuild::rebuild_object;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::attributes::{
     may_have_back, set_attributes, set_kept_capability, without_rights,
 };
-use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{
     ObjectState, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of,
 };
-use crate::transaction::objects::rename_support::{RenameSupport, is_one_object};
+use crate::transaction::objects::names::{Dirs, RenameSupport, is_one_object};
+use crate::transaction::settings::PackageManagers;
 use crate::transaction::stage::domains::reopen_stage;
-use crate::transaction::switch::undo_step::{UndoStep, undo_step};
 use crate::transaction::tree::survey::refused;
-use patchadm_rootfs::Inode;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
-/// Carries out and undoes the ops of one run; holds its stage directories and target directories open.
+/// Runs and undoes the ops of one run; holds its stage directories and target directories open.
 pub(crate) struct OpRunner<'a> {
     pub(crate) root: &'a Root,
     pub(crate) journal: &'a Journal,
@@ -41,17 +36,12 @@ pub(crate) struct OpRunner<'a> {
     /// The directories inside the stages, by domain and name. They are held open so that the owner of a directory
     /// above cannot swap them.
     within: BTreeMap<(usize, String), Rc<Dir>>,
-    /// The last directory found to be the one of the plan.
     known: Option<(Rc<Dir>, Inode)>,
-    /// Old objects known to have neither set-id bits nor file capabilities, by their staged names.
     pub(crate) plain: HashSet<String>,
-    /// How old objects that stay as undo data looked when they were last found unchanged.
     pub(crate) unchanged: BTreeMap<StoredName, StoredIdentity>,
-    /// Whether old objects stay as undo data.
     keeps_objects: bool,
     /// The package managers that may have written objects since; `None` in the running command, which keeps them out.
     pub(crate) managers: Option<&'a dyn PackageManagers>,
-    /// Notes for the operator.
     pub(crate) notes: Vec<String>,
 }
 
@@ -82,12 +72,10 @@ impl<'a> OpRunner<'a> {
         })
     }
 
-    /// Syncs the file systems of all domains, the journal's last.
     pub(crate) fn sync(&self) -> Result<(), Cause> {
         self.stages.iter().rev().try_for_each(Dir::sync_file_system).map_err(Cause::from)
     }
 
-    /// Returns the stage directory of an op, and the op's name in it.
     pub(crate) fn staged(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
         let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let stage =
@@ -112,7 +100,6 @@ impl<'a> OpRunner<'a> {
             .parent_or_blocked(path, |dir| ops.iter().any(|op| op.path == *dir || dir.is_below(&op.path)))
     }
 
-    /// Returns what the file system of an op supports.
     pub(crate) fn rename_support(&self, op: &Op) -> RenameSupport {
         self.journal
             .domains
@@ -120,7 +107,6 @@ impl<'a> OpRunner<'a> {
             .map_or(RenameSupport { exchange: true, no_replace: true }, RenameSupport::of)
     }
 
-    /// Carries out an op.
     pub(crate) fn run_op(&mut self, op: &Op) -> Result<(), Cause> {
         if matches!(op.kind, OpKind::Rmdir | OpKind::Protect) {
             return Ok(());
@@ -171,7 +157,6 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// Checks that a directory is the one the plan was made for, once per opened directory.
     fn must_be_the_directory(&mut self, parent: &Rc<Dir>, op: &Op) -> Result<(), Cause> {
         let Some(expected) = op.parent else { return Ok(()) };
         if self.known.as_ref().is_some_and(|(known, inode)| Rc::ptr_eq(known, parent) && *inode == expected) {
@@ -193,7 +178,6 @@ impl<'a> OpRunner<'a> {
         }
     }
 
-    /// Does the same for a whole directory that cannot be exchanged.
     fn no_exchange(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
         match op.kind {
             OpKind::Tree => refused(self.root, &op.path, error),
@@ -215,8 +199,8 @@ impl<'a> OpRunner<'a> {
         Ok((dir, to.name().to_vec()))
     }
 
-    /// Tells whether an old object is unchanged since it was saved; a process may have written to it through an open
-    /// descriptor.
+    /// Returns true if an old object is unchanged since it was saved; a process may have written to it through an
+    /// open descriptor.
     pub(crate) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
             return Ok(true);
@@ -238,8 +222,8 @@ impl<'a> OpRunner<'a> {
         Ok(is_unchanged)
     }
 
-    /// Notes how an old object looks that is unchanged, and will lose neither bits nor a name: what changes it later is
-    /// noticed.
+    /// Notes how an old object looks that is unchanged, and will lose neither bits nor a name: what changes it later
+    /// is noticed.
     fn note_unchanged(&mut self, op: &Op, staged: &[u8], seen: &ObjectStatus) {
         let keeps_bits = seen.mode.bits() & 0o6111 == 0 || self.plain.contains(op.stage.as_str());
         let stays = keeps_bits && seen.links == 1;
@@ -249,7 +233,6 @@ impl<'a> OpRunner<'a> {
         }
     }
 
-    /// Undoes an op in any state.
     pub(crate) fn undo_op(&mut self, op: &Op) -> Result<(), Cause> {
         match op.kind {
             // Safety copies are put back as a whole, in an order of their own.
@@ -352,7 +335,6 @@ impl<'a> OpRunner<'a> {
         Ok(true)
     }
 
-    /// Keeps a foreign object as `PATH.edited-<run>`.
     pub(crate) fn keep_object(
         &mut self,
         op: &Op,
@@ -365,7 +347,6 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// Moves an object to `PATH.edited-<run>`. Returns that name.
     pub(crate) fn put_beside(
         &mut self,
         op: &Op,
@@ -383,7 +364,6 @@ impl<'a> OpRunner<'a> {
         }
     }
 
-    /// Returns the name for keeping a foreign object, a different one for each number.
     pub(crate) fn kept_name(&self, op: &Op, number: usize) -> Vec<u8> {
         let mut kept = op.path.name().to_vec();
         kept.extend_from_slice(format!(".edited-{}", self.journal.head.header.run).as_bytes());
@@ -452,7 +432,7 @@ impl<'a> OpRunner<'a> {
         set_attributes(&parent, op.path.name(), new, &without_rights(old, new))
     }
 
-    /// Repeats an op of a committed run that the disk lost. Returns whether there was one.
+    /// Repeats an op of a committed run that the disk lost. Returns true if there was one.
     pub(crate) fn redo_op(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
             OpKind::Add | OpKind::Replace | OpKind::Delete | OpKind::Tree => {
@@ -478,11 +458,53 @@ impl<'a> OpRunner<'a> {
     }
 }
 
-/// Tells whether the object that left a target is the one the plan was made for.
 pub(crate) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
     match &op.old {
         Some(_) if op.kind == OpKind::Tree => Ok(state_of(stage, name, op)? == ObjectState::Old),
         Some(old) => Ok(is_old_untouched(stage, name, old)?),
         None => Ok(false),
+    }
+}
+
+/// The next step in undoing an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UndoStep {
+    Nothing,
+    Exchange,
+    PutBack,
+    TakeAway,
+    /// Keep the foreign staged object beside the target.
+    KeepStaged,
+    KeepTarget,
+    RemoveDirectory,
+    Leave,
+    Rebuild,
+}
+
+/// Returns the next step in undoing an op, by the recovery table.
+#[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
+pub(crate) fn undo_step(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
+    use ObjectState::{New, NewTouched, None, Old, Other};
+    let empty_directory = !op.whole && op.new.as_ref().is_some_and(|new| new.file_type == 'd');
+    match (op.kind, target, stage) {
+        (OpKind::Replace | OpKind::Delete | OpKind::Tree, Old, NewTouched | Other) => UndoStep::KeepStaged,
+        (OpKind::Replace | OpKind::Delete | OpKind::Tree, None, Old) => UndoStep::PutBack,
+        (OpKind::Replace | OpKind::Delete | OpKind::Tree, New | NewTouched | Other, Old) => {
+            UndoStep::Exchange
+        }
+        (OpKind::Tree, Other | None, New | NewTouched) => UndoStep::Leave,
+        // The old directory exists nowhere, not even in an archive.
+        (OpKind::Tree, New | NewTouched | Other | None, _) => UndoStep::Rebuild,
+        (OpKind::Replace, Other | None, New | NewTouched | Other) => UndoStep::Leave,
+        (OpKind::Replace, New | NewTouched, Other) => UndoStep::KeepStaged,
+        (OpKind::Replace, New | NewTouched | Other | None, None) | (OpKind::Delete, None, None) => {
+            UndoStep::Rebuild
+        }
+        (OpKind::Add, New | NewTouched, None) if empty_directory => UndoStep::RemoveDirectory,
+        (OpKind::Add, New, None) => UndoStep::TakeAway,
+        (OpKind::Add, NewTouched, None) if op.whole => UndoStep::TakeAway,
+        (OpKind::Add, NewTouched, _) => UndoStep::KeepTarget,
+        (OpKind::Add, Other | Old, _) | (OpKind::Delete, Other, None) => UndoStep::Leave,
+        _ => UndoStep::Nothing,
     }
 }

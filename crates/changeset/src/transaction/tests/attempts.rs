@@ -8,7 +8,11 @@ use rustix::io::Errno;
 
 use super::world::{RUN, World};
 use crate::format::history::{self, HistoryEntry};
-use crate::transaction::{Cause, ProgressEvent, Recovered, RunActivity, RunWatch};
+use crate::transaction::ProgressEvent;
+use crate::transaction::Recovered;
+use crate::transaction::RunActivity;
+use crate::transaction::RunWatch;
+use crate::transaction::error::Cause;
 use patchadm_rootfs::Door;
 
 /// Returns the attempts of a root.

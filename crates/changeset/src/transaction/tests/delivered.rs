@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::world::{MANY, World, at, member, new_object, one_of_many, package};
-use crate::format::delivered::DeliveredObjects;
+use crate::format::undo_sidecars::DeliveredObjects;
 use crate::plan::{Action, Change, Plan};
 use patchadm_rootfs::{Door, RootChange, Timestamp};
 

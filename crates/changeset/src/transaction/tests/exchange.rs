@@ -9,7 +9,11 @@ use rustix::io::Errno;
 use super::ground::Ground;
 use super::world::{World, at};
 use crate::format::journal::OpKind;
-use crate::transaction::{Cause, ExchangeReport, ExchangeWay, Receipt, foresee_exchanges};
+use crate::transaction::ExchangeReport;
+use crate::transaction::ExchangeWay;
+use crate::transaction::Receipt;
+use crate::transaction::error::Cause;
+use crate::transaction::foresee_exchanges;
 use patchadm_rootfs::{ChangeCall, Door};
 
 /// Returns the only directory that a run reports.

@@ -10,7 +10,11 @@ use crate::format::journal::{
     Identity, Journal, JournalArchive, JournalError, Op, OpKind, RunOutcome, ScriptProcess, ScriptProgress,
     checked_line,
 };
-use crate::transaction::{Cause, Recovered, TransactionError, recover, unfinished_script};
+use crate::transaction::Recovered;
+use crate::transaction::TransactionError;
+use crate::transaction::error::Cause;
+use crate::transaction::recover;
+use crate::transaction::unfinished_script;
 use patchadm_rootfs::{CAPABILITY, Door, Lock};
 
 const JOURNAL: &str = "var/sadm/patchadm/journal";

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::world::World;
-use crate::transaction::{Cause, RootCondition};
+use crate::transaction::RootCondition;
+use crate::transaction::error::Cause;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use patchadm_svr4::package::ObjectPath;
 

@@ -24,7 +24,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
 
-use super::{Cause, Phase, ProgressEvent, RootCondition, RunActivity, RunWatch};
+use super::Phase;
+use super::ProgressEvent;
+use super::RootCondition;
+use super::RunActivity;
+use super::RunWatch;
+use crate::transaction::error::Cause;
 use ground::Ground;
 use patchadm_rootfs::Door;
 use world::{World, at};
@@ -238,13 +243,13 @@ fn a_record_is_never_made_where_a_link_leads_to_nothing_and_always_where_it_lead
 #[derive(Debug)]
 pub(super) struct NoLedgers;
 
-impl crate::ledgers::Ledgers for NoLedgers {
+impl crate::transaction::settings::Ledgers for NoLedgers {
     fn draft<'p>(
         &self,
         _root: &patchadm_rootfs::Root,
         _plan: &crate::plan::Plan,
         _change: &'p crate::plan::LedgerChange,
-    ) -> Result<Option<Box<dyn crate::ledgers::LedgerDraft + 'p>>, Cause> {
+    ) -> Result<Option<Box<dyn crate::transaction::settings::LedgerDraft + 'p>>, Cause> {
         Ok(None)
     }
 }

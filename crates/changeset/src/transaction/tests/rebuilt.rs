@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::world::{RUN, World};
 use crate::format::journal::OpKind;
-use crate::transaction::{Cause, Recovered, recover};
+use crate::transaction::Recovered;
+use crate::transaction::error::Cause;
+use crate::transaction::recover;
 use patchadm_rootfs::{ChangeCall, Door, Lock};
 
 /// Returns a world whose run was killed in its switch, and whose old `httpd` is gone from the stage.

@@ -12,14 +12,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::io::Errno;
 
 use super::super::{
-    Cause, Phase, ProtectedObject, ProtectedPaths, Receipt, Recovered, RootCondition, RunSettings, RunWatch,
-    ScriptedRun, SettledAttributes, TransactionError, recover, unfinished_script,
+    Phase, ProtectedObject, ProtectedPaths, Receipt, Recovered, RootCondition, RunSettings, RunWatch,
+    ScriptRecorder as _, ScriptedRun, TransactionError, recover, unfinished_script,
 };
 use super::ground::Ground;
 use super::world::{Files, World, at, in_a_moment};
 use crate::format::journal::{RunRecord, ScriptProcess};
+use crate::plan::AttributeChange;
 use crate::plan::{Plan, RecordChange};
 use crate::records::{RecordView, read_consistently};
+use crate::transaction::error::Cause;
 use patchadm_rootfs::Timestamp;
 use patchadm_rootfs::{Door, Lock};
 use patchadm_svr4::package::Mode;
@@ -118,8 +120,8 @@ fn steps(ground: Ground, world: &World, run: &mut ScriptedRun<'_>, rude: [Script
     rude[1](world);
     run.script_ended()?;
     let mtime = Some(Timestamp::whole(1_700_000_000));
-    let settled = SettledAttributes { mode: Some(Mode::of(0o555)), mtime, ..SettledAttributes::default() };
-    run.settle_attributes(&[(at("/opt/web/new/tool"), settled)])
+    let settled = AttributeChange { mode: Some(Mode::of(0o555)), mtime, ..AttributeChange::default() };
+    run.set_attributes_after_script(&[(at("/opt/web/new/tool"), settled)])
 }
 
 fn harmless(_: &World) {}

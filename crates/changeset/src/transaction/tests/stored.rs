@@ -11,11 +11,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::world::{Files, RUN, World, at, member, new_object, package, publishes};
 use crate::format::journal::{Journal, JournalArchive, RunOutcome, StoredFiles};
-use crate::format::stored_identities::{self, StoredIdentity};
+use crate::format::undo_files;
+use crate::format::undo_files::StoredIdentity;
 use crate::format::undo_files::UndoFiles;
 use crate::plan::{Action, Body, Change, Plan, RecordChange, UndoFormat};
 use crate::stored_file::StoredFile;
-use crate::transaction::recover::stored_files::drop_stored_files;
+use crate::transaction::archive::stored_files::drop_stored_files;
 use crate::transaction::{ContentSource, FileSink, RunWatch, StreamError, WantedFile};
 use patchadm_rootfs::{ChangeCall, Digest, Door};
 use patchadm_svr4::package::PackagePath;
@@ -133,7 +134,7 @@ fn what_is_written_to_a_stored_file_around_the_commit_does_not_fit_its_identity(
         });
         world.run_plan(&plan, door, &|| None).unwrap();
         let undo = world.path(&format!("var/sadm/patchadm/undo/{RUN}"));
-        let noted = stored_identities::parse(&fs::read(undo.join("identities")).unwrap(), RUN);
+        let noted = undo_files::parse_identities(&fs::read(undo.join("identities")).unwrap(), RUN);
         let journal = world.journal();
         let op = journal.ops.iter().find(|op| op.path == at("/opt/web/gone")).unwrap();
         let name = op.stage.strip_prefix("o/").unwrap();

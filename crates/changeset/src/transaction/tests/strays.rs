@@ -8,7 +8,9 @@ use super::ground::Ground;
 use super::world::{World, at};
 use crate::format::journal::{Domain, Journal, JournalEntry, JournalHeader, Op, OpKind};
 use crate::format::run::Run;
-use crate::transaction::{Cause, Recovered, recover};
+use crate::transaction::Recovered;
+use crate::transaction::error::Cause;
+use crate::transaction::recover;
 use patchadm_rootfs::{Door, Lock};
 use patchadm_svr4::package::ObjectPath;
 

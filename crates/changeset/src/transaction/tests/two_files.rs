@@ -7,8 +7,11 @@ use super::ground::Ground;
 use super::table::Stopped;
 use super::world::{RUN, World};
 use crate::format::journal::{JournalError, RunOutcome, SECTOR, checked_line, parse_head};
+use crate::transaction::Recovered;
+use crate::transaction::TransactionError;
+use crate::transaction::error::Cause;
+use crate::transaction::recover;
 use crate::transaction::recover::recovery::next_run;
-use crate::transaction::{Cause, Recovered, TransactionError, recover};
 use patchadm_rootfs::{Door, Lock};
 
 const OWN: &str = "var/sadm/patchadm";

@@ -1,17 +1,23 @@
 //! An object that one patch of a run delivers and a later one replaces is in the undo archive of the later one, and
 //! nowhere else when the run is over. A version that does not match its pkgmap ends the run before anything is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
-use super::super::{Cause, ContentSource, FileSink, Phase, RunWatch, StreamError, WantedFile};
+use super::super::ContentSource;
+use super::super::FileSink;
+use super::super::Phase;
+use super::super::RunWatch;
+use super::super::StreamError;
+use super::super::WantedFile;
 use super::ground::Ground;
 use super::world::{World, at, package};
 use crate::format::run::Run;
 use crate::plan::{Member, Plan, ReplacedVersion};
+use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use patchadm_rootfs::Digest;
@@ -113,7 +119,7 @@ fn every_version_is_found_by_the_word_of_its_archive_until_all_are_removed() {
     assert!(versions.find(&passing(Some(1)), &at("/opt/web/gone")).unwrap().is_none(), "an old object");
     let without_number = versions.find(&passing(None), &at("/opt/web/bin/httpd")).unwrap_err();
     assert!(matches!(without_number, Cause::Internal(_)), "{without_number}");
-    versions.remove_except(&BTreeMap::new()).unwrap();
+    versions.remove_except(&BTreeSet::new()).unwrap();
     assert_eq!(begun.staged(), [""; 0]);
 }
 
@@ -132,7 +138,7 @@ fn a_run_without_versions_reads_no_source_and_stages_none() {
     let passing = BTreeMap::from([(at("/opt/web/gone"), Some(0))]);
     let error = versions.find(&passing, &at("/opt/web/gone")).unwrap_err().to_string();
     assert!(error.contains("the version of /opt/web/gone that is to be saved is not staged"), "{error}");
-    versions.remove_except(&BTreeMap::new()).unwrap();
+    versions.remove_except(&BTreeSet::new()).unwrap();
 }
 
 #[test]

@@ -18,10 +18,17 @@ use crate::plan::{
     Action, AttributeChange, Body, Change, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
     TreeFile, UndoArchive, UndoFormat, UndoPlace,
 };
-use crate::transaction::{
-    ContentSource, ExchangeRequest, FileSink, Receipt, RunSettings, RunWatch, StreamError, TransactionError,
-    WantedFile, carry_out, recover,
-};
+use crate::transaction::ContentSource;
+use crate::transaction::FileSink;
+use crate::transaction::Receipt;
+use crate::transaction::RunSettings;
+use crate::transaction::RunWatch;
+use crate::transaction::StreamError;
+use crate::transaction::TransactionError;
+use crate::transaction::WantedFile;
+use crate::transaction::recover;
+use crate::transaction::run_plan;
+use crate::transaction::tree::survey::ExchangeRequest;
 use patchadm_rootfs::{CAPABILITY, ChangeCall, Door, Lock, Root, RootChange};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::format::params;
@@ -224,7 +231,7 @@ impl World {
             before_publishing: &|_| Ok(()),
             when_switched: &|_| Ok(()),
         };
-        carry_out(&root, &lock, plan, settings, source)
+        run_plan(&root, &lock, plan, settings, source)
     }
 
     /// Recovers, as the next command does before anything else.

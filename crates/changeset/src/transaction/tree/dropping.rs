@@ -1,9 +1,10 @@
 //! Drops the outgoing directory of an exchange: the old one after the commit, the new one after a rollback.
 //!
-//! Processes may still use it as a working directory or through an open descriptor. So it is emptied name by name. Each
-//! object is first moved to a place that no one else can reach, and only then examined: listed objects are removed, all
-//! others are kept ([`strangers`](super::strangers)). Directories are removed only when they are empty. The work can be
-//! cut off anywhere and repeated: the name of a moved object contains its line in the list.
+//! Processes may still use it as a working directory or through an open descriptor. So it is emptied name by name.
+//! Each object is first moved to a place that no one else can reach, and only then examined: listed objects are
+//! removed, all others are kept at their place in the directory that stays, or beside it. Directories are removed
+//! only when they are empty. The work can be cut off anywhere and repeated: the name of a moved object contains its
+//! line in the list.
 
 use std::collections::HashSet;
 
@@ -12,20 +13,17 @@ use rustix::io::Errno;
 use crate::format::journal::{Journal, Op, OpKind, RunOutcome};
 use crate::format::tree_list::{ListedObject, ListedPath, TreeList};
 use crate::transaction::error::Cause;
+use crate::transaction::objects::names::is_one_object;
 use crate::transaction::recover::set_id::BitStripper;
-use crate::transaction::stage::own_stage::MARKER;
-use crate::transaction::tree::comparing::is_listed;
+use crate::transaction::stage::domains::MARKER;
 use crate::transaction::tree::list_file;
-use crate::transaction::tree::preparing::split;
-use crate::transaction::tree::strangers::StrangerKeeper;
+use crate::transaction::tree::list_file::{is_listed, split};
 use crate::transaction::tree::survey::below;
 use patchadm_rootfs::{Dir, FileType, Inode, Root, Timestamp, side_by_side};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The number of times a directory is emptied while someone else fills it.
 const MOST_TIMES: usize = 1000;
 
-/// Drops the directories that the exchanges of a run have left in the stages. Returns notes on the kept objects.
 pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     for op in journal.ops.iter().filter(|op| op.kind == OpKind::Tree) {
@@ -38,11 +36,11 @@ pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) ->
         let prefix = taken_prefix(op);
         let is_left = objects.look(op.list_name().as_bytes())?.is_some()
             || !objects.names_that_are(|name| name.starts_with(prefix.as_bytes()))?.is_empty();
-        if !is_left || !list_file::is_there(&stage, op)? {
+        if !is_left || !list_file::has_list(&stage, op)? {
             continue;
         }
         let since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
-        let list = list_file::read(&stage, op)?;
+        let list = list_file::read_list(&stage, op)?;
         let mut kept = GoingTree::open(root, (journal, outcome), op, list, objects, since)?.drop_all()?;
         if !kept.is_empty() {
             // Before the list is removed: otherwise a power cut could bring foreign objects back here.
@@ -53,27 +51,20 @@ pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) ->
     Ok(notes)
 }
 
-/// Returns the prefix of the names of objects taken out of the outgoing directory.
 fn taken_prefix(op: &Op) -> String {
     format!("taken.{}.", op.list_name().rsplit('.').next().unwrap_or_default())
 }
 
-/// An outgoing directory.
 struct GoingTree<'a> {
     root: &'a Root,
     journal: &'a Journal,
     outcome: RunOutcome,
     op: &'a Op,
     list: TreeList,
-    /// The directory of the stage that contains it.
     objects: Dir,
-    /// Its physical path in the stage.
     path: ObjectPath,
-    /// Whether the outgoing objects are those from before the run.
     is_old: bool,
-    /// The objects of the directory that stays.
     staying: HashSet<Inode>,
-    /// The birth time of the stage.
     since: Option<Timestamp>,
 }
 
@@ -156,7 +147,6 @@ impl<'a> GoingTree<'a> {
         Ok(notes)
     }
 
-    /// Examines the objects that were taken out of the directory before an interruption here.
     fn judge_taken(&self, stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
         let prefix = taken_prefix(self.op);
         let mut notes = Vec::new();
@@ -188,7 +178,6 @@ impl<'a> GoingTree<'a> {
         Ok(Vec::new())
     }
 
-    /// Takes everything except listed directories out of a directory.
     fn empty(&self, relative: &[u8], stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
         let Some(dir) = self.open_going(relative)? else { return Ok(Vec::new()) };
         let mut notes = Vec::new();
@@ -262,5 +251,122 @@ impl<'a> GoingTree<'a> {
             }
         }
         Err(Cause::Changed(self.root.show(&self.op.path)))
+    }
+}
+
+const MOST_NAMES: usize = 1000;
+
+pub(crate) struct StrangerKeeper<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) run: &'a str,
+    pub(crate) op: &'a Op,
+    pub(crate) going: &'a ObjectPath,
+}
+
+struct Place {
+    dir: Dir,
+    name: Vec<u8>,
+    is_own: bool,
+}
+
+impl StrangerKeeper<'_> {
+    pub(crate) fn keep(&self, from: &Dir, name: &[u8], path: &[u8]) -> Result<Vec<String>, Cause> {
+        let place = self.place_of(path)?;
+        for number in usize::from(!place.is_own)..MOST_NAMES {
+            let target = self.name(&place, number);
+            match from.move_to(name, &place.dir, &target) {
+                Ok(()) => return Ok(vec![self.note(path, &place.dir.at(&target))]),
+                Err(error) if error.errno() == Some(Errno::EXIST) => {}
+                Err(error) if error.is_not_found() && from.look(name)?.is_none() => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            }
+            if is_one_object(from, name, &place.dir, &target)? {
+                from.remove(name)?;
+                return Ok(Vec::new());
+            }
+            if number == 0
+                && let Some(notes) = self.merge(from, name, &place.dir, path)?
+            {
+                return Ok(notes);
+            }
+        }
+        Err(Cause::Changed(self.show(path)))
+    }
+
+    /// Keeps everything in a directory if the directory that stays has one at the same path. Returns `None` if either
+    /// is something else, or more was put into it meanwhile.
+    fn merge(&self, from: &Dir, name: &[u8], to: &Dir, path: &[u8]) -> Result<Option<Vec<String>>, Cause> {
+        let is_directory = |dir: &Dir, name: &[u8]| -> Result<bool, Cause> {
+            Ok(dir.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory))
+        };
+        if !is_directory(from, name)? || !is_directory(to, split(path).1)? {
+            return Ok(None);
+        }
+        let (inner, mut notes) = (from.dir(name)?, Vec::new());
+        for inside in inner.names()? {
+            notes.append(&mut self.keep(&inner, &inside, &[path, b"/", &inside].concat())?);
+        }
+        Ok(from.remove_dir(name)?.then_some(notes))
+    }
+
+    /// Opens the directory of a path in the directory that stays. A missing one is made again as it was. If another
+    /// object has its place, the kept object goes beside that.
+    fn place_of(&self, path: &[u8]) -> Result<Place, Cause> {
+        let beside = |dir: Dir, name: &[u8]| Ok(Place { dir, name: name.to_vec(), is_own: false });
+        let top = match self.root.dir_if_there(&self.op.path) {
+            Err(error) if error.errno() == Some(Errno::LOOP) => None,
+            top => top?,
+        };
+        let Some(mut dir) = top.filter(|_| !path.is_empty()) else {
+            let above = self.op.path.parent().unwrap_or_else(ObjectPath::root);
+            return beside(self.root.dir(&above)?, self.op.path.name());
+        };
+        let (directory, name) = split(path);
+        let mut passed: Vec<u8> = Vec::new();
+        for part in directory.split(|&byte| byte == b'/').filter(|part| !part.is_empty()) {
+            passed = if passed.is_empty() { part.to_vec() } else { [&passed[..], b"/", part].concat() };
+            dir = match dir.look(part)? {
+                None => self.make_again(&dir, part, &passed)?,
+                Some(seen) if seen.file_type == FileType::Directory => dir.dir(part)?,
+                Some(_) => return beside(dir, name),
+            };
+        }
+        Ok(Place { dir, name: name.to_vec(), is_own: true })
+    }
+
+    fn make_again(&self, dir: &Dir, name: &[u8], path: &[u8]) -> Result<Dir, Cause> {
+        let made = dir.make_dir(name, Mode::of(0o700))?;
+        if let Some(before) = self.root.dir_if_there(&below(self.going, path)?)? {
+            let seen = before.itself()?;
+            if self.root.is_privileged() {
+                made.set_own_owner(Some(seen.uid), Some(seen.gid))?;
+            }
+            made.set_own_mode(seen.mode)?;
+        }
+        Ok(made)
+    }
+
+    fn name(&self, place: &Place, number: usize) -> Vec<u8> {
+        let mut name = place.name.clone();
+        if number > 0 {
+            name.extend_from_slice(format!(".edited-{}", self.run).as_bytes());
+        }
+        if number > 1 {
+            name.extend_from_slice(format!(".{number}").as_bytes());
+        }
+        name
+    }
+
+    fn show(&self, path: &[u8]) -> String {
+        below(&self.op.path, path)
+            .map_or_else(|_| self.root.show(&self.op.path), |path| self.root.show(&path))
+    }
+
+    fn note(&self, path: &[u8], place: &ObjectPath) -> String {
+        let (shown, place) = (self.show(path), self.root.show(place));
+        if shown == place {
+            return format!("{shown} was made by somebody else in the meantime; it is in its place");
+        }
+        format!("{shown} was changed by somebody else in the meantime; that version is kept as {place}")
     }
 }

@@ -1,9 +1,10 @@
-//! Surveys a directory that should be exchanged: its content, and any obstacles.
+//! Directories that should be exchanged as a whole: the request, the survey of content and obstacles, and the report.
 
 use std::collections::HashSet;
 
 use rustix::io::Errno;
 
+use crate::plan::Plan;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::is_layered;
 use crate::transaction::stage::domains::{HOLDER, is_unsupported};
@@ -11,28 +12,22 @@ use patchadm_rootfs::{Dir, DirectoryUser, FileType, ObjectStatus, Root, RootErro
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
-/// The directory that identifies a staged root.
 const STAGED_ROOT: &[u8] = b".patchadm-stage";
 
 /// A directory that can be exchanged as far as the survey shows, and everything in it.
 #[derive(Debug)]
 pub(crate) struct TreeSurvey {
-    /// The directory itself.
     pub(crate) path: ObjectPath,
     pub(crate) top: ObjectStatus,
-    /// The objects below it: the content of a directory comes after the directory.
     pub(crate) objects: Vec<SurveyedObject>,
 }
 
-/// An object below the directory.
 #[derive(Debug)]
 pub(crate) struct SurveyedObject {
-    /// The path relative to the directory.
     pub(crate) path: Vec<u8>,
     pub(crate) seen: ObjectStatus,
 }
 
-/// Surveys a directory. [`Cause::NoExchange`] says why it cannot be exchanged.
 pub(crate) fn survey(root: &Root, path: &ObjectPath) -> Result<TreeSurvey, Cause> {
     let no = |reason: String| Err(Cause::no_exchange(root, path, reason));
     let Some(parent) = path.parent() else { return no("it is the root directory".to_owned()) };
@@ -66,7 +61,6 @@ pub(crate) fn survey(root: &Root, path: &ObjectPath) -> Result<TreeSurvey, Cause
 }
 
 impl TreeSurvey {
-    /// Surveys everything in a directory; returns the paths of the directories in it.
     fn look_through(&mut self, root: &Root, relative: &[u8]) -> Result<Vec<Vec<u8>>, Cause> {
         let dir = below(&self.path, relative).map(|path| root.dir(&path))?;
         let dir = dir.map_err(|error| refused(root, &self.path, error))?;
@@ -86,7 +80,6 @@ impl TreeSurvey {
         Ok(directories)
     }
 
-    /// Checks that nothing about an object forbids a second name of it, or another directory in its place.
     fn must_be_movable(&self, dir: &Dir, name: &[u8], seen: &ObjectStatus) -> Result<(), Cause> {
         if let Some(reason) = seen.obstacle {
             return Err(self.no(dir, name, reason));
@@ -111,7 +104,6 @@ impl TreeSurvey {
         Cause::no_exchange(dir.root(), &self.path, format!("{object} {reason}"))
     }
 
-    /// Returns the processes that stay in the directory when it is exchanged.
     pub(crate) fn holders(&self) -> Vec<DirectoryUser> {
         let inodes: HashSet<u64> = self.objects.iter().map(|object| object.seen.inode.number).collect();
         let is_inside = |file_system: (u32, u32), inode: u64| {
@@ -121,7 +113,6 @@ impl TreeSurvey {
     }
 }
 
-/// Returns the path of the object at a relative path below a directory.
 pub(crate) fn below(directory: &ObjectPath, relative: &[u8]) -> Result<ObjectPath, Cause> {
     if relative.is_empty() {
         return Ok(directory.clone());
@@ -129,7 +120,6 @@ pub(crate) fn below(directory: &ObjectPath, relative: &[u8]) -> Result<ObjectPat
     directory.join(relative).map_err(|error| Cause::Internal(error.to_string()))
 }
 
-/// Returns a place of the package database or of the protocol that is in a directory, or is the directory itself.
 fn held_record(root: &Root, path: &ObjectPath) -> Result<Option<ObjectPath>, Cause> {
     let places = [
         places::records(),
@@ -148,8 +138,8 @@ fn held_record(root: &Root, path: &ObjectPath) -> Result<Option<ObjectPath>, Cau
     Ok(None)
 }
 
-/// Returns the cause for a failed call: the reason not to exchange the directory, unless the object is gone or any call
-/// there would fail.
+/// Returns the cause for a failed call: the reason not to exchange the directory, unless the object is gone or any
+/// call there would fail.
 pub(crate) fn refused(root: &Root, path: &ObjectPath, error: RootError) -> Cause {
     use Errno as E;
     match error.errno() {
@@ -157,4 +147,107 @@ pub(crate) fn refused(root: &Root, path: &ObjectPath, error: RootError) -> Cause
         Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM) | None => error.into(),
         Some(_) => Cause::no_exchange(root, path, error.to_string()),
     }
+}
+
+/// A directory whose changes should become visible at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeRequest {
+    /// The directory: a physical path.
+    pub directory: ObjectPath,
+    /// True if the run is refused if that is not possible; otherwise its objects are renamed one by one.
+    pub or_stop: bool,
+}
+
+/// How the changes below a directory become visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeWay {
+    /// One by one.
+    Renames,
+    /// All at once.
+    Exchange,
+    /// Not at all: the run changes nothing there.
+    Nothing,
+}
+
+/// How the changes below a directory became visible, or would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeReport {
+    /// The directory: a physical path.
+    pub path: ObjectPath,
+    /// The way.
+    pub way: ExchangeWay,
+    /// Why its objects are renamed one by one.
+    pub reason: Option<String>,
+    /// The processes that stay in the old directory.
+    pub holders: Vec<DirectoryUser>,
+}
+
+const SCRIPTS: &str = "procedure scripts run between the changes";
+
+impl ExchangeReport {
+    pub(crate) fn with_scripts(requests: &[ExchangeRequest]) -> Vec<Self> {
+        let report = |request: &ExchangeRequest| Self {
+            way: ExchangeWay::Renames,
+            reason: Some(SCRIPTS.to_owned()),
+            ..Self::nothing(&request.directory)
+        };
+        requests.iter().map(report).collect()
+    }
+
+    pub(crate) fn nothing(path: &ObjectPath) -> Self {
+        Self { path: path.clone(), way: ExchangeWay::Nothing, reason: None, holders: Vec::new() }
+    }
+}
+
+pub(crate) fn must_allow_scripts(root: &Root, requests: &[ExchangeRequest]) -> Result<(), Cause> {
+    let refusal =
+        |request: &ExchangeRequest| Cause::no_exchange(root, &request.directory, SCRIPTS.to_owned());
+    requests.iter().find(|request| request.or_stop).map_or(Ok(()), |request| Err(refusal(request)))
+}
+
+/// Predicts for each directory how the changes of a plan below it would become visible. Obstacles that show only when
+/// new directories are made, such as a file that cannot be linked, are not foreseen. [`Cause::NoExchange`] is the
+/// refusal of a directory that must be exchanged. A run with procedure scripts exchanges nothing.
+pub fn foresee_exchanges(
+    root: &Root,
+    plan: &Plan,
+    requests: &[ExchangeRequest],
+    has_scripts: bool,
+) -> Result<Vec<ExchangeReport>, Cause> {
+    if has_scripts {
+        must_allow_scripts(root, requests)?;
+        return Ok(ExchangeReport::with_scripts(requests));
+    }
+    let resolver = root.resolver();
+    let mut reports: Vec<ExchangeReport> =
+        requests.iter().map(|request| ExchangeReport::nothing(&request.directory)).collect();
+    if reports.is_empty() {
+        return Ok(reports);
+    }
+    for change in &plan.changes {
+        let physical = resolver.locate_object(&change.path)?;
+        for (report, request) in reports.iter_mut().zip(requests) {
+            let directory = &request.directory;
+            let is_inside = physical == *directory || physical.is_below(directory);
+            if is_inside && report.way == ExchangeWay::Nothing {
+                foresee(root, request, report)?;
+            }
+        }
+    }
+    Ok(reports)
+}
+
+fn foresee(root: &Root, request: &ExchangeRequest, report: &mut ExchangeReport) -> Result<(), Cause> {
+    match survey(root, &request.directory) {
+        Ok(found) => {
+            report.way = ExchangeWay::Exchange;
+            report.holders = found.holders();
+        }
+        Err(Cause::NoExchange(refusal)) if !request.or_stop => {
+            report.way = ExchangeWay::Renames;
+            report.reason = Some(refusal.reason);
+        }
+        Err(other) => return Err(other),
+    }
+    Ok(())
 }

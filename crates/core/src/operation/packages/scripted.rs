@@ -20,8 +20,9 @@ use crate::operation::scripts::package_directory::{PackageDirectory, member};
 use crate::operation::scripts::run::{PackageScripts, RunHalt, end_run, refresh, with_requests};
 use crate::operation::session::Session;
 use crate::script::environment::ProcedureScript;
+use patchadm_changeset::plan::AttributeChange;
 use patchadm_changeset::transaction::{
-    ProtectedObject, ProtectedPaths, Receipt, ScriptedRun, SettledAttributes,
+    ProtectedObject, ProtectedPaths, Receipt, ScriptRecorder as _, ScriptedRun,
 };
 use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::Plan;
@@ -297,7 +298,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             } else {
                 let new = &file.new;
                 let owners = now.privileged;
-                let to = SettledAttributes {
+                let to = AttributeChange {
                     mode: Some(new.mode),
                     uid: owners.then_some(new.uid),
                     gid: owners.then_some(new.gid),
@@ -309,7 +310,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             }
             self.outcomes.insert(file.path.clone(), outcome);
         }
-        Ok(run.settle_attributes(&settled)?)
+        Ok(run.set_attributes_after_script(&settled)?)
     }
 
     /// Puts the records in place as they stay. Of a package that goes nothing stays, whatever its scripts have

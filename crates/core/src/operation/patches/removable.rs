@@ -17,7 +17,7 @@ use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::patches::undo_states::UndoOfPatches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
-use patchadm_changeset::format::undo_paths::PathDigest;
+use patchadm_changeset::format::undo_sidecars::PathDigest;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed, marker, saves};
 use patchadm_inputs::format::ledger::Ledger;

@@ -15,7 +15,7 @@ use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, may_change, must_agree, must_have_database};
 use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::format::manifest::KEPT_MANIFEST;
-use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_changeset::format::undo_sidecars::UndoDigest;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{RecordView, installed, marker, saves};

@@ -10,7 +10,7 @@ use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::{
     ObjectRecord, PatchedPaths, RecordedState, StateDifferences, encode,
 };
-use patchadm_changeset::format::undo_paths::PathDigest;
+use patchadm_changeset::format::undo_sidecars::PathDigest;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{
     DatabaseError, RecordView, ViewError, all, contents, installed, ledger, read_consistently, saves,

@@ -18,7 +18,7 @@ use crate::operation::queries::recorded_path::{NativeListing, PathFinder, Record
 use crate::operation::queries::runs::AppliedRuns;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::RecordedState;
-use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
+use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, marker, read_consistently, saves};
 use patchadm_inputs::native::{
     DivertedPath, NativeIndex, NativeOrigin, NativeOwner, VerifiedPath, VerifierReport,

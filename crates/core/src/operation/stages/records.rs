@@ -8,7 +8,7 @@ use super::own_files::{Stage, StageRecord, read_stages, recorded_name};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{STAGE_REFRESH, Session};
-use patchadm_changeset::format::root_id;
+use patchadm_changeset::records::root_id_text;
 use patchadm_changeset::transaction::Receipt;
 use patchadm_inputs::stage::{FIRST_BASE, ListedStage, StageId, StageRights, StagesRecord, stages_record};
 use patchadm_planning::plan::{Plan, RecordChange};
@@ -129,7 +129,7 @@ pub(super) fn put_marker(stage: &Root, marker: &str) -> Result<(), StageError> {
         Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => above.dir(place.name())?,
         made => made?,
     };
-    own.replace_file(PROGRAM, places::root_id().name(), &root_id::write(marker), Mode::of(0o644))?;
+    own.replace_file(PROGRAM, places::root_id().name(), &root_id_text(marker), Mode::of(0o644))?;
     own.sync()?;
     Ok(above.sync()?)
 }

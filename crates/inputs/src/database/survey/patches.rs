@@ -13,7 +13,7 @@ use crate::database::{DatabaseError, RecordView};
 use crate::format::ledger::Ledger;
 use crate::inventory::Inventory;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
-use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
+use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, ObjectPath, PkgInst};

@@ -280,7 +280,7 @@ fn the_list_beside_an_archive_answers_for_it_unless_a_file_is_in_doubt() {
     scene.patch(&[("100-01", &[("/opt/a", b"old", b"new")]), ("200-01", &[("/opt/b", b"new", b"newer")])]);
     let list = |paths: &[&str]| {
         let paths: Vec<ObjectPath> = paths.iter().map(|path| at(path)).collect();
-        patchadm_changeset::format::undo_paths::UndoPaths::write(MARKER, paths.iter())
+        patchadm_changeset::format::undo_sidecars::UndoPaths::write(MARKER, paths.iter())
     };
     scene.write("/var/sadm/pkg/X/save/100-01/undo.gz", b"it is not looked at");
     scene.write("/var/sadm/pkg/X/save/100-01/undo.paths", &list(&["/opt/a"]));

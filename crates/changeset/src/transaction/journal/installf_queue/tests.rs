@@ -267,3 +267,44 @@ fn file_capabilities_come_back_to_the_bytes_that_had_them_and_to_no_others() {
     assert_eq!(scene.undo().len(), 1);
     assert_eq!(has(&scene), None);
 }
+
+fn stage() -> (TempDir, Root, ObjectPath) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("stage")).unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    (dir, root, ObjectPath::new(b"/stage").unwrap())
+}
+
+#[test]
+fn failures_are_told_once_and_in_order() {
+    let (_dir, root, path) = stage();
+    let stage = root.dir(&path).unwrap();
+    prepare_notes(&stage).unwrap();
+    assert_eq!(take_failed_requests(&stage).unwrap(), Vec::<String>::new());
+    note_failed_request(&root, &path, "installf: one\nand more").unwrap();
+    note_failed_request(&root, &path, "removef: two").unwrap();
+    assert_eq!(take_failed_requests(&stage).unwrap(), ["installf: one and more", "removef: two"]);
+    assert_eq!(take_failed_requests(&stage).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn many_long_failures_need_no_more_room() {
+    let (dir, root, path) = stage();
+    let stage = root.dir(&path).unwrap();
+    prepare_notes(&stage).unwrap();
+    for _ in 0..20 {
+        note_failed_request(&root, &path, &"x".repeat(2000)).unwrap();
+    }
+    assert_eq!(fs::metadata(dir.path().join("stage/failed")).unwrap().len(), 4096);
+    assert!(take_failed_requests(&stage).unwrap().len() > 3);
+}
+
+#[test]
+fn a_note_that_is_gone_is_a_failure() {
+    let (_dir, root, path) = stage();
+    let stage = root.dir(&path).unwrap();
+    prepare_notes(&stage).unwrap();
+    stage.remove(FAILED).unwrap();
+    assert_eq!(take_failed_requests(&stage).unwrap().len(), 1);
+    assert_eq!(take_failed_requests(&stage).unwrap(), Vec::<String>::new());
+}

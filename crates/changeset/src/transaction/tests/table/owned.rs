@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::outside::OutsideAccess;
-use crate::package_managers::PackageManagers;
+use crate::transaction::outside::OutsideAccess;
+use crate::transaction::settings::PackageManagers;
 use crate::transaction::{ForeseenRecovery, foresee_recovery, recover_with};
 use patchadm_svr4::package::ObjectPath;
 

@@ -17,10 +17,10 @@ use crate::operation::libraries::{
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::session::RootAndPolicy;
-use patchadm_changeset::format::delivered::{
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
+use patchadm_changeset::format::undo_sidecars::{
     DELIVERED, DeliveredObject, DeliveredObjects, LARGEST_DELIVERED,
 };
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
 use patchadm_inputs::database::installed::SavedNames;
 use patchadm_inputs::database::undo_data::{ArchiveError, DigestCheck};
 use patchadm_inputs::database::{RecordView, installed, places, saves};

@@ -10,7 +10,7 @@ use crate::operation::failure::Failure;
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::encode;
-use patchadm_changeset::format::undo_paths::PathDigest;
+use patchadm_changeset::format::undo_sidecars::PathDigest;
 use patchadm_inputs::database::{RecordView, marker, saves};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;

@@ -1,28 +1,79 @@
-//! Undo archives outside the root (`-B`): their host paths in the journal, and the files found there.
+//! Undo archives outside the root (`-B`): who may name them, how a run writes them, and when they are removed.
 //!
-//! A path has the form `DIR/<id>/<PKG>/NAME`. The caller names `DIR`, which may lead through links. This program makes
-//! the two directories below it, which are never links. An archive is removed only if name, manifest and digest show
-//! that the run made or used it. Anything else stays, and a note says so.
+//! A path has the form `DIR/<id>/<PKG>/NAME`. The caller names `DIR`, which may lead through links. This program
+//! makes the two directories below it, which are never links. An archive is removed only if name, manifest and digest
+//! show that the run made or used it. Anything else stays, and a note says so.
 
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::archive_file::{ArchiveFileError, UnboundArchive};
 use crate::format::journal::{Journal, JournalArchive, Op};
 use crate::format::manifest::{ManifestHeader, decode};
 use crate::format::outside_path::OutsidePath;
-use crate::outside::OutsideAccess;
+use crate::format::run::Run;
+use crate::plan::Plan;
 use crate::records::RecordView;
 use crate::transaction::error::Cause;
-use patchadm_rootfs::Digest;
-use patchadm_rootfs::{Dir, FileType, Root};
+use crate::transaction::objects::names::{RenameSupport, is_not_there};
+use patchadm_rootfs::{Digest, Dir, FileType, Root};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst, rule};
 use patchadm_svr4::places;
 
-/// The largest ledger that is read, in bytes: 16 MiB.
+/// Returns true if the text of a ledger names an archive at a path of the host. The layer above knows what a ledger
+/// contains.
+pub type NamesArchive = fn(ledger: &[u8], archive: &JournalArchive, path: &ObjectPath) -> bool;
+
+/// The directories of the host in which archives of a root may be opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutsideAccess<'a> {
+    /// The directory to search instead of the one in `remote`: `-B`, `--undo-dir`.
+    pub moved_to: Option<&'a Path>,
+    /// The `undo_dir` of the host's own policy.
+    pub of_host: Option<&'a Path>,
+    /// True if the owner of the root is trusted (`--trust-root`) and may name any archive.
+    pub is_trusted: bool,
+    /// True if this very process planned the run, and so has checked every path it touches.
+    pub is_planned: bool,
+    /// Reads ledgers; without it, no ledger names an archive.
+    pub names_archive: Option<NamesArchive>,
+}
+
+impl OutsideAccess<'static> {
+    /// Allows any archive named by the root, for a run planned by this process.
+    pub fn planned() -> Self {
+        Self { is_trusted: true, is_planned: true, ..Self::default() }
+    }
+}
+
+impl OutsideAccess<'_> {
+    /// Returns true if the command that ends a run may touch the file that the run left at a path of the host,
+    /// regardless of what the root says about it.
+    pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
+        self.is_planned || is_own(root) || self.is_named(path)
+    }
+
+    /// Returns true if the caller or the host, rather than the root, names the directory of archives at a path of the
+    /// host.
+    pub fn is_named(&self, path: &ObjectPath) -> bool {
+        let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
+        is_directory(self.of_host, directory) || is_directory(self.moved_to, directory)
+    }
+}
+
+/// Returns true if no user with fewer rights than the caller controls the content of the root.
+pub fn is_own(root: &Root) -> bool {
+    !root.is_privileged() || root.is_system()
+}
+
+fn is_directory(named: Option<&Path>, directory: Option<&[u8]>) -> bool {
+    let path = |bytes: &[u8]| ObjectPath::new(if bytes.is_empty() { b"/" } else { bytes }).ok();
+    let named = named.and_then(|named| path(named.as_os_str().as_bytes()));
+    named.is_some() && named == directory.and_then(path)
+}
+
 const LARGEST_LEDGER: u64 = 16 << 20;
 
-/// Decodes the path of an object outside the root from the journal.
 pub(crate) fn outside_path(text: &str) -> PathBuf {
     std::ffi::OsString::from_vec(decode(text).into_owned()).into()
 }
@@ -32,25 +83,19 @@ pub fn host_path(path: &Path) -> Result<ObjectPath, Cause> {
     ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
 }
 
-/// Returns the name of an archive outside the root before the run commits.
 pub(crate) fn unpublished_name(run: &str) -> Vec<u8> {
     format!("undo.{run}.tmp").into_bytes()
 }
 
-/// The open directories of an archive outside the root.
 pub(crate) struct HostDirectories {
-    /// The directory named by the caller.
     base: Dir,
-    /// The directory of the patch.
     patch: Dir,
-    /// The directory of the package, which holds the archive.
     pub(crate) package: Dir,
-    /// The names of the last two directories.
     names: [Vec<u8>; 2],
 }
 
 impl HostDirectories {
-    /// Opens the directories of an archive, or returns `None` if one is missing. Those below the named one must not
+    /// Opens the directories of an archive, or returns `None` if one is missing. Directories below the named one must not
     /// be links.
     pub(crate) fn open(root: &Root, archive: &Path) -> Result<Option<Self>, Cause> {
         let (base, patch, package) = parts(archive)?;
@@ -60,7 +105,6 @@ impl HostDirectories {
         Ok(Some(Self { base, patch: in_base, package: in_patch, names: [patch, package] }))
     }
 
-    /// Opens the directories, and makes those missing below the named one.
     pub(crate) fn make(root: &Root, archive: &Path) -> Result<Self, Cause> {
         let (base, patch, package) = parts(archive)?;
         let shown = String::from_utf8_lossy(base.as_bytes()).into_owned();
@@ -80,7 +124,6 @@ impl HostDirectories {
     }
 }
 
-/// Splits the path of an archive into the named directory and the names of the patch and package directories.
 fn parts(archive: &Path) -> Result<(ObjectPath, Vec<u8>, Vec<u8>), Cause> {
     let path = host_path(archive)?;
     let package = path.parent().unwrap_or_else(ObjectPath::root);
@@ -115,14 +158,12 @@ fn make_or_open(dir: &Dir, name: &[u8]) -> Result<Dir, Cause> {
     })
 }
 
-/// Returns the current BLAKE3 of an archive outside the root, or `None` if there is no file.
 pub(crate) fn host_digest(root: &Root, path: &Path) -> Result<Option<Digest>, Cause> {
     let Some(directories) = HostDirectories::open(root, path)? else { return Ok(None) };
     let name = host_path(path)?.name().to_vec();
     open_file(&directories.package, &name)?.map(|file| digest(&file)).transpose()
 }
 
-/// Opens a regular file, or returns `None` if there is none.
 fn open_file(dir: &Dir, name: &[u8]) -> Result<Option<UnboundArchive>, Cause> {
     if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return Ok(None);
@@ -138,20 +179,17 @@ fn digest(file: &UnboundArchive) -> Result<Digest, Cause> {
     file.digest().map_err(failed)
 }
 
-/// Removes archives outside the root when a run ends.
 #[derive(Clone, Copy)]
 pub(crate) struct ArchiveCleanup<'a> {
     pub(crate) root: &'a Root,
-    /// The journal of the run.
     pub(crate) journal: &'a Journal,
-    /// The directories in which archives may be touched.
     pub(crate) outside: &'a OutsideAccess<'a>,
 }
 
 impl ArchiveCleanup<'_> {
-    /// Removes an archive outside the root, its unpublished form, and its emptied directories of patch and package, and
-    /// makes that durable: the journal, which is about to forget the archive, may lie on another file system. Returns a
-    /// note if something stays.
+    /// Removes an archive outside the root, its unpublished form, and its emptied directories of patch and package,
+    /// and makes that durable: the journal, which is about to forget the archive, may lie on another file system.
+    /// Returns a note if something stays.
     pub(crate) fn remove(self, archive: &JournalArchive, path: &str) -> Result<Option<String>, Cause> {
         let path = outside_path(path);
         let stays = |reason: &str| Some(format!("{} stays: {reason}", path.display()));
@@ -191,7 +229,7 @@ impl ArchiveCleanup<'_> {
         Ok(None)
     }
 
-    /// Tells whether the ledger replaced by the run names the archive at that path. After a commit that is the old
+    /// Returns true if the ledger replaced by the run names the archive at that path. After a commit that is the old
     /// ledger, after a rollback the new one; either is in the stage.
     fn is_in_ledger(self, archive: &JournalArchive, path: &ObjectPath) -> bool {
         let package = archive.package.as_deref().and_then(|name| PkgInst::new(name).ok());
@@ -204,13 +242,11 @@ impl ArchiveCleanup<'_> {
         ops.filter_map(|op| self.staged_ledger(op)).any(|ledger| names(&ledger, archive, path))
     }
 
-    /// Reads the staged ledger of an op, or returns `None` if it cannot be read.
     fn staged_ledger(self, op: &Op) -> Option<Vec<u8>> {
         let place = self.journal.domains.get(op.domain)?.stage.join(op.stage.as_bytes()).ok()?;
         RecordView::live(self.root).read(&place, LARGEST_LEDGER).ok().flatten()
     }
 
-    /// Tells whether a file is the archive written or used by the run, by its bytes and by its manifest.
     fn is_of_run(self, dir: &Dir, name: &[u8], archive: &JournalArchive) -> Result<bool, Cause> {
         let Some(file) = open_file(dir, name)? else { return Ok(false) };
         let expected = archive.b3.as_deref().and_then(Digest::from_hex);
@@ -232,19 +268,78 @@ impl ArchiveCleanup<'_> {
     }
 }
 
+/// Describes an archive outside the root for the journal, so that nothing else is removed: its digest, patch and
+/// package.
+pub(crate) fn kept_outside(path: &Path, b3: Option<Digest>) -> Result<JournalArchive, Cause> {
+    let path = host_path(path)?;
+    let at = OutsidePath::parse(path.as_bytes());
+    Ok(JournalArchive {
+        b3: b3.map(|digest| digest.to_string()),
+        patch: at.map(|at| at.patch.to_owned()),
+        package: at.map(|at| at.package.to_owned()),
+        ..JournalArchive::default()
+    })
+}
+
+pub(crate) fn remote_places(plan: &Plan, run: &Run) -> Vec<PathBuf> {
+    let run = run.to_string();
+    plan.undo.iter().filter_map(|undo| undo.outside(&run)).collect()
+}
+
+/// Publishes the archives outside the root before the outcome is written, because the root may need them from then
+/// on.
+pub(crate) fn publish_remote<'p>(
+    root: &Root,
+    run: &Run,
+    places: impl IntoIterator<Item = &'p PathBuf>,
+) -> Result<(), Cause> {
+    for path in places {
+        let dir = HostDirectories::make(root, path)?.package;
+        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+        match publish_name(&dir, &unpublished_name(&run.to_string()), &name) {
+            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
+                return Err(Cause::Appeared(path.display().to_string()));
+            }
+            other => other?,
+        }
+        dir.sync()?;
+    }
+    Ok(())
+}
+
+/// Gives an archive its name if that is free. The archive may be on any file system.
+fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> patchadm_rootfs::Result<()> {
+    match dir.move_to(from, dir, name) {
+        Err(error) if is_not_there(&error) => {
+            RenameSupport { exchange: false, no_replace: false }.place(dir, from, dir, name)
+        }
+        other => other,
+    }
+}
+
+pub(crate) fn remove_unpublished(root: &Root, archive: &Path, run: &str) -> Result<(), Cause> {
+    let Some(directories) = HostDirectories::open(root, archive)? else { return Ok(()) };
+    directories.package.remove(&unpublished_name(run))?;
+    directories.remove_emptied().map(drop)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::sync::{Arc, Mutex};
-
-    use patchadm_rootfs::{ChangeCall, Door};
-
     use super::*;
-    use crate::format::journal::{JournalHead, JournalHeader, RunRecord};
+    use crate::format::journal::JournalHead;
+    use crate::format::journal::JournalHeader;
+    use crate::format::journal::RunRecord;
+    use patchadm_rootfs::ChangeCall;
+    use patchadm_rootfs::Door;
     use patchadm_rootfs::Sums;
-    use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader as Member};
-    use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
+    use patchadm_svr4::format::cpio::CpioFormat;
+    use patchadm_svr4::format::cpio::CpioHeader as Member;
+    use patchadm_svr4::format::datastream::DatastreamPackage;
+    use patchadm_svr4::format::datastream::DatastreamWriter;
     use patchadm_svr4::package::PkgInst;
+    use std::fs;
+    use std::sync::Arc;
+    use std::sync::Mutex;
 
     const ROOT: &str = "00112233445566ff";
 

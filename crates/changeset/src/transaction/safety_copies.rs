@@ -1,9 +1,15 @@
-//! Restores safety copies: the rollback of a run with procedure scripts, regardless of what the scripts did.
+//! Safety copies: before the first procedure script runs, everything scripts may touch is copied into the stage.
 //!
-//! The current state decides each step, so this can be cut off at any point and repeated. A file changed by someone
-//! else in the meantime is kept as `PATH.edited-<run>`. A file counts as such if it is not known to come from the run,
-//! unless a script was running (which then made it). A file of a type that administrators edit counts as such in any
-//! case of doubt.
+//! A script changes live objects as it likes, in place or by renames. Restoring a safety copy is one rename,
+//! regardless of what the script did. It needs neither space nor the package, and does not depend on how far the run
+//! got. Undo archives, which are never written in place, are protected by a second name.
+//!
+//! When a copy is restored, the current state decides each step, so a rollback can be cut off at any point and
+//! repeated. A foreign file is kept as `PATH.edited-<run>`. A file is foreign if it is not known to come from the
+//! run, unless a script was running, which then made it. In case of doubt, a file of a type that administrators edit
+//! is foreign.
+
+use std::collections::{BTreeSet, HashMap};
 
 use rustix::io::Errno;
 
@@ -12,14 +18,221 @@ use crate::format::manifest::encode;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::run_notes::RunNotes;
 use crate::transaction::objects::attributes::{set_attributes, set_attributes_of_directory};
-use crate::transaction::objects::identity::{ObjectState, identity, state};
-use crate::transaction::objects::rename_support::{is_one_object, link};
+use crate::transaction::objects::copies::{copy_object, copy_tree, digest_of, make_again};
+use crate::transaction::objects::identity::{ObjectState, encoded, identity, state};
+use crate::transaction::objects::names::{Dirs, is_one_object, is_replaceable_hint, link};
 use crate::transaction::recover::left_to_owner::Claim;
-use crate::transaction::stage::safety_copies::{copy_object, make_again};
+use crate::transaction::settings::RunWatch;
+use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::LiveKind;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus};
-use patchadm_svr4::package::Mode;
+use patchadm_rootfs::{Dir, FileType, Inode, LiveKind, ObjectStatus, Resolver, Root};
+use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places;
+
+/// The paths that procedure scripts of a run may touch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtectedPaths {
+    /// The objects of the packages, whether they exist or not.
+    pub objects: Vec<ProtectedObject>,
+    /// Record directories, protected with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
+    pub trees: Vec<ObjectPath>,
+    /// Record files: `contents`.
+    pub files: Vec<ObjectPath>,
+}
+
+/// An object that procedure scripts may touch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtectedObject {
+    /// The client path of the object.
+    pub path: ObjectPath,
+    /// True if administrators edit the object (types `e` and `v`).
+    pub editable: bool,
+}
+
+pub(crate) struct SafetyCopies<'a> {
+    domains: &'a OpenDomains,
+    ops: HashMap<&'a ObjectPath, &'a Op>,
+}
+
+impl<'a> SafetyCopies<'a> {
+    pub(crate) fn of(domains: &'a OpenDomains, ops: &'a [Op]) -> Self {
+        let held = ops.iter().filter(|op| op.kind == OpKind::Protect && !op.db && op.old.is_some());
+        Self { domains, ops: held.map(|op| (&op.path, op)).collect() }
+    }
+
+    /// Finds the copy of the object at a physical path: its directory and name. Returns `None` if there was no
+    /// object.
+    pub(crate) fn find(&self, physical: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
+        let Some(op) = self.ops.get(physical) else { return Ok(None) };
+        let name = op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
+        Ok(Some((self.domains.get(op.domain)?.objects.again()?, name)))
+    }
+}
+
+pub(crate) fn make_safety_copies(
+    root: &Root,
+    domains: &mut OpenDomains,
+    held: &ProtectedPaths,
+    watch: RunWatch<'_>,
+) -> Result<Vec<Op>, Cause> {
+    let mut copier = SafetyCopier {
+        root,
+        resolver: root.resolver(),
+        dirs: Dirs::new(root),
+        domains,
+        ops: Vec::new(),
+        names: HashMap::new(),
+        taken: BTreeSet::new(),
+    };
+    for path in held.files.iter().chain(&held.trees) {
+        watch.check()?;
+        copier.copy_with_ancestors(path, true, false)?;
+        // A batch that changes one also changes the other.
+        if *path == places::contents() {
+            copier.copy_stamp()?;
+            copier.copy_log()?;
+        }
+    }
+    for object in &held.objects {
+        watch.check()?;
+        copier.copy_with_ancestors(&object.path, false, object.editable)?;
+    }
+    copier.copy_behind_links(&held.objects)?;
+    Ok(copier.ops)
+}
+
+struct SafetyCopier<'a> {
+    root: &'a Root,
+    resolver: Resolver<'a>,
+    dirs: Dirs,
+    domains: &'a mut OpenDomains,
+    ops: Vec<Op>,
+    names: HashMap<Inode, (usize, Vec<u8>)>,
+    taken: BTreeSet<ObjectPath>,
+}
+
+impl SafetyCopier<'_> {
+    fn copy_stamp(&mut self) -> Result<(), Cause> {
+        let stamp = places::contents_stamp();
+        let physical = self.resolver.locate(&stamp)?;
+        match self.dirs.parent(&physical)? {
+            Some(dir) if !is_replaceable_hint(&dir, physical.name())? => Ok(()),
+            _ => self.copy_with_ancestors(&stamp, true, false),
+        }
+    }
+
+    /// Protects the log of another tool, which the batch that writes `contents` removes. A script of the run may write one
+    /// where there is none yet; it goes with a rollback.
+    fn copy_log(&mut self) -> Result<(), Cause> {
+        self.copy_with_ancestors(&places::pkglog(), true, false)
+    }
+
+    /// Protects the places that objects below a protected symbolic link will have once a directory replaces the link:
+    /// they are empty now.
+    fn copy_behind_links(&mut self, objects: &[ProtectedObject]) -> Result<(), Cause> {
+        let mut links: BTreeSet<&ObjectPath> = BTreeSet::new();
+        for object in objects {
+            let physical = self.resolver.locate_object(&object.path)?;
+            let Some(dir) = self.dirs.parent(&physical)? else { continue };
+            if dir.look(physical.name())?.is_some_and(|seen| seen.file_type == FileType::Symlink) {
+                links.insert(&object.path);
+            }
+        }
+        if links.is_empty() {
+            return Ok(());
+        }
+        for object in objects {
+            let link = object.path.ancestors().filter(|above| links.contains(above)).last();
+            let Some(link) = link else { continue };
+            let rest = object.path.as_bytes().strip_prefix(link.as_bytes()).unwrap_or_default();
+            let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+            let joined = self.resolver.locate_object(&link)?.join(rest);
+            let physical = joined.map_err(|_| Cause::Changed(self.root.show(&object.path)))?;
+            self.copy_physical(physical, false, object.editable)?;
+        }
+        Ok(())
+    }
+
+    fn copy_with_ancestors(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
+        let physical = self.resolver.locate_object(path)?;
+        self.copy_physical(physical, db, editable)
+    }
+
+    fn copy_physical(&mut self, physical: ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
+        // A missing directory above it may be made on the way; then it must be removed again.
+        for above in physical.ancestors() {
+            if above.relative().is_empty() || self.dirs.get(&above)?.is_some() {
+                break;
+            }
+            self.copy_path(above, db, false)?;
+        }
+        self.copy_path(physical, db, editable)
+    }
+
+    fn copy_path(&mut self, path: ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
+        if !self.taken.insert(path.clone()) {
+            return Ok(());
+        }
+        let above = self.nearest(&path)?;
+        let name = format!("held.{}", self.ops.len());
+        let stage = format!("{}/{name}", if db { "db" } else { "o" });
+        let mut op = Op { db, editable, ..Op::new(OpKind::Protect, path, self.domains.of(&above)?, stage) };
+        if let Some(dir) = self.dirs.parent(&op.path)? {
+            self.copy(&dir, name.as_bytes(), &mut op)?;
+        }
+        self.ops.push(op);
+        Ok(())
+    }
+
+    fn nearest(&mut self, physical: &ObjectPath) -> Result<std::rc::Rc<Dir>, Cause> {
+        for above in physical.ancestors() {
+            if let Some(dir) = self.dirs.get(&above)? {
+                return Ok(dir);
+            }
+        }
+        Err(Cause::Internal(format!("nothing is above {physical}")))
+    }
+
+    fn copy(&mut self, dir: &Dir, staged: &[u8], op: &mut Op) -> Result<(), Cause> {
+        let name = op.path.name().to_vec();
+        let Some(seen) = dir.look(&name)? else { return Ok(()) };
+        let domain = self.domains.get(op.domain)?;
+        let stage = if op.db { domain.records.again()? } else { domain.objects.again()? };
+        op.touched = Some(Box::new(seen.ctime));
+        if seen.file_type == FileType::Directory {
+            let mut old = identity(&seen, None, None);
+            old.xattrs = Some(Box::new(encoded(&dir.xattrs(&name)?)));
+            op.old = Some(Box::new(old));
+            if op.db {
+                copy_tree(dir, &name, &stage, staged)?;
+                op.whole = true;
+                op.new = stage.look(staged)?.map(|copy| Box::new(identity(&copy, None, None)));
+            }
+            return Ok(());
+        }
+        let known = self.names.get(&seen.inode).filter(|(domain, _)| *domain == op.domain && !op.db);
+        let digest = match known {
+            Some((_, first)) => {
+                stage.make_link(staged, &stage, first)?;
+                digest_of(&stage, staged)?
+            }
+            None => copy_object(dir, &name, &stage, staged)?,
+        };
+        if seen.links > 1 && !op.db {
+            self.names.entry(seen.inode).or_insert_with(|| (op.domain, staged.to_vec()));
+        }
+        let target = match seen.file_type {
+            FileType::Symlink => Some(dir.read_link(&name)?),
+            _ => None,
+        };
+        op.old = Some(Box::new(identity(&seen, digest, target.as_deref())));
+        op.new = stage.look(staged)?.map(|copy| Box::new(identity(&copy, digest, target.as_deref())));
+        if !dir.look(&name)?.is_some_and(|later| seen.is_untouched(&later)) {
+            return Err(Cause::Changed(self.root.show(&op.path)));
+        }
+        Ok(())
+    }
+}
 
 impl OpRunner<'_> {
     /// Restores everything protected by the journal: records first, so that no record claims more than the tree; new
@@ -45,7 +258,6 @@ impl OpRunner<'_> {
         failed
     }
 
-    /// Removes an object from a place that was free.
     fn take_away(&mut self, op: &Op, notes: &RunNotes) -> Result<(), Cause> {
         let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
         let Some(seen) = parent.look(op.path.name())? else { return Ok(()) };
@@ -70,7 +282,6 @@ impl OpRunner<'_> {
         self.with_ballast(|| support.take(&parent, op.path.name(), &stage, &staged))
     }
 
-    /// Makes sure that the old object is in place.
     fn bring_back(&mut self, op: &Op, notes: &RunNotes) -> Result<(), Cause> {
         let Some(old) = &op.old else { return Ok(()) };
         let parent = self.parent_of(&op.path)?;
@@ -103,8 +314,7 @@ impl OpRunner<'_> {
         self.keep_what_came_out(op, &stage, &out, &parent, notes)
     }
 
-    /// Returns the claim of a package manager on an object that is gone, or has other content than before.
-    pub(super) fn claim_on_changed(
+    pub(crate) fn claim_on_changed(
         &self,
         op: &Op,
         parent: Option<&Dir>,
@@ -119,13 +329,11 @@ impl OpRunner<'_> {
         }
     }
 
-    /// Moves the staged copy to a free place.
     fn put_copy(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let (support, (stage, staged)) = (self.rename_support(op), self.staged(op)?);
         self.with_ballast(|| support.place(&stage, &staged, parent, op.path.name()))
     }
 
-    /// Returns the staged name of the object that a safety copy replaced.
     fn out_of(&self, op: &Op, staged: Vec<u8>) -> Vec<u8> {
         if self.rename_support(op).exchange { staged } else { [&staged, &b".out"[..]].concat() }
     }
@@ -160,7 +368,6 @@ impl OpRunner<'_> {
         self.put_copy(op, parent)
     }
 
-    /// Keeps the object that an exchange brought into the stage, if it is foreign.
     fn keep_what_came_out(
         &mut self,
         op: &Op,
@@ -202,14 +409,13 @@ impl OpRunner<'_> {
             }
             Some(seen) => {
                 let mut now = identity(seen, None, None);
-                now.xattrs =
-                    Some(Box::new(crate::transaction::objects::identity::encoded(&parent.xattrs(name)?)));
+                now.xattrs = Some(Box::new(encoded(&parent.xattrs(name)?)));
                 set_attributes(parent, name, &now, old)
             }
         }
     }
 
-    pub(super) fn is_of_somebody_else(&self, op: &Op, seen: &ObjectStatus, notes: &RunNotes) -> bool {
+    pub(crate) fn is_of_somebody_else(&self, op: &Op, seen: &ObjectStatus, notes: &RunNotes) -> bool {
         if notes.is_ours(&op.path, seen) {
             return false;
         }
@@ -245,17 +451,16 @@ fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
         }
     }
     let (mut now, mut before) = (identity(&to.itself()?, None, None), identity(&copy.itself()?, None, None));
-    now.xattrs = Some(Box::new(crate::transaction::objects::identity::encoded(&to.xattrs(b"")?)));
-    before.xattrs = Some(Box::new(crate::transaction::objects::identity::encoded(&copy.xattrs(b"")?)));
+    now.xattrs = Some(Box::new(encoded(&to.xattrs(b"")?)));
+    before.xattrs = Some(Box::new(encoded(&copy.xattrs(b"")?)));
     set_attributes_of_directory(to, &now, &before)
 }
 
-/// Tells, by inode, whether a name belongs to the safety copy itself.
-pub(super) fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+pub(crate) fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode))
 }
 
-/// Tells whether an object is the safety copy. A directory is recognized by its inode only.
+/// Returns true if an object is the safety copy. A directory is recognized by its inode only.
 pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     if copy.file_type == 'd' {
         return is_itself(dir, name, copy);
@@ -263,8 +468,8 @@ pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, C
     Ok(state(dir, name, None, Some(copy))? == ObjectState::New)
 }
 
-/// Tells whether an object has its old content, regardless of its current attributes.
-pub(super) fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
+/// Returns true if an object has its old content, regardless of its current attributes.
+pub(crate) fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
     let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
     Ok(match dir.live(name)?.map(|live| live.kind) {
         Some(LiveKind::Regular { b3, .. }) => old.b3 == Some(b3.into()),

@@ -1,0 +1,303 @@
+//! The files that tell people about runs: `history`, the logs, and `attempts` in `var/sadm/patchadm`.
+//!
+//! The text for history and logs is also in the files of the journal. After most runs nothing waits until it is on
+//! the disk: the journal says so, and the next command checks whether the text is there ([`write_again`]). The next
+//! run's sync, before it replaces the journal, makes it durable.
+//!
+//! `attempts` has runs that ended before their journal was published, in the form of the history. The line of a run
+//! is in its stage from the first write on, and gets into the file when the stage is removed: by the run itself, or
+//! by the recovery that finds the stage. All of this is best effort: nothing depends on it, and no error in it stops
+//! a run.
+
+use std::collections::BTreeMap;
+
+use crate::format::history::{HistoryEntry, Merge, RefreshRecord, SignatureRecord};
+use crate::format::journal::{Journal, JournalHead, PatchRecord, RunOutcome, RunRecord};
+use crate::format::run::Run;
+use crate::transaction::archive::stored_files::MountedFileSystem;
+use crate::transaction::error::Cause;
+use crate::transaction::journal::{journal_file, run_notes};
+use crate::transaction::stage::domains::make_own_directory;
+use patchadm_rootfs::{Dir, Lock, Root, WritableFile};
+use patchadm_svr4::format::lines::LONGEST_LINE;
+use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places;
+
+#[derive(Default)]
+pub(crate) struct WrittenHistory {
+    /// The files written; none of them is durable yet.
+    pub(crate) places: Vec<Appended>,
+    pub(crate) is_from_stage: bool,
+}
+
+/// Returns, for each of some patches that nobody named, the patch for which it was taken.
+fn because_of(run_record: &RunRecord, patches: &[String]) -> BTreeMap<String, String> {
+    let named = patches.iter().filter_map(|id| Some((id.clone(), run_record.because.get(id)?.clone())));
+    named.collect()
+}
+
+fn history_lines(
+    root: &Root,
+    (run, run_record): (&str, &RunRecord),
+    outcome: RunOutcome,
+    duration_ms: Option<u64>,
+) -> Vec<u8> {
+    let line = |(patches, packages): (&[String], &[String]),
+                signature: &Option<SignatureRecord>,
+                refreshed: &[RefreshRecord],
+                merges: &[Merge]| {
+        let entry = HistoryEntry {
+            run: run.to_owned(),
+            time: run_record.time.clone(),
+            user: run_record.user.clone(),
+            command: run_record.command.clone(),
+            patches: patches.to_vec(),
+            result: if outcome == RunOutcome::Commit { "done" } else { "rolled-back" }.to_owned(),
+            packages: packages.to_vec(),
+            duration: duration_ms.unwrap_or_default(),
+            trusted: root.is_trusted(),
+            hook: run_record.hook,
+            signature: signature.clone(),
+            note: run_record.note.clone(),
+            because: because_of(run_record, patches),
+            undoes: run_record.undoes.clone(),
+            refreshed: refreshed.to_vec(),
+            merges: merges.to_vec(),
+            trial: run_record.trial.clone(),
+            trial_end: run_record.trial_end.clone(),
+        };
+        entry.line()
+    };
+    let RunRecord { patches, packages, signature, refreshed, merges, .. } = run_record;
+    let mut lines = line((patches, packages), signature, refreshed, merges);
+    for PatchRecord { patches, packages, signature, refreshed, merges, .. } in &run_record.others {
+        lines.extend(line((patches, packages), signature, refreshed, merges));
+    }
+    lines
+}
+
+pub(crate) fn write_history(
+    root: &Root,
+    journal: &Journal,
+    outcome: RunOutcome,
+    duration_ms: Option<u64>,
+    is_repeated: bool,
+) -> Result<WrittenHistory, Cause> {
+    let run_record = &journal.run_record;
+    if run_record.command.is_empty() {
+        return Ok(WrittenHistory::default());
+    }
+    let run = &journal.head.header.run;
+    let lines = history_lines(root, (run, run_record), outcome, duration_ms);
+    let own = make_own_directory(root)?;
+    let mut written = vec![append(&own, b"history", run, &lines)?];
+    let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
+    let script_log = stage.map(|stage| run_notes::log(&stage)).transpose()?.unwrap_or_default();
+    let is_from_stage = !script_log.is_empty();
+    let mut texts = vec![(run_record.log.as_ref(), [run_record.text.as_bytes(), &script_log].concat())];
+    texts.extend(run_record.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
+    let title = format!("# run {run}\n");
+    let mut rest = Vec::new();
+    for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        let place = match (log, outcome) {
+            (Some(log), RunOutcome::Commit) => directory_of(root, log)?,
+            _ => None,
+        };
+        match place {
+            Some((dir, name)) => {
+                let log = append(&dir, &name, run, &[title.as_bytes(), &text].concat())?;
+                log.add_to(&mut written);
+            }
+            None if is_repeated && log.is_some() => {}
+            None => rest.extend(text),
+        }
+    }
+    if !rest.is_empty() {
+        append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
+    }
+    Ok(WrittenHistory { places: written, is_from_stage })
+}
+
+/// Appends to history and logs the entries of a committed, tidied-up run that a power cut has lost. The log of a
+/// patch that was removed since is not restored.
+pub(crate) fn write_again(root: &Root, head: &JournalHead) -> Result<(), Cause> {
+    let run_record = journal_file::run_record(root, &head.header.run)?;
+    let Some(run_record) = run_record.filter(|_| head.outcome == Some(RunOutcome::Commit)) else {
+        return Ok(());
+    };
+    let (domains, archives, ops) = Default::default();
+    let journal = Journal { head: head.clone(), domains, archives, run_record, ops, is_whole: false };
+    write_history(root, &journal, RunOutcome::Commit, None, true).map(drop)
+}
+
+fn directory_of(root: &Root, log: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
+    let physical = root.resolver().locate(log)?;
+    let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+    Ok(root.dir_if_there(&parent)?.map(|dir| (dir, physical.name().to_vec())))
+}
+
+/// Appends an event outside any run to the log of a root. The caller holds the lock of the root.
+pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cause> {
+    let file = make_own_directory(root)?.open_or_create(b"log", Mode::of(0o644))?;
+    let size = file.size()?;
+    // A line that a power cut left torn must not run into this one.
+    let is_torn = size > 0 && file.get_at(size - 1, 1)? != b"\n";
+    let newline: &[u8] = if is_torn { b"\n" } else { b"" };
+    Ok(file.put_at(&[newline, text].concat(), size)?)
+}
+
+pub(crate) struct Appended {
+    dir: Dir,
+    pub(crate) on: MountedFileSystem,
+}
+
+impl Appended {
+    fn add_to(self, all: &mut Vec<Self>) {
+        if all.iter().all(|other| other.on != self.on) {
+            all.push(self);
+        }
+    }
+
+    /// Makes file, name and directory durable. After the journal says `done`, nothing would write them again.
+    pub(crate) fn sync(&self) -> Result<(), Cause> {
+        Ok(self.dir.sync_file_system()?)
+    }
+}
+
+/// Appends a text that names the run, unless the end of the file already names it. Cuts a torn last line first.
+pub(crate) fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
+    let mut file = dir.open_or_create(name, Mode::of(0o644))?;
+    write_once(&mut file, run, text)?;
+    let seen = dir.itself()?;
+    Ok(Appended { dir: dir.again()?, on: (seen.mount, seen.file_system) })
+}
+
+fn line_start(text: &[u8]) -> usize {
+    text.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1)
+}
+
+fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cause> {
+    let size = file.size()?;
+    let window = (1 << 16) + 2 * text.len();
+    let tail_at = size.saturating_sub(window as u64);
+    let tail = file.get_at(tail_at, window)?;
+    let lines = |text: &[u8]| text.split(|&b| b == b'\n').count();
+    // Most of the text is something else from the first byte on, and need not be compared.
+    let is_named = |window: &[u8]| window.first() == run.as_bytes().first() && window == run.as_bytes();
+    let named = tail.windows(run.len()).position(is_named);
+    let begun = named.map(|named| line_start(tail.get(..named).unwrap_or_default()));
+    let whole = match begun {
+        Some(begun) if lines(tail.get(begun..).unwrap_or_default()) >= lines(text) => return Ok(()),
+        // A power cut tore a text of several lines between two of them.
+        Some(begun) => begun,
+        None => line_start(&tail),
+    };
+    file.set_size(if tail_at > 0 && whole == 0 { size } else { tail_at + whole as u64 })?;
+    Ok(file.put(text)?)
+}
+
+const IN_STAGE: &[u8] = b"attempt";
+
+const LARGEST_ATTEMPTS: u64 = 256 << 10;
+
+/// The largest file that is cut. A larger one is not of this program, and is removed.
+const LARGEST_ATTEMPTS_READ: u64 = 4 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttemptEnd {
+    Interrupted,
+    Failed,
+}
+
+impl AttemptEnd {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+pub(crate) fn note_attempt(root: &Root, stage: &Dir, run: &Run, record: &RunRecord) {
+    if record.command.is_empty() {
+        return;
+    }
+    let all = |of: fn(&PatchRecord) -> &[String], first: &[String]| {
+        let mut names = first.to_vec();
+        for name in record.others.iter().flat_map(of) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    };
+    let entry = HistoryEntry {
+        run: run.to_string(),
+        time: record.time.clone(),
+        user: record.user.clone(),
+        command: record.command.clone(),
+        patches: all(|one| &one.patches, &record.patches),
+        packages: all(|one| &one.packages, &record.packages),
+        result: AttemptEnd::Interrupted.word().to_owned(),
+        duration: 0,
+        trusted: root.is_trusted(),
+        hook: record.hook,
+        signature: None,
+        note: record.note.clone(),
+        because: BTreeMap::new(),
+        undoes: record.undoes.clone(),
+        refreshed: Vec::new(),
+        merges: Vec::new(),
+        trial: None,
+        trial_end: None,
+    };
+    // Best effort.
+    let _ = stage.open_or_create(IN_STAGE, Mode::of(0o600)).and_then(|mut file| file.put(&entry.line()));
+}
+
+pub(crate) fn keep_failed_attempt(root: &Root, stage: &Dir, run: &Run, cause: &Cause) {
+    let end = match cause {
+        // The run is tried again in another way.
+        Cause::Apart { .. } | Cause::NoExchange(_) => return,
+        Cause::Interrupted(_) => AttemptEnd::Interrupted,
+        _ => AttemptEnd::Failed,
+    };
+    // Best effort.
+    let _ = own_directory(root).and_then(|own| keep_attempt(own.as_ref(), stage, run, end));
+}
+
+pub(crate) fn keep_interrupted_attempt(own: &Dir, stage: &Dir, run: &Run) {
+    // Best effort.
+    let _ = keep_attempt(Some(own), stage, run, AttemptEnd::Interrupted);
+}
+
+fn own_directory(root: &Root) -> Result<Option<Dir>, Cause> {
+    Ok(root.dir_if_there(&root.resolver().locate_dir(&places::own_directory())?)?)
+}
+
+fn keep_attempt(own: Option<&Dir>, stage: &Dir, run: &Run, end: AttemptEnd) -> Result<(), Cause> {
+    let Some(own) = own else { return Ok(()) };
+    let line = stage.read_regular(IN_STAGE, LONGEST_LINE as u64)?.unwrap_or_default();
+    // A line that a power cut has torn names nothing.
+    let Ok(entry) = HistoryEntry::parse(&line) else { return Ok(()) };
+    if entry.run != run.to_string() {
+        return Ok(());
+    }
+    cut_attempts(own)?;
+    let line = HistoryEntry { result: end.word().to_owned(), ..entry }.line();
+    append(own, places::attempts().name(), &run.to_string(), &line).map(drop)
+}
+
+fn cut_attempts(own: &Dir) -> Result<(), Cause> {
+    let attempts = places::attempts();
+    let name = attempts.name();
+    if own.look(name)?.is_none_or(|seen| seen.size < LARGEST_ATTEMPTS) {
+        return Ok(());
+    }
+    let text = own.read_regular(name, LARGEST_ATTEMPTS_READ).ok().flatten().unwrap_or_default();
+    own.remove(name)?;
+    let newer = text.get(text.len() / 2..).unwrap_or_default();
+    let begin = newer.iter().position(|&byte| byte == b'\n').map_or(newer.len(), |newline| newline + 1);
+    let mut file = own.open_or_create(name, Mode::of(0o644))?;
+    Ok(file.put(newer.get(begin..).unwrap_or_default())?)
+}
