@@ -180,7 +180,7 @@ fn logs(text: &str) -> Package {
     db().information("postinstall", script)
 }
 
-/// Installs ACMEdb, whose postinstall writes this log.
+/// Installs `ACMEdb`, whose postinstall writes this log.
 fn install_logging(stage: &Scenario, text: &str) -> (i32, String) {
     let (spool, admin) = (stage.beside(&format!("spool.{}", text.len())), stage.beside("admin"));
     logs(text).write(&spool);

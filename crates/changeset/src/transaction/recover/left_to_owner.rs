@@ -22,6 +22,9 @@ pub(crate) enum Claim {
     TakenAway(String),
 }
 
+/// The open stage of an object, and its name there.
+type StagedObject = (Rc<Dir>, Vec<u8>);
+
 impl OpRunner<'_> {
     pub(crate) fn claim_on(
         &mut self,
@@ -94,7 +97,7 @@ impl OpRunner<'_> {
         Ok(())
     }
 
-    pub(crate) fn staged_old(&mut self, op: &Op) -> Result<Option<(Rc<Dir>, Vec<u8>)>, Cause> {
+    pub(crate) fn staged_old(&mut self, op: &Op) -> Result<Option<StagedObject>, Cause> {
         match op.kind {
             OpKind::Replace | OpKind::Delete | OpKind::Tree => {
                 let target = self.target_state(op)?;

@@ -138,7 +138,7 @@ pub(super) fn identity(examination: &Examination<'_>) -> Vec<Finding> {
     }]
 }
 
-/// The version of the program. The journal tells its own; no other record of a later version can be without_advice from a damaged one
+/// The version of the program. The journal tells its own; no other record of a later version can be told from a damaged one
 /// without being read for a change.
 pub(super) fn program(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.run {

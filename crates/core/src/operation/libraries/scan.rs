@@ -416,7 +416,7 @@ pub(in crate::operation) fn known_files(root: &Root) -> FactsCache {
     directory(root).map(|dir| read_facts(&dir, CACHE)).unwrap_or_default()
 }
 
-/// Reads facts about files from a file in this form. A file that others may write_known_files, or a defective one, counts as empty.
+/// Reads facts about files from a file in this form. A file that others may write, or a defective one, counts as empty.
 pub fn read_facts(dir: &Dir, name: &[u8]) -> FactsCache {
     let read = || {
         let status = dir.look(name).ok()??;
@@ -436,7 +436,7 @@ pub(super) fn write_known_files(root: &Root, cache: &FactsCache) {
     }
 }
 
-/// Writes facts about files to a file in this form. A failure to write_known_files it costs only time.
+/// Writes facts about files to a file in this form. A failed write costs only time.
 pub fn write_facts(dir: &Dir, name: &[u8], facts: &FactsCache) {
     // A killed run may have left these.
     let _ = dir.remove_leftovers(PROGRAM);

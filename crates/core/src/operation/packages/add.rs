@@ -71,7 +71,9 @@ pub fn add_packages(
         match input.rehearse(&device) {
             Ok(prepared) => rehearsed = prepared,
             Err(refused) => {
-                refused.iter().for_each(|added| observer.added(added));
+                for added in &refused {
+                    observer.added(added);
+                }
                 return Ok(PackagesReport { packages: refused, ..report });
             }
         }
