@@ -275,16 +275,15 @@ fn the_door_is_closed_for_every_crate() {
     }
 }
 
-/// The code of a file, without its comments and its test module.
+/// The code of a file, without its comments and its test modules, which come last.
 fn code_of(text: &str) -> String {
     let lines = without_tests(text).lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 fn without_tests(text: &str) -> &str {
-    let modules = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(super) mod tests {"];
-    let end = modules.iter().filter_map(|module| text.find(module)).min();
-    &text[..end.unwrap_or(text.len())]
+    let module = Regex::new(r"#\[cfg\(test\)\]\n(pub\(super\) )?mod \w+ \{").unwrap();
+    &text[..module.find(text).map_or(text.len(), |module| module.start())]
 }
 
 fn is_test(path: &Path) -> bool {

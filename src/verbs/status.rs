@@ -23,7 +23,7 @@ use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{Inspection, WantedWords, inspect};
 use patchadm_core::operation::queries::runs::open_merges;
 use patchadm_core::operation::session::{RootAndPolicy, must_have_database};
-use patchadm_inputs::http::without_password;
+use patchadm_inputs::password::without_password;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 

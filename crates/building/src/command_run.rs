@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::result::Digest;
-use patchadm_inputs::http::without_passwords;
+use patchadm_inputs::password::without_passwords;
 use patchadm_svr4::package::control::visible;
 
 /// The time to wait for output after the end of a command: a process that it left behind may still print.

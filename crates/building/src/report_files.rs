@@ -14,7 +14,7 @@ use patchadm_bulk_values::journal::PackageState;
 use patchadm_bulk_values::pbulk_files;
 use patchadm_bulk_values::pbulk_files::{PbulkPackage, PbulkStatus};
 use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report_mail, report_text};
-use patchadm_inputs::http::without_password;
+use patchadm_inputs::password::without_password;
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::package::control::printable;

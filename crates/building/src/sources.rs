@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::records::{BY_DIGEST, Record};
 use patchadm_core::process::{close_inherited, leave_session_keyring};
-use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings, without_password};
+use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
+use patchadm_inputs::password::without_password;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_inputs::sign::sha256_text;
 use patchadm_rootfs::{Dir, FileType, RootError, WritableFile, never};

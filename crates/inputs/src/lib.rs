@@ -40,6 +40,7 @@ pub mod input_file;
 pub mod inventory;
 pub mod little_endian;
 pub mod native;
+pub mod password;
 pub mod patch_scripts;
 pub mod path_glob;
 pub mod policy;

@@ -20,7 +20,8 @@ use patchadm_core::operation::depots::{
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::demands;
 use patchadm_core::operation::session::RootAndPolicy;
-use patchadm_inputs::http::{Address, without_password};
+use patchadm_inputs::http::Address;
+use patchadm_inputs::password::without_password;
 use patchadm_inputs::sign::{Demand, DemandWord};
 use patchadm_planning::analyze::{CrossReference, from_depot};
 use patchadm_rootfs::Root;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 use super::places;
-use crate::http::without_password;
+use crate::password::without_password;
 use crate::path_glob::PathGlob;
 use crate::policy::{
     DeleteLimit, Edited, LibraryWords, NativeUpgrade, Policy, RootPatterns, ScriptPolicy, UndoLimit,

@@ -16,9 +16,10 @@ use ureq::http::{HeaderMap, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Error, Proxy};
 
-use super::address::{Address, without_password};
+use super::address::Address;
 use super::tls::{believed, tls_problem};
 use super::{HttpAnswer, HttpError, HttpProblem, HttpRequest, HttpSettings, Patience, Validators};
+use crate::password::without_password;
 
 const MOST_REDIRECTS: usize = 5;
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use address::{Address, AddressError, without_password, without_passwords};
+pub use address::{Address, AddressError};
 #[cfg(feature = "http")]
 pub use client::{HttpBody, HttpClient};
 #[cfg(not(feature = "http"))]

@@ -6,7 +6,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use super::error::DepotError;
-use patchadm_inputs::http::{Address, without_password};
+use patchadm_inputs::http::Address;
+use patchadm_inputs::password::without_password;
 
 /// The location of a depot.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::operation::depots::is_on_network;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use patchadm_inputs::http::without_password;
+use patchadm_inputs::password::without_password;
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::sign::{Demand, DemandWord, KeyDirectory, KeyDirectoryError, KeyRing};
 use patchadm_rootfs::{Root, strange_above};
