@@ -1,6 +1,6 @@
 //! The stored objects of undo data as files (patchadm-undo(5)).
 //!
-//! An undo directory, like a stage, is trusted only if nobody else can have put anything there ([`why_not_ours`]).
+//! An undo directory, like a stage, is trusted only if nobody else can have put anything there (`why_not_ours`).
 
 use std::fs::File;
 use std::io;

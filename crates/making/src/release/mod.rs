@@ -89,7 +89,7 @@ pub struct SvrDescription {
 pub trait ContentReader: Send + Sync {
     /// Passes each file that `wanted` accepts to `sink`, once, in the cheapest order. A file with several names gets
     /// the first wanted one, in the order of paths. The receiver compares the bytes with
-    /// [`FileContent`](patchadm_releases::FileContent). An error from `sink` ends the walk and is returned.
+    /// [`FileContent`]. An error from `sink` ends the walk and is returned.
     fn each(
         &self,
         wanted: &dyn Fn(&ObjectPath) -> bool,

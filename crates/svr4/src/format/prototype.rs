@@ -2,7 +2,7 @@
 //!
 //! Reads and writes single numbered lines, so that a caller can report all faults of a file at once. Paths
 //! and targets that the classic format cannot express are written with `\ooo` escapes (see
-//! [`escape`](crate::package::escape)). Nothing is looked up: variables stay as they are, `!include` is
+//! [`escape`]). Nothing is looked up: variables stay as they are, `!include` is
 //! returned as a command, and the existence of objects is not checked.
 //!
 //! Extra fields at the end of a line are ignored, as by the SVR4 tools, because real files have modes after
