@@ -158,7 +158,7 @@ fn keep_earlier(
     Ok((stay, shared_paths, left_out))
 }
 
-/// Removes packages that depend on a selected package of which the set has no version.
+/// Removes packages that depend on a selected package if the set has no version of it.
 fn leave_out_dependents(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     selected: &BTreeSet<String>,

@@ -1,6 +1,6 @@
 //! The facts in the first sectors of the journal: the marker of the root, and how the last run ended.
 //!
-//! A root in which no run ever began is told from one whose journal is lost by its stages. The stage of a run exists
+//! Stages distinguish a root whose journal is lost from a root on which no run ever began. The stage of a run exists
 //! before its journal, and is removed after the journal has its outcome. Before a stage is made, there is
 //! `journal.new`, which becomes the journal or stays until the stage is gone. So a stage with neither beside it
 //! belongs to a run whose journal was removed.

@@ -10,8 +10,8 @@ use crate::call::Invocation;
 use crate::program;
 use crate::reply::{Exit, Reply};
 
-/// Takes orders on standard input until the command ends. A command of this program it runs itself: no program of the tree inside
-/// is started for it.
+/// Takes orders on standard input until the command ends. It runs commands of this program itself and starts no program
+/// of the tree for them.
 pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let of = call.of;
     let command = |order: File| {
@@ -22,13 +22,13 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Makes the one enclosure that it is told on standard input.
+/// Makes the enclosure that standard input describes.
 pub fn run_enclosure(_call: &mut Invocation) -> anyhow::Result<Reply> {
     serve_enclosure()?;
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Opens the list of segments of the enclosure that it is told on standard input.
+/// Opens the segment list of the enclosure that standard input describes.
 pub fn run_segments(_call: &mut Invocation) -> anyhow::Result<Reply> {
     serve_segments()?;
     Ok(Reply::silent(Exit::OK))

@@ -22,7 +22,7 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::silent(Exit::OK))
 }
 
-/// Enters a session and becomes the script that it is told on standard input.
+/// Starts a new session and executes the script that standard input names.
 pub fn run_session(_call: &mut Invocation) -> anyhow::Result<Reply> {
     enter_session()?;
     Ok(Reply::silent(Exit::OK))

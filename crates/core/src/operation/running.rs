@@ -270,7 +270,7 @@ fn directory(root: &Root) -> Option<Dir> {
 #[derive(Debug, Default)]
 pub(in crate::operation) struct WantedFiles {
     by_inode: HashMap<Inode, Vec<ReplacedFile>>,
-    /// The same by number alone, for files of which no more is known.
+    /// The same by inode number alone, for files whose other identity is unknown.
     by_number: HashMap<u64, BTreeSet<ObjectPath>>,
 }
 

@@ -170,7 +170,7 @@ fn needed_versions(
     Ok(needed)
 }
 
-/// Reads the entries of a table of which only the number of entries is known: more of the file is read until all are
+/// Reads the entries of a table whose number of entries alone is known: more of the file is read until all are
 /// there.
 fn whole_table<T>(
     source: &mut dyn ElfSource,

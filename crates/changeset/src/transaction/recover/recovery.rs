@@ -329,8 +329,8 @@ pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>),
     Ok((Run { number: number + 1, nonce }, root_id_file::marker(root, head.as_ref())?))
 }
 
-/// Keeps the old files that are undo data of the last run, of the same command, the end of which an error has cut
-/// off: the next run takes the place of its journal, and nothing else knows of them.
+/// Keeps the old files that are undo data of the command's last run, if an error cut off the end of that run. The next
+/// run replaces its journal, and no other record names them.
 fn keep_files_of_last_run(root: &Root) -> Result<(), Cause> {
     let Some(journal) = read_believed(root)? else { return Ok(()) };
     keep_stored_files(root, &journal, RunOutcome::Commit, None)

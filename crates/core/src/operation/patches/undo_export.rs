@@ -109,7 +109,7 @@ pub fn export_undo(
     Ok(UndoExportReport { recovered: session.recovered.with_notes(notes), archives, size, receipt })
 }
 
-/// Makes archives of undo data as files, of which the old files lie in the root.
+/// Makes archives of undo data whose old files lie in the root.
 fn pack_files(session: &Session<'_>, request: &UndoExportRequest) -> Result<Option<Receipt>, Failure> {
     let exporting = Exporting::of(&session.ground, request)?;
     let mut ids = Vec::new();

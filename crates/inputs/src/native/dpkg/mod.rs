@@ -33,7 +33,7 @@ pub const RECORDS: &str = "/var/lib/dpkg";
 /// The lock that dpkg, apt and their front ends hold while they change packages.
 pub const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
 
-/// The records of dpkg in a root, of which `status` was read.
+/// The records of dpkg in a root whose `status` was read.
 pub struct DpkgRecords<'a> {
     root: &'a Root,
     status: Vec<u8>,

@@ -63,7 +63,7 @@ pub struct InstallOptions {
     pub is_other_root: bool,
     /// The remains of the package, if its record is damaged and is created again.
     pub damaged: Option<DamagedPackage>,
-    /// True if the package replaces another version of itself, of which nothing stays.
+    /// True if the package replaces another version of itself, which goes completely.
     pub update: bool,
     /// The separator of patch ids in the root.
     pub separator: String,

@@ -51,7 +51,7 @@ pub(super) enum RecordedBefore<'a> {
     Nothing,
     /// An instance that the package overwrites.
     Instance(&'a Installed),
-    /// An instance of another version, of which nothing stays.
+    /// An instance of another version, which goes completely.
     OtherVersion(&'a Installed),
     /// A damaged record that is created again.
     Damaged(&'a DamagedPackage),
