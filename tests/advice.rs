@@ -137,7 +137,7 @@ fn every_command_that_is_named_is_about_the_root_that_was_named() {
     stage.file("/etc/patchadm/policy", "undo_format=files\n");
     let lines = [
         "history -R @ROOT@ 99",
-        "shlibs --prune -R @ROOT@ ACMEnone",
+        "libs prune -R @ROOT@ ACMEnone",
         "add --trial 1h -R @ROOT@ delivered/100-01",
         "status -R @ROOT@",
         "remove -R @ROOT@ 100-01",
@@ -145,10 +145,10 @@ fn every_command_that_is_named_is_about_the_root_that_was_named() {
         "undo -R @ROOT@ 99",
         "update -R @ROOT@ -M https://127.0.0.1:9/none",
         "stage drop -R @ROOT@ nowhere",
-        "promote -R @ROOT@ nowhere",
-        "space -R @ROOT@",
+        "stage promote -R @ROOT@ nowhere",
+        "undo-data list -R @ROOT@",
         "patchrm -R @ROOT@ 300-01",
-        "undo-export -R @ROOT@ 300-01",
+        "undo-data export -R @ROOT@ 300-01",
     ];
     let mut named = 0;
     for line in lines {
@@ -185,7 +185,7 @@ fn no_text_that_is_printed_as_it_stands_names_a_command_without_its_root() {
         for entry in files_below(&checkout.join(directory)) {
             let name = entry.strip_prefix(checkout).unwrap().display().to_string();
             // The explanations of codes, and the help, are about no root.
-            let is_of_none = name.starts_with("src/verbs/explain");
+            let is_of_none = name.starts_with("src/verbs/help");
             if is_of_none || COMPLETED.contains(&&*name) {
                 continue;
             }

@@ -45,7 +45,7 @@ impl Machine {
     pub(crate) fn with(packages: &[Package]) -> Self {
         let stage = Scenario::with(packages);
         fs::create_dir(stage.beside("bin")).unwrap();
-        stage.run(&format!("links {}", stage.beside("bin").display())).ok();
+        stage.run(&format!("setup links {}", stage.beside("bin").display())).ok();
         Self { stage }
     }
 

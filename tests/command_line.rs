@@ -40,7 +40,9 @@ fn wrong_usage_has_the_classic_text_and_exit_code_1() {
 #[test]
 fn help_and_version_are_no_errors() {
     let stage = Scenario::new();
-    assert!(stage.run("--help").ok().contains("  pkginfo     list installed or spooled packages\n"));
+    assert!(
+        stage.run("--help").ok().contains("  undo-data  Manage saved undo data and the disk space used\n")
+    );
     assert_eq!(stage.run("--version").ok(), format!("patchadm {}\n", env!("CARGO_PKG_VERSION")));
     for command in ["pkginfo", "pkgparam", "pkgchk", "pkgproto", "pkgmk", "showrev"] {
         let help = stage.run(&format!("{command} --help")).ok();
@@ -153,7 +155,7 @@ fn a_slip_in_a_verb_an_option_or_a_word_is_understood() {
         ("patchadd --overide /a x", "--override"),
         ("add --edited kepp x", "keep"),
         ("list --color alway", "always"),
-        ("completions bsh", "bash"),
+        ("setup completions bsh", "bash"),
     ] {
         let text = stage.run(line).fails(1);
         assert!(text.contains(&format!("\n    did you mean `{meant}`?\nusage: ")), "{line}: {text}");
@@ -165,7 +167,7 @@ fn a_slip_suggests_no_command_that_changes_something() {
     let stage = Scenario::new();
     for word in ["remvoe", "comit", "repak", "patchrn", "recoverr", "udpate"] {
         let text = stage.run(&format!("{word} 1-01")).fails(1);
-        for command in ["remove", "commit", "repack", "patchrm", "recover", "update"] {
+        for command in ["remove", "undo-data drop", "undo-data repack", "patchrm", "recover", "update"] {
             assert!(!text.contains(&format!("did you mean `{command}`")), "{text}");
         }
     }
@@ -217,7 +219,7 @@ fn options_of_every_verb_stand_before_or_after_it() {
         let text = stage.run(&format!("-q {verb} -v -R @ROOT@")).fails(1);
         assert!(text.contains("cannot be used with"), "{text}");
     }
-    for verb in ["explain 5", "help", "links --help", "completions bash"] {
+    for verb in ["help 5", "help", "setup links --help", "setup completions bash"] {
         let plain = stage.run(verb).ok();
         assert_eq!(stage.run(&format!("--color never {verb}")).ok(), plain, "{verb}");
     }

@@ -174,7 +174,7 @@ fn patches_with_undo_data_in_every_form_are_backed_out_by_one_command() {
 fn undo_data_in_every_form_is_written_again_in_another_one() {
     let Some(left) = Left::of_root("undo_data_in_every_form…", "patched") else { return };
     for form in ["zst", "gz"] {
-        left.ends(0, &format!("repack --format {form} --cold 1d -R @/root"));
+        left.ends(0, &format!("undo-data repack --format {form} --cold 1d -R @/root"));
         left.assert_root("after.tree");
     }
     left.run("undo -R @/root");
@@ -260,12 +260,12 @@ fn a_kept_library_is_pruned_when_nobody_needs_it_or_delivered_again_by_a_backout
     let test = "a_kept_library…";
     let Some(left) = Left::of_root(test, "kept") else { return };
     assert!(left.run("list -R @/root").contains("1 program that still loads libx.so.1: /usr/bin/p"));
-    assert!(left.run("shlibs -R @/root").contains("libx.so.1  needed, "));
-    left.run("shlibs --prune -R @/root");
+    assert!(left.run("libs list -R @/root").contains("libx.so.1  needed, "));
+    left.run("libs prune -R @/root");
     assert!(left.at("root/usr/lib/libx.so.1").exists());
     fs::remove_file(left.at("root/usr/bin/p")).unwrap();
-    assert!(left.run("shlibs -R @/root").contains("libx.so.1  unneeded, "));
-    assert_eq!(left.run("shlibs --prune -R @/root"), "libx.so.1: removed (ACMEx-SO)\n");
+    assert!(left.run("libs list -R @/root").contains("libx.so.1  unneeded, "));
+    assert_eq!(left.run("libs prune -R @/root"), "libx.so.1: removed (ACMEx-SO)\n");
     assert!(!left.at("root/usr/lib/libx.so.1").exists());
 
     let Some(left) = Left::of_root(test, "kept") else { return };
@@ -306,7 +306,7 @@ fn adopted_packages_are_known_and_a_lost_fix_is_told_until_its_loss_is_accepted(
 #[test]
 fn a_stage_is_listed_promoted_and_its_promotions_are_backed_out() {
     let test = "a_stage_is_listed…";
-    for promote in ["promote -R @/root @/web", "promote -R @/root --plan @/plan.json"] {
+    for promote in ["stage promote -R @/root @/web", "stage promote -R @/root --plan @/plan.json"] {
         let Some(left) = Left::of_root(test, "stages") else { return };
         assert!(left.run("stage list -R @/root").contains(&format!("web {MADE_IN}/stages/web, missing")));
         let left =
@@ -381,7 +381,7 @@ fn exported_undo_data_is_imported() {
     left.assert_root("after.tree");
     assert_eq!(left.run("list -R @/root").matches("undo data: exported").count(), 2);
     left.ends(4, "remove -R @/root 100001-01 100003-01");
-    left.run("undo-import -R @/root @/undo.tar");
+    left.run("undo-data import -R @/root @/undo.tar");
     left.run("remove -R @/root 100001-01 100003-01");
     left.assert_root("before.tree");
 }

@@ -48,13 +48,13 @@ fn verbs_commands_and_options_are_completed() {
     assert!(verbs().iter().all(|verb| all.contains(verb)) && all.contains(&"patchrm".to_owned()), "{all:?}");
     assert_eq!(candidates(&stage, "patchadm rem"), ["remove", "removef"]);
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ ver"), ["verify"]);
-    assert_eq!(candidates(&stage, "patchadm --color never expl"), ["explain"]);
+    assert_eq!(candidates(&stage, "patchadm --color never hist"), ["history"]);
     assert_eq!(candidates(&stage, "patchadm add --ed"), ["--edited"]);
     assert_eq!(candidates(&stage, "patchrm --tr"), ["--trust-root"]);
     assert_eq!(candidates(&stage, "patchadm patchrm --tr"), ["--trust-root"]);
     assert!(candidates(&stage, "patchadm --").contains(&"--policy".to_owned()));
     assert_eq!(candidates(&stage, "patchadm help pkgp"), ["pkgparam", "pkgproto"]);
-    assert_eq!(candidates(&stage, "patchadm completions "), ["bash", "zsh", "fish"]);
+    assert_eq!(candidates(&stage, "patchadm setup completions "), ["bash", "zsh", "fish"]);
     assert_eq!(candidates(&stage, "patchadm bulk re"), ["report", "release"]);
     assert_eq!(candidates(&stage, "patchadm bulk run work --stop"), ["--stop-on-failure"]);
     assert_eq!(candidates(&stage, "patchadm bulk --json release --fo"), ["--force"]);
@@ -154,8 +154,8 @@ fn five_thousand_patches_are_all_there() {
 fn completed(shell: &str, stage: &Scenario, line: &str) -> Option<String> {
     let root = stage.root().display().to_string();
     let load = match shell {
-        "zsh" => "autoload -Uz compinit; compinit -u -D; source <(patchadm completions zsh)",
-        _ => "source <(patchadm completions bash)",
+        "zsh" => "autoload -Uz compinit; compinit -u -D; source <(patchadm setup completions zsh)",
+        _ => "source <(patchadm setup completions bash)",
     };
     typed_in_shell(shell, stage, load, &line.replace("@ROOT@", &root))
         .map(|line| line.replace(&root, "@ROOT@"))
@@ -166,7 +166,7 @@ fn bash_and_zsh_complete_what_is_typed() {
     let stage = stage();
     for shell in ["bash", "zsh"] {
         for (typed, becomes) in [
-            ("patchadm expl", "patchadm explain"),
+            ("patchadm hist", "patchadm history"),
             ("patchadm -R @ROOT@ show 1051", "patchadm -R @ROOT@ show 105181-05"),
             ("patchadm -R @ROOT@ remove 106", "patchadm -R @ROOT@ remove 106793-01"),
             ("patchadm -R @ROOT@ verify ACMEw", "patchadm -R @ROOT@ verify ACMEweb"),
@@ -185,7 +185,7 @@ fn bash_and_zsh_complete_what_is_typed() {
 fn fish_completes_what_is_typed() {
     let stage = stage();
     for (typed, expected) in [
-        ("patchadm expl", "explain"),
+        ("patchadm hist", "history"),
         ("patchadm -R @ROOT@ remove 105", "105181-05"),
         ("patchadm -R @ROOT@ verify ACMEw", "ACMEweb"),
         ("patchadm list --color=al", "--color=always"),
@@ -193,7 +193,7 @@ fn fish_completes_what_is_typed() {
         ("patchrm -R @ROOT@ 106", "106793-01"),
     ] {
         let typed = typed.replace("@ROOT@", stage.root().to_str().unwrap());
-        let script = format!("patchadm completions fish | source; complete -C '{typed}'");
+        let script = format!("patchadm setup completions fish | source; complete -C '{typed}'");
         let program = stage.command("");
         let mut fish = Command::new("fish");
         fish.args(["--no-config", "-c", &script]).current_dir(stage.beside("")).env_clear();

@@ -110,17 +110,17 @@ const CHANGES: [(&str, i32); 22] = [
     ("remove -R @C@ 100-01", 3),
     ("undo -R @C@ 1", 3),
     ("update -R @C@ -M delivered", 3),
-    ("commit -R @C@ 100-01", 3),
+    ("undo-data drop -R @C@ 100-01", 3),
     ("recover -R @C@", 3),
     ("adopt -R @C@ --pkg ACMEown --version 1 --dir /opt", 3),
-    ("shlibs -R @C@ --prune", 3),
+    ("libs list -R @C@ --prune", 3),
     ("key -R @C@ trust spool/key.pub", 3),
     ("key -R @C@ revoke 7802F643AC6161C8", 3),
     ("stage -R @C@ new --path /opt other", 3),
     ("stage -R @C@ refresh other", 3),
     ("stage -R @C@ refresh --dry-run other", 3),
     ("stage -R @C@ drop other", 3),
-    ("promote -R @C@ other", 3),
+    ("stage promote -R @C@ other", 3),
 ];
 
 #[test]

@@ -314,7 +314,7 @@ fn pkgchk_f_collects_the_lines_of_patches_from_all_of_them_also_where_undo_data_
     for id in ["400-01", "500-01", "600-01", "700-01"] {
         stage.patchadd("", &tool(id)).ok();
     }
-    stage.run("commit -R @ROOT@ 200-01 400-01").ok();
+    stage.run("undo-data drop -R @ROOT@ 200-01 400-01").ok();
     stage.run("remove -R @ROOT@ 500-01").ok();
     stage.patchadd("", &tool("800-01")).ok();
     stage.patchadd("", &tool("900-01")).ok();

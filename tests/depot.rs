@@ -349,7 +349,7 @@ fn an_index_is_written_as_a_cross_reference_and_analysed_as_one() {
     assert!(lines[2].contains("| |  |Unbundled|i386;100002-01;|ACMEweb:1.0;|"), "{xref}");
     assert_eq!(lines.len(), 4);
     let listed = |with: &str| {
-        let said = stage.run(&format!("analyze -R @ROOT@ {with} 100001 100002")).ok();
+        let said = stage.run(&format!("missing -R @ROOT@ {with} 100001 100002")).ok();
         let rows = said.lines().skip(6).map(|line| line[..14].to_owned());
         rows.collect::<Vec<_>>()
     };

@@ -119,7 +119,7 @@ fn a_patch_that_cannot_go_is_told_as_remove_tells_it() {
     let stage = stage();
     let said = stage.run("diff -R @ROOT@ 300-01").fails(2);
     assert!(said.contains("it is not applied"), "{said}");
-    stage.run("commit -R @ROOT@ 200-01").ok();
+    stage.run("undo-data drop -R @ROOT@ 200-01").ok();
     let code = stage.run("remove --dry-run -R @ROOT@ 200-01").code;
     assert_eq!(stage.run("diff -R @ROOT@ 200-01").code, code);
     stage.run("diff -R @ROOT@").fails(1);

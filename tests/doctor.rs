@@ -252,7 +252,7 @@ fn another_pkginfo_before_this_one_in_path_is_told() {
     let (links, others) = (stage.beside("links"), stage.beside("others"));
     fs::create_dir(&links).unwrap();
     fs::create_dir(&others).unwrap();
-    stage.run(&format!("links {}", links.display())).ok();
+    stage.run(&format!("setup links {}", links.display())).ok();
     symlink(env!("CARGO_BIN_EXE_patchadm"), links.join("patchadm")).unwrap();
     fs::write(others.join("pkginfo"), "#!/bin/sh\n").unwrap();
     let path = |first: &Path, second: &Path| format!("{}:{}", first.display(), second.display());
@@ -263,7 +263,7 @@ fn another_pkginfo_before_this_one_in_path_is_told() {
     assert_eq!(found(&stage.run(LINE), "path").0, "ok", "what cannot be executed is passed over");
     fs::set_permissions(others.join("pkginfo"), fs::Permissions::from_mode(0o755)).unwrap();
     let other = format!("pkginfo is another program, {}", others.join("pkginfo").display());
-    assert_attention(&stage, LINE, "path", &[&other, "`patchadm links DIR`"]);
+    assert_attention(&stage, LINE, "path", &[&other, "`patchadm setup links DIR`"]);
 }
 
 #[test]
@@ -345,5 +345,8 @@ fn a_file_system_without_a_journal_or_room_is_named() {
     let (state, text) = found(&run, "journal");
     assert!(state == "limited" && text.contains("@ROOT@/var (tmpfs)"), "{}", run.stdout);
     let (state, text) = found(&run, "space");
-    assert!(state == "attention" && text.contains("`patchadm -R @ROOT@ commit --superseded`"), "{text}");
+    assert!(
+        state == "attention" && text.contains("`patchadm -R @ROOT@ undo-data drop --superseded`"),
+        "{text}"
+    );
 }

@@ -399,7 +399,7 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
     let recovered =
         assert_fields(&stage, 0, "recover --json -R @ROOT@", "changed bool\nnotes[]\nresult string");
     assert_eq!(recovered["result"], "nothing-to-do");
-    let explained = document(&stage, 0, "explain --json 25");
+    let explained = document(&stage, 0, "help --json 25");
     assert_eq!(explained["explained"], 25);
     assert_eq!(explained["meanings"][0]["command"], "patchadd");
 }

@@ -1,4 +1,4 @@
-//! `patchadm explain`: what an exit code means, to whom, and by which causes.
+//! `patchadm help`: what an exit code means, to whom, and by which causes.
 
 use serde_json::Value;
 
@@ -7,19 +7,12 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 
 fn explained(line: &str) -> Value {
-    serde_json::from_str(&Scenario::new().run(&format!("explain --json {line}")).ok()).unwrap()
-}
-
-#[test]
-fn the_help_says_that_all_exit_codes_are_listed_where_none_is_named() {
-    let help = Scenario::new().run("explain --help").ok();
-    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains("all exit codes are listed where none is named"), "{help}");
+    serde_json::from_str(&Scenario::new().run(&format!("help --json {line}")).ok()).unwrap()
 }
 
 #[test]
 fn a_code_is_explained_for_one_command_with_its_causes() {
-    let text = Scenario::new().run("explain 10 add").ok();
+    let text = Scenario::new().run("help 10 add").ok();
     assert!(text.starts_with("10 from add: Something about the packages or files does not fit"), "{text}");
     assert!(text.contains("  Causes (exit.name of --json):\n    edited "), "{text}");
     let document = explained("4 verify");
@@ -30,7 +23,7 @@ fn a_code_is_explained_for_one_command_with_its_causes() {
 
 #[test]
 fn without_a_command_all_meanings_are_told_by_who_ends_with_them() {
-    let text = Scenario::new().run("explain 99").ok();
+    let text = Scenario::new().run("help 99").ok();
     for who in ["pkgadd and pkgrm", "pkgchk", "pkgmk", "installf and removef"] {
         assert!(text.contains(&format!("99 from {who}: ")), "{text}");
     }
@@ -40,24 +33,24 @@ fn without_a_command_all_meanings_are_told_by_who_ends_with_them() {
 #[test]
 fn a_command_that_was_killed_is_not_said_to_have_undone_anything() {
     for code in [134, 137, 139] {
-        let text = Scenario::new().run(&format!("explain {code}")).ok();
+        let text = Scenario::new().run(&format!("help {code}")).ok();
         assert!(text.contains("had no time to undo or to finish anything"), "{text}");
         assert!(text.contains("patchadm recover") && !text.contains("was undone"), "{text}");
     }
-    assert!(Scenario::new().run("explain 143 patchadd").ok().contains("was undone"));
+    assert!(Scenario::new().run("help 143 patchadd").ok().contains("was undone"));
 }
 
 #[test]
 fn a_code_or_command_that_is_none_is_refused_by_name() {
     let stage = Scenario::new();
     let said = |line: &str| stage.run(line).fails(1);
-    assert!(said("explain 98").contains("no command ends with code 98"));
-    assert!(said("explain 98 remove").contains("remove does not end with code 98"));
-    assert!(said("explain 98 remove").contains("it ends with 0, 1, 2, 3, "));
-    assert!(said("explain 2 frobnicate").contains("there is no command `frobnicate`"));
-    assert!(said("explain 2 __scripts").contains("there is no command `__scripts`"));
-    assert!(said("explain twelve").contains("`twelve` is no exit code"));
-    assert!(said("explain 256").contains("`256` is no exit code"));
+    assert!(said("help 98").contains("no command ends with code 98"));
+    assert!(said("help 98 remove").contains("remove does not end with code 98"));
+    assert!(said("help 98 remove").contains("it ends with 0, 1, 2, 3, "));
+    assert!(said("help 2 frobnicate").contains("there is no command `frobnicate`"));
+    assert!(said("help 2 __scripts").contains("there is no command `__scripts`"));
+    assert!(said("help twelve").contains("there is no command `twelve`"));
+    assert!(said("help 256").contains("there is no command `256`"));
 }
 
 #[test]
@@ -99,7 +92,7 @@ fn the_name_of_an_exit_is_its_cause() {
 #[test]
 fn all_codes_are_listed_as_each_is_explained_by_itself() {
     let stage = Scenario::new();
-    let text = stage.run("explain").ok();
+    let text = stage.run("help exit-codes").ok();
     let lines: Vec<(u8, u8, &str)> = text
         .lines()
         .map(|line| {
@@ -110,7 +103,7 @@ fn all_codes_are_listed_as_each_is_explained_by_itself() {
         .collect();
     let mut all = Vec::new();
     for code in 0..=u8::MAX {
-        let run = stage.run(&format!("explain --json {code}"));
+        let run = stage.run(&format!("help --json {code}"));
         let document: Value = serde_json::from_str(&run.stdout).unwrap();
         let own = document["meanings"].as_array().cloned().unwrap_or_default();
         let told: Vec<String> = own
@@ -121,6 +114,6 @@ fn all_codes_are_listed_as_each_is_explained_by_itself() {
         assert_eq!(listed.map(|(.., meaning)| *meaning).collect::<Vec<_>>(), told, "{code}");
         all.extend(own);
     }
-    assert_eq!(explained("")["meanings"], Value::from(all));
+    assert_eq!(explained("exit-codes")["meanings"], Value::from(all));
     assert!(text.starts_with("0 from every command: It is done, or there was nothing to do.\n"), "{text}");
 }

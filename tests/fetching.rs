@@ -239,7 +239,7 @@ fn several_roots_take_a_patch_that_was_fetched_once() {
         format!("--roots roots --cache {} -M {}", stage.beside("cache").display(), server.address(""));
     let fetched =
         |of: &str| server.log().iter().filter(|line| line.contains(of) && line.contains(" 200 ")).count();
-    let said = stage.run(&format!("analyze {options}")).ok();
+    let said = stage.run(&format!("missing {options}")).ok();
     assert_eq!(said.matches("2 are missing").count(), 4, "{said}");
     assert_eq!((fetched("index.json"), fetched(".tar")), (1, 0));
     stage.run(&format!("add {options} 200-01")).ok();

@@ -135,7 +135,7 @@ fn a_note_is_kept_with_the_run() {
     stage.run("undo -R @ROOT@ --note third -M delivered").ok();
     stage.run("remove -R @ROOT@ 200-01").ok();
     stage.run("update -R @ROOT@ --note fifth -M delivered").ok();
-    stage.run("commit -R @ROOT@ --note sixth 100-01").ok();
+    stage.run("undo-data drop -R @ROOT@ --note sixth 100-01").ok();
     let expected = json!([null, "first", "second", "third", null, "fifth", "sixth"]);
     assert_eq!(Value::from(notes(&stage)), expected);
     let why: Value = serde_json::from_str(&stage.run("why --json -R @ROOT@ 200-01").ok()).unwrap();

@@ -1,4 +1,4 @@
-//! `patchadm hooks`: what our packages bring, put into a system that has none of them, and taken away again.
+//! `patchadm setup hooks`: what our packages bring, put into a system that has none of them, and taken away again.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown};
@@ -45,11 +45,11 @@ fn document(stage: &Scenario, line: &str) -> Value {
 fn the_hooks_of_our_packages_are_installed_once_and_removed_without_a_trace() {
     let stage = debian();
     let before = stage.everything();
-    let show = "hooks show -R @ROOT@";
+    let show = "setup hooks show -R @ROOT@";
     let missing = format!("apt   @ROOT@{APT}: missing\ndpkg  @ROOT@{DPKG}: missing\n");
     assert_eq!(stage.run(show).ok(), missing);
     assert_eq!(
-        stage.run("hooks install -R @ROOT@").ok(),
+        stage.run("setup hooks install -R @ROOT@").ok(),
         format!("apt   @ROOT@{APT}: installed\ndpkg  @ROOT@{DPKG}: installed\n")
     );
     for (path, source) in &ALL[..2] {
@@ -58,12 +58,12 @@ fn the_hooks_of_our_packages_are_installed_once_and_removed_without_a_trace() {
     }
     assert_eq!(stage.run(show).ok(), missing.replace("missing", "same"));
     let installed = stage.everything();
-    let again = stage.run("hooks install -R @ROOT@").ok();
+    let again = stage.run("setup hooks install -R @ROOT@").ok();
     assert_eq!(again, missing.replace("missing", "kept"));
-    assert_eq!(document(&stage, "hooks install --json -R @ROOT@")["result"], "nothing-to-do");
+    assert_eq!(document(&stage, "setup hooks install --json -R @ROOT@")["result"], "nothing-to-do");
     assert_eq!(stage.everything(), installed);
-    assert_eq!(stage.run("hooks remove -R @ROOT@").ok(), missing.replace("missing", "removed"));
-    assert_eq!(document(&stage, "hooks remove --json -R @ROOT@")["result"], "nothing-to-do");
+    assert_eq!(stage.run("setup hooks remove -R @ROOT@").ok(), missing.replace("missing", "removed"));
+    assert_eq!(document(&stage, "setup hooks remove --json -R @ROOT@")["result"], "nothing-to-do");
     for directory in ["/etc/apt/apt.conf.d", "/etc/apt", "/etc/dpkg/dpkg.cfg.d", "/etc/dpkg"] {
         fs::remove_dir(stage.at(directory)).unwrap();
     }
@@ -75,19 +75,19 @@ fn the_hooks_of_our_packages_are_installed_once_and_removed_without_a_trace() {
 fn a_root_gets_the_hooks_of_the_package_managers_that_it_has() {
     let stage = Scenario::new();
     let none = "the root has no package manager that calls hooks\n";
-    assert_eq!(stage.run("hooks show -R @ROOT@").ok(), none);
-    assert_eq!(stage.run("hooks install -R @ROOT@").ok(), none);
-    assert_eq!(document(&stage, "hooks install --json -R @ROOT@")["result"], "nothing-to-do");
+    assert_eq!(stage.run("setup hooks show -R @ROOT@").ok(), none);
+    assert_eq!(stage.run("setup hooks install -R @ROOT@").ok(), none);
+    assert_eq!(document(&stage, "setup hooks install --json -R @ROOT@")["result"], "nothing-to-do");
 
     stage.directory("/usr/lib/sysimage/rpm");
-    let run = stage.run("hooks install -R @ROOT@");
+    let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!((run.code, run.stdout.as_str()), (0, none));
     assert!(run.stderr.starts_with("NOTE: rpm calls no file: "), "{}", run.stderr);
 
     program(&stage, "/usr/bin/patchadm");
     stage.directory("/etc/dnf/plugins");
     stage.file("/usr/bin/dnf5", "");
-    stage.run("hooks install -R @ROOT@").ok();
+    stage.run("setup hooks install -R @ROOT@").ok();
     for (path, source) in &ALL[2..] {
         assert_eq!(stage.text(path), shipped(source));
     }
@@ -99,7 +99,7 @@ fn a_hook_that_the_administrator_changed_is_named_and_left() {
     let stage = debian();
     stage.file(DPKG, "# nothing here\n");
     stage.symlink("/etc/dpkg/elsewhere", "dpkg.cfg.d");
-    let run = stage.run("hooks install -R @ROOT@");
+    let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!(run.code, 1);
     assert_eq!(run.stdout, format!("apt   @ROOT@{APT}: installed\ndpkg  @ROOT@{DPKG}: left\n"));
     let left = |done: &str| {
@@ -109,10 +109,10 @@ fn a_hook_that_the_administrator_changed_is_named_and_left() {
     };
     assert_eq!(run.stderr, left("installed"));
     assert_eq!(stage.text(DPKG), "# nothing here\n");
-    let shown = stage.run("hooks show -R @ROOT@").ok();
+    let shown = stage.run("setup hooks show -R @ROOT@").ok();
     assert!(shown.ends_with(&format!("dpkg  @ROOT@{DPKG}: changed by the administrator\n")), "{shown}");
-    assert_eq!(document(&stage, "hooks install --json -R @ROOT@")["result"], "refused");
-    let run = stage.run("hooks remove -R @ROOT@");
+    assert_eq!(document(&stage, "setup hooks install --json -R @ROOT@")["result"], "refused");
+    let run = stage.run("setup hooks remove -R @ROOT@");
     assert_eq!((run.code, run.stderr), (1, left("removed")));
     assert_eq!(stage.text(DPKG), "# nothing here\n");
     assert!(!stage.at(APT).exists());
@@ -124,8 +124,8 @@ fn a_hook_that_the_administrator_changed_is_named_and_left() {
         |stage: &Scenario, path: &str| stage.symlink(path, "/dev/null"),
     ] {
         make(&stage, DPKG);
-        stage.run("hooks install -R @ROOT@").fails(1);
-        stage.run("hooks remove -R @ROOT@").fails(1);
+        stage.run("setup hooks install -R @ROOT@").fails(1);
+        stage.run("setup hooks remove -R @ROOT@").fails(1);
         let at = stage.at(DPKG);
         fs::remove_file(&at).or_else(|_| fs::remove_dir(&at)).unwrap();
     }
@@ -135,7 +135,7 @@ fn a_hook_that_the_administrator_changed_is_named_and_left() {
 fn a_hook_calls_the_program_where_the_root_has_it() {
     let stage = Scenario::new();
     stage.file("/var/lib/dpkg/status", "");
-    let run = stage.run("hooks install -R @ROOT@");
+    let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!(run.code, 0);
     assert!(
         run.stderr
@@ -149,16 +149,19 @@ fn a_hook_calls_the_program_where_the_root_has_it() {
     stage.directory("/usr/local/bin");
     stage.symlink("/usr/local/bin/patchadm", "/opt/patchadm");
     let outdated = format!("apt   @ROOT@{APT}: outdated\ndpkg  @ROOT@{DPKG}: outdated\n");
-    assert_eq!(stage.run("hooks show -R @ROOT@").ok(), outdated);
-    assert_eq!(stage.run("hooks install -R @ROOT@").ok(), outdated.replace("outdated", "replaced"));
+    assert_eq!(stage.run("setup hooks show -R @ROOT@").ok(), outdated);
+    assert_eq!(stage.run("setup hooks install -R @ROOT@").ok(), outdated.replace("outdated", "replaced"));
     for (path, source) in &ALL[..2] {
         assert_eq!(stage.text(path), shipped(source).replace("/usr/bin/", "/usr/local/bin/"));
     }
-    assert_eq!(document(&stage, "hooks show --json -R @ROOT@")["program"]["path"], "/usr/local/bin/patchadm");
+    assert_eq!(
+        document(&stage, "setup hooks show --json -R @ROOT@")["program"]["path"],
+        "/usr/local/bin/patchadm"
+    );
 
     program(&stage, "/usr/bin/patchadm");
-    assert_eq!(stage.run("hooks show -R @ROOT@").ok(), outdated, "that of a package comes first");
-    stage.run("hooks remove -R @ROOT@").ok();
+    assert_eq!(stage.run("setup hooks show -R @ROOT@").ok(), outdated, "that of a package comes first");
+    stage.run("setup hooks remove -R @ROOT@").ok();
     assert!(!stage.at(APT).exists() && !stage.at(DPKG).exists(), "it is ours for another place, too");
 }
 
@@ -179,19 +182,19 @@ fn no_hook_calls_a_program_that_somebody_else_could_exchange() {
     stage.directory("/usr/sbin");
     stage.symlink("/usr/sbin/patchadm", "/home/u/patchadm");
     let before = stage.everything();
-    let said = stage.run("hooks install -R @ROOT@").fails(1);
+    let said = stage.run("setup hooks install -R @ROOT@").fails(1);
     assert!(said.contains("no hook is installed") && said.contains("belongs to uid 1234"), "{said}");
     assert_same(&stage.everything(), &before);
 
     program(&stage, "/usr/local/sbin/patchadm");
-    let run = stage.run("hooks install -R @ROOT@");
+    let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("called by no hook"), "{}", run.stderr);
     assert!(stage.text(DPKG).contains("/usr/local/sbin/patchadm"));
 
-    stage.run("hooks remove -R @ROOT@");
+    stage.run("setup hooks remove -R @ROOT@");
     foreign(&stage, "/etc/dpkg/dpkg.cfg.d");
-    let said = stage.run("hooks install -R @ROOT@").fails(1);
+    let said = stage.run("setup hooks install -R @ROOT@").fails(1);
     assert!(said.contains("no hook is put at @ROOT@/etc/dpkg/dpkg.cfg.d/patchadm"), "{said}");
     assert!(!stage.at(DPKG).exists());
 }
@@ -202,10 +205,11 @@ fn an_earlier_version_of_a_hook_is_replaced_and_removed_like_the_present_one() {
                    fails dpkg. This\n# file stays when patchadm is removed, so the line tests whether the program is \
                    there.\npost-invoke=\"if [ -x /usr/bin/patchadm ]; then /usr/bin/patchadm adopt --refresh --from-hook \
                    || true; fi\"\n";
-    for (line, is_there) in [("hooks install -R @ROOT@", true), ("hooks remove -R @ROOT@", false)] {
+    for (line, is_there) in [("setup hooks install -R @ROOT@", true), ("setup hooks remove -R @ROOT@", false)]
+    {
         let stage = debian();
         stage.file(DPKG, earlier);
-        let shown = stage.run("hooks show -R @ROOT@").ok();
+        let shown = stage.run("setup hooks show -R @ROOT@").ok();
         assert!(shown.contains(&format!("@ROOT@{DPKG}: outdated\n")), "{shown}");
         stage.run(line).ok();
         assert_eq!(stage.at(DPKG).exists(), is_there);
@@ -221,7 +225,7 @@ fn links_of_a_root_lead_to_nothing_outside_it() {
     stage.directory("/etc/apt");
     stage.symlink("/etc/apt/apt.conf.d", outside.to_str().unwrap());
     stage.symlink("/etc/dpkg", "../../../../../outside");
-    stage.run("hooks install -R @ROOT@").ok();
+    stage.run("setup hooks install -R @ROOT@").ok();
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     assert_eq!(stage.text(&format!("{}/80patchadm", outside.display())), shipped("80patchadm"));
     assert_eq!(stage.text("/outside/dpkg.cfg.d/patchadm"), shipped("dpkg.cfg"));
@@ -242,9 +246,9 @@ fn the_doctor_says_which_hooks_are_missing_where_packages_were_adopted() {
     let missing = of_hooks(&stage);
     assert_eq!((missing.len(), &missing[0]["state"]), (1, &Value::from("limited")));
     assert_eq!(missing[0]["text"], format!("missing: @ROOT@{APT}, @ROOT@{DPKG}"));
-    assert_eq!(missing[0]["command"], format!("patchadm -R @ROOT@ hooks install"));
+    assert_eq!(missing[0]["command"], format!("patchadm -R @ROOT@ setup hooks install"));
 
-    assert_eq!(stage.run("hooks install -R @ROOT@").code, 0);
+    assert_eq!(stage.run("setup hooks install -R @ROOT@").code, 0);
     let idle = of_hooks(&stage);
     assert_eq!(idle[0]["text"], "they call /usr/bin/patchadm, which is not in the root, and do nothing");
     program(&stage, "/usr/bin/patchadm");

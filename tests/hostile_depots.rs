@@ -79,7 +79,7 @@ const COMMANDS: [(&str, &str); 6] = [
     ("add -R @ROOT@ --cache @CACHE@ -M @DEPOT@ 100-01", "nothing was changed"),
     ("plan -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was changed"),
     ("update -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was changed"),
-    ("analyze -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was analysed"),
+    ("missing -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was analysed"),
     ("patchadd -R @ROOT@ --cache @CACHE@ -M @DEPOT@ 100-01", "Nothing was changed."),
 ];
 
@@ -133,7 +133,7 @@ fn an_id_that_comes_twice_is_named_with_both_files() {
     fs::remove_file(depot.join("index.json")).unwrap();
     let before = stage.everything();
     // An analysis needs no patch, and an update takes what it can.
-    let needs_it = |line: &str| !line.starts_with("analyze") && !line.starts_with("update");
+    let needs_it = |line: &str| !line.starts_with("missing") && !line.starts_with("update");
     for (line, what_holds) in COMMANDS.into_iter().filter(|(line, _)| needs_it(line)) {
         let run = run(&stage, line, depot.to_str().unwrap());
         if line.starts_with("patchadd") {
@@ -165,7 +165,7 @@ fn patches_that_obsolete_each_other_in_a_circle_end_no_command() {
     fs::write(depot.join("index.json"), circle).unwrap();
     let depot = depot.to_str().unwrap();
     for line in
-        ["plan -R @ROOT@ -M @DEPOT@", "analyze -R @ROOT@ -M @DEPOT@ all", "depot check -R @ROOT@ @DEPOT@"]
+        ["plan -R @ROOT@ -M @DEPOT@", "missing -R @ROOT@ -M @DEPOT@ all", "depot check -R @ROOT@ @DEPOT@"]
     {
         assert_eq!(run(&stage, line, depot).code, 0, "{line}");
     }
@@ -262,7 +262,7 @@ fn what_a_server_sends_instead_of_a_patch_is_refused_and_nothing_is_changed() {
                 let said = run(&stage, add, &server.url(""));
                 must_be_refused(&said, code, "nothing was changed", reason, case);
                 assert_eq!(
-                    run(&stage, "analyze -R @ROOT@ --cache @CACHE@ -M @DEPOT@", &server.url("")).code,
+                    run(&stage, "missing -R @ROOT@ --cache @CACHE@ -M @DEPOT@", &server.url("")).code,
                     0
                 );
                 crate::tree::assert_same(&stage.everything(), &before);

@@ -154,7 +154,7 @@ const NAMED: [&str; 16] = [
     "pkgadd -n -r @FILE@ -R @ROOT@ -d spool ACMEtool",
     "pkgchk -R @ROOT@ -i @FILE@",
     "pkgparam -f @FILE@",
-    "analyze -R @ROOT@ --xref @FILE@",
+    "missing -R @ROOT@ --xref @FILE@",
     "adopt -R @ROOT@ --pkg ACMEnew --version 1 --paths @FILE@",
     "report @FILE@",
 ];
@@ -330,7 +330,7 @@ fn no_operand_and_no_policy_shows_a_password_whatever_is_wrong_with_it() {
             "update -R @ROOT@ -M ftp://joe:secret@h",
             "update -R @ROOT@ -M file://joe:secret@h",
             "add -R @ROOT@ ftp://joe:secret@h/x.tar",
-            "analyze -R @ROOT@ -M hxtp://joe:secret@h/",
+            "missing -R @ROOT@ -M hxtp://joe:secret@h/",
             "depot check -R @ROOT@ hxtp://joe:secret@h/",
         ] {
             no_password(&line.replacen(' ', &format!(" {json}"), 1));

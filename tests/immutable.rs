@@ -49,7 +49,7 @@ fn an_undo_archive_that_nobody_may_remove_refuses_what_would_remove_it() {
     let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz");
     let Some(immutable) = Immutable::made("an_undo_archive_that_nobody_may_remove", &archive) else { return };
     let before = stage.everything();
-    for line in ["remove -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01", "commit -R @ROOT@ 100-01"] {
+    for line in ["remove -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01", "undo-data drop -R @ROOT@ 100-01"] {
         let run = stage.run(line);
         assert_ne!(run.code, 0, "{line}");
         let said = run.stdout + &run.stderr;

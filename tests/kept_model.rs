@@ -183,7 +183,7 @@ fn play(seed: u64, counts: &mut Counts) {
     for path in std::mem::take(&mut world.own).into_keys() {
         fs::remove_file(stage.at(&path)).unwrap();
     }
-    stage.run("shlibs --prune -R @ROOT@").ok();
+    stage.run("libs prune -R @ROOT@").ok();
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "", "{}", world.story.join("\n"));
     before.assert_again(&stage, &world.story.join("\n"));
 }

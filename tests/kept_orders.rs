@@ -218,7 +218,7 @@ fn three_updates_are_backed_out_in_every_order_that_is_allowed() {
         }
         allowed.push(order);
         fs::remove_dir_all(stage.at("/opt")).unwrap();
-        stage.run("shlibs --prune -R @ROOT@").ok();
+        stage.run("libs prune -R @ROOT@").ok();
         before.assert_again(&stage, &format!("{order:?}, and the program of its own is gone"));
     }
     for order in [[3, 2, 1], [2, 3, 1]] {

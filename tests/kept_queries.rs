@@ -95,20 +95,20 @@ fn every_verb_says_for_whom_a_patch_is_not_in_force() {
     assert!(show.contains(&format!("       State: effective\n              {EXCEPTION}\n")), "{show}");
     let verify = stage.run("verify -R @ROOT@").ok();
     assert!(verify.contains(&format!("100-01: can be backed out\n  {EXCEPTION}\n")), "{verify}");
-    let analyze = stage.run(&format!("analyze -R @ROOT@ -M {depot} all")).ok();
+    let analyze = stage.run(&format!("missing -R @ROOT@ -M {depot} all")).ok();
     assert!(analyze.ends_with(&format!("\n  {EXCEPTION}\n")), "{analyze}");
 
     for (line, at) in [
         ("list --json -R @ROOT@", "/patches/0"),
         ("show --json -R @ROOT@ 100-01", "/patch"),
         ("verify --json -R @ROOT@", "/patches/0"),
-        (&format!("analyze --json -R @ROOT@ -M {depot} all"), "/patches/0"),
+        (&format!("missing --json -R @ROOT@ -M {depot} all"), "/patches/0"),
     ] {
         let said = document(&stage, line);
         assert_eq!(said.pointer(at).unwrap()["kept_shlibs"], told(), "{line}");
     }
     let page = stage.beside("page.html");
-    stage.run(&format!("analyze -R @ROOT@ -M {depot} --html {} all", page.display())).ok();
+    stage.run(&format!("missing -R @ROOT@ -M {depot} --html {} all", page.display())).ok();
     assert!(fs::read_to_string(page).unwrap().contains(&format!("100-01: {EXCEPTION}")));
 }
 
@@ -138,7 +138,7 @@ fn it_is_said_of_every_effective_patch_of_the_package_that_changed_a_library_and
     assert_eq!(excepted(&stage), ["100-01", "200-01"], "neither a text nor another package");
     of("200-02", package("ACMEx").file("usr/lib64/libx.so.2", 0o755, library("libx.so.2", 2)));
     assert_eq!(excepted(&stage), ["100-01", "200-02"], "what is superseded is not in force anyway");
-    stage.run("commit -R @ROOT@ 300-01").ok();
+    stage.run("undo-data drop -R @ROOT@ 300-01").ok();
     assert_eq!(excepted(&stage), ["100-01", "200-02"], "its manifest tells without undo data");
     let said = document(&stage, "verify --json -R @ROOT@");
     let patches = said["patches"].as_array().unwrap().iter().filter(|one| one.get("kept_shlibs").is_some());
@@ -211,7 +211,7 @@ fn verify_finds_a_kept_library_that_nobody_needs() {
     fs::remove_file(stage.at("/usr/local/bin/own")).unwrap();
     let said = wrong(&stage);
     let sentence = "kept library libx.so.1 (ACMEx-SO: /usr/lib64/libx.so.1, /usr/lib64/libx.so.1.0) is needed by \
-                    nobody; `patchadm -R @ROOT@ shlibs --prune` removes it\n";
+                    nobody; `patchadm -R @ROOT@ libs prune` removes it\n";
     assert!(said.contains(sentence), "{said}");
     assert_eq!(findings(&stage), [json!(["unneeded", "ACMEx-SO", "libx.so.1", null])]);
     assert!(!said.contains("except"), "{said}");
@@ -254,29 +254,26 @@ fn shlibs_shows_what_is_kept_and_prunes_what_nobody_needs() {
     /usr/local/bin/own (needed)
 "
     );
-    assert_eq!(stage.run("shlibs -R @ROOT@").ok(), shown);
-    assert_eq!(stage.run("shlibs -R @ROOT@ ACMEx-SO").ok(), shown);
-    let said = document(&stage, "shlibs --json -R @ROOT@");
+    assert_eq!(stage.run("libs list -R @ROOT@").ok(), shown);
+    assert_eq!(stage.run("libs list -R @ROOT@ ACMEx-SO").ok(), shown);
+    let said = document(&stage, "libs list --json -R @ROOT@");
     assert_eq!(said["kept"][0]["by"], "100-01");
     assert_eq!(said["kept"][0]["libraries"][0]["state"], "needed");
-    assert_eq!(said["changed"], false);
-    stage.run("shlibs --prune -R @ROOT@").ok();
-    assert_eq!(stage.run("shlibs -R @ROOT@").ok(), shown, "it is needed");
+    assert!(said.get("changed").is_none() && said.get("pruned").is_none(), "{said}");
+    stage.run("libs prune -R @ROOT@").ok();
+    assert_eq!(stage.run("libs list -R @ROOT@").ok(), shown, "it is needed");
 
     fs::write(stage.at("/usr/bin/p"), program(&[])).unwrap();
     fs::remove_file(stage.at("/usr/local/bin/own")).unwrap();
     let before = stage.everything();
-    let would = stage.run("shlibs --prune --dry-run -R @ROOT@").ok();
+    let would = stage.run("libs prune --dry-run -R @ROOT@").ok();
     assert!(would.starts_with("libx.so.1: would be removed (ACMEx-SO)\n"), "{would}");
     assert_eq!(stage.everything(), before);
-    assert_eq!(
-        document(&stage, "shlibs --prune --dry-run --json -R @ROOT@")["pruned"][0]["name"],
-        "libx.so.1"
-    );
-    let said = document(&stage, "shlibs --prune --json -R @ROOT@ ACMEx-SO");
+    assert_eq!(document(&stage, "libs prune --dry-run --json -R @ROOT@")["pruned"][0]["name"], "libx.so.1");
+    let said = document(&stage, "libs prune --json -R @ROOT@ ACMEx-SO");
     assert_eq!((&said["changed"], &said["pruned"][0]["package"]), (&json!(true), &json!("ACMEx-SO")));
     assert!(!stage.at("/usr/lib64/libx.so.1").exists() && !stage.at("/var/sadm/pkg/ACMEx-SO").exists());
-    assert_eq!(stage.run("shlibs -R @ROOT@").ok(), "no libraries are kept\n");
+    assert_eq!(stage.run("libs list -R @ROOT@").ok(), "no libraries are kept\n");
     assert!(stage.run("history -R @ROOT@").ok().contains("shlibs"));
     assert_eq!(excepted(&stage), [""; 0]);
 }
@@ -289,7 +286,7 @@ fn a_kept_library_that_a_package_of_dpkg_has_now_is_given_up_and_stays() {
     stage.file("/var/lib/dpkg/info/libx1.list", "/.\n/usr\n/usr/lib64\n/usr/lib64/libx.so.1.0\n");
     let status = "Package: libx1\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2\n";
     stage.file("/var/lib/dpkg/status", status);
-    let run = stage.run("shlibs --prune -R @ROOT@");
+    let run = stage.run("libs prune -R @ROOT@");
     assert_eq!(run.code, 0, "{}", run.stderr);
     let note = "@ROOT@/usr/lib64/libx.so.1.0 stays: it belongs to libx1 2 (dpkg)";
     assert!(run.stderr.contains(note), "{}{}", run.stdout, run.stderr);
@@ -301,16 +298,16 @@ fn a_kept_library_that_a_package_of_dpkg_has_now_is_given_up_and_stays() {
 #[test]
 fn shlibs_knows_only_packages_of_kept_libraries() {
     let stage = with_kept();
-    for options in ["", "--prune", "--prune --dry-run"] {
-        let run = stage.run(&format!("shlibs {options} -R @ROOT@ ACMEx-SO ACMEx ACMEnone"));
+    for action in ["list", "prune", "prune --dry-run"] {
+        let run = stage.run(&format!("libs {action} -R @ROOT@ ACMEx-SO ACMEx ACMEnone"));
         let said = run.fails(1);
         assert!(said.contains("ACMEx, ACMEnone: no package of kept libraries."), "{said}");
     }
-    let said = document(&stage, "shlibs --json -R @ROOT@ ACMEx");
+    let said = document(&stage, "libs list --json -R @ROOT@ ACMEx");
     assert_eq!(said["exit"], json!({"code": 1, "name": "not-found"}));
-    stage.run("shlibs --dry-run -R @ROOT@").fails(1);
-    Scenario::bare().run("shlibs -R @ROOT@").fails(7);
-    let completed = stage.run("-R @ROOT@ __complete bash 4 patchadm -R @ROOT@ shlibs ACME");
+    stage.run("libs list --dry-run -R @ROOT@").fails(1);
+    Scenario::bare().run("libs list -R @ROOT@").fails(7);
+    let completed = stage.run("-R @ROOT@ __complete bash 5 patchadm -R @ROOT@ libs list ACME");
     assert_eq!(completed.code, 0);
 }
 

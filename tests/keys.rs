@@ -86,9 +86,8 @@ fn keys_that_others_may_write_are_not_believed() {
 fn what_belongs_to_another_action_is_wrong_usage() {
     let stage = Scenario::new();
     for (line, said) in [
-        ("key", "it is not said what to do with keys"),
         ("key list --reason x", "--reason is not an option of this action"),
-        ("key generate --no-password", "--output <NAME>"),
+        ("keygen --no-password", "--output <NAME>"),
         ("key revoke xyz", "<xyz> is no key id"),
         ("key trust a --expires soon", "--expires: <soon> is not a day, as 2027-12-31"),
         ("key trust", "no file of a public key is named"),

@@ -4,21 +4,18 @@ use std::process::Command;
 
 use crate::scenario::Scenario;
 
-/// Every classic command, as the overview names them.
+/// Every classic command, as `help classic` lists them.
 pub(crate) fn classic_commands() -> Vec<String> {
-    names_of(&overview().1)
+    names_of(&Scenario::new().run("help classic").ok())
 }
 
-/// Every verb, as the overview names them in its groups.
+/// Every verb of `patchadm`, as the overview lists them, and those of the other programs.
 pub(crate) fn verbs() -> Vec<String> {
-    names_of(&overview().0)
-}
-
-/// The overview before and after the heading of the classic commands.
-fn overview() -> (String, String) {
     let overview = Scenario::new().run("--help").ok();
-    let (verbs, classic) = overview.split_once("\nClassic commands:\n").unwrap();
-    (verbs.to_owned(), classic.to_owned())
+    let (own, others) = overview.split_once("\nOther programs and commands:\n").unwrap();
+    let (_, of_make) = others.split_once("patchadm-make").unwrap();
+    let of_make = of_make.lines().next().unwrap().split(", ").map(|verb| verb.trim().to_owned());
+    names_of(own).into_iter().chain(of_make).chain(["bulk", "report"].map(str::to_owned)).collect()
 }
 
 fn names_of(list: &str) -> Vec<String> {
@@ -31,13 +28,13 @@ fn every_classic_command_can_be_called_by_its_link() {
     let stage = Scenario::new();
     stage.directory("/bin");
     let commands = classic_commands();
-    assert_eq!(stage.run("links @ROOT@/bin").ok(), format!("made: {}\n", commands.join(" ")));
+    assert_eq!(stage.run("setup links @ROOT@/bin").ok(), format!("made: {}\n", commands.join(" ")));
     for command in &commands {
         let output = Command::new(stage.at("/bin").join(command)).arg("--version").output().unwrap();
         let version = format!("{command} {}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
     }
-    assert_eq!(stage.run("links @ROOT@/bin").ok(), format!("kept: {}\n", commands.join(" ")));
+    assert_eq!(stage.run("setup links @ROOT@/bin").ok(), format!("kept: {}\n", commands.join(" ")));
 }
 
 #[test]
@@ -51,18 +48,18 @@ fn names_that_something_else_has_are_listed_and_nothing_is_made() {
         )
     };
     assert_eq!(
-        stage.run("links @ROOT@/bin").fails(1),
+        stage.run("setup links @ROOT@/bin").fails(1),
         refused("Replace these links with --force, or choose another directory.", "pkgadd")
     );
     stage.file("/bin/pkgrm", "#!/bin/sh\n");
     assert_eq!(
-        stage.run("links --force @ROOT@/bin").fails(1),
+        stage.run("setup links --force @ROOT@/bin").fails(1),
         refused("Choose another directory; only symbolic links can be replaced, with --force.", "pkgrm")
     );
     assert_eq!(fs::read_dir(stage.at("/bin")).unwrap().count(), 2);
     fs::remove_file(stage.at("/bin/pkgrm")).unwrap();
-    let text = stage.run("links --force --json @ROOT@/bin").ok();
+    let text = stage.run("setup links --force --json @ROOT@/bin").ok();
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["replaced"], serde_json::json!(["pkgadd"]));
-    assert!(stage.run("links @ROOT@/nosuch").fails(1).contains("cannot open @ROOT@/nosuch"));
+    assert!(stage.run("setup links @ROOT@/nosuch").fails(1).contains("cannot open @ROOT@/nosuch"));
 }

@@ -27,7 +27,7 @@ fn each_finding_is_a_line_and_errors_come_first() {
     );
     let last = lines.last().unwrap();
     assert!(
-        last.starts_with("1 errors, ") && last.ends_with("`patchadm explain lint:CODE` says more"),
+        last.starts_with("1 errors, ") && last.ends_with("`patchadm help lint:CODE` says more"),
         "{last}"
     );
 }
@@ -72,10 +72,10 @@ fn what_is_no_patch_ends_as_with_patchadd() {
 #[test]
 fn every_finding_is_explained() {
     let stage = Scenario::new();
-    let said = stage.run("explain lint:setuid").ok();
+    let said = stage.run("help lint:setuid").ok();
     assert!(said.starts_with("setuid (warning of lint): A program runs as its owner"), "{said}");
     assert!(said.contains("  What to do: "), "{said}");
-    let refused = stage.run("explain lint:nothing").fails(1);
+    let refused = stage.run("help lint:nothing").fails(1);
     assert!(refused.contains("no finding `nothing`") && refused.contains("deletes-delivered"), "{refused}");
 }
 

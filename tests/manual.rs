@@ -1,5 +1,5 @@
 //! The manual pages say what the program does: every command has one, the options of page and program are the same,
-//! and so are the exit codes that `patchadm explain` knows. Their form is checked where mandoc is installed.
+//! and so are the exit codes that `patchadm help` knows. Their form is checked where mandoc is installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -235,12 +235,12 @@ fn options(mdoc: &str) -> BTreeSet<String> {
     items.filter_map(|item| item.split_whitespace().next()).map(|word| format!("-{word}")).collect()
 }
 
-/// Every code that `patchadm explain` knows, with the commands that end with it.
+/// Every code that `patchadm help` knows, with the commands that end with it.
 fn explained() -> BTreeMap<u8, Vec<String>> {
     let stage = Scenario::new();
     let mut known = BTreeMap::new();
     for code in 0..=128 {
-        let run = stage.run(&format!("explain {code} --json"));
+        let run = stage.run(&format!("help {code} --json"));
         if run.code != 0 {
             continue;
         }

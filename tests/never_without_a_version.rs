@@ -249,7 +249,7 @@ fn to_and_fro(watched: &Watched, options: &str) -> (Counted, usize) {
                 let run = watched.live.run(&line);
                 assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
             };
-            watched.switch(|| run(format!("promote site -R @ROOT@ --max-delete 100% {options}")));
+            watched.switch(|| run(format!("stage promote site -R @ROOT@ --max-delete 100% {options}")));
             watched.switch(|| run(format!("remove -R @ROOT@ {options} site-{rounds:02}")));
         }
     });

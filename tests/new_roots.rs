@@ -58,10 +58,10 @@ fn a_promotion_that_records_no_path_makes_the_list_of_paths_all_the_same() {
     }
     stage.run("stage new web -R @ROOT@ --path usr/pkg").ok();
     fs::remove_file(stage.beside("web/usr/pkg/0")).unwrap();
-    stage.run("promote web -R @ROOT@").ok();
+    stage.run("stage promote web -R @ROOT@").ok();
     assert_eq!(stage.lines(), Vec::<String>::new());
     fs::remove_file(stage.beside("web/usr/pkg/1")).unwrap();
-    stage.run("promote web -R @ROOT@").ok();
+    stage.run("stage promote web -R @ROOT@").ok();
     for id in ["web-02", "web-01"] {
         stage.run(&format!("patchrm -R @ROOT@ {id}")).ok();
     }

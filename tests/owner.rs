@@ -129,7 +129,7 @@ fn the_files_of_a_patch_are_listed_with_what_it_did() {
 fn a_patch_without_undo_data_is_told_by_its_manifest() {
     let stage = stage();
     let before = stage.run("files -R @ROOT@ 200-01").ok();
-    stage.run("commit -R @ROOT@ 200-01").ok();
+    stage.run("undo-data drop -R @ROOT@ 200-01").ok();
     assert_eq!(stage.run("files -R @ROOT@ 200-01").ok(), before);
     let said = document(&stage, "owner --json -R @ROOT@ /opt/ACMEweb/bin/httpd");
     let saved: Vec<&Value> =

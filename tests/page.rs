@@ -30,7 +30,7 @@ fn stage() -> Scenario {
     fs::write(machine.join("uname.out"), "SunOS <b>web1</b> 5.10 Generic_1 sun4u sparc\n").unwrap();
     fs::write(machine.join("pkginfo.out"), "ACMEa A\n   (sparc) 1.0\n").unwrap();
     fs::write(machine.join("showrev.out"), "Patch: 100004-01 Obsoletes:\n").unwrap();
-    stage.run("analyze --xref patchdiag.xref --from machine --html page.html all").ok();
+    stage.run("missing --xref patchdiag.xref --from machine --html page.html all").ok();
     stage
 }
 

@@ -221,9 +221,9 @@ fn a_promotion_shows_the_texts_of_its_stage() {
     let jail = stage.beside("jail").display().to_string();
     stage.run(&format!("stage new -R @ROOT@ --path opt {jail}")).ok();
     fs::write(stage.beside("jail/opt/ACMEweb/conf"), "staged\n").unwrap();
-    let shown = texts(&stage, &format!("promote -R @ROOT@ --json --dry-run --diff {jail}"));
+    let shown = texts(&stage, &format!("stage promote -R @ROOT@ --json --dry-run --diff {jail}"));
     assert!(shown["conf"].ends_with("-live\n+staged\n"), "{shown:?}");
-    let said = stage.run(&format!("promote -R @ROOT@ --dry-run --diff {jail}")).ok();
+    let said = stage.run(&format!("stage promote -R @ROOT@ --dry-run --diff {jail}")).ok();
     assert!(said.contains("\n-live\n+staged\n"), "{said}");
 }
 

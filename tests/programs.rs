@@ -70,7 +70,7 @@ fn a_verb_of_another_program_is_answered_by_that_program() {
     let document: serde_json::Value =
         serde_json::from_str(&stage.run("-R @ROOT@ --json report").ok()).unwrap();
     assert_eq!(document["command"], "report");
-    assert!(stage.run("help").ok().contains("\n  report "));
+    assert!(stage.run("help").ok().contains("\n  patchadm-report "));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `promote`: what a stage has goes live as a patch, and comes back.
+//! `stage promote`: what a stage has goes live as a patch, and comes back.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -64,11 +64,11 @@ impl Staged {
     }
 
     pub(crate) fn promote(&self, options: &str) -> Run {
-        self.live.run(&format!("promote web -R @ROOT@ {options}"))
+        self.live.run(&format!("stage promote web -R @ROOT@ {options}"))
     }
 
     fn document(&self, options: &str) -> Value {
-        let run = self.live.run(&format!("promote web -R @ROOT@ --json {options}"));
+        let run = self.live.run(&format!("stage promote web -R @ROOT@ --json {options}"));
         serde_json::from_str(&run.stdout).unwrap()
     }
 
@@ -279,12 +279,12 @@ fn one_path_can_be_promoted_alone_and_the_rest_later() {
     let stage = live.beside("web");
     fs::write(stage.join("usr/pkg/a"), "2\n").unwrap();
     fs::write(stage.join("var/db/pkg/a"), "2\n").unwrap();
-    live.run("promote web -R @ROOT@ --path usr/pkg").ok();
+    live.run("stage promote web -R @ROOT@ --path usr/pkg").ok();
     let text = |path: &str| fs::read_to_string(live.at(path)).unwrap();
     assert_eq!((text("/usr/pkg/a"), text("/var/db/pkg/a")), ("2\n".into(), "1\n".into()));
-    live.run("promote web -R @ROOT@").ok();
+    live.run("stage promote web -R @ROOT@").ok();
     assert_eq!(text("/var/db/pkg/a"), "2\n");
-    live.run("promote web -R @ROOT@ --path usr/other").fails(1);
+    live.run("stage promote web -R @ROOT@ --path usr/other").fails(1);
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn a_tree_without_identity_is_compared_with_the_live_one_alone() {
     fs::create_dir_all(dest.join("opt/web/new")).unwrap();
     fs::write(dest.join("opt/web/a"), "2\n").unwrap();
     fs::write(dest.join("opt/web/new/b"), "2\n").unwrap();
-    let line = |options: &str| format!("promote {} -R @ROOT@ {options}", dest.display());
+    let line = |options: &str| format!("stage promote {} -R @ROOT@ {options}", dest.display());
     live.run(&line("")).fails(7);
     let text = |path: &str| fs::read_to_string(live.at(path)).unwrap();
     let before = live.tree();
@@ -446,7 +446,7 @@ fn a_stage_inside_a_promoted_path_is_refused() {
     fs::create_dir(&inside).unwrap();
     let copy = Command::new("cp").arg("-a").arg(staged.stage.join(".")).arg(&inside).status().unwrap();
     assert!(copy.success());
-    let line = format!("promote {} -R @ROOT@", inside.display());
+    let line = format!("stage promote {} -R @ROOT@", inside.display());
     let text = staged.live.run(&line).fails(1);
     assert!(text.contains("lie one inside the other"), "{text}");
 }
@@ -501,9 +501,9 @@ fn a_root_without_database_gets_one() {
     let dest = live.beside("dest");
     fs::create_dir_all(dest.join("opt/web")).unwrap();
     fs::write(dest.join("opt/web/a"), "2\n").unwrap();
-    live.run(&format!("promote {} -R @ROOT@ --two-way --path opt/web --dry-run", dest.display())).ok();
+    live.run(&format!("stage promote {} -R @ROOT@ --two-way --path opt/web --dry-run", dest.display())).ok();
     assert!(!live.at("/var").exists());
-    live.run(&format!("promote {} -R @ROOT@ --two-way --path opt/web", dest.display())).ok();
+    live.run(&format!("stage promote {} -R @ROOT@ --two-way --path opt/web", dest.display())).ok();
     assert_eq!(
         live.run("pkginfo -R @ROOT@").ok(),
         "local       LOCLdest Local changes promoted from stage dest\n"

@@ -163,7 +163,7 @@ fn to_and_fro(place: &Place, case: &(PathBuf, &str), patched: &Scenario, options
     fill(&tree, patched);
     let two_way = if has_base { String::new() } else { format!("--two-way --delete{paths}") };
     let line = format!(
-        "promote {} -R @ROOT@ {quiet} --max-delete 100% {two_way} --exclude passwd --exclude group",
+        "stage promote {} -R @ROOT@ {quiet} --max-delete 100% {two_way} --exclude passwd --exclude group",
         tree.display()
     );
     place.run(&format!("{line} {exchange}")).ok();

@@ -105,9 +105,9 @@ fn a_directory_that_holds_the_stage_is_renamed_one_by_one() {
     live.file("/usr/pkg/bin/tool", "tool 1\n");
     live.run("stage new @ROOT@/usr/jail --name jail -R @ROOT@ --path usr/pkg").ok();
     fs::write(live.at("/usr/jail/usr/pkg/bin/tool"), "tool 2\n").unwrap();
-    let said = live.run("promote jail -R @ROOT@ --exchange-or-stop /usr").fails(10);
+    let said = live.run("stage promote jail -R @ROOT@ --exchange-or-stop /usr").fails(10);
     assert!(said.contains("/usr/jail"), "{said}");
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 1\n");
-    live.run("promote jail -R @ROOT@ --exchange-or-stop /usr/pkg").ok();
+    live.run("stage promote jail -R @ROOT@ --exchange-or-stop /usr/pkg").ok();
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
 }

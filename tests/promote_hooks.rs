@@ -42,7 +42,7 @@ fn seen(staged: &Staged) -> String {
 }
 
 fn document(staged: &Staged, options: &str) -> Value {
-    let run = staged.live.run(&format!("promote web -R @ROOT@ --json {options}"));
+    let run = staged.live.run(&format!("stage promote web -R @ROOT@ --json {options}"));
     serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stderr))
 }
 
@@ -234,7 +234,7 @@ fn signal(child: &Child, signal: Signal) {
 fn a_promotion_that_is_told_to_end_during_a_hook_is_rolled_back() {
     let staged = hooked("", WAITS);
     let before = everything(&staged);
-    let mut child = waiting(&staged, "promote web -R @ROOT@");
+    let mut child = waiting(&staged, "stage promote web -R @ROOT@");
     assert_eq!(staged.text("etc/tool.conf"), "port 2\n", "all is switched");
     signal(&child, Signal::INT);
     let code = child.wait().unwrap().code();
@@ -244,7 +244,7 @@ fn a_promotion_that_is_told_to_end_during_a_hook_is_rolled_back() {
     fs::remove_file(staged.live.beside("began")).unwrap();
     staged.live.file("/etc/patchadm/policy", format!("promote_before={AFTER}\n"));
     let before = everything(&staged);
-    let mut child = waiting(&staged, "promote web -R @ROOT@");
+    let mut child = waiting(&staged, "stage promote web -R @ROOT@");
     signal(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(143));
     assert_same(&everything(&staged), &before);
@@ -254,7 +254,7 @@ fn a_promotion_that_is_told_to_end_during_a_hook_is_rolled_back() {
 fn a_promotion_that_is_killed_during_a_hook_is_rolled_back_by_the_next_command() {
     let staged = hooked("", WAITS);
     let before = everything(&staged);
-    let mut child = waiting(&staged, "promote web -R @ROOT@");
+    let mut child = waiting(&staged, "stage promote web -R @ROOT@");
     signal(&child, Signal::KILL);
     child.wait().unwrap();
     let said = staged.live.run("recover -R @ROOT@");
@@ -282,7 +282,7 @@ fn a_hook_that_outlives_both_processes_is_ended_before_its_work_is_undone() {
     staged.live.mode("/../private", 0o755);
     staged.live.set("TMPDIR", private);
     let before = everything(&staged);
-    let mut child = waiting(&staged, "promote web -R @ROOT@");
+    let mut child = waiting(&staged, "stage promote web -R @ROOT@");
     let second = second_process(&child);
     signal(&child, Signal::KILL);
     kill_process(second, Signal::KILL).unwrap();

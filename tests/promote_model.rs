@@ -71,7 +71,7 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     let mut forms = UndoForms::of(seed);
     let form = forms.option();
     let old = Inodes::of(&live.at("/usr/pkg"));
-    let run = live.run(&format!("promote web -R @ROOT@ --edited {policy} --max-delete 100% {form}"));
+    let run = live.run(&format!("stage promote web -R @ROOT@ --edited {policy} --max-delete 100% {form}"));
     let becomes = match expected {
         Expected::Stops(path) => {
             let states = sides.of_path(&path);

@@ -81,7 +81,7 @@ impl Patched {
     }
 
     fn promote(&self, options: &str) -> Run {
-        self.live.run(&format!("promote web -R @ROOT@ {options}"))
+        self.live.run(&format!("stage promote web -R @ROOT@ {options}"))
     }
 
     fn document(&self, options: &str) -> Value {
@@ -249,12 +249,12 @@ fn what_is_not_promoted_is_refused() {
     live.run("stage new web -R @ROOT@ --records --path opt/ACMEweb --path opt/ACMEmail").ok();
     let at = first().directory(&live);
     live.run(&format!("patchadd -R {} {}", live.beside("web").display(), at.display())).ok();
-    let said = live.run("promote web -R @ROOT@ --path opt/ACMEweb").fails(10);
+    let said = live.run("stage promote web -R @ROOT@ --path opt/ACMEweb").fails(10);
     assert!(
         said.contains("patch 100-01 of the stage changed /opt/ACMEmail/bin/mail, which is not promoted"),
         "{said}"
     );
-    live.run("promote web -R @ROOT@").ok();
+    live.run("stage promote web -R @ROOT@").ok();
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn patches_of_a_real_release_come_off_one_by_one_and_all_at_once() {
             return;
         };
         let before = Before::of(&live);
-        live.run("promote site -R @ROOT@").ok();
+        live.run("stage promote site -R @ROOT@").ok();
         assert_same(&found(&live), &expected(&from, "300001-02"));
         assert_eq!(live.run("pkgchk -R @ROOT@").ok(), "");
         if one_by_one {
@@ -568,7 +568,7 @@ fn an_owner_that_neither_the_root_nor_the_stage_has_is_refused() {
     // With a directory of its own, which the stage would not bring.
     edit_contents(&patched, |text| text.replace(" ACMEmail EVIL\n", " ACMEmail\n"));
     patched.pkgadd("ACMEevil", &Package::new("ACMEevil").file("x", 0o644, "x\n"));
-    patched.live.run("promote web -R @ROOT@").ok();
+    patched.live.run("stage promote web -R @ROOT@").ok();
     patched.live.run("pkgrm -n -R @ROOT@ ACMEevil");
     patched.patchadd("", &second());
     edit_contents(&patched, |text| {
@@ -676,12 +676,12 @@ fn a_stage_of_another_user_brings_no_packages_and_patches() {
     user(&format!("patchadd -R {} {}", live.beside("open/theirs").display(), at.display()));
     let before = Before::of(live);
     for options in ["", " --dry-run"] {
-        let said = live.run(&format!("promote open/theirs -R @ROOT@{options}")).fails(10);
+        let said = live.run(&format!("stage promote open/theirs -R @ROOT@{options}")).fails(10);
         assert!(said.contains("no packages and patches come from this stage: "), "{said}");
         assert!(said.contains("--tree-only takes the objects and leaves the records"), "{said}");
         before.assert_again(live, "nothing was changed");
     }
-    let said = live.run("promote open/theirs -R @ROOT@ --tree-only");
+    let said = live.run("stage promote open/theirs -R @ROOT@ --tree-only");
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(live.text(HTTPD), "httpd 2\n");
     assert_eq!(live.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "theirs-01\n");
@@ -705,7 +705,7 @@ fn a_record_or_a_directory_of_another_user_in_a_stage_of_root_brings_no_packages
             std::os::unix::fs::chown(patched.stage.join("opt/ACMEweb/bin/httpd"), user, None).unwrap();
         }
         let before = Before::of(live);
-        let said = live.run("promote web -R @ROOT@ --allow-set-id").fails(10);
+        let said = live.run("stage promote web -R @ROOT@ --allow-set-id").fails(10);
         assert!(said.contains("no packages and patches come from this stage: "), "{said}");
         assert!(said.contains(reason), "{reason}: {said}");
         before.assert_again(live, "nothing was changed");
@@ -720,7 +720,11 @@ fn a_damaged_journal_of_a_stage_is_no_matter_of_its_root() {
     fs::create_dir_all(journal.parent().unwrap()).unwrap();
     let _ = fs::remove_file(&journal);
     assert!(std::process::Command::new("mkfifo").arg(&journal).status().unwrap().success());
-    for line in ["promote web -R @ROOT@", "promote web -R @ROOT@ --dry-run", "stage refresh web -R @ROOT@"] {
+    for line in [
+        "stage promote web -R @ROOT@",
+        "stage promote web -R @ROOT@ --dry-run",
+        "stage refresh web -R @ROOT@",
+    ] {
         let run = live.run(line);
         assert_ne!(run.code, 0, "{run:?}");
         let said = run.stdout + &run.stderr;

@@ -33,7 +33,7 @@ fn edit(staged: &Staged, with: impl FnOnce(&mut Value)) {
 #[track_caller]
 fn refused(staged: &Staged, code: i32, words: &[&str]) -> String {
     let before = (staged.live.everything(), staged.staged_tree());
-    let said = staged.live.run("promote -R @ROOT@ --plan plan.json").fails(code);
+    let said = staged.live.run("stage promote -R @ROOT@ --plan plan.json").fails(code);
     for word in words {
         assert!(said.contains(word), "{word}: {said}");
     }
@@ -64,11 +64,11 @@ fn a_promotion_that_was_planned_is_carried_out() {
     staged.live.run("stage status web -R @ROOT@ --save-plan again.json").ok();
     assert_eq!(fs::read(staged.live.beside("again.json")).unwrap(), again);
     staged.live.run("stage status -R @ROOT@ --plan plan.json").ok();
-    let run = staged.live.run("promote -R @ROOT@ --plan plan.json --dry-run --json");
+    let run = staged.live.run("stage promote -R @ROOT@ --plan plan.json --dry-run --json");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((run.code, &document["fingerprint"]), (0, &json!(fingerprint)));
     assert_same(&staged.live.everything(), &before);
-    let said = staged.live.run("promote -R @ROOT@ --plan plan.json").ok();
+    let said = staged.live.run("stage promote -R @ROOT@ --plan plan.json").ok();
     assert!(said.starts_with("web-01: applied"), "{said}");
     assert_same(&staged.tree(), &staged.staged_tree());
     refused(
@@ -121,7 +121,7 @@ fn a_live_tree_that_was_edited_since_is_named_by_its_paths() {
     staged.live.file("/opt/other", "x\n");
     staged.live.file("/usr/pkg/passing", "");
     fs::remove_file(staged.live.at("/usr/pkg/passing")).unwrap();
-    staged.live.run("promote -R @ROOT@ --plan plan.json").ok();
+    staged.live.run("stage promote -R @ROOT@ --plan plan.json").ok();
     assert_eq!(staged.text("bin/new"), "new\n");
 }
 
@@ -151,15 +151,17 @@ fn options_are_those_of_the_file() {
              --edited keep --override /usr/pkg/etc/tool.conf --no-undo --no-hooks",
         )
         .ok();
-    for line in ["promote web -R @ROOT@ --plan plan.json", "promote -R @ROOT@ --plan plan.json --no-undo"] {
+    for line in
+        ["stage promote web -R @ROOT@ --plan plan.json", "stage promote -R @ROOT@ --plan plan.json --no-undo"]
+    {
         let said = staged.live.run(line).fails(1);
         assert!(said.contains("with --plan the stage and the options are those of the file"), "{said}");
     }
-    staged.live.run("promote -R @ROOT@ --plan plan.json --save-plan other.json web").fails(1);
-    staged.live.run("promote -R @ROOT@ --save-plan other.json").fails(1);
+    staged.live.run("stage promote -R @ROOT@ --plan plan.json --save-plan other.json web").fails(1);
+    staged.live.run("stage promote -R @ROOT@ --save-plan other.json").fails(1);
     let said = staged.live.run("add -R @ROOT@ --plan plan.json").fails(1);
-    assert!(said.contains("is one of `promote`"), "{said}");
-    let said = staged.live.run("promote -R @ROOT@ --plan plan.json").ok();
+    assert!(said.contains("is one of `stage promote`"), "{said}");
+    let said = staged.live.run("stage promote -R @ROOT@ --plan plan.json").ok();
     assert!(said.starts_with("web-07: applied"), "{said}");
     assert_eq!(staged.text("etc/tool.conf"), "stage\n");
     assert!(!staged.live.at("/usr/pkg/cache").exists());
@@ -174,14 +176,14 @@ fn a_tree_without_identity_has_plans_too() {
     let dest = live.beside("dest/opt/web");
     fs::create_dir_all(&dest).unwrap();
     fs::write(dest.join("a"), "2\n").unwrap();
-    live.run("promote dest -R @ROOT@ --two-way --delete --max-delete 100% --path opt/web --dry-run --save-plan plan.json")
+    live.run("stage promote dest -R @ROOT@ --two-way --delete --max-delete 100% --path opt/web --dry-run --save-plan plan.json")
         .ok();
     fs::write(dest.join("a"), "3\n").unwrap();
-    let said = live.run("promote -R @ROOT@ --plan plan.json").fails(10);
+    let said = live.run("stage promote -R @ROOT@ --plan plan.json").fails(10);
     assert!(said.contains("/opt/web/a in the stage"), "{said}");
-    live.run("promote dest -R @ROOT@ --two-way --delete --max-delete 100% --path opt/web --dry-run --save-plan plan.json")
+    live.run("stage promote dest -R @ROOT@ --two-way --delete --max-delete 100% --path opt/web --dry-run --save-plan plan.json")
         .ok();
-    live.run("promote -R @ROOT@ --plan plan.json").ok();
+    live.run("stage promote -R @ROOT@ --plan plan.json").ok();
     assert_eq!(fs::read_to_string(live.at("/opt/web/a")).unwrap(), "3\n");
     assert!(!live.at("/opt/web/gone").exists());
 }

@@ -60,8 +60,8 @@ fn names_of_files_in_a_path_that_was_not_promoted_stay_known() {
     live.run("stage new web -R @ROOT@ --path usr/pkg --path var/db/pkg").ok();
     fs::write(live.beside("web/usr/pkg/new"), "new\n").unwrap();
     fs::write(live.beside("web/var/db/pkg/new"), "new\n").unwrap();
-    live.run("promote web -R @ROOT@ --path usr/pkg").ok();
-    let said = live.run("promote web -R @ROOT@").ok();
+    live.run("stage promote web -R @ROOT@ --path usr/pkg").ok();
+    let said = live.run("stage promote web -R @ROOT@").ok();
     assert!(said.contains("\n  /var/db/pkg: 1 added\n"), "{said}");
-    assert_eq!(live.run("promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg, /var/db/pkg\n");
+    assert_eq!(live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg, /var/db/pkg\n");
 }

@@ -3,12 +3,13 @@
 mod kinds_seen;
 
 use std::path::Path;
-use std::process::Command;
 
 use patchadm_testing::schema::kinds;
 pub(crate) use patchadm_testing::schema::official;
 
+use crate::links::classic_commands;
 use crate::scenario::PROGRAM;
+use crate::verb_options::verbs_and_actions;
 
 /// Asserts that what a command printed with `--json` is one document of its schema. Gives the kind.
 #[track_caller]
@@ -24,10 +25,7 @@ pub(crate) fn assert_document_if_asked(line: &str, printed: &[u8]) {
 
 #[test]
 fn every_command_has_a_schema() {
-    let help = String::from_utf8(Command::new(PROGRAM).arg("--help").output().unwrap().stdout);
-    let help = help.unwrap();
-    let commands = help.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
-    for command in commands.filter(|word| *word != "patchadm") {
-        assert!(!kinds(command).is_empty(), "{command}");
+    for command in verbs_and_actions().into_iter().chain(classic_commands()) {
+        assert!(command == "stage enter" || !kinds(&command).is_empty(), "{command}");
     }
 }

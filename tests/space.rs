@@ -36,7 +36,7 @@ fn stage() -> Scenario {
 }
 
 fn document(stage: &Scenario) -> Value {
-    serde_json::from_str(&stage.run("space --json -R @ROOT@").ok()).unwrap()
+    serde_json::from_str(&stage.run("undo-data list --json -R @ROOT@").ok()).unwrap()
 }
 
 /// What du(1) counts for all of these together.
@@ -106,12 +106,16 @@ fn one_archive_has_one_size_whoever_is_asked() {
     let said = document(&stage);
     assert_eq!(number(&said["patches"][0]["freeable"]), size);
     let shown = format!("{}.0 KiB", size >> 10);
-    let texts =
-        ["space -R @ROOT@", "list -R @ROOT@", "show -R @ROOT@ 100-01", "commit --dry-run -R @ROOT@ 100-01"];
+    let texts = [
+        "undo-data list -R @ROOT@",
+        "list -R @ROOT@",
+        "show -R @ROOT@ 100-01",
+        "undo-data drop --dry-run -R @ROOT@ 100-01",
+    ];
     for line in texts {
         assert!(stage.run(line).ok().contains(&shown), "{line}: {}", stage.run(line).stdout);
     }
-    assert_eq!(number(&json("commit --dry-run --json -R @ROOT@ 100-01")["freed"]), size);
+    assert_eq!(number(&json("undo-data drop --dry-run --json -R @ROOT@ 100-01")["freed"]), size);
 }
 
 #[test]
@@ -159,7 +163,7 @@ fn each_patch_has_its_form_its_bytes_and_the_reason_why_it_may_go() {
     let freeable = number(&patches[0]["freeable"]) + number(&patches[3]["freeable"]);
     assert_eq!(number(&said["freeable"]), freeable);
 
-    let text = stage.run("space -R @ROOT@").ok();
+    let text = stage.run("undo-data list -R @ROOT@").ok();
     assert!(text.contains("superseded by 100-02") && text.contains("contained by 200-01"), "{text}");
     assert!(text.contains("% of this file system of"), "{text}");
 }
@@ -170,7 +174,7 @@ fn what_is_told_to_be_freeable_is_free_after_commit() {
     let said = document(&stage);
     let save = stage.at("/var/sadm/pkg/ACMEweb/save");
     let before = du(&[&save]);
-    stage.run("commit --superseded -R @ROOT@").ok();
+    stage.run("undo-data drop --superseded -R @ROOT@").ok();
     let manifests: Vec<_> = ["100-01", "300-01"].map(|id| save.join(id).join("manifest.gz")).into();
     let manifests: Vec<&Path> = manifests.iter().map(AsRef::as_ref).collect();
     assert_eq!(before - number(&said["freeable"]) + du(&manifests), du(&[&save]));
@@ -183,9 +187,9 @@ fn what_is_told_to_be_freeable_is_free_after_commit() {
 fn a_root_without_patches_or_database_says_so() {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
     assert_eq!(document(&stage)["patches"], serde_json::json!([]));
-    assert!(stage.run("space -R @ROOT@").ok().contains("history"));
+    assert!(stage.run("undo-data list -R @ROOT@").ok().contains("history"));
     fs::remove_dir_all(stage.at("/var")).unwrap();
-    stage.run("space -R @ROOT@").fails(7);
+    stage.run("undo-data list -R @ROOT@").fails(7);
 }
 
 #[test]
@@ -219,14 +223,14 @@ fn somebody_else_sees_what_he_may_read_and_changes_nothing() {
         let output = as_ordinary_user(&stage, line, &[]).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
-    let (code, said) = run("space --json -R @ROOT@");
+    let (code, said) = run("undo-data list --json -R @ROOT@");
     assert_eq!(code, Some(0), "{said}");
     let said: Value = serde_json::from_str(&said).unwrap();
     let unread = said["unread"].to_string();
     assert!(unread.contains("save/100-02"), "{unread}");
     assert!(number(&said["bytes"]) < number(&document(&stage)["bytes"]));
     let before = stage.everything();
-    for line in ["repack --format Z -R @ROOT@ 100-01", "commit --shrink-to 0 -R @ROOT@"] {
+    for line in ["undo-data repack --format Z -R @ROOT@ 100-01", "undo-data drop --shrink-to 0 -R @ROOT@"] {
         assert_eq!(run(line).0, Some(3), "{line}");
     }
     assert!(before.difference(&stage.everything()).is_empty());

@@ -101,7 +101,7 @@ impl Staged {
         };
         assert_eq!(lines(contents(self.stage.clone())), lines(contents(self.live.root())));
         assert_eq!(self.refresh("")["result"], "nothing-to-do");
-        assert_eq!(self.live.run("promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
+        assert_eq!(self.live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
     }
 }
 
@@ -124,7 +124,7 @@ fn packages_that_came_to_the_root_come_with_their_patches_and_go_again() {
     let next = Patch::of("400-02", Package::new("ACMEnews").file("share/all", 0o644, "all 3\n"));
     let at = next.directory(&staged.live);
     staged.live.run(&format!("patchadd -R {} {}", staged.stage(), at.display())).ok();
-    staged.live.run("promote web -R @ROOT@").ok();
+    staged.live.run("stage promote web -R @ROOT@").ok();
     assert_eq!(staged.live.run("pkgparam -R @ROOT@ ACMEnews PATCHLIST").ok(), "400-01 400-02\n");
     staged.live.run("patchrm -R @ROOT@ web-01").ok();
     staged.live.run(&format!("patchrm -R {} 400-02", staged.stage())).ok();
@@ -176,7 +176,7 @@ fn what_both_sides_did_to_a_package_is_refused_with_what_to_type() {
     staged.pkgadd("@ROOT@", &news());
     staged.pkgadd(&staged.stage(), &news());
     assert_eq!(staged.refresh("--edited replace")["packages"], json!([]));
-    assert_eq!(staged.live.run("promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
+    assert_eq!(staged.live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
     // What the stage installed itself it keeps when the root's goes, and that is told.
     staged.pkgrm("@ROOT@", "ACMEnews");
     let reason = "the stage has an object of its own at /opt/ACMEnews/bin/news";
@@ -188,7 +188,7 @@ fn what_both_sides_did_to_a_package_is_refused_with_what_to_type() {
 fn another_version_on_the_root_is_told_and_the_local_package_of_a_promotion_is_none_of_the_stage() {
     let staged = Staged::new();
     fs::write(staged.stage.join("opt/own"), "of the stage\n").unwrap();
-    staged.live.run("promote web -R @ROOT@").ok();
+    staged.live.run("stage promote web -R @ROOT@").ok();
     assert_eq!(staged.refresh("")["packages"], json!([]), "LOCLweb");
     staged.pkgrm("@ROOT@", "ACMEweb");
     staged.pkgadd("@ROOT@", &web().param("VERSION", "2.0"));
@@ -320,10 +320,10 @@ fn what_the_root_gave_up_stays_in_the_stage_for_a_package_that_is_there_alone() 
         assert_eq!(fs::read_to_string(&at).unwrap(), "all 1\n", "{choice}");
         assert_eq!(staged.live.run(&format!("pkgchk -R {}", staged.stage())).ok(), "");
         // It is new in the stage from then on, and goes live with its package.
-        staged.live.run("promote web -R @ROOT@").ok();
+        staged.live.run("stage promote web -R @ROOT@").ok();
         assert_eq!(staged.live.text("/opt/ACMEsame/share/all"), "all 1\n");
         assert_eq!(staged.live.run("pkgchk -R @ROOT@").ok(), "");
-        assert_eq!(staged.live.run("promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
+        assert_eq!(staged.live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
     }
 }
 
@@ -362,12 +362,12 @@ fn an_interrupted_refresh_that_no_option_completes_says_what_does() {
     staged.pkgadd(&staged.stage(), &news().param("VERSION", "2.0"));
     fs::create_dir(staged.stage.join(".patchadm-stage/refresh")).unwrap();
     for options in ["", "--dry-run"] {
-        let said = staged.live.run(&format!("promote web -R @ROOT@ {options}")).fails(10);
+        let said = staged.live.run(&format!("stage promote web -R @ROOT@ {options}")).fails(10);
         assert!(said.contains("a refresh of the stage web was interrupted"), "{said}");
         assert!(said.contains(&format!("pkgrm -R {} ACMEnews", staged.stage())), "{said}");
         assert!(!said.contains("--edited"), "{said}");
     }
     staged.pkgrm(&staged.stage(), "ACMEnews");
-    staged.live.run("promote web -R @ROOT@").ok();
+    staged.live.run("stage promote web -R @ROOT@").ok();
     staged.assert_alike();
 }

@@ -111,7 +111,8 @@ fn what_the_stage_changed_stays_and_goes_live_later() {
     assert_same(&staged.tree(), &refreshed);
     // The stage as it is goes live again, with nothing of what it only got from there.
     assert_eq!(refresh(&staged, "").ok(), NOTHING);
-    let again: Value = serde_json::from_str(&staged.live.run("promote web -R @ROOT@ --json").stdout).unwrap();
+    let again: Value =
+        serde_json::from_str(&staged.live.run("stage promote web -R @ROOT@ --json").stdout).unwrap();
     let counts = &again["paths"][0];
     assert_eq!((&counts["added"], &counts["deleted"]), (&1.into(), &1.into()), "{again}");
     staged.live.run("patchrm -R @ROOT@ web-02").ok();
@@ -396,7 +397,7 @@ fn what_a_stage_was_made_without_is_neither_brought_nor_deleted() {
     assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "1 path brought into stage web\n");
     assert!(!stage.join("usr/pkg/log").exists() && !stage.join("usr/pkg/y.bak").exists());
     fs::write(stage.join("usr/pkg/b"), "2\n").unwrap();
-    live.run("promote web -R @ROOT@").ok();
+    live.run("stage promote web -R @ROOT@").ok();
     assert_eq!(live.text("/usr/pkg/b"), "2\n");
     for path in ["/usr/pkg/log/one", "/usr/pkg/log/two", "/usr/pkg/x.bak", "/usr/pkg/y.bak"] {
         assert!(live.at(path).exists(), "{path}");

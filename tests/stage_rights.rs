@@ -142,7 +142,7 @@ fn a_user_who_edits_the_identity_of_a_stage_gets_neither_owners_nor_set_id_bits(
     assert!(!live.at(STAGES).exists(), "a user lists nothing");
     edit_identity(&stage, "\"owners\":false", "\"owners\":true");
     put_theirs(&stage);
-    let said = live.run("promote open/web -R @ROOT@");
+    let said = live.run("stage promote open/web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     let said = said.stdout + &said.stderr;
     assert!(said.contains(&format!("{STAY}the root does not list this stage")), "{said}");
@@ -162,7 +162,7 @@ fn a_stage_that_names_the_id_of_one_that_root_made_is_still_the_users() {
     fs::write(stage.join(".patchadm-stage/identity"), of_root).unwrap();
     fs::copy(live.beside("mine/.patchadm-stage/base.0"), stage.join(".patchadm-stage/base.0")).unwrap();
     put_theirs(&stage);
-    let said = live.run("promote open/web -R @ROOT@");
+    let said = live.run("stage promote open/web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     let said = said.stdout + &said.stderr;
     assert!(said.contains(STAY) && said.contains(&format!("belongs to uid {NOBODY}")), "{said}");
@@ -178,7 +178,7 @@ fn a_stage_of_root_that_was_given_away_brings_no_owners_any_more() {
     live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
     give(&live.beside("web"), NOBODY);
     put_theirs(&live.beside("web"));
-    let said = live.run("promote web -R @ROOT@");
+    let said = live.run("stage promote web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     assert_nothing_is_theirs(&live);
 }
@@ -194,7 +194,7 @@ fn the_root_records_who_made_a_stage_and_with_which_base() {
     assert!(first.starts_with("b3:"), "{line}");
     // A promotion records the base that it leaves, and a refresh those that it changes.
     fs::write(live.beside("web/usr/pkg/bin/tool"), "tool 2\n").unwrap();
-    live.run("promote web -R @ROOT@").ok();
+    live.run("stage promote web -R @ROOT@").ok();
     let line = listed(&live);
     let second = line["bases"]["web-01"].as_str().unwrap().to_owned();
     assert_eq!((line["bases"]["0"].as_str().unwrap(), second != first), (first.as_str(), true));
@@ -204,10 +204,10 @@ fn the_root_records_who_made_a_stage_and_with_which_base() {
     assert!(line["bases"]["0"] != first.as_str() && line["bases"]["web-01"] != second.as_str(), "{line}");
     assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "nothing to bring into stage web\n");
     assert_eq!(listed(&live), line, "nothing changed");
-    assert_eq!(live.run("promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg\n");
+    assert_eq!(live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg\n");
     // A promotion that came off is needed no more.
     live.run("patchrm -R @ROOT@ web-01").ok();
-    live.run("promote web -R @ROOT@").ok();
+    live.run("stage promote web -R @ROOT@").ok();
     let names: Vec<String> = listed(&live)["bases"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(names, ["0", "web-02"]);
     live.run("stage drop web -R @ROOT@").ok();
@@ -227,8 +227,8 @@ fn a_base_that_the_root_did_not_record_is_refused_and_two_way_goes_without_one()
     fs::write(live.beside("web/usr/pkg/bin/tool"), "tool 1\n").unwrap();
     let root = live.everything();
     for line in [
-        "promote web -R @ROOT@",
-        "promote web -R @ROOT@ --dry-run",
+        "stage promote web -R @ROOT@",
+        "stage promote web -R @ROOT@ --dry-run",
         "stage status web -R @ROOT@",
         "stage refresh web -R @ROOT@",
     ] {
@@ -239,7 +239,7 @@ fn a_base_that_the_root_did_not_record_is_refused_and_two_way_goes_without_one()
         );
         assert_same(&live.everything(), &root);
     }
-    live.run("promote web -R @ROOT@ --two-way").ok();
+    live.run("stage promote web -R @ROOT@ --two-way").ok();
     live.run("stage drop web -R @ROOT@").ok();
 }
 
@@ -271,7 +271,7 @@ fn a_stage_that_0_1_listed_is_believed_as_long_as_nobody_else_may_write_it() {
                 spoil(&live);
             }
         }
-        let said = live.run("promote web -R @ROOT@ --allow-set-id");
+        let said = live.run("stage promote web -R @ROOT@ --allow-set-id");
         assert_eq!(said.code, 0, "{said:?}");
         let said = said.stdout + &said.stderr;
         if spoil.is_none() {
@@ -328,7 +328,7 @@ fn a_tree_without_identity_brings_owners_only_if_nobody_else_may_write_it() {
             put_theirs(&live.beside("tree"));
             chown(live.beside("tree"), Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        let said = live.run("promote tree -R @ROOT@ --two-way --path usr/pkg --allow-set-id");
+        let said = live.run("stage promote tree -R @ROOT@ --two-way --path usr/pkg --allow-set-id");
         assert_eq!(said.code, 0, "{said:?}");
         let said = said.stdout + &said.stderr;
         assert_eq!(said.contains(&format!("tree belongs to uid {NOBODY}")), is_theirs, "{said}");
@@ -345,7 +345,7 @@ fn a_tree_without_identity_brings_owners_only_if_nobody_else_may_write_it() {
 #[track_caller]
 fn asks_for_set_id(live: &Scenario, stage: &str, told: &str, entry: &Value) {
     let before = live.everything();
-    let promote = |options: &str| -> Run { live.run(&format!("promote {stage} -R @ROOT@ {options}")) };
+    let promote = |options: &str| -> Run { live.run(&format!("stage promote {stage} -R @ROOT@ {options}")) };
     for options in ["", "--dry-run"] {
         let run = promote(options);
         assert_eq!(run.code, 10, "{run:?}");
@@ -354,7 +354,7 @@ fn asks_for_set_id(live: &Scenario, stage: &str, told: &str, entry: &Value) {
         assert_same(&live.everything(), &before);
     }
     for options in ["", "--dry-run", "--allow-set-id --dry-run", "--allow-set-id"] {
-        let said = document(live, &format!("promote {stage} -R @ROOT@ --json {options}"));
+        let said = document(live, &format!("stage promote {stage} -R @ROOT@ --json {options}"));
         assert_eq!(said["set_id"], json!([entry]), "{options}: {said}");
     }
     live.run("undo -R @ROOT@").ok();
@@ -407,7 +407,7 @@ fn new_set_id_programs_and_set_id_bits_for_old_ones_are_asked_for_and_told() {
     asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 4755) gets them", &entry);
     // Another name of a set-id program is one more set-id program.
     fs::hard_link(live.beside("web/usr/pkg/bin/su"), live.beside("web/usr/pkg/bin/again")).unwrap();
-    let said = live.run("promote web -R @ROOT@").fails(10);
+    let said = live.run("stage promote web -R @ROOT@").fails(10);
     assert!(
         said.contains("/usr/pkg/bin/again (mode 4755) is new") && said.contains("--allow-set-id"),
         "{said}"
@@ -416,7 +416,7 @@ fn new_set_id_programs_and_set_id_bits_for_old_ones_are_asked_for_and_told() {
     // To take the bits away, or the program, is not to be asked for.
     set_mode(&live.beside("web/usr/pkg/bin/tool"), 0o755);
     fs::remove_file(live.beside("web/usr/pkg/bin/new")).unwrap();
-    live.run("promote web -R @ROOT@").ok();
+    live.run("stage promote web -R @ROOT@").ok();
 }
 
 #[test]
@@ -446,11 +446,11 @@ fn a_plan_with_set_id_files_has_the_option_in_its_file() {
     fs::write(live.beside("web/usr/pkg/bin/su"), "su 2\n").unwrap();
     set_mode(&live.beside("web/usr/pkg/bin/su"), 0o4755);
     let before = live.everything();
-    let run = live.run("promote web -R @ROOT@ --dry-run --save-plan plan.json");
+    let run = live.run("stage promote web -R @ROOT@ --dry-run --save-plan plan.json");
     assert!(run.code == 10 && !live.beside("plan.json").exists(), "{run:?}");
-    live.run("promote web -R @ROOT@ --dry-run --allow-set-id --save-plan plan.json").ok();
+    live.run("stage promote web -R @ROOT@ --dry-run --allow-set-id --save-plan plan.json").ok();
     assert_same(&live.everything(), &before);
-    live.run("promote -R @ROOT@ --plan plan.json").ok();
+    live.run("stage promote -R @ROOT@ --plan plan.json").ok();
     assert_eq!(live.text("/usr/pkg/bin/su"), "su 2\n");
 }
 
@@ -494,12 +494,12 @@ fn a_device_and_the_bits_of_a_directory_do_not_come_with_the_stage_of_a_user() {
     fs::remove_dir(stage.join("spool")).unwrap();
     fs::write(stage.join("spool"), "theirs\n").unwrap();
     set_mode(&stage.join("spool"), 0o755);
-    let said = live.run("promote open/web -R @ROOT@");
+    let said = live.run("stage promote open/web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(mode(&live.at("/usr/pkg/spool")), 0o755);
     let made = std::process::Command::new("mknod").arg(stage.join("null")).args(["c", "1", "3"]).status();
     if made.is_ok_and(|status| status.success()) {
-        let said = live.run("promote open/web -R @ROOT@").fails(10);
+        let said = live.run("stage promote open/web -R @ROOT@").fails(10);
         assert!(said.contains("/usr/pkg/null") && said.contains("a device"), "{said}");
     }
 }
@@ -583,8 +583,8 @@ fn the_stage_of_a_user_gives_nobody_a_right_to_write() {
         .into_iter()
         .map(|(path, words)| (path.to_owned(), words.into_iter().map(str::to_owned).collect()))
         .collect();
-    assert_eq!(withheld(&document(&live, "promote open/web -R @ROOT@ --json --dry-run")), expected);
-    let said = live.run("promote open/web -R @ROOT@");
+    assert_eq!(withheld(&document(&live, "stage promote open/web -R @ROOT@ --json --dry-run")), expected);
+    let said = live.run("stage promote open/web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     let line = "  withheld: /usr/pkg/bin/tool: write permission of group or others\n";
     assert!(said.stdout.contains(line), "{said:?}");
@@ -606,7 +606,7 @@ fn the_stage_of_a_user_gives_nobody_a_right_to_write() {
     }
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
     // It is told whenever the stage is promoted, even if nothing else is.
-    let said = live.run("promote open/web -R @ROOT@").ok();
+    let said = live.run("stage promote open/web -R @ROOT@").ok();
     assert!(said.starts_with("nothing to promote in /usr/pkg\n") && said.contains(line), "{said}");
     assert_eq!(withheld(&document(&live, "stage status open/web -R @ROOT@ --json")), expected);
     live.run("patchrm -R @ROOT@ web-01").ok();
@@ -628,7 +628,7 @@ fn an_access_list_of_the_root_stays_whatever_the_stage_of_a_user_has() {
     }
     fs::write(&staged, "tool 2\n").unwrap();
     set_mode(&staged, 0o755);
-    let said = live.run("promote open/web -R @ROOT@");
+    let said = live.run("stage promote open/web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!said.stdout.contains("withheld"), "the stage has nothing more than the root: {said:?}");
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
@@ -658,7 +658,7 @@ fn what_is_in_a_directory_of_another_user_is_theirs_in_a_stage_of_root_too() {
     }
     fs::hard_link(stage.join("lib/of-root"), stage.join("bin/again")).unwrap();
     set_mode(&stage.join("lib"), 0o777);
-    let said = live.run("promote web -R @ROOT@");
+    let said = live.run("stage promote web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     for line in [
         "  withheld: /usr/pkg/bin/again: set-id bits\n",
@@ -697,27 +697,27 @@ fn another_owner_of_what_the_root_has_is_asked_for_and_told() {
     let before = live.everything();
     let told = format!("/usr/pkg/bin/tool goes from owner 0:0 to {NOBODY}:0");
     for options in ["", "--dry-run"] {
-        let run = live.run(&format!("promote web -R @ROOT@ {options}"));
+        let run = live.run(&format!("stage promote web -R @ROOT@ {options}"));
         assert_eq!(run.code, 10, "{run:?}");
         let said = run.stdout + &run.stderr;
         assert!(said.contains("other owners: ") && said.contains(&told), "{said}");
         assert!(said.contains("--allow-set-id"), "{said}");
         assert_same(&live.everything(), &before);
     }
-    let said = live.run("promote web -R @ROOT@ --allow-set-id --dry-run").ok();
+    let said = live.run("stage promote web -R @ROOT@ --allow-set-id --dry-run").ok();
     assert!(said.contains(&format!("  owner: {told}\n")), "{said}");
-    let said = document(&live, "promote web -R @ROOT@ --json --allow-set-id");
+    let said = document(&live, "stage promote web -R @ROOT@ --json --allow-set-id");
     assert_eq!(said["set_id"], json!([entry]), "{said}");
     assert_eq!(owner(&live.at("/usr/pkg/bin/tool")), NOBODY);
     // A directory too, and with it whoever may write there.
     chown(stage.join("bin"), Some(NOBODY), None).unwrap();
-    let said = live.run("promote web -R @ROOT@").fails(10);
+    let said = live.run("stage promote web -R @ROOT@").fails(10);
     assert!(said.contains(&format!("/usr/pkg/bin goes from owner 0:0 to {NOBODY}:0")), "{said}");
     // A new object is nobody's yet.
     chown(stage.join("bin"), Some(0), None).unwrap();
     fs::write(stage.join("bin/new"), "new\n").unwrap();
     chown(stage.join("bin/new"), Some(NOBODY), None).unwrap();
-    live.run("promote web -R @ROOT@").ok();
+    live.run("stage promote web -R @ROOT@").ok();
     assert_eq!(owner(&live.at("/usr/pkg/bin/new")), NOBODY);
 }
 
@@ -731,7 +731,7 @@ fn a_stage_that_claims_to_be_one_of_root_changes_nothing_of_its_record() {
     }
     let before = listed(&live);
     fs::write(theirs.join("usr/pkg/bin/theirs"), "theirs\n").unwrap();
-    let said = live.run("promote open/web -R @ROOT@");
+    let said = live.run("stage promote open/web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(listed(&live), before);
     live.file("/usr/pkg/bin/more", "more\n");
@@ -741,7 +741,7 @@ fn a_stage_that_claims_to_be_one_of_root_changes_nothing_of_its_record() {
     let promotions = document(&live, "stage list -R @ROOT@ --json");
     assert_eq!(promotions["stages"][0]["promotions"], json!([]), "{promotions}");
     fs::write(mine.join("usr/pkg/bin/tool"), "tool 2\n").unwrap();
-    live.run("promote mine -R @ROOT@").ok();
+    live.run("stage promote mine -R @ROOT@").ok();
     assert_eq!(
         (live.text("/usr/pkg/bin/tool"), live.text("/usr/pkg/bin/theirs")),
         ("tool 2\n".into(), "theirs\n".into())
@@ -790,7 +790,7 @@ fn a_cache_of_a_user_hides_no_bytes_of_a_set_id_program() {
     );
     assert_ne!(StageCache::parse(&cache), StageCache::default(), "a cache that would be believed");
     fs::write(stage.join(".patchadm-stage/cache"), cache).unwrap();
-    let said = live.run("promote open/web -R @ROOT@").fails(10);
+    let said = live.run("stage promote open/web -R @ROOT@").fails(10);
     assert!(said.contains("/usr/pkg/bin/su (mode 4755) gets other bytes"), "{said}");
     assert_eq!(live.text("/usr/pkg/bin/su"), "su 1\n");
 }
@@ -801,7 +801,7 @@ fn another_name_of_a_set_id_program_comes_and_goes_without_a_change_of_it() {
     live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
     fs::hard_link(live.beside("web/usr/pkg/bin/su"), live.beside("web/usr/pkg/bin/again")).unwrap();
     for back in ["undo -R @ROOT@", "patchrm -R @ROOT@ web-02"] {
-        live.run("promote web -R @ROOT@ --allow-set-id").ok();
+        live.run("stage promote web -R @ROOT@ --allow-set-id").ok();
         assert_eq!(mode(&live.at("/usr/pkg/bin/again")), 0o4755);
         live.run(back).ok();
         assert!(!live.at("/usr/pkg/bin/again").exists());
@@ -824,7 +824,7 @@ fn another_name_in_the_stage_of_a_user_gives_no_object_the_owner_or_the_rights_o
     for (name, other) in [("a/score", "bin/tool"), ("a/theirs", "bin/new"), ("a/theirs", "a/theirs-2")] {
         fs::hard_link(stage.join(name), stage.join(other)).unwrap();
     }
-    let said = live.run("promote open/web -R @ROOT@");
+    let said = live.run("stage promote open/web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     for (path, expected) in [
         ("a/score", (0o666, 0, 1)),
@@ -838,7 +838,7 @@ fn another_name_in_the_stage_of_a_user_gives_no_object_the_owner_or_the_rights_o
         assert_eq!((mode(&path), owner(&path), links), expected, "{path:?}");
     }
     assert_eq!(live.text("/usr/pkg/bin/tool"), "score 2\n");
-    assert_eq!(live.run("promote open/web -R @ROOT@").code, 0);
+    assert_eq!(live.run("stage promote open/web -R @ROOT@").code, 0);
 }
 
 #[test]
@@ -848,7 +848,7 @@ fn a_link_in_the_place_of_a_listed_stage_leads_to_no_other_one() {
     fs::rename(live.beside("open/web"), live.beside("open/old")).unwrap();
     symlink(live.beside("prod"), live.beside("open/web")).unwrap();
     fs::write(live.beside("prod/usr/pkg/bin/tool"), "tool 2\n").unwrap();
-    for line in ["stage drop web -R @ROOT@", "promote web -R @ROOT@", "stage refresh web -R @ROOT@"] {
+    for line in ["stage drop web -R @ROOT@", "stage promote web -R @ROOT@", "stage refresh web -R @ROOT@"] {
         let said = live.run(line);
         assert_ne!(said.code, 0, "{said:?}");
         assert!(said.stdout.is_empty(), "{said:?}");
@@ -920,7 +920,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         symlink(target, stage.join(link)).unwrap();
     }
     fs::write(stage.join("bin/tool"), "tool 2\n").unwrap();
-    let said = live.run("promote open/web -R @ROOT@");
+    let said = live.run("stage promote open/web -R @ROOT@");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!said.stdout.contains("link:"), "{said:?}");
 
@@ -937,8 +937,8 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         if way == "through a link of the user" {
             symlink("../../../home/u", stage.join("deep/within")).unwrap();
         }
-        let said = live.run("promote open/web -R @ROOT@ --max-delete 100%").fails(10);
-        let told = format!("links of another user: /usr/pkg/conf becomes a link to {target}, out of");
+        let said = live.run("stage promote open/web -R @ROOT@ --max-delete 100%").fails(10);
+        let told = format!("setup links of another user: /usr/pkg/conf becomes a link to {target}, out of");
         assert!(said.contains(&told) && said.contains("--allow-set-id"), "{way}: {said}");
         assert_eq!(live.text("/usr/pkg/conf/a"), "a\n");
     }
@@ -953,7 +953,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
     for target in ["www/own", "www", "/usr/pkg/www/own/deep"] {
         let _ = fs::remove_file(stage.join("conf"));
         symlink(target, stage.join("conf")).unwrap();
-        let said = live.run("promote open/web -R @ROOT@ --max-delete 100%").fails(10);
+        let said = live.run("stage promote open/web -R @ROOT@ --max-delete 100%").fails(10);
         let told =
             format!("/usr/pkg/conf becomes a link to {target}, out of the promoted paths or to what others");
         assert!(said.contains(&told), "{said}");
@@ -969,11 +969,11 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         "path": "/usr/pkg/etc", "mode": "0777", "capabilities": false, "change": "link", "target": "/home/u"
     });
     let told = "/usr/pkg/etc becomes a link to /home/u, out of the promoted paths";
-    let said = live.run("promote open/web -R @ROOT@").fails(10);
+    let said = live.run("stage promote open/web -R @ROOT@").fails(10);
     assert!(said.contains(told), "{said}");
-    let said = document(&live, "promote open/web -R @ROOT@ --json --dry-run --allow-set-id");
+    let said = document(&live, "stage promote open/web -R @ROOT@ --json --dry-run --allow-set-id");
     assert_eq!(said["set_id"], json!([entry]), "{said}");
-    let said = live.run("promote open/web -R @ROOT@ --allow-set-id").stdout;
+    let said = live.run("stage promote open/web -R @ROOT@ --allow-set-id").stdout;
     assert!(said.contains(&format!("  link: {told}")), "{said}");
     assert_eq!(fs::read_link(live.at("/usr/pkg/etc")).unwrap(), Path::new("/home/u"));
     live.run("undo -R @ROOT@").ok();
@@ -990,9 +990,13 @@ fn a_name_means_the_listed_stage_and_no_directory_that_somebody_has_put_here() {
     live.run("stage new forged --name other -R @ROOT@ --path usr/pkg").ok();
     fs::rename(live.beside("forged"), live.beside("web")).unwrap();
     fs::write(live.beside("web/usr/pkg/bin/tool"), "forged\n").unwrap();
-    for line in
-        ["promote web", "promote web --two-way", "stage status web", "stage refresh web", "stage drop web"]
-    {
+    for line in [
+        "stage promote web",
+        "stage promote web --two-way",
+        "stage status web",
+        "stage refresh web",
+        "stage drop web",
+    ] {
         let said = live.run(&format!("{line} -R @ROOT@")).fails(10);
         let listed = live.beside("elsewhere/web");
         let told = format!("the root lists the stage web at {}, and here is another web", listed.display());
@@ -1001,7 +1005,7 @@ fn a_name_means_the_listed_stage_and_no_directory_that_somebody_has_put_here() {
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 1\n");
     // Either of them can be named.
     live.run("stage status ./web -R @ROOT@").ok();
-    live.run("promote elsewhere/web -R @ROOT@").ok();
+    live.run("stage promote elsewhere/web -R @ROOT@").ok();
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
     // The listed one may be here because it was moved.
     fs::remove_dir_all(live.beside("web")).unwrap();

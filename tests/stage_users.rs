@@ -65,13 +65,13 @@ fn no_command_of_root_completes_a_refresh_in_the_stage_of_a_user() {
     fs::write(stage.join("usr/pkg/bin/new"), "new\n").unwrap();
     keep_secrets(&live);
     let before = Tree::of(&stage, &[".patchadm-stage/lock"]);
-    for line in ["promote open/web", "promote open/web --dry-run", "stage status open/web"] {
+    for line in ["stage promote open/web", "stage promote open/web --dry-run", "stage status open/web"] {
         let said = live.run(&format!("{line} -R @ROOT@")).fails(10);
         assert!(said.contains(LEFT_ALONE), "{line}: {said}");
         assert_same(&Tree::of(&stage, &[".patchadm-stage/lock"]), &before);
     }
     fs::remove_dir(&interrupted).unwrap();
-    live.run("promote open/web -R @ROOT@").ok();
+    live.run("stage promote open/web -R @ROOT@").ok();
     assert_eq!(live.text("/usr/pkg/bin/new"), "new\n");
 }
 
@@ -97,7 +97,7 @@ fn the_user_of_a_stage_reads_the_base_that_a_promotion_by_root_leaves() {
     let Some(live) = stage_of_user("the_user_of_a_stage_reads…") else { return };
     let stage = live.beside("open/web");
     fs::write(stage.join("usr/pkg/bin/new"), "new\n").unwrap();
-    live.run("promote open/web -R @ROOT@").ok();
+    live.run("stage promote open/web -R @ROOT@").ok();
     let base = stage.join(".patchadm-stage/base.web-01");
     assert_eq!((owner(&base), mode(&base)), (NOBODY, 0o600));
     live.file("/usr/pkg/bin/more", "more\n");
@@ -105,7 +105,7 @@ fn the_user_of_a_stage_reads_the_base_that_a_promotion_by_root_leaves() {
     let (is_done, said) = as_user(&live, "stage refresh open/web -R @ROOT@");
     assert!(is_done, "{said}");
     assert_eq!(fs::read_to_string(stage.join("usr/pkg/bin/more")).unwrap(), "more\n");
-    assert_eq!(live.run("promote open/web -R @ROOT@").ok(), "nothing to promote in /usr/pkg\n");
+    assert_eq!(live.run("stage promote open/web -R @ROOT@").ok(), "nothing to promote in /usr/pkg\n");
 }
 
 #[test]

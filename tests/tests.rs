@@ -15,8 +15,6 @@ mod adopt_in_run;
 mod adopt_refresh;
 /// What a refusal says to type next.
 mod advice;
-/// Which patches a machine lacks.
-mod analyze;
 /// The collection for Ansible, played on local roots.
 mod ansible;
 /// The pages about the code.
@@ -71,8 +69,6 @@ mod closed_roots;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
-/// Undo data that is given up.
-mod commit;
 /// What earlier releases left on a disk.
 mod compat;
 /// Libraries and programs made by the compiler of the machine.
@@ -220,6 +216,8 @@ mod many_roots;
 mod merges;
 /// Patches that go from under others.
 mod middle_backouts;
+/// Which patches a machine lacks.
+mod missing;
 /// What somebody took away by hand.
 mod missing_objects;
 /// Mounts of a test.
@@ -463,6 +461,8 @@ mod undo;
 mod undo_archives_played;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo data that is given up.
+mod undo_drop;
 /// Undo data that is exported to a file and imported again.
 mod undo_export;
 /// Old files are kept as they were, and come back themselves.

@@ -190,7 +190,7 @@ fn the_next_command_that_changes_the_root_ends_a_trial_that_is_over() {
         "add -R @ROOT@ delivered/200-01",
         "recover --wait 20 -R @ROOT@",
         "confirm -R @ROOT@",
-        "commit --superseded -R @ROOT@",
+        "undo-data drop --superseded -R @ROOT@",
     ] {
         let (stage, before) = on_trial();
         let_it_expire(&stage);
@@ -239,7 +239,7 @@ fn while_a_run_is_on_trial_nothing_else_changes_the_root() {
         "add -R @ROOT@ delivered/200-01",
         "patchadd -R @ROOT@ delivered/200-01",
         "remove -R @ROOT@ 100-01",
-        "commit -R @ROOT@ 100-01",
+        "undo-data drop -R @ROOT@ 100-01",
     ] {
         let said = stage.run(line).fails(10);
         assert!(said.contains("is on trial until 2026-11-20T08:00:00Z"), "{line}: {said}");
@@ -258,11 +258,11 @@ fn undo_data_of_other_patches_is_given_up_beside_a_trial() {
     let stage = stage();
     stage.run("add -R @ROOT@ delivered/200-01").ok();
     stage.run("add --trial 1h -R @ROOT@ delivered/100-01").ok();
-    stage.run("commit -R @ROOT@ 200-01").ok();
+    stage.run("undo-data drop -R @ROOT@ 200-01").ok();
     assert!(is_on_trial(&stage));
-    stage.run("commit -R @ROOT@ 100-01").fails(10);
+    stage.run("undo-data drop -R @ROOT@ 100-01").fails(10);
     stage.run("confirm -R @ROOT@").ok();
-    stage.run("commit -R @ROOT@ 100-01").ok();
+    stage.run("undo-data drop -R @ROOT@ 100-01").ok();
 }
 
 #[test]

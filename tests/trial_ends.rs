@@ -69,7 +69,7 @@ fn who_waits_brings_a_real_release_back() {
 
 #[test]
 fn the_next_command_brings_a_real_release_back_when_nobody_waits_any_more() {
-    for line in ["recover", "commit --superseded", "add @C@"] {
+    for line in ["recover", "undo-data drop --superseded", "add @C@"] {
         let Some((stage, case)) = openssl() else { return };
         add(&stage, &case, "", FIRST);
         add(&stage, &case, "--trial 1h", SECOND);

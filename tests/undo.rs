@@ -75,13 +75,13 @@ fn the_last_run_is_undone_and_then_that() {
 #[test]
 fn undo_data_that_was_rewritten_or_moved_since_belongs_to_the_runs_before() {
     let stage = stage();
-    stage.run("repack --format Z -R @ROOT@ 200-01 300-01").ok();
+    stage.run("undo-data repack --format Z -R @ROOT@ 200-01 300-01").ok();
     let moved = stage.beside("exported").display().to_string();
-    stage.run(&format!("undo-export -R @ROOT@ -o {moved} 200-01 300-01")).ok();
+    stage.run(&format!("undo-data export -R @ROOT@ -o {moved} 200-01 300-01")).ok();
     let said = stage.run("undo -R @ROOT@");
     assert_eq!(said.code, 4, "{said:?}");
     assert!(said.stderr.contains("was exported by run"), "{said:?}");
-    stage.run(&format!("undo-import -R @ROOT@ {moved}")).ok();
+    stage.run(&format!("undo-data import -R @ROOT@ {moved}")).ok();
     stage.run("undo -R @ROOT@").ok();
     assert_eq!(applied(&stage), ["100-01"]);
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "100-01\n");

@@ -39,7 +39,7 @@ fn exporting(stage: &Scenario, ids: &str) -> String {
 }
 
 fn exporting_to(stage: &Scenario, name: &str, ids: &str) -> String {
-    format!("undo-export -R @ROOT@ -o {} {ids}", stage.beside(name).display())
+    format!("undo-data export -R @ROOT@ -o {} {ids}", stage.beside(name).display())
 }
 
 fn importing(stage: &Scenario) -> String {
@@ -47,7 +47,7 @@ fn importing(stage: &Scenario) -> String {
 }
 
 fn importing_from(stage: &Scenario, name: &str) -> String {
-    format!("undo-import -R @ROOT@ {}", stage.beside(name).display())
+    format!("undo-data import -R @ROOT@ {}", stage.beside(name).display())
 }
 
 fn document(stage: &Scenario, line: &str) -> Value {
@@ -141,11 +141,11 @@ fn a_patch_stays_while_its_undo_data_is_away_and_the_message_says_how_to_get_it(
         assert!(said.stderr.contains("was exported by run"), "{line}: {said:?}");
     }
     let said = stage.run("remove -R @ROOT@ 200-01").fails(4);
-    assert!(said.contains("undo-import"), "{said}");
+    assert!(said.contains("undo-data import"), "{said}");
     // What the earlier one found would be handed on to undo data that is not here.
     let said = stage.run("remove -R @ROOT@ 100-01").fails(4);
     assert!(said.contains("200-01") && said.contains("was exported by run"), "{said}");
-    for line in ["repack --format Z -R @ROOT@ 200-01", &exporting_to(&stage, "again", "200-01")] {
+    for line in ["undo-data repack --format Z -R @ROOT@ 200-01", &exporting_to(&stage, "again", "200-01")] {
         let said = stage.run(line).fails(1);
         assert!(said.contains("was exported by run"), "{said}");
     }
@@ -227,9 +227,11 @@ fn a_file_that_is_there_or_cannot_be_made_stops_an_export_before_anything_is_cha
     let said = stage.run(&exporting(&stage, "200-01")).fails(1);
     assert!(said.contains("there already"), "{said}");
     assert_eq!(fs::read(export(&stage)).unwrap(), b"mine\n");
-    stage.run(&format!("undo-export -R @ROOT@ -o {}/no/such 200-01", stage.beside("").display())).fails(1);
+    stage
+        .run(&format!("undo-data export -R @ROOT@ -o {}/no/such 200-01", stage.beside("").display()))
+        .fails(1);
     stage.run(&exporting_to(&stage, "again", "300-01")).fails(2);
-    stage.run("undo-export -R @ROOT@ 200-01").fails(1);
+    stage.run("undo-data export -R @ROOT@ 200-01").fails(1);
     assert_same(&stage.everything(), &tree);
 }
 
@@ -239,7 +241,7 @@ fn no_undo_data_is_exported_into_the_root_that_it_leaves() {
     let tree = stage.everything();
     std::os::unix::fs::symlink(stage.at("/opt"), stage.beside("link")).unwrap();
     for inside in [stage.at("/undo.export"), stage.at("/opt/undo.export"), stage.beside("link/undo.export")] {
-        let said = stage.run(&format!("undo-export -R @ROOT@ -o {} 200-01", inside.display())).fails(1);
+        let said = stage.run(&format!("undo-data export -R @ROOT@ -o {} 200-01", inside.display())).fails(1);
         assert!(said.contains("is inside the root"), "{said}");
     }
     assert_same(&stage.everything(), &tree);
@@ -251,10 +253,10 @@ fn a_part_of_the_root_that_is_mounted_elsewhere_is_inside_the_root() {
     let script = "mkdir $BESIDE/mounted && mount --bind $ROOT/opt $BESIDE/mounted";
     let Some(mounted) = Mounted::new("a_part_of_the_root_that_is_mounted…", stage, script) else { return };
     let export = mounted.stage().beside("mounted/undo.export");
-    let said = mounted.run(&format!("undo-export -R @ROOT@ -o {} 200-01", export.display())).fails(1);
+    let said = mounted.run(&format!("undo-data export -R @ROOT@ -o {} 200-01", export.display())).fails(1);
     assert!(said.contains("is inside the root"), "{said}");
     let beside = mounted.stage().beside("undo.export");
-    mounted.run(&format!("undo-export -R @ROOT@ -o {} 200-01", beside.display())).ok();
+    mounted.run(&format!("undo-data export -R @ROOT@ -o {} 200-01", beside.display())).ok();
 }
 
 #[test]
@@ -316,7 +318,7 @@ fn an_export_of_another_root_is_refused() {
     stage.run(&exporting(&stage, "200-01")).ok();
     other.run(&exporting(&other, "200-01")).ok();
     let tree = other.everything();
-    let line = format!("undo-import -R @ROOT@ {}", export(&stage).display());
+    let line = format!("undo-data import -R @ROOT@ {}", export(&stage).display());
     let said = other.run(&line).fails(4);
     assert!(said.contains("was exported from another root"), "{said}");
     assert_same(&other.everything(), &tree);

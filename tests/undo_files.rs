@@ -102,7 +102,7 @@ fn what_a_commit_or_the_end_of_a_package_makes_useless_is_removed() {
     let committed = stage();
     committed.patchadd("", &first()).ok();
     committed.patchadd("", &second()).ok();
-    committed.run("commit -R @ROOT@ 100-01").ok();
+    committed.run("undo-data drop -R @ROOT@ 100-01").ok();
     assert_eq!(undo_directories(&committed).len(), 1);
     committed.run("remove -R @ROOT@ 200-01").ok();
     assert_eq!(committed.text("/opt/ACMEweb/bin/tool"), "tool two\n");

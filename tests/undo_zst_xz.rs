@@ -97,7 +97,7 @@ fn every_command_that_reads_undo_data_reads_it() {
         stage.run("verify -R @ROOT@").ok();
         let said = stage.run("diff -R @ROOT@ 100-01");
         assert!(said.code == 0 && said.stdout.contains("\n+base\n"), "{said:?}");
-        let said = document(&stage, "space --json -R @ROOT@");
+        let said = document(&stage, "undo-data list --json -R @ROOT@");
         assert_eq!(said["patches"][0]["undo"][0]["form"], form.word);
         let said = stage.run("doctor -R @ROOT@");
         assert!(!said.stdout.contains(&*name), "{said:?}");
@@ -214,7 +214,7 @@ fn what_is_cut_or_no_archive_is_refused_though_the_ledger_vouches_for_it() {
             assert!(said.contains(&*name), "{what}: {said}");
             let said = stage.run("verify -R @ROOT@");
             assert!(said.code != 0 && said.stdout.contains(&*name), "{what}: {said:?}");
-            stage.run("repack -R @ROOT@ --format gz 100-01").fails(4);
+            stage.run("undo-data repack -R @ROOT@ --format gz 100-01").fails(4);
             assert_same(&stage.everything(), &tree);
             put_as_true(&stage, form, &whole);
         }
@@ -255,16 +255,19 @@ fn a_report_says_who_can_read_it() {
     for form in FORMS {
         let word = form.word;
         let (stage, _) = patched(form);
-        let said = stage.run("repack -R @ROOT@ --format gz 100-01");
+        let said = stage.run("undo-data repack -R @ROOT@ --format gz 100-01");
         assert_eq!((said.code, said.stderr.contains("patchadm only")), (0, false), "{said:?}");
         for dry_run in ["--dry-run", ""] {
-            let said = document(&stage, &format!("repack {dry_run} --json -R @ROOT@ --format {word} 100-01"));
+            let said = document(
+                &stage,
+                &format!("undo-data repack {dry_run} --json -R @ROOT@ --format {word} 100-01"),
+            );
             assert!(
                 said["notes"].to_string().contains(&format!("archives in {word} are read by patchadm only")),
                 "{said}"
             );
         }
-        let said = document(&stage, &format!("repack --json -R @ROOT@ --format {word} 100-01"));
+        let said = document(&stage, &format!("undo-data repack --json -R @ROOT@ --format {word} 100-01"));
         assert_eq!((&said["result"], &said["notes"]), (&"nothing-to-do".into(), &serde_json::json!([])));
     }
 }
@@ -308,7 +311,7 @@ fn archives_save(name: &str, form: Form) {
 
 /// Writes archives again, compares what the report says with what lies there, and returns the bytes of all of them.
 fn saved_as_told(stage: &Scenario, name: &str, (form, ids): (Form, &str), gz: &[(u64, u64)]) -> u64 {
-    let said = document(stage, &format!("repack --json -R @ROOT@ --format {} {ids}", form.word));
+    let said = document(stage, &format!("undo-data repack --json -R @ROOT@ --format {} {ids}", form.word));
     let packed = files(stage);
     let archives = said["archives"].as_array().unwrap();
     assert_eq!((archives.len(), gz.len(), packed.len()), (gz.len(), archives.len(), archives.len()));
@@ -361,8 +364,8 @@ fn an_archive_outside_the_root_is_written_and_repacked_in_it() {
         assert_eq!(names(), [format!("undo.{word}")]);
         stage.run("verify -R @ROOT@").ok();
         for (format, suffix) in [("gz", ".gz"), (word, word)] {
-            let said =
-                stage.run(&format!("repack --undo-dir {elsewhere} --format {format} -R @ROOT@ 100-01"));
+            let said = stage
+                .run(&format!("undo-data repack --undo-dir {elsewhere} --format {format} -R @ROOT@ 100-01"));
             assert_eq!(said.code, 0, "{}", said.stderr);
             let names = names();
             assert!(names.len() == 1 && names[0].ends_with(suffix), "{names:?}");

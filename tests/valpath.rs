@@ -49,7 +49,7 @@ fn a_script_takes_the_command_from_its_path() {
     let stage = Scenario::new();
     let links = stage.beside("bin");
     fs::create_dir(&links).unwrap();
-    stage.run(&format!("links {}", links.display())).ok();
+    stage.run(&format!("setup links {}", links.display())).ok();
     let script =
         "for path in reloc/a /etc/b; do if valpath -l $path; then puttext \"$path is relative\"; fi; done";
     let output =

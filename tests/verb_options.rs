@@ -6,7 +6,7 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 
 /// Lines with which each verb reads a policy; `@` is the directory beside the root.
-const UNDER_A_POLICY: [(&str, &str); 33] = [
+const UNDER_A_POLICY: [(&str, &str); 34] = [
     ("add", "add @/100-02"),
     ("remove", "remove 100-01"),
     ("undo", "undo 2"),
@@ -20,23 +20,24 @@ const UNDER_A_POLICY: [(&str, &str); 33] = [
     ("diff", "diff 100-01"),
     ("why", "why 100-01"),
     ("order", "order"),
-    ("analyze", "analyze -M @"),
+    ("missing", "missing -M @"),
     ("report", "report"),
     ("update", "update -M @"),
     ("confirm", "confirm"),
-    ("commit", "commit 100-01"),
-    ("repack", "repack --format none 100-01"),
-    ("undo-export", "undo-export -o @/export 100-01"),
-    ("undo-import", "undo-import @/export"),
+    ("undo-data drop", "undo-data drop 100-01"),
+    ("undo-data repack", "undo-data repack --format none 100-01"),
+    ("undo-data export", "undo-data export -o @/export 100-01"),
+    ("undo-data import", "undo-data import @/export"),
     ("recover", "recover"),
     ("doctor", "doctor"),
     ("stage new", "stage new --path /opt @/other"),
     ("stage status", "stage status @/stage"),
     ("stage refresh", "stage refresh @/stage"),
     ("stage drop", "stage drop @/stage"),
-    ("promote", "promote @/stage"),
-    ("shlibs", "shlibs"),
-    ("space", "space"),
+    ("stage promote", "stage promote @/stage"),
+    ("libs list", "libs list"),
+    ("libs prune", "libs prune"),
+    ("undo-data list", "undo-data list"),
     ("adopt", "adopt --pkg ACMEown --version 1 --dir /opt"),
     ("key", "key list"),
     ("depot", "depot check @"),
@@ -64,15 +65,22 @@ fn at(stage: &Scenario, line: &str) -> String {
 
 /// The verbs, and the actions of `stage` and `bulk` in their places.
 pub(crate) fn verbs_and_actions() -> Vec<String> {
-    let of_stage =
-        ["new", "enter", "list", "status", "refresh", "drop"].map(|action| format!("stage {action}"));
+    let of_verbs = [
+        ("stage", &["new", "enter", "list", "status", "refresh", "promote", "drop"][..]),
+        ("undo-data", &["list", "drop", "repack", "export", "import"]),
+        ("libs", &["list", "prune"]),
+        ("setup", &["links", "completions", "hooks"]),
+    ];
     let of_bulk = [
         "init", "run", "scan", "status", "why", "log", "history", "diff", "report", "enter", "release",
         "patches", "prune",
     ];
     let of_bulk = of_bulk.map(|action| format!("bulk {action}"));
-    let verbs = verbs().into_iter().filter(|verb| !["stage", "bulk"].contains(&&**verb));
-    verbs.chain(of_stage).chain(of_bulk).collect()
+    let has_actions = |verb: &str| verb == "bulk" || of_verbs.iter().any(|(one, _)| *one == verb);
+    let verbs = verbs().into_iter().filter(|verb| !has_actions(verb));
+    let actions =
+        of_verbs.iter().flat_map(|(verb, actions)| actions.iter().map(move |one| format!("{verb} {one}")));
+    verbs.chain(actions).chain(of_bulk).collect()
 }
 
 fn has_option(stage: &Scenario, verb: &str, option: &str) -> bool {
@@ -106,10 +114,10 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
 /// Lines with which each other verb answers.
 const WITHOUT_A_POLICY: [(&str, &str); 26] = [
     ("keygen", "keygen -o @/made --no-password"),
-    ("explain", "explain 10"),
-    ("completions", "completions bash"),
-    ("links", "links @/links"),
-    ("hooks", "hooks show"),
+    ("help", "help 10"),
+    ("setup completions", "setup completions bash"),
+    ("setup links", "setup links @/links"),
+    ("setup hooks", "setup hooks show"),
     ("history", "history"),
     ("stage list", "stage list"),
     ("bulk init", "bulk init @/bulk --tree @/tree"),
@@ -192,7 +200,7 @@ const WITH_MORE: [(&str, &str); 13] = [
     ("history", "history"),
     ("order", "order"),
     ("update", "update -M @"),
-    ("promote", "promote @/stage"),
+    ("stage promote", "stage promote @/stage"),
     ("stage new", "stage new --path /opt --exclude tool @/other"),
 ];
 
@@ -221,7 +229,6 @@ fn an_option_that_would_do_nothing_is_refused() {
     for (option, value, why) in [
         ("-R", " @ROOT@", "-R is for verbs that work on a root"),
         ("-v", "", "-v is for verbs that have more to tell with it"),
-        ("-q", "", "-q is for verbs that have a report"),
     ] {
         let without: Vec<String> =
             verbs_and_actions().into_iter().filter(|verb| !has_option(&stage, verb, option)).collect();
@@ -231,7 +238,7 @@ fn an_option_that_would_do_nothing_is_refused() {
             assert!(said.contains(why) && said.contains(&format!("and {verb} is none of them")), "{said}");
         }
     }
-    assert!(stage.run("help --json").fails(1).contains("--json is a form of reports"));
+    assert!(stage.run("help --json").fails(1).contains("has no JSON form"));
     assert!(stage.run("demo --json").fails(1).contains("a story has no JSON form"));
 }
 
@@ -240,7 +247,7 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
     let stage = stage();
     for (line, said) in [
         ("-R @ROOT@ key list --as-owner", "--as-owner is not an option of this action"),
-        ("-R @ROOT@ hooks show --as-owner", "--as-owner is not an option of this action"),
+        ("-R @ROOT@ setup hooks show --as-owner", "--as-owner is not an option of this action"),
         ("-R @ROOT@ depot index @/", "-R is not an option of this action"),
         ("depot index --keys @/ @/", "--keys is not an option of this action"),
         ("depot index --signature require @/", "--signature is not an option of this action"),
@@ -250,8 +257,8 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
             "required arguments were not provided:\n      --key",
         ),
         ("-R @ROOT@ order -M @/", "the argument '-R <ROOT>' cannot be used with '-M <DIR>'"),
-        ("-R @ROOT@ shlibs --wait 1", "required arguments were not provided:\n      --prune"),
-        ("-R @ROOT@ shlibs --trust-root", "--trust-root is for what changes a root: with --prune"),
+        ("-R @ROOT@ libs list --wait 1", "unexpected argument '--wait'"),
+        ("-R @ROOT@ libs list --trust-root", "--trust-root"),
         ("-R @ROOT@ adopt --forget --pkg ACMEweb --arch x", "cannot be used with '--arch <ARCH>'"),
         ("-R @ROOT@ plan --remove --edited keep 100-01", "cannot be used with '--edited <CHOICE>'"),
         ("-R @ROOT@ undo 2 --offline", "--offline is about patches that are applied again"),

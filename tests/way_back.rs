@@ -45,7 +45,7 @@ const COMING_BACK: [(&str, Trees); 6] = [
         }
         symlink("bin", new.join("d")).unwrap();
     }),
-    ("links whose targets look like variables", |old, new| {
+    ("setup links whose targets look like variables", |old, new| {
         symlink("$HOME/x", old.join("gone")).unwrap();
         symlink("$HOME/x", old.join("other")).unwrap();
         symlink("c", new.join("other")).unwrap();

@@ -179,7 +179,9 @@ impl Story {
             10..=12 => {
                 let policy = *self.random.one(&["keep", "replace"]);
                 let records = *self.random.one(&["", "", " --tree-only"]);
-                self.run(&format!("promote web -R @ROOT@ --max-delete 100% --edited {policy}{records}"));
+                self.run(&format!(
+                    "stage promote web -R @ROOT@ --max-delete 100% --edited {policy}{records}"
+                ));
             }
             _ => {
                 let policy = *self.random.one(&["keep", "replace"]);

@@ -102,7 +102,7 @@ impl Promoted {
         for (format, exchange, there, back) in works {
             there.0.push(ground.promote(&format!("{format} {exchange}"))?);
             if checks {
-                ground.assert_new(&format!("promote {format} {exchange}"))?;
+                ground.assert_new(&format!("stage promote {format} {exchange}"))?;
             }
             back.0.push(ground.back_out(exchange)?);
             if checks {
@@ -115,9 +115,9 @@ impl Promoted {
     fn tell(&self, disk: &Disk, table: &mut Table, report: &mut Report) {
         let rows = [
             ("rsync -a, rsync -a --delete, sync -f", &self.rsync),
-            ("promote --undo-format none", &self.plain),
+            ("stage promote --undo-format none", &self.plain),
             ("promote", &self.compressed),
-            ("promote --undo-format none --exchange", &self.exchanged),
+            ("stage promote --undo-format none --exchange", &self.exchanged),
             ("remove of the promotion", &self.back),
             ("remove --exchange", &self.exchanged_back),
         ];
@@ -128,11 +128,17 @@ impl Promoted {
             report.skipped("the passes of rsync", "rsync is not installed");
         } else {
             let ratio = |costs| Spread::of_ratio(costs, &self.rsync);
-            report.at_most(disk.name(), "promote --undo-format none / rsync", PLAIN, ratio(&self.plain), "");
-            report.at_most(disk.name(), "promote / rsync", COMPRESSED, ratio(&self.compressed), "");
+            report.at_most(
+                disk.name(),
+                "stage promote --undo-format none / rsync",
+                PLAIN,
+                ratio(&self.plain),
+                "",
+            );
+            report.at_most(disk.name(), "stage promote / rsync", COMPRESSED, ratio(&self.compressed), "");
         }
         let ratio = Spread::of_ratio(&self.exchanged, &self.plain);
-        report.at_most(disk.name(), "promote --exchange / promote", EXCHANGED, ratio, "");
+        report.at_most(disk.name(), "stage promote --exchange / promote", EXCHANGED, ratio, "");
         let limits = [("switch of promote", WINDOW), ("switch of promote --exchange", EXCHANGE_WINDOW)];
         for ((name, limit), windows) in limits.into_iter().zip(&self.windows) {
             report.at_most(disk.name(), name, limit, Spread::of(windows.iter().copied()), " s");
@@ -164,7 +170,7 @@ fn nothing_and_times(
         ground.back_out("")?;
     }
     row(table, "promote, all files with another time", &times);
-    report.at_most(disk.name(), "promote of other times", TIMES, times.wall(), " s");
+    report.at_most(disk.name(), "stage promote of other times", TIMES, times.wall(), " s");
     Ok(())
 }
 

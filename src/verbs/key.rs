@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::options::BriefVerbOptions;
 use crate::as_owner::options::OwnerOptions;
-use crate::programs::MAKE;
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
@@ -20,10 +19,9 @@ use patchadm_inputs::sign::{KeyId, KeyRole, KeyRules, PublicKey};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
-const USAGE: &str = "patchadm key generate -o name [--no-password|--password-file file] [--comment text]\n\
+const USAGE: &str = "patchadm [-R root] key [list]\n\
     patchadm [-R root] key trust file [--name name] [--expires date] [--roles list] [--bases regex] [--as-owner|--trust-root]\n\
-    patchadm [-R root] key revoke keyid [--reason text] [--as-owner|--trust-root]\n\
-    patchadm [-R root] key list";
+    patchadm [-R root] key revoke keyid [--reason text] [--as-owner|--trust-root]";
 
 /// The largest key file that is read, in bytes.
 const LARGEST: u64 = 4096;
@@ -39,7 +37,7 @@ enum KeyAction {
 const ACTIONS: [(&str, KeyAction); 3] =
     [("trust", KeyAction::Trust), ("revoke", KeyAction::Revoke), ("list", KeyAction::List)];
 
-/// Say which keys a root trusts, or make a pair of keys
+/// Manage the signing keys that a root trusts: list, trust, revoke
 #[derive(clap::Parser)]
 struct KeyArgs {
     /// Trust: the name that the key gets, instead of that of its file
@@ -61,7 +59,7 @@ struct KeyArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// What to do: trust, revoke or list; generate is part of patchadm-make
+    /// Action: list, trust or revoke [default: list]
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     action: Option<KeyAction>,
     /// Trust: the file of a public key; revoke: the id of a key
@@ -98,23 +96,12 @@ struct ShownKey {
 
 /// Runs the verb. Exit 41 where keys cannot be believed or used.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    // Completion only asks for the options of this verb.
-    if !call.is_asked_for_options
-        && let Some(generate) = call.take_action(&[("generate", generate)])
-    {
-        return generate(call);
-    }
     let args: KeyArgs = parse(call, USAGE)?;
     match args.must_fit()? {
         KeyAction::Trust => trust(call, &args),
         KeyAction::Revoke => revoke(call, &args),
         KeyAction::List => list(call, &args),
     }
-}
-
-/// Becomes `patchadm-make keygen`.
-fn generate(call: &mut Invocation) -> anyhow::Result<Reply> {
-    Err(MAKE.take_over_as("keygen", call).into())
 }
 
 fn usage(message: impl Into<String>) -> Stop {
@@ -125,7 +112,7 @@ impl KeyArgs {
     /// Returns the action, if all given options belong to it.
     fn must_fit(&self) -> Result<KeyAction, Stop> {
         use KeyAction::{List, Revoke, Trust};
-        let action = self.action.ok_or_else(|| usage("it is not said what to do with keys"))?;
+        let action = self.action.unwrap_or(List);
         let said = [
             ("--name", self.name.is_some(), Trust),
             ("--expires", self.expires.is_some(), Trust),

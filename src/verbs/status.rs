@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::analyze::{MissingPatches, missing_patches};
+use super::missing::{MissingPatches, missing_patches};
 use super::options::BriefVerbOptions;
 use patchadm_changeset::transaction::{StuckStage, stuck_stage};
 use patchadm_cli::arguments::parse;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::analyze::choice::{AnalysisChoice, AnalysisOptions};
 use super::change::{application, change, settle_plan_file};
+use super::missing::choice::{AnalysisChoice, AnalysisOptions};
 use super::options::{ApplicationOptions, ChangeOptions, VerbOptions};
 use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};

@@ -127,11 +127,11 @@ fn archive_exported() {
     let stage = stage();
     stage.run(ADD).ok();
     let file = stage.beside("exported.tar");
-    stage.run(&format!("undo-export -R @ROOT@ -o {} 100-01", file.display())).ok();
+    stage.run(&format!("undo-data export -R @ROOT@ -o {} 100-01", file.display())).ok();
     let said = stage.run(REMOVE).fails(4);
     let advice = last_line(&said);
-    assert!(advice.starts_with("Bring it back with ") && advice.contains("undo-import"), "{said}");
-    stage.run(&format!("undo-import -R @ROOT@ {}", file.display())).ok();
+    assert!(advice.starts_with("Bring it back with ") && advice.contains("undo-data import"), "{said}");
+    stage.run(&format!("undo-data import -R @ROOT@ {}", file.display())).ok();
     stage.run(REMOVE).ok();
 }
 

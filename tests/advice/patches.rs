@@ -83,17 +83,17 @@ fn conflict_of_trees() {
     fs::write(stage.beside("web/usr/pkg/a"), "stage\n").unwrap();
     let text = stage.run("stage refresh web -R @ROOT@").fails(10);
     assert!(text.contains("--edited replace takes those of the live tree"), "{text}");
-    let text = stage.run("promote web -R @ROOT@").fails(10);
+    let text = stage.run("stage promote web -R @ROOT@").fails(10);
     assert!(text.contains("--edited replace takes those of the stage"), "{text}");
-    stage.run("promote web -R @ROOT@ --edited replace").ok();
+    stage.run("stage promote web -R @ROOT@ --edited replace").ok();
 }
 
 fn too_much_deleted() {
     let stage = staged();
     fs::remove_file(stage.beside("web/usr/pkg/a")).unwrap();
-    let text = stage.run("promote web -R @ROOT@").fails(10);
+    let text = stage.run("stage promote web -R @ROOT@").fails(10);
     assert!(text.contains("--max-delete N or N%"), "{text}");
-    stage.run("promote web -R @ROOT@ --max-delete 1").ok();
+    stage.run("stage promote web -R @ROOT@ --max-delete 1").ok();
 }
 
 fn patches_in_between() {
@@ -102,7 +102,7 @@ fn patches_in_between() {
     let of_stage = patch("100-01").directory(&live);
     live.run(&format!("patchadd -R {} {}", live.beside("web").display(), of_stage.display())).ok();
     live.patchadd("", &of_file("200-01", "bin/tool")).ok();
-    until_accepted(&live, "promote web -R @ROOT@");
+    until_accepted(&live, "stage promote web -R @ROOT@");
 }
 
 /// The same with a hook that nobody may execute yet.
@@ -116,20 +116,20 @@ fn hooked() -> Scenario {
 
 fn hook_of_nobody() {
     let stage = hooked();
-    let said = stage.run("promote web -R @ROOT@").fails(10);
+    let said = stage.run("stage promote web -R @ROOT@").fails(10);
     let typed = last_line(&said).trim().replace("@ROOT@", stage.root().to_str().unwrap());
     let words: Vec<&str> = typed.split(' ').collect();
     assert!(std::process::Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{typed}");
-    stage.run("promote web -R @ROOT@").ok();
+    stage.run("stage promote web -R @ROOT@").ok();
 }
 
 fn hook_forbidden() {
     let stage = hooked();
     stage.mode("/etc/hook", 0o755);
     stage.file("/etc/patchadm/policy", "promote_after=/etc/hook\nscripts=known\n");
-    let said = stage.run("promote web -R @ROOT@").fails(10);
+    let said = stage.run("stage promote web -R @ROOT@").fails(10);
     assert!(last_line(&said).contains("--no-hooks promotes without it"), "{said}");
-    stage.run("promote web -R @ROOT@ --no-hooks").ok();
+    stage.run("stage promote web -R @ROOT@ --no-hooks").ok();
     let said = stage.run("remove -R @ROOT@ web-01").fails(10);
     assert!(last_line(&said).contains("--no-scripts backs it out"), "{said}");
     stage.run("remove -R @ROOT@ --no-scripts web-01").ok();
@@ -172,8 +172,8 @@ fn not_in_depot() {
     let stage = stage();
     patch("100-01").directory(&stage);
     let said = stage.run("add -R @ROOT@ -M delivered 100-02").fails(33);
-    assert!(last_line(&said).contains("`patchadm -R @ROOT@ analyze total`"), "{said}");
-    assert!(stage.run("analyze -R @ROOT@ -M delivered total").ok().contains("\n100 "));
+    assert!(last_line(&said).contains("`patchadm -R @ROOT@ missing total`"), "{said}");
+    assert!(stage.run("missing -R @ROOT@ -M delivered total").ok().contains("\n100 "));
     stage.run("add -R @ROOT@ -M delivered 100").ok();
 }
 

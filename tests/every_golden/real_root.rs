@@ -25,9 +25,9 @@ mount --rbind "$scene" "$root$scene"
 cp "$program" $root/usr/bin/patchadm
 cp "${program%/*}/patchadm-make" $root/usr/bin/patchadm-make
 mkdir -p $root/usr/sadm/bin $root/usr/sadm/install/bin $root/var/sadm/pkg $root/var/sadm/install
-chroot $root patchadm links /usr/bin >&2
-chroot $root patchadm links /usr/sadm/bin >&2
-chroot $root patchadm links /usr/sbin >&2
+chroot $root patchadm setup links /usr/bin >&2
+chroot $root patchadm setup links /usr/sadm/bin >&2
+chroot $root patchadm setup links /usr/sbin >&2
 [ -e $root/usr/bin/compress ] || ln -s patchadm $root/usr/bin/compress
 exec chroot $root bash "$results/inside.sh" "$results"
 "#;

@@ -123,7 +123,7 @@ fn a_library_that_is_a_link_out_of_the_root_is_looked_for_inside() {
 
 #[test]
 fn links_in_circles_lead_to_nothing() {
-    let Some(pair) = Pair::new("links in circles") else { return };
+    let Some(pair) = Pair::new("setup links in circles") else { return };
     let stage = &pair.stage;
     stage.directory("/lib");
     stage.symlink("/lib/libx.so.1", "libx.so.1.0");

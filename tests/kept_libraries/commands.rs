@@ -9,10 +9,10 @@ use crate::records::Before;
 use crate::scenario::{ADMIN, Scenario};
 
 impl Scenario {
-    /// What `patchadm shlibs` says, each line without what stands before it.
+    /// What `patchadm libs list` says, each line without what stands before it.
     #[track_caller]
     fn kept(&self) -> String {
-        let said = self.run("shlibs -R @ROOT@").ok();
+        let said = self.run("libs list -R @ROOT@").ok();
         said.lines().map(str::trim).collect::<Vec<_>>().join("|")
     }
 
@@ -109,12 +109,12 @@ fn what_lost_its_need_outside_a_run_is_shown_and_goes_with_prune() {
     assert!(stage.kept().starts_with(&format!("{since}|libx.so.1  needed, ")), "{}", stage.kept());
     fs::remove_file(stage.at(USER)).unwrap();
     assert!(stage.kept().contains("libx.so.1  unneeded, "), "{}", stage.kept());
-    stage.run("shlibs --prune --dry-run -R @ROOT@").ok();
+    stage.run("libs prune --dry-run -R @ROOT@").ok();
     assert!(stage.at(OLD).exists());
-    assert_eq!(stage.run("shlibs --prune -R @ROOT@").ok(), "libx.so.1: removed (ACMEx-SO)\n");
+    assert_eq!(stage.run("libs prune -R @ROOT@").ok(), "libx.so.1: removed (ACMEx-SO)\n");
     assert!(!stage.at(OLD).exists());
     assert_eq!(stage.kept(), "no libraries are kept");
-    stage.run("shlibs -R @ROOT@ ACMEy-SO").fails(1);
+    stage.run("libs list -R @ROOT@ ACMEy-SO").fails(1);
 }
 
 #[test]
@@ -134,13 +134,13 @@ fn a_promotion_keeps_what_others_need_and_its_backout_takes_it_over() {
     let all = "--max-delete 100%";
     fs::remove_file(staged.join("opt/x/lib/libx.so.1")).unwrap();
     fs::write(staged.join("opt/x/lib/libx.so.2"), &new).unwrap();
-    let refused = stage.run(&format!("promote web -R @ROOT@ {all} --shlibs stop")).fails(10);
+    let refused = stage.run(&format!("stage promote web -R @ROOT@ {all} --shlibs stop")).fails(10);
     assert!(refused.contains("/usr/bin/p"), "{refused}");
-    stage.run(&format!("promote web -R @ROOT@ {all} --keep-shlibs")).ok();
+    stage.run(&format!("stage promote web -R @ROOT@ {all} --keep-shlibs")).ok();
     assert!(stage.at("/opt/x/lib/libx.so.1").exists() && stage.at("/opt/x/lib/libx.so.2").exists());
     assert!(stage.packages().contains("ACMEx-SO"), "{}", stage.packages());
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
-    stage.run("promote web -R @ROOT@").ok();
+    stage.run("stage promote web -R @ROOT@").ok();
     assert!(stage.at("/opt/x/lib/libx.so.1").exists(), "a second promotion has nothing to do with it");
     let id = stage.run("pkgparam -R @ROOT@ ACMEx-SO KEPT_BY").ok();
     let id = id.trim().strip_prefix("promote ").unwrap().to_owned();
@@ -158,7 +158,7 @@ fn a_refresh_brings_no_kept_library_and_loses_none() {
     stage.run("stage refresh web -R @ROOT@").ok();
     assert!(!staged.join(OLD).exists() && staged.join(NEW).exists());
     fs::write(staged.join("usr/lib/more"), "more").unwrap();
-    stage.run("promote web -R @ROOT@").ok();
+    stage.run("stage promote web -R @ROOT@").ok();
     assert!(stage.at(OLD).exists() && stage.at("/usr/lib/more").exists());
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
 }

@@ -28,7 +28,7 @@ fn made(debian: &Debian, compiler: &Compiler) {
 
 fn patched(debian: &Debian, by_hook: bool) {
     debian.done(
-        "dpkg --purge acme user >/dev/null 2>&1; rm -rf /var/sadm /usr/lib/libacme*; patchadm hooks remove",
+        "dpkg --purge acme user >/dev/null 2>&1; rm -rf /var/sadm /usr/lib/libacme*; patchadm setup hooks remove",
     );
     debian.done("dpkg -i /srv/acme_1.0-1_all.deb /srv/user_1.0-1_all.deb");
     debian.done("patchadm adopt --dpkg acme && patchadm adopt --dpkg user");
@@ -36,7 +36,7 @@ fn patched(debian: &Debian, by_hook: bool) {
     assert!(debian.at(OLD).exists() && debian.at(NEW).exists());
     assert!(debian.done("patchadm shlibs").contains("libacme.so.1"));
     if by_hook {
-        debian.done("patchadm hooks install");
+        debian.done("patchadm setup hooks install");
     }
 }
 

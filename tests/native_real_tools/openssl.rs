@@ -70,13 +70,13 @@ fn a_patch_of_openssl_is_contained_in_the_version_that_it_was_made_of_and_lost_t
 
 fn play(debian: &Debian, (old, between, new): (&str, &[String], &str), by_hook: bool) {
     let installs = |version: &str| installs(debian, &format!("/srv/{version}/*.deb"));
-    debian.done("patchadm hooks remove; rm -rf /var/sadm");
+    debian.done("patchadm setup hooks remove; rm -rf /var/sadm");
     installs(old);
     debian.done("patchadm adopt --dpkg openssl && patchadm adopt --dpkg libssl3");
     debian.done("patchadm add /srv/300-01");
     assert!(debian.done("openssl version").contains(new.split('-').next().unwrap()));
     if by_hook {
-        debian.done("patchadm hooks install");
+        debian.done("patchadm setup hooks install");
     }
     let settled = |listed: &str, code: i32| {
         debian.refresh(by_hook);

@@ -308,7 +308,7 @@ impl Case {
         debian.done("dpkg --purge acme 2>/dev/null || true");
         debian.done("rm -rf /var/sadm /usr/share/acme /usr/lib/acme /etc/acme* /etc/dpkg/dpkg.cfg.d/filter");
         debian.done("dpkg-divert --quiet --no-rename --remove /usr/lib/acme/libacme.so");
-        debian.done("patchadm hooks remove");
+        debian.done("patchadm setup hooks remove");
         let Self { from, patch, .. } = self;
         debian.done(self.beforehand);
         debian.done(&format!("dpkg -i /srv/acme_{from}_all.deb"));
@@ -316,7 +316,7 @@ impl Case {
         debian.patch(&Patch::of("100-01", patch(delivered(from))));
         debian.done("patchadm add /srv/patches/100-01");
         if by_hook {
-            debian.done("patchadm hooks install");
+            debian.done("patchadm setup hooks install");
         }
     }
 

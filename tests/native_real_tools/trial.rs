@@ -25,12 +25,12 @@ fn what_apt_installs_during_a_trial_stays_and_the_rest_goes_back() {
     let between = &versions[1];
     for by_hook in [false, true] {
         let begins = || {
-            debian.done("patchadm hooks remove; rm -rf /var/sadm");
+            debian.done("patchadm setup hooks remove; rm -rf /var/sadm");
             installs(&debian, &format!("/srv/{old}/*.deb"));
             debian.done("patchadm adopt --dpkg openssl && patchadm adopt --dpkg libssl3");
             let sums = debian.done("sha256sum /usr/bin/openssl");
             if by_hook {
-                debian.done("patchadm hooks install");
+                debian.done("patchadm setup hooks install");
             }
             debian.done("patchadm add --trial 10s /srv/300-01");
             assert_ne!(debian.done("sha256sum /usr/bin/openssl"), sums);

@@ -65,7 +65,7 @@ impl<'s> ScriptDriver<'s> {
     pub(super) fn new(stage: &'s Scenario, interpreters: &Interpreters) -> Self {
         let tools = stage.beside("tools");
         fs::create_dir(&tools).unwrap();
-        stage.run("links tools").ok();
+        stage.run("setup links tools").ok();
         symlink(env!("CARGO_BIN_EXE_patchadm"), tools.join("compress")).unwrap();
         symlink(env!("CARGO_BIN_EXE_patchadm"), tools.join("nawk")).unwrap();
         let shell = interpreters.shell.clone();

@@ -173,7 +173,7 @@ impl<'t> Sequence<'t> {
         let options: String = promoted.iter().map(|path| format!(" --path {path}")).collect();
         let form = self.forms.option();
         self.when += &format!(" {form}");
-        let line = format!("promote web -R @ROOT@ --max-delete 100% --edited {policy}{options} {form}");
+        let line = format!("stage promote web -R @ROOT@ --max-delete 100% --edited {policy}{options} {form}");
         let run = self.live.run(&line);
         let becomes = match expected {
             Err(because) => return self.must_have_stopped(&run, &because, &before),

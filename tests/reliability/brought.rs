@@ -25,13 +25,13 @@ fn patched(patches: &[Patch]) -> Scenario {
 }
 
 pub(super) fn patches_promoted() -> Story {
-    Story::of("promote patches", patched(&[patch(), second_patch()]), Command::Promote)
+    Story::of("stage promote patches", patched(&[patch(), second_patch()]), Command::Promote)
 }
 
 pub(super) fn promoted_patches_backed_out() -> Story {
     // Patches with names of one file would be a run each.
     let small = |id, text| Patch::of(id, Package::new("ACMEweb").file("bin/same", 0o755, text));
     let live = patched(&[small("100-01", "second\n"), small("200-01", "third\n")]);
-    live.run(&format!("promote {STAGE} -R @ROOT@ --max-delete 100%")).ok();
+    live.run(&format!("stage promote {STAGE} -R @ROOT@ --max-delete 100%")).ok();
     Story::of("back out promoted patches", live, Command::BackOut(vec!["web-01".to_owned()]))
 }

@@ -62,7 +62,7 @@ const OF_LEDGER: [&str; 4] = [CHANGES[1], CHANGES[10], CHANGES[0], CHANGES[3]];
 const OF_STORED: [&str; 5] = [
     "remove -R @ROOT@ 103-01",
     "patchrm -R @ROOT@ 103-01",
-    "repack --format gz -R @ROOT@ 103-01",
+    "undo-data repack --format gz -R @ROOT@ 103-01",
     "pkgrm -n -a nocheck -R @ROOT@ ACMEold",
     "add -R @ROOT@ delivered/103-02",
 ];
@@ -82,7 +82,7 @@ const RECOVERING: [&str; 6] = [
 
 /// Commands that meet a trial: the first two while it goes on, the others when it is over.
 const OF_TRIALS: [&str; 4] =
-    ["confirm -R @ROOT@", "undo -R @ROOT@", "recover -R @ROOT@", "commit --superseded -R @ROOT@"];
+    ["confirm -R @ROOT@", "undo -R @ROOT@", "recover -R @ROOT@", "undo-data drop --superseded -R @ROOT@"];
 
 /// Kinds of records that matter while a run is unfinished.
 const OF_RUNS: [&str; 6] = ["journal", "notes", "alone", "marker", "queue", "stage"];

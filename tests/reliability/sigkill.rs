@@ -47,7 +47,7 @@ const PLAYED: [&str; 4] = [
     "apply two as one run and keep the old files",
     "undo one run by old files",
     "back out in the middle, old files below an archive",
-    "repack old files as gz",
+    "undo-data repack old files as gz",
 ];
 
 /// A command of the program that does what a command of a story does.

@@ -92,15 +92,15 @@ pub(crate) enum Command {
     Confirm,
     /// `patchadm recover` after the time of a trial is up: two hours later.
     Expire,
-    /// `patchadm commit`.
+    /// `patchadm undo-data drop`.
     Commit(Vec<String>),
-    /// `patchadm repack`.
+    /// `patchadm undo-data repack`.
     Repack(Vec<String>, UndoFormat),
-    /// `patchadm undo-export` to a new file beside the root.
+    /// `patchadm undo-data export` to a new file beside the root.
     UndoExport(Vec<String>),
-    /// `patchadm undo-import` of this file.
+    /// `patchadm undo-data import` of this file.
     UndoImport(PathBuf),
-    /// `patchadm promote` of the stage beside the root.
+    /// `patchadm stage promote` of the stage beside the root.
     Promote,
     /// A command with `--exchange` of this directory.
     Exchange(&'static str, Box<Self>),
@@ -291,7 +291,7 @@ fn old_files_brought_back() -> Story {
 
 fn old_files_given_up() -> Story {
     let (stage, _) = patched_under(FILES, &[&patch(), &second_patch()]);
-    Story::of("commit of old files", stage, Command::Commit(vec!["100-01".to_owned()]))
+    Story::of("undo-data drop of old files", stage, Command::Commit(vec!["100-01".to_owned()]))
 }
 
 /// A patch goes from under two others, whose undo data is as files.
@@ -436,13 +436,13 @@ fn undo_data_in_another_form() -> Story {
 fn undo_data_in_zstandard() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let ids = ["100-01", "200-01"].map(str::to_owned);
-    Story::of("repack to zst", stage, Command::Repack(ids.to_vec(), UndoFormat::Zstd))
+    Story::of("undo-data repack to zst", stage, Command::Repack(ids.to_vec(), UndoFormat::Zstd))
 }
 
 fn undo_data_in_xz() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let ids = ["100-01", "200-01"].map(str::to_owned);
-    Story::of("repack to xz", stage, Command::Repack(ids.to_vec(), UndoFormat::Xz))
+    Story::of("undo-data repack to xz", stage, Command::Repack(ids.to_vec(), UndoFormat::Xz))
 }
 
 fn undo_data_exported() -> Story {
@@ -454,7 +454,7 @@ fn undo_data_exported() -> Story {
 fn undo_data_imported() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let file = stage.beside("exported");
-    stage.run(&format!("undo-export -R @ROOT@ -o {} 100-01 200-01", file.display())).ok();
+    stage.run(&format!("undo-data export -R @ROOT@ -o {} 100-01 200-01", file.display())).ok();
     Story::of("undo-import", stage, Command::UndoImport(file))
 }
 

@@ -269,7 +269,7 @@ fn a_plan_after_a_refresh_with_records_that_died_at_any_change_is_what_the_promo
         let run = open_run(&Root::open(&live.beside("web")).unwrap()).unwrap();
         open_runs += usize::from(run.is_some());
         let document = |options: &str| -> Value {
-            let run = live.run(&format!("promote web -R @ROOT@ --json {options}"));
+            let run = live.run(&format!("stage promote web -R @ROOT@ --json {options}"));
             serde_json::from_str(&run.stdout).unwrap()
         };
         let before = stage();
@@ -316,7 +316,7 @@ fn what_is_wrong_with_a_promotion_is_found_before_an_interrupted_refresh_is_comp
     for options in
         ["web --id other-01", "web --undo-dir /nowhere", "web --save-plan none/plan.json", "--plan plan.json"]
     {
-        let run = staged.live.run(&format!("promote -R @ROOT@ {options}"));
+        let run = staged.live.run(&format!("stage promote -R @ROOT@ {options}"));
         assert_ne!(run.code, 0, "{options}");
         let said = format!("{}{}", run.stdout, run.stderr);
         assert!(!said.contains("completed first"), "{options}: {said}");

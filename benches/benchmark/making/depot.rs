@@ -23,7 +23,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report, table: &m
     let scratch = inputs_of(disk, "published")?;
     let (many, few) = (options.pick(10_000, 50), options.pick(100, 5));
     let key = scratch.join("key");
-    Line::patchadm().words("key generate --no-password -o").arg(&key).run()?;
+    Line::patchadm().words("keygen --no-password -o").arg(&key).run()?;
     let secret = key.with_extension("sec");
     let depot = disk.at("depot");
     let publish =

@@ -26,7 +26,7 @@ pub(super) fn run(
 ) -> Result<()> {
     let scratch = inputs_of(disk, "signed")?;
     let key = scratch.join("key");
-    Line::patchadm().words("key generate --no-password -o").arg(&key).run()?;
+    Line::patchadm().words("keygen --no-password -o").arg(&key).run()?;
     let root = disk.at("signed");
     install_base(&Line::patchadm(), inputs, &root)?;
     Line::patchadm().words("key trust -R").arg(&root).arg(key.with_extension("pub")).run()?;

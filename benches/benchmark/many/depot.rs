@@ -39,7 +39,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     let works = [
         Work { name: "depot index", line: index.clone(), limit: INDEX, is_first: true },
         Work { name: "depot index, nothing changed", line: index, limit: OTHERS, is_first: false },
-        Work { name: "analyze all", line: on_root("analyze all"), limit: OTHERS, is_first: false },
+        Work { name: "missing all", line: on_root("missing all"), limit: OTHERS, is_first: false },
         Work {
             name: "plan of 500 named patches",
             line: named.into_iter().fold(on_root("plan"), Line::arg),

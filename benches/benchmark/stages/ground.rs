@@ -91,7 +91,7 @@ impl<'a> Ground<'a> {
 
     /// The command that promotes.
     pub(super) fn promotion(&self, options: &str) -> Line {
-        self.patchadm("promote").arg(&self.stage).words(options)
+        self.patchadm("stage promote").arg(&self.stage).words(options)
     }
 
     pub(super) fn promote(&self, options: &str) -> Result<Cost> {

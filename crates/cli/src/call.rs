@@ -44,6 +44,8 @@ pub enum Work {
 pub struct Sibling {
     /// Its name, and that of the package that has it.
     pub name: &'static str,
+    /// One line for the list of programs.
+    pub about: &'static str,
     /// Its sources, from the top of the repository.
     pub source: &'static str,
     /// Whether the verb is its first word; the name of a program of one command says it already.
@@ -91,26 +93,24 @@ pub enum AppletKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerbGroup {
     Change,
-    Ask,
+    Inspect,
+    Maintain,
     Make,
-    Stage,
-    Mend,
     Learn,
 }
 
 impl VerbGroup {
     /// All groups, in the order of lists.
-    pub const ALL: [Self; 6] = [Self::Change, Self::Ask, Self::Make, Self::Stage, Self::Mend, Self::Learn];
+    pub const ALL: [Self; 5] = [Self::Change, Self::Inspect, Self::Maintain, Self::Make, Self::Learn];
 
     /// Returns the heading of its verbs.
     pub fn heading(self) -> &'static str {
         match self {
             Self::Change => "Change a root",
-            Self::Ask => "Ask about a root",
+            Self::Inspect => "Inspect a root",
+            Self::Maintain => "Maintain",
             Self::Make => "Make and publish patches",
-            Self::Stage => "Stage and build",
-            Self::Mend => "Mend and keep in order",
-            Self::Learn => "Set up and learn",
+            Self::Learn => "Learn",
         }
     }
 }
@@ -174,6 +174,14 @@ impl Invocation {
         let (_, work) = actions.iter().find(|(word, _)| said == word)?;
         self.arguments.remove(place);
         Some(*work)
+    }
+
+    /// Tells whether the arguments are options only, and none of them asks for help.
+    pub fn has_only_options(&self) -> bool {
+        let asks = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|option| word == option);
+        !self.is_asked_for_options
+            && place_of_name(&self.arguments).is_none()
+            && !self.arguments.iter().any(asks)
     }
 
     /// Returns a bar for a person that says what the command is at, and how far its meter is.

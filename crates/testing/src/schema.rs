@@ -1,5 +1,5 @@
 //! Every JSON document that the suite sees is one of `docs/schema`, to the last field, and its exit is one that
-//! `patchadm explain` knows.
+//! `patchadm help` knows.
 //!
 //! `assert_document` is called where the program is run with `--json`. The validator knows the keywords that our
 //! schemas use and no others, so that nothing in them is there without being looked at.
@@ -150,7 +150,7 @@ pub fn kinds(command: &str) -> Vec<(String, &'static Value)> {
     alternatives.iter().map(|part| (name(part), part)).collect()
 }
 
-/// Asserts that what a command printed with `--json` is one document of its schema, and that `explain` of the
+/// Asserts that what a command printed with `--json` is one document of its schema, and that `help` of the
 /// `patchadm` beside this program knows its causes. Gives the kind.
 #[track_caller]
 pub fn assert_document(program: &Path, line: &str, printed: &[u8]) -> String {
@@ -199,7 +199,7 @@ fn documents_in(document: &Value) -> Vec<&Value> {
 /// The causes by code and command.
 type KnownCauses = HashMap<(u64, String), BTreeSet<String>>;
 
-/// The causes that a code has in a command, as `explain` tells.
+/// The causes that a code has in a command, as `help` tells.
 fn causes(program: &Path, code: u64, command: &str) -> BTreeSet<String> {
     static KNOWN: Mutex<Option<KnownCauses>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -211,7 +211,7 @@ fn explained(program: &Path, code: u64, command: &str) -> BTreeSet<String> {
     let mut explain = Command::new(sibling(program, PATCHADM));
     // The codes of an action are those of its verb.
     let command = command.split(' ').next().unwrap();
-    let printed = explain.args(["explain", "--json", &code.to_string(), command]).output().unwrap().stdout;
+    let printed = explain.args(["help", "--json", &code.to_string(), command]).output().unwrap().stdout;
     let document: Value = serde_json::from_slice(&printed).unwrap();
     let meanings = document["meanings"].as_array().into_iter().flatten();
     let causes = meanings.flat_map(|meaning| meaning["causes"].as_array().into_iter().flatten());

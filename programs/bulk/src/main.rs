@@ -40,7 +40,7 @@ use patchadm_building::sources::FETCH_PROCESS;
 use patchadm_building::task::PROBE_PROCESS;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::arguments::{one_of, parse};
-use patchadm_cli::call::VerbGroup::Stage;
+use patchadm_cli::call::VerbGroup::Make;
 use patchadm_cli::call::{AppletKind, Invocation, Program, RunCommand};
 use patchadm_cli::program;
 use patchadm_cli::program::complete::COMPLETE;
@@ -59,7 +59,7 @@ static PATCHADM_BULK: Program = Program {
     usage: USAGE,
     ending: "",
     applets: &[
-        verb(Stage, BULK, "build all packages of a tree from their sources", bulk),
+        verb(Make, BULK, "build all packages of a tree from their sources", bulk),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(FIRST_PROCESS, AppletKind::Internal, processes::run_first),
         hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),

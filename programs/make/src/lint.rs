@@ -113,7 +113,7 @@ impl CommandReport for LintReport {
         }
         if self.errors + self.warnings > 0 {
             output.line(format!(
-                "{} errors, {} warnings; `patchadm explain lint:CODE` says more",
+                "{} errors, {} warnings; `patchadm help lint:CODE` explains a finding",
                 self.errors, self.warnings
             ))?;
         }

@@ -4,7 +4,7 @@ mod build;
 mod delta;
 #[cfg(feature = "sign")]
 mod depot;
-mod explain;
+mod help;
 #[cfg(feature = "sign")]
 mod keygen;
 mod lint;
@@ -19,39 +19,38 @@ mod sign;
 
 use std::process::ExitCode;
 
-use patchadm_cli::call::VerbGroup::{Ask, Learn, Make};
+use patchadm_cli::call::VerbGroup::{Learn, Make};
 use patchadm_cli::call::{AppletKind, Program};
 use patchadm_cli::program;
 use patchadm_cli::program::complete::COMPLETE;
-use patchadm_cli::program::{classic, complete, help, hidden, verb};
+use patchadm_cli::program::{classic, complete, hidden, verb};
 
 static PATCHADM_MAKE: Program = Program {
     name: "patchadm-make",
     about: env!("CARGO_PKG_DESCRIPTION"),
-    usage: "patchadm-make [OPTION...] VERB [ARGUMENT...]\npatchadm-make COMMAND [ARGUMENT...]\npatchadm-make help [VERB|COMMAND]",
-    ending: "\n`patchadm-make help VERB` explains a verb, patchadm(8) all.\n",
+    usage: "patchadm-make VERB [OPTION...] [ARGUMENT...]",
+    ending: "\n`patchadm-make help VERB` explains a verb.\n",
     applets: &[
-        verb(Ask, "order", "put packages or patches in order, each after what it needs", order::run),
-        verb(Make, "build", "make a patch of two releases", build::run),
-        verb(Make, "delta", "make the patches of a stable branch", delta::run),
-        verb(Make, "lint", "find what is wrong with patches", lint::run),
+        verb(Make, "build", "Make a patch from two releases", build::run),
+        verb(Make, "delta", "Make the patches of a stable branch", delta::run),
+        verb(Make, "lint", "Check patches for mistakes", lint::run),
         #[cfg(feature = "sign")]
-        verb(Make, "keygen", "make a pair of keys", keygen::run),
+        verb(Make, "keygen", "Make a key pair", keygen::run),
         #[cfg(feature = "sign")]
-        verb(Make, "sign", "sign patches", sign::run),
+        verb(Make, "sign", "Sign patches", sign::run),
         #[cfg(feature = "sign")]
-        verb(Make, "publish", "put patches into a depot", publish::run),
+        verb(Make, "publish", "Add patches to a depot", publish::run),
         #[cfg(feature = "sign")]
-        verb(Make, "depot", "index a directory of patches, or check a depot", depot::run),
-        verb(Learn, "help", "explain a verb or command", help::run),
-        verb(Learn, "explain", "explain a finding of lint", explain::run),
+        verb(Make, "depot", "Index a directory of patches, or check a depot", depot::run),
+        verb(Make, "order", "Put packages or patches in order, requirements first", order::run),
+        verb(Learn, "help", "Explain a verb, a command or a lint finding", help::run),
         classic("pkgproto", "print prototype entries for objects of this machine", pkgproto::run),
         classic("pkgmk", "make a package from a prototype", pkgmk::run),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
     ],
     only: None,
     overall: None,
-    queries: &["order", "lint", "explain", "help", "pkgproto"],
+    queries: &["order", "lint", "help", "pkgproto"],
     meant: &[],
     never_suggested: &["publish"],
 };

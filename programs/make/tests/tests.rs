@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_patchadm-make");
 
-const VERBS: [&str; 9] = ["build", "delta", "depot", "explain", "keygen", "lint", "order", "publish", "sign"];
+const VERBS: [&str; 8] = ["build", "delta", "depot", "keygen", "lint", "order", "publish", "sign"];
 
 /// Runs the program: its code, and what it said on both streams.
 fn run(line: &str) -> (i32, String) {

@@ -20,7 +20,7 @@ mod text;
 
 use std::process::ExitCode;
 
-use patchadm_cli::call::VerbGroup::Ask;
+use patchadm_cli::call::VerbGroup::Make;
 use patchadm_cli::call::{AppletKind, Program};
 use patchadm_cli::program;
 use patchadm_cli::program::complete::COMPLETE;
@@ -34,7 +34,7 @@ static PATCHADM_REPORT: Program = Program {
     usage: command::USAGE,
     ending: "",
     applets: &[
-        verb(Ask, REPORT, "show which hosts of many have and lack which patches", command::run),
+        verb(Make, REPORT, "show which hosts of many have and lack which patches", command::run),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
     ],
     only: Some(REPORT),

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::promote::{PromotionOptions, answer};
 use crate::verbs::options::BriefVerbOptions;
-use crate::verbs::promote::{PromotionOptions, answer};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;

@@ -12,8 +12,8 @@ const OF_SOME_VERBS: [(&str, &str); 4] = [
 ];
 
 /// Verbs that change nothing.
-const QUERIES: [&str; 13] = [
-    "analyze",
+const QUERIES: [&str; 12] = [
+    "missing",
     "build",
     "delta",
     "order",
@@ -21,10 +21,9 @@ const QUERIES: [&str; 13] = [
     "show",
     "verify",
     "lint",
-    "explain",
     "help",
-    "completions",
-    "links",
+    "setup completions",
+    "setup links",
     "demo",
 ];
 
@@ -58,7 +57,7 @@ const LATER: &[(&str, &str, &str, &str)] = &[
         "help",
         "--json",
         "--json is a form of reports, and help is text for people",
-        "Leave it out; the lists of options are those of patchadm(8)",
+        "Leave it out; `patchadm help --schema VERB` prints the schema of a document",
     ),
     (
         "showrev",
@@ -84,7 +83,7 @@ const ONE_ROOT: &str = "--roots is for verbs that change many roots, and a stage
 
 /// Tells whether a command works on stages.
 fn is_about_stages(command: &str) -> bool {
-    command == "promote" || command.split(' ').next() == Some("stage")
+    command.split(' ').next() == Some("stage")
 }
 
 /// Returns the lines about an option that `command` knows and does not have.

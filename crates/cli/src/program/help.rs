@@ -1,43 +1,25 @@
-//! `help`: the list of commands, and the options of one.
+//! The list of commands, and the help of one.
 
 use std::fmt::Write as _;
 
 use super::sibling::answer;
 use crate::arguments::suggest::{did_you_mean, similar};
 use crate::arguments::synopsis::folded_synopsis;
-use crate::arguments::{ColourOption, HelpOption, VersionOption, parse};
-use crate::call::{AppletKind, Invocation, Program, VerbGroup};
+use crate::call::{Applet, AppletKind, Invocation, Program, Sibling, VerbGroup, Work};
 use crate::reply::text::fold::fold;
 use crate::reply::{Reply, Stop};
 
-const USAGE_OF_HELP: &str = "patchadm help [verb|command]";
-
-/// Explain a verb or a classic command; without a name list all of them
-#[derive(clap::Parser)]
-struct HelpArgs {
-    #[command(flatten)]
-    _colour: ColourOption,
-    #[command(flatten)]
-    _help: HelpOption,
-    #[command(flatten)]
-    _version: VersionOption,
-    /// The verb or command
-    #[arg(value_name = "VERB|COMMAND")]
-    name: Option<String>,
-}
-
-/// Runs the verb.
-pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: HelpArgs = parse(call, USAGE_OF_HELP)?;
-    let Some(name) = args.name else {
-        return Err(Stop::Help(overview(call.of, call.surroundings.width)).into());
-    };
+/// Prints the help of a verb or classic command.
+///
+/// # Errors
+/// Always: the help as [`Stop::Help`], or the refusal of a word that is no command.
+pub fn help_of(call: &mut Invocation, name: &str, usage: &'static str) -> anyhow::Result<Reply> {
     let Some(applet) = call.of.applets.iter().find(|applet| applet.is_listed() && applet.name == name) else {
-        let message = unknown_command(call.of, &name);
-        return Err(Stop::Usage { message, usage: USAGE_OF_HELP }.into());
+        let message = unknown_command(call.of, name);
+        return Err(Stop::Usage { message, usage }.into());
     };
     (call.name, call.program) = (applet.name, applet.program(call.of.name));
-    call.arguments = vec!["--help".into()];
+    call.arguments.push("--help".into());
     answer(applet, call)
 }
 
@@ -48,25 +30,80 @@ pub fn overview(of: &Program, width: usize) -> String {
         let _ = writeln!(text, "{}", String::from_utf8_lossy(&line));
     }
     let _ = write!(text, "\n{}", usage_text(of.usage, width));
-    let groups = VerbGroup::ALL.map(|group| (group.heading(), AppletKind::Verb(group)));
-    for (heading, kind) in groups.into_iter().chain([("Classic commands", AppletKind::Classic)]) {
-        if of.applets.iter().all(|applet| applet.kind != kind) {
-            continue;
+    for group in VerbGroup::ALL {
+        let is_of_group =
+            |applet: &&Applet| applet.kind == AppletKind::Verb(group) && matches!(applet.work, Work::Here(_));
+        add_section(&mut text, group.heading(), of.applets.iter().filter(is_of_group), width);
+    }
+    let siblings = siblings(of);
+    if siblings.is_empty() {
+        add_section(&mut text, CLASSIC, classic_commands(of), width);
+    } else {
+        let _ = writeln!(text, "\nOther programs and commands:");
+        for sibling in siblings {
+            add_row(&mut text, sibling.name, PROGRAM_COLUMN, sibling.about, width);
         }
-        let _ = writeln!(text, "\n{heading}:");
-        for applet in of.applets.iter().filter(|applet| applet.kind == kind) {
-            let lines = fold(applet.about.as_bytes(), width.saturating_sub(COLUMN) + 1);
-            for (at, line) in lines.iter().enumerate() {
-                let name = if at == 0 { applet.name } else { "" };
-                let _ = writeln!(text, "  {name:<11} {}", String::from_utf8_lossy(line));
-            }
-        }
+        let count = classic_commands(of).count();
+        let classic = format!("{count} classic commands; `{} help classic` lists them", of.name);
+        add_row(&mut text, "patchadd …", PROGRAM_COLUMN, &classic, width);
     }
     text + of.ending
 }
 
-/// Where the texts of the list begin.
-const COLUMN: usize = 14;
+/// Returns the list of classic commands.
+pub fn overview_of_classic(of: &Program, width: usize) -> String {
+    let mut text = String::new();
+    add_section(&mut text, CLASSIC, classic_commands(of), width);
+    text.trim_start().to_owned()
+}
+
+const CLASSIC: &str = "Classic commands";
+
+fn classic_commands(of: &Program) -> impl Iterator<Item = &Applet> {
+    of.applets.iter().filter(|applet| applet.kind == AppletKind::Classic)
+}
+
+/// Returns the programs that do some of the verbs, each once.
+fn siblings(of: &Program) -> Vec<&'static Sibling> {
+    let mut siblings: Vec<&'static Sibling> = Vec::new();
+    for applet in of.applets {
+        match applet.work {
+            Work::Beside(sibling) if siblings.iter().all(|known| known.name != sibling.name) => {
+                siblings.push(sibling);
+            }
+            _ => {}
+        }
+    }
+    siblings
+}
+
+fn add_section<'a>(
+    text: &mut String,
+    heading: &str,
+    applets: impl Iterator<Item = &'a Applet>,
+    width: usize,
+) {
+    let mut applets = applets.peekable();
+    if applets.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(text, "\n{heading}:");
+    for applet in applets {
+        add_row(text, applet.name, COLUMN, applet.about, width);
+    }
+}
+
+/// Adds a name and its description, which begins in this column.
+fn add_row(text: &mut String, name: &str, column: usize, about: &str, width: usize) {
+    for (at, line) in fold(about.as_bytes(), width.saturating_sub(column) + 1).iter().enumerate() {
+        let name = if at == 0 { name } else { "" };
+        let _ = writeln!(text, "  {name:<0$} {1}", column.saturating_sub(3), String::from_utf8_lossy(line));
+    }
+}
+
+/// The columns in which the descriptions of commands and of programs begin.
+const COLUMN: usize = 13;
+const PROGRAM_COLUMN: usize = 18;
 
 /// `usage:` and the lines of a synopsis below each other.
 pub fn usage_text(usage: &str, width: usize) -> String {

@@ -237,8 +237,8 @@ mod tests {
         usage: "patchadm [VERB]",
         ending: "\n",
         applets: &[
-            verb(VerbGroup::Ask, "list", "list", nothing),
-            verb(VerbGroup::Ask, "status", "say how it is", nothing),
+            verb(VerbGroup::Inspect, "list", "list", nothing),
+            verb(VerbGroup::Inspect, "status", "say how it is", nothing),
             verb(VerbGroup::Change, "remove", "remove", nothing),
             classic("pkginfo", "list packages", nothing),
             classic("pkgadd", "install packages", nothing),
@@ -296,7 +296,7 @@ mod tests {
         static REPORT: Program = Program {
             name: "patchadm-report",
             applets: &[
-                verb(VerbGroup::Ask, "report", "report", nothing),
+                verb(VerbGroup::Inspect, "report", "report", nothing),
                 hidden("__complete", AppletKind::Internal, nothing),
             ],
             only: Some("report"),

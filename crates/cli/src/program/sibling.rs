@@ -230,7 +230,8 @@ mod tests {
 
     use super::*;
 
-    const REPORT: Sibling = Sibling { name: "patchadm-report", source: "programs/report", takes_verb: false };
+    const REPORT: Sibling =
+        Sibling { name: "patchadm-report", about: "", source: "programs/report", takes_verb: false };
 
     /// An installation with `bin`, in which the running program is.
     fn installation() -> tempfile::TempDir {

@@ -159,7 +159,7 @@ fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> Stri
             wording.undo_dir()
         ),
         ArchiveError::Exported { .. } => {
-            format!("Bring it back with {}, and the file that it was exported to.", wording.verb("undo-import"))
+            format!("Bring it back with {}, and the file that it was exported to.", wording.verb("undo-data import FILE"))
         }
         ArchiveError::Lost { .. } => {
             "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()

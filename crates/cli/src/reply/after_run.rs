@@ -38,8 +38,8 @@ impl AfterRunEntries {
                 "the file system of {} has {percent} % free ({}): {} shows what takes space, {} gives undo data up",
                 low.path,
                 human(low.free),
-                wording.verb("space"),
-                wording.verb("commit --superseded")
+                wording.verb("undo-data list"),
+                wording.verb("undo-data drop --superseded")
             )
         }));
         Self { irremovable: gone.map(|patch| patch.id.to_string()).collect(), notes }

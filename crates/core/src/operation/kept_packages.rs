@@ -1,4 +1,4 @@
-//! What is kept in a root: shown, and removed in a run of its own if nothing needs it (`patchadm shlibs`).
+//! What is kept in a root: shown, and removed in a run of its own if nothing needs it (`patchadm libs`).
 
 use super::content::NoContent;
 use super::failure::Failure;

@@ -56,7 +56,7 @@ pub struct FoundArchive {
 /// The reason why a file is not read as exported undo data.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("it is no undo data that `undo-export` wrote: {0}")]
+    #[error("it is no undo data that `undo-data export` wrote: {0}")]
     NotExported(String),
     /// It is truncated.
     #[error("it is cut short: {0}")]

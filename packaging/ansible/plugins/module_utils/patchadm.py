@@ -26,7 +26,7 @@ MOST_NOT_SHOWN = 100
 CONTROL = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 
 # The verbs whose plans can have the texts of files.
-WITH_TEXTS = (['add'], ['remove'], ['promote'])
+WITH_TEXTS = (['add'], ['remove'], ['stage', 'promote'])
 
 # An id with a revision: whatever the policy of a root has between base and number.
 ID = re.compile(r'[A-Za-z0-9_+][A-Za-z0-9_.+-]*[A-Za-z_.+-][0-9]+\Z')

@@ -439,7 +439,7 @@ class PatchWork(Work):
         if state == 'absent':
             return self.absent()
         if state == 'committed':
-            return self.ended(['commit'], [], self.params['id'])
+            return self.ended(['undo-data', 'drop'], [], self.params['id'])
         return self.confirmed()
 
     def application(self):

@@ -119,7 +119,7 @@ has:
   returned: when I(id) is given
   type: dict
 missing:
-  description: The patches of the depot that the root lacks, as C(patchadm analyze --json) names them.
+  description: The patches of the depot that the root lacks, as C(patchadm missing --json) names them.
   returned: when I(depot) is given
   type: list
   elements: dict
@@ -227,7 +227,7 @@ class InfoWork(Work):
     def missing(self):
         """Returns what the root lacks of the depot."""
         words = ['-M', self.params['depot']] + (['--offline'] if self.params['offline'] else [])
-        return self.answer(['analyze'], words, [self.params['group']])['patches']
+        return self.answer(['missing'], words, [self.params['group']])['patches']
 
     def verified(self):
         """Returns whether everything is as recorded."""

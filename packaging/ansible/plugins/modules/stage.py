@@ -307,7 +307,7 @@ class StageWork(Work):
         if state == 'refresh':
             return self.refreshed()
         words = ['--id=%s' % self.params['id'][0]] if self.params['id'] else []
-        return self.carried_out(self.program, ['promote'], words + self.words('promote'), [self.path])
+        return self.carried_out(self.program, ['stage', 'promote'], words + self.words('promote'), [self.path])
 
     def listed(self):
         """Returns the stage as its root lists it, or None."""

@@ -226,7 +226,7 @@ fn judged(shown: &str, FreeSpace { bytes, inodes, .. }: FreeSpace, examination: 
     let objects = objects.map(|free| format!(" and {free} objects")).unwrap_or_default();
     let size = if bytes >> 34 > 0 { format!("{} GiB", bytes >> 30) } else { format!("{} MiB", bytes >> 20) };
     let text = format!("{size}{objects} free for undo data in {shown}");
-    let superseded = examination.wording().verb("commit --superseded");
+    let superseded = examination.wording().verb("undo-data drop --superseded");
     match (is_below(TOO_LITTLE), is_below(LITTLE)) {
         (true, _) => Finding::attention("space", text).with_command(superseded),
         (_, true) => Finding::limited("space", text).with_command(superseded),
@@ -266,7 +266,7 @@ pub(super) fn search_path(examination: &Examination<'_>) -> Vec<Finding> {
 fn of_other(OtherProgram { name, file }: &OtherProgram) -> Finding {
     let text =
         format!("{name} is another program, {}: a directory of links comes first in PATH", file.display());
-    Finding::attention("path", text).with_command("patchadm links DIR")
+    Finding::attention("path", text).with_command("patchadm setup links DIR")
 }
 
 fn first_of(path: &[PathBuf], name: &str) -> Option<PathBuf> {

@@ -292,7 +292,7 @@ fn lacking_hooks(
         let wanted = concerned().filter(|hook| hook.is_wanted && hook.state == state);
         wanted.map(|hook: &HookEntry| examination.root.show(&hook.path)).collect()
     };
-    let install = || examination.wording().verb("hooks install");
+    let install = || examination.wording().verb("setup hooks install");
     let mut findings = Vec::new();
     let elsewhere = "of an earlier version or for a program elsewhere";
     for (state, what) in [(HookState::Missing, "missing"), (HookState::Outdated, elsewhere)] {

@@ -1,4 +1,4 @@
-//! `patchadm commit`: gives undo data up. Of a patch, only the manifest and the list of its paths stay, for the patches
+//! `patchadm undo-data drop`: deletes undo data. Of a patch, only the manifest and the list of its paths stay, for the patches
 //! around it.
 //!
 //! Limits of age and size give the undo data of the oldest patches up first, and never that of the newest revision of a base.

@@ -1,4 +1,4 @@
-//! `patchadm repack`: undo archives are written again in another form, with the same content.
+//! `patchadm undo-data repack`: undo archives are written again in another form, with the same content.
 //!
 //! Each archive is read and compared with its digest, written, read back, and exchanged together with ledger and digest:
 //! all archives of a command in one run. What another tool or the scripts of a patch made stays as it is.

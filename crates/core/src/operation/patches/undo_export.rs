@@ -1,4 +1,4 @@
-//! `patchadm undo-export`: undo archives leave the root for a file, from which `undo-import` brings them back.
+//! `patchadm undo-data export`: undo archives leave the root for a file, from which `undo-data import` restores them.
 //!
 //! The file has its name, and survives a power cut, before the root changes; then the archives go, in one run. The ledger
 //! keeps their digests: only what left the root comes back. Undo data as files becomes archives first, in a run of its own.

@@ -1,4 +1,4 @@
-//! `patchadm undo-import`: undo archives come back from the file that `undo-export` wrote.
+//! `patchadm undo-data import`: undo archives come back from the file that `undo-data export` wrote.
 //!
 //! Nothing in the file is believed. An archive comes back if the root has its patch, and the ledger says that exactly these
 //! bytes were exported; otherwise nothing is changed. All archives come back in one run, and the file stays.

@@ -47,19 +47,19 @@ pub enum Command {
     AdoptRefresh,
     /// `patchadm adopt --forget`.
     Forget,
-    /// `patchadm commit`.
+    /// `patchadm undo-data drop`.
     Commit,
-    /// `patchadm repack`.
+    /// `patchadm undo-data repack`.
     Repack,
-    /// `patchadm undo-export`.
+    /// `patchadm undo-data export`.
     UndoExport,
-    /// `patchadm undo-import`.
+    /// `patchadm undo-data import`.
     UndoImport,
     /// `patchadm undo`, before its work is known.
     Undo,
     /// `patchadm confirm`.
     Confirm,
-    /// `patchadm promote`.
+    /// `patchadm stage promote`.
     Promote,
     /// `patchadm stage refresh`.
     Refresh,

@@ -266,7 +266,7 @@ impl SetReason {
         match self {
             Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out --all-or-nothing",
             Self::RequiredNowhere { .. } => "put it into the depot, or leave this patch out with --exclude",
-            Self::NotInDepot(_) => "`patchadm analyze total` with this depot lists what it has",
+            Self::NotInDepot(_) => "`patchadm missing total` with this depot lists what it has",
             Self::TwoContents(..) => "take one of the two away",
             Self::Withdrawn => "if it is wanted all the same, name it with its revision and --withdrawn",
             _ => "",

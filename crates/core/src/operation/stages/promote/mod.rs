@@ -1,4 +1,4 @@
-//! `promote`: the contents of a stage go live as a patch of the root.
+//! `stage promote`: the contents of a stage go live as a patch of the root.
 //!
 //! ```text
 //!   stage ─► base in force, both trees ─► differing paths ─► lines, decisions, guards ─► survey ─► plan

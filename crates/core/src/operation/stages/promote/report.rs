@@ -29,7 +29,7 @@ use patchadm_planning::plan::refusal::SetIdFile;
 use patchadm_planning::plan::{Action, Body, Change, Plan};
 use patchadm_svr4::package::ObjectPath;
 
-/// The options of `patchadm promote`; an option not given falls back to the root's policy.
+/// The options of `patchadm stage promote`; an option not given falls back to the root's policy.
 #[derive(Clone, Debug, Default)]
 pub struct PromoteRequest {
     /// The stage: its directory or its name; or a tree that is no stage.

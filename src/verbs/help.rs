@@ -1,0 +1,217 @@
+//! `patchadm help`: the list of verbs, the options of a command, and the meaning of an exit code or a lint finding.
+
+mod all_codes;
+mod code_meaning;
+mod codes;
+
+use nix::sys::signal::Signal;
+use serde::Serialize;
+
+use super::options::RootlessOptions;
+use crate::programs::MAKE;
+use all_codes::AllCodesReport;
+use code_meaning::CodeMeaning;
+use codes::MEANINGS;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::program::help::{help_of, overview, overview_of_classic, unknown_command};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
+
+const USAGE: &str = "patchadm help [verb|command]\n\
+    patchadm help code [command]\n\
+    patchadm help exit-codes|classic|lint:code";
+
+/// The prefix of the code of a lint finding.
+const FINDING: &str = "lint:";
+
+/// Explain a verb, a classic command, an exit code, or a lint finding
+#[derive(clap::Parser)]
+struct HelpArgs {
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// A verb, a command, an exit code, `exit-codes`, `classic`, or `lint:` with the code of a finding
+    #[arg(value_name = "VERB|COMMAND")]
+    word: Option<String>,
+    /// The action of the verb, or the command that ended with the exit code
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+}
+
+/// Runs the verb. A code that no command, or not the named one, ends with is not found.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: HelpArgs = parse(call, USAGE)?;
+    let width = call.surroundings.width;
+    let Some(word) = args.word else { return text(call, overview(call.of, width)) };
+    if word == "exit-codes" {
+        return Ok(Reply::new(Exit::OK, AllCodesReport::of(all_meanings())));
+    }
+    if word == "classic" {
+        return text(call, overview_of_classic(call.of, width));
+    }
+    if word.starts_with(FINDING) {
+        return Err(MAKE.take_over(call).into());
+    }
+    let Ok(code) = word.parse::<u8>() else {
+        call.arguments = args.command.into_iter().map(Into::into).collect();
+        return help_of(call, &word, USAGE);
+    };
+    let command = args.command.as_deref();
+    if let Some(command) = command
+        && !call.of.applets.iter().any(|applet| applet.name == command && applet.is_listed())
+    {
+        return Err(Stop::Usage { message: unknown_command(call.of, command), usage: USAGE }.into());
+    }
+    let meanings = meanings(code, command);
+    if meanings.is_empty() {
+        return Err(unknown(match command {
+            None => format!("no command ends with code {code}"),
+            Some(command) => {
+                format!("{command} does not end with code {code}\nit ends with {}", codes_of(command))
+            }
+        }));
+    }
+    Ok(Reply::new(Exit::OK, ExplainReport { explained: code, of: args.command, meanings }))
+}
+
+/// Ends with a text, which has no JSON form.
+fn text(call: &Invocation, text: String) -> anyhow::Result<Reply> {
+    if call.in_json {
+        let message = "the list of commands is text and has no JSON form".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    Err(Stop::Help(text).into())
+}
+
+fn unknown(message: String) -> anyhow::Error {
+    Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into()
+}
+
+#[derive(Serialize)]
+struct ExplainReport {
+    explained: u8,
+    /// The command that was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
+    meanings: Vec<CodeMeaning>,
+}
+
+impl CommandReport for ExplainReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for CodeMeaning { code, group, text, advice, causes, .. } in &self.meanings {
+            let who = self.of.as_deref().unwrap_or(group);
+            output.line(format!("{code} from {who}: {text}\n  What to do: {advice}"))?;
+            if causes.len() > 1 || self.of.is_some() {
+                output.line("  Causes (exit.name of --json):")?;
+                for cause in *causes {
+                    output.line(format!("    {:<16} {}", cause.name(), cause.meaning()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the meanings of all codes, in their order.
+fn all_meanings() -> Vec<CodeMeaning> {
+    (0..=u8::MAX).flat_map(|code| meanings(code, None)).collect()
+}
+
+/// Returns the meanings of a code for a command, or for all of them.
+fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
+    let is_meant =
+        |one: &&CodeMeaning| one.code == code && command.is_none_or(|command| one.is_about(command));
+    let mut found: Vec<CodeMeaning> = MEANINGS.iter().filter(is_meant).copied().collect();
+    let is_package = matches!(command, Some("pkgadd" | "pkgrm"));
+    found.extend(by_signal(code).filter(|one| !is_package || one.text == KILLED));
+    found
+}
+
+const KILLED: &str = "A signal ended the command at once: it had no time to undo or to finish anything.";
+
+/// Returns the meaning of 128 + N. Only the signals that the program catches let it put things in order.
+fn by_signal(code: u8) -> Option<CodeMeaning> {
+    let signal = Signal::try_from(i32::from(code.checked_sub(128)?)).ok();
+    let (text, advice) = match signal {
+        Some(Signal::SIGHUP | Signal::SIGINT | Signal::SIGTERM) => (
+            "A signal asked the command to end (HUP 129, INT 130, TERM 143): a change that had not been committed was undone, unless the message says otherwise.",
+            "Run it again.",
+        ),
+        Some(Signal::SIGPIPE) => (
+            "Nobody read the output of a query to its end. A command that changes something goes on, and never ends with this code.",
+            "Nothing.",
+        ),
+        Some(_) => (
+            KILLED,
+            "Run `patchadm recover`: it finishes or rolls back what was interrupted, and says which.",
+        ),
+        // Those of real time have no names.
+        None if (160..=192).contains(&code) => (
+            KILLED,
+            "Run `patchadm recover`: it finishes or rolls back what was interrupted, and says which.",
+        ),
+        None => return None,
+    };
+    Some(CodeMeaning {
+        code,
+        group: "every command",
+        commands: &[],
+        text,
+        advice,
+        causes: &[ExitCause::Signal],
+    })
+}
+
+/// Returns the codes that a command ends with, in words.
+fn codes_of(command: &str) -> String {
+    let codes = MEANINGS.iter().filter(|one| one.is_about(command)).map(|one| one.code);
+    let codes: std::collections::BTreeSet<u8> = codes.collect();
+    let codes: Vec<String> = codes.iter().map(u8::to_string).collect();
+    format!("{}, and 128 + N after signal N", codes.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_number_means_different_things_to_different_commands() {
+        let commands: Vec<_> = meanings(2, None).iter().map(|one| one.group).collect();
+        assert_eq!(
+            commands,
+            [
+                "patchadd",
+                "patchrm",
+                "patchrm",
+                "patchadm history",
+                "patchadm undo",
+                "patchadm report",
+                "patchadm stage promote, stage status",
+                "patchadm show and files",
+                "pkgadd and pkgrm",
+                "pkgadd -s",
+                "patchadm verify",
+                "pkgtrans",
+                "removef",
+                "patchadm undo-data repack",
+                "patchadm undo-data export"
+            ]
+        );
+        let one =
+            |code, command| meanings(code, Some(command)).iter().map(|one| one.group).collect::<Vec<_>>();
+        assert_eq!(one(2, "remove"), ["patchrm"]);
+        assert_eq!(one(4, "verify"), ["patchadm verify"]);
+        assert!(one(98, "add").is_empty() && meanings(98, None).is_empty());
+    }
+
+    #[test]
+    fn only_a_signal_that_the_program_hears_lets_it_undo_something() {
+        let text = |code| meanings(code, None).first().map(|one| one.text);
+        assert!([129, 130, 143].iter().all(|code| text(*code).is_some_and(|text| text.contains("undone"))));
+        assert_eq!([137, 139, 134, 165].map(text), [Some(KILLED); 4]);
+        assert!(text(141).is_some_and(|text| text.contains("query")));
+        assert_eq!([128, 193, 255].map(text), [None; 3]);
+        assert_eq!(meanings(143, Some("pkgadd")).len(), 0, "it ends with 3");
+        assert_eq!(meanings(137, Some("pkgadd")).len(), 1);
+    }
+}

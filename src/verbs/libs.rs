@@ -1,0 +1,262 @@
+//! `patchadm libs`: the old shared libraries that were kept for running programs, and the removal of unused ones.
+
+use serde::Serialize;
+
+use super::options::BriefVerbOptions;
+use crate::as_owner::options::OwnerOptions;
+use patchadm_cli::arguments::{one_of, parse};
+use patchadm_cli::call::{Invocation, RunCommand};
+use patchadm_cli::reply::failure::{change_failed, verb_code};
+use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
+use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::kept_packages::{KeptReport, KeptRequest, kept_packages};
+use patchadm_core::operation::libraries::{KeptLibraryState, KeptLook};
+use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+
+const USAGE: &str = "patchadm [-R root] libs [list|prune] [ARGUMENT...]";
+const USAGE_OF_LIST: &str = "patchadm [-R root] libs list [option...] [package...]";
+const USAGE_OF_PRUNE: &str =
+    "patchadm [-R root] libs prune [--dry-run] [--wait seconds] [option...] [package...]";
+
+/// The name in the lock, the journal and the history.
+const NAME: &str = "shlibs";
+
+const ACTIONS: [(&str, RunCommand); 2] = [("list", list), ("prune", prune)];
+
+/// List or prune old shared libraries still in use; `patchadm libs ACTION --help` lists the options of an action
+#[derive(clap::Parser)]
+struct LibsArgs {
+    #[command(flatten)]
+    _common: BriefVerbOptions,
+    /// Action: list or prune [default: list]
+    #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
+    _action: Option<RunCommand>,
+}
+
+/// List the old shared libraries that were kept, and the programs that use them
+#[derive(clap::Parser)]
+struct ListArgs {
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// Packages of kept libraries [default: all]
+    #[arg(value_name = "KEPT_PKG")]
+    packages: Vec<String>,
+}
+
+/// Remove kept libraries that no program uses
+#[derive(clap::Parser)]
+struct PruneArgs {
+    /// Show what would be removed; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// Packages of kept libraries [default: all]
+    #[arg(value_name = "KEPT_PKG")]
+    packages: Vec<String>,
+}
+
+/// What is kept.
+#[derive(Serialize)]
+struct LibsReport {
+    kept: Vec<PackageEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned: Option<Vec<PrunedEntry>>,
+    /// Whether the root differs now; only of prune.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<bool>,
+    scanned: u64,
+    skipped: Vec<String>,
+    #[serde(skip)]
+    recovery: Option<String>,
+    #[serde(skip)]
+    notes: Vec<String>,
+    /// What stays although nothing needs it, and why.
+    #[serde(skip)]
+    remarks: Vec<String>,
+    #[serde(skip)]
+    is_planned: bool,
+}
+
+/// A package of kept libraries.
+#[derive(Serialize)]
+struct PackageEntry {
+    package: String,
+    from: String,
+    version: String,
+    since: String,
+    by: String,
+    patches: Vec<String>,
+    libraries: Vec<LibraryEntry>,
+}
+
+/// A kept library.
+#[derive(Serialize)]
+struct LibraryEntry {
+    name: String,
+    paths: Vec<String>,
+    bytes: u64,
+    state: &'static str,
+    consumers: Vec<ConsumerEntry>,
+}
+
+/// What was removed.
+#[derive(Serialize)]
+struct PrunedEntry {
+    package: String,
+    name: String,
+    paths: Vec<String>,
+}
+
+/// Runs the verb: each action has arguments of its own.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    if let Some(work) = call.take_action(&ACTIONS) {
+        return work(call);
+    }
+    if call.has_only_options() {
+        return list(call);
+    }
+    let _: LibsArgs = parse(call, USAGE)?;
+    Err(Stop::Usage { message: "no action is named".to_owned(), usage: USAGE }.into())
+}
+
+fn list(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "libs list";
+    let args: ListArgs = parse(call, USAGE_OF_LIST)?;
+    let root = args.common.root.open(call)?;
+    let request = KeptRequest { packages: args.packages, prune: false, dry_run: false };
+    answer(call, root, &request, None)
+}
+
+fn prune(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "libs prune";
+    let args: PruneArgs = parse(call, USAGE_OF_PRUNE)?;
+    let root = match args.dry_run {
+        true => args.common.root.open(call)?,
+        false => args.owner.open::<PruneArgs>(call, &args.common.root, Command::Patchadd)?,
+    };
+    let request = KeptRequest { packages: args.packages, prune: true, dry_run: args.dry_run };
+    answer(call, root, &request, args.wait)
+}
+
+fn answer(call: &Invocation, root: Root, request: &KeptRequest, wait: Option<u64>) -> anyhow::Result<Reply> {
+    let report = call.change(&root, NAME, wait, |caller| kept_packages(&root, request, caller))?;
+    let report = report.map_err(|failed| failed_as_verb(&root, &failed))?;
+    if !report.unknown.is_empty() {
+        let message = format!(
+            "nothing was changed\n{}: no package of kept libraries.\n{} lists them.",
+            report.unknown.join(", "),
+            Wording::of_verbs(root.prefix()).verb("libs list")
+        );
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+    }
+    Ok(Reply::about(&root, Exit::OK, LibsReport::of(&root, report, request)))
+}
+
+/// Returns the end of a run that failed: in the words of a removal, with the codes of the verbs that remove.
+fn failed_as_verb(root: &Root, failed: &Failure) -> Stop {
+    match change_failed(root, Command::Pkgrm, failed) {
+        Stop::Ran { result, message, .. } => {
+            Stop::Ran { exit: verb_code(Command::Patchrm, failed), result, message }
+        }
+        stop => stop,
+    }
+}
+
+impl LibsReport {
+    fn of(root: &Root, report: KeptReport, request: &KeptRequest) -> Self {
+        let KeptReport { look, pruned, receipt, recovered, notes, .. } = report;
+        let entry = |(package, params): (&PkgInst, &Params)| PackageEntry::of(&look, package, params);
+        let pruned = pruned.iter().map(|one| PrunedEntry {
+            package: one.package.to_string(),
+            name: one.name.clone(),
+            paths: texts(&one.paths),
+        });
+        Self {
+            kept: look.packages.iter().map(entry).collect(),
+            pruned: request.prune.then(|| pruned.collect()),
+            changed: request.prune.then_some(receipt.is_some()),
+            scanned: look.scanned,
+            skipped: look.skipped.iter().map(|path| root.show(path)).collect(),
+            recovery: recovery_sentence(&recovered),
+            notes: recovered.notes().to_vec(),
+            remarks: notes,
+            is_planned: request.dry_run,
+        }
+    }
+}
+
+impl PackageEntry {
+    fn of(look: &KeptLook, package: &PkgInst, params: &Params) -> Self {
+        let libraries = look.libraries.iter().filter(|library| library.package == *package);
+        let text = |name: &str| params.text(name).into_owned();
+        Self {
+            package: package.to_string(),
+            from: look.from(package),
+            version: text("VERSION"),
+            since: text("INSTDATE"),
+            by: text("KEPT_BY"),
+            patches: text("KEPT_PATCHES").split_whitespace().map(str::to_owned).collect(),
+            libraries: libraries.map(LibraryEntry::of).collect(),
+        }
+    }
+}
+
+impl LibraryEntry {
+    fn of(library: &KeptLibraryState) -> Self {
+        Self {
+            name: library.name.clone(),
+            paths: texts(&library.paths),
+            bytes: library.bytes,
+            state: library.state.word(),
+            consumers: consumers(&library.consumers),
+        }
+    }
+}
+
+fn texts(paths: &[ObjectPath]) -> Vec<String> {
+    paths.iter().map(ToString::to_string).collect()
+}
+
+impl CommandReport for LibsReport {
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.remarks)?)
+    }
+
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        print_recovery(output, self.recovery.as_deref(), &self.notes)?;
+        let pruned = self.pruned.as_deref().unwrap_or_default();
+        for pruned in pruned {
+            let what = if self.is_planned { "would be removed" } else { "removed" };
+            output.line(format!("{}: {what} ({})", pruned.name, pruned.package))?;
+        }
+        if !pruned.is_empty() && self.changed == Some(true) {
+            return Ok(());
+        }
+        if self.kept.is_empty() {
+            output.line("no libraries are kept")?;
+        }
+        for package in &self.kept {
+            let PackageEntry { package: name, from, version, since, by, .. } = package;
+            output.line(format!("{name}: from {from} {version}, since {since}, by {by}"))?;
+            for library in &package.libraries {
+                let LibraryEntry { name, state, bytes, .. } = library;
+                output.line(format!("  {name}  {state}, {}", human(*bytes)))?;
+                for consumer in &library.consumers {
+                    output.line(format!("    {consumer}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

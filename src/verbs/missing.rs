@@ -1,0 +1,201 @@
+//! `patchadm missing`: lists the patches that the root is missing.
+
+pub(super) mod choice;
+mod page;
+mod report;
+mod row;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context as _;
+
+use super::options::BriefVerbOptions;
+use crate::many_roots::list::ManyRoots;
+use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
+use crate::many_roots::root_report::RootReport;
+use choice::{AnalysisChoice, AnalysisOptions};
+use page::{page_of, section_of};
+use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::analysis_end::refused;
+use patchadm_cli::reply::failure::{must_have_records, query_refused};
+use patchadm_cli::reply::overtaken::NativeEntries;
+use patchadm_cli::reply::page::PageSection;
+use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::{Reply, Stop};
+use patchadm_cli::surroundings::Surroundings;
+use patchadm_cli::surroundings::caller::now;
+use patchadm_core::operation::analysis::{facts_of, read_listings, still_loaded_in, write_page};
+use patchadm_core::operation::libraries::LibrariesBeforePatches;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::applied_patches::{PatchesError, installed_software};
+use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_inputs::native::NativeOrigin;
+use patchadm_planning::analyze::{AnalysisRequest, MachineFacts, analyse};
+use patchadm_planning::plan::clock::Now;
+use patchadm_rootfs::Root;
+use report::{AnalysedMachine, AnalysisReport};
+
+const USAGE: &str = "patchadm [-R root] missing --xref file|-M depot [option...] [group|id]...\n\
+    patchadm missing --xref file|-M depot --from dir [option...] [group|id]...\n\
+    patchadm missing --xref file|-M depot [option...] --roots file|dir [group|id]...";
+
+/// List the patches that the root is missing
+#[derive(clap::Parser)]
+struct AnalyzeArgs {
+    #[command(flatten)]
+    compared: ComparisonOptions,
+    /// Analyse the machine whose uname.out, pkginfo.out and showrev.out are in this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "root"])]
+    from: Option<PathBuf>,
+    /// Write a page for a browser to this file, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    options: AnalysisOptions,
+    #[command(flatten)]
+    many: ManyRoots,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// What is listed: missing (where nothing is said), installed, all, total, unbundled, bad, obsolete, with r, s or rs
+    /// behind it only what is recommended or about security; or patches
+    #[arg(value_name = "GROUP|ID")]
+    words: Vec<String>,
+}
+
+/// Runs the verb. Exit 33 where a patch that was named is not known; with `--check` 68 where a fix is lost or a registration
+/// stale, else 66 where a patch is missing.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: AnalyzeArgs = parse(call, USAGE)?;
+    let choice = AnalysisChoice::of(&args.options, &args.words, call.surroundings.now.date_naive())
+        .map_err(|message| Stop::Usage { message, usage: USAGE })?;
+    let root = args.common.root.open(call)?;
+    let comparison = Comparison::open(call, &args.compared, &root, USAGE)?;
+    let surroundings = call.surroundings.clone();
+    let analysed = Analysed { comparison, choice, now: now(&surroundings), surroundings };
+    let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
+    let page = args.html.as_deref().map(|path| PageFile { path, made });
+    if args.many.are_named() {
+        return of_many(call, &args.many, &analysed, page.as_ref());
+    }
+    if let Some(directory) = &args.from {
+        let listings = read_listings(directory).map_err(|error| refused(&error))?;
+        let (machine, kept) = (AnalysedMachine::Host(listings.host), LibrariesBeforePatches::new());
+        let report = analysed.report(machine, (&listings.facts, &kept), &root)?;
+        write(page.as_ref(), || vec![section_of(&report)])?;
+        return Ok(Reply::new(report.exit(), report));
+    }
+    let report = analysed.of_root(&root)?;
+    write(page.as_ref(), || vec![section_of(&report)])?;
+    Ok(Reply::about(&root, report.exit(), report))
+}
+
+/// The number of patches that a root lacks, and the depot that has them.
+pub(super) struct MissingPatches {
+    pub(super) depot: String,
+    pub(super) missing: usize,
+}
+
+/// Compares a root with the depot of its policy, which is given up if it does not answer soon.
+pub(super) fn missing_patches(
+    call: &mut Invocation,
+    root: &Root,
+    is_offline: bool,
+) -> anyhow::Result<MissingPatches> {
+    let comparison = Comparison::open(call, &ComparisonOptions::impatient(is_offline), root, USAGE)?;
+    let today = call.surroundings.now.date_naive();
+    let choice = AnalysisChoice::of(&AnalysisOptions::default(), &[], today)
+        .map_err(|message| Stop::Usage { message, usage: USAGE })?;
+    let surroundings = call.surroundings.clone();
+    let analysed = Analysed { comparison, choice, now: now(&surroundings), surroundings };
+    let missing = analysed.of_root(root)?.missing();
+    Ok(MissingPatches { depot: analysed.comparison.name, missing })
+}
+
+/// Analyses every root; the page has a section for each that could be read.
+fn of_many(
+    call: &mut Invocation,
+    many: &ManyRoots,
+    analysed: &Analysed,
+    page: Option<&PageFile<'_>>,
+) -> anyhow::Result<Reply> {
+    let query = RootsQuery { usage: USAGE, answered: "analysed", lacking: None };
+    let sections: Mutex<BTreeMap<PathBuf, PageSection>> = Mutex::default();
+    let reply = ask_many(call, many, query, &|root| match analysed.of_root(root) {
+        Err(error) => RootAnswer::failed(root, &error),
+        Ok(report) => {
+            if page.is_some() {
+                let mut sections = sections.lock().unwrap_or_else(PoisonError::into_inner);
+                sections.insert(root.prefix().to_owned(), section_of(&report));
+            }
+            answer_of(report)
+        }
+    })?;
+    write(page, || sections.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect())?;
+    Ok(reply)
+}
+
+/// The file of a page, and when it is made.
+struct PageFile<'a> {
+    path: &'a Path,
+    made: String,
+}
+
+/// Writes the page, if one is wanted.
+fn write(page: Option<&PageFile<'_>>, sections: impl FnOnce() -> Vec<PageSection>) -> anyhow::Result<()> {
+    let Some(PageFile { path, made }) = page else { return Ok(()) };
+    write_page(path, page_of(sections(), made).as_bytes())
+        .with_context(|| format!("the page {} was not written", path.display()))
+}
+
+/// What machines are compared with, and what is asked of them.
+struct Analysed {
+    comparison: Comparison,
+    choice: AnalysisChoice,
+    now: Now,
+    surroundings: Surroundings,
+}
+
+impl Analysed {
+    fn of_root(&self, root: &Root) -> anyhow::Result<AnalysisReport> {
+        must_have_records(root, 7)?;
+        let stale = self.comparison.must_be_current(root)?;
+        let software = installed_software(root).map_err(|error| match error {
+            PatchesError::Database(error) => query_refused(root, &error.into()),
+            PatchesError::Policy(error) => query_refused(root, &error.into()),
+        })?;
+        let machine = AnalysedMachine::Root(root.prefix().to_owned());
+        let kept =
+            still_loaded_in(root, &software, &self.now).map_err(|error| query_refused(root, &error))?;
+        let trial =
+            TrialStanding::of(root, &self.surroundings).map_err(|error| query_refused(root, &error))?;
+        let mut params = software.packages.iter().map(|(_, params)| params);
+        let has_native = params.any(|params| NativeOrigin::of(params).is_some());
+        let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &self.now, has_native));
+        let report = self.report(machine, (&facts_of(root, &software), &kept), root)?;
+        Ok(report.with_native(native).with_remarks(stale).on_trial(trial))
+    }
+
+    /// Returns the report about a machine; the policy of the root says which patches come first.
+    fn report(
+        &self,
+        machine: AnalysedMachine,
+        (facts, kept): (&MachineFacts, &LibrariesBeforePatches),
+        root: &Root,
+    ) -> anyhow::Result<AnalysisReport> {
+        let Comparison { reference, name, .. } = &self.comparison;
+        let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
+        let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
+        let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis, kept);
+        Ok(report.with_remarks(self.comparison.passed_over()))
+    }
+}
+
+/// Returns the answer of one root of many.
+fn answer_of(report: AnalysisReport) -> RootAnswer<AnalysisReport> {
+    let (exit, line, notes) = (report.exit(), report.line(), report.lines());
+    RootReport { exit, ..RootReport::of_answer(line, notes, report) }.into()
+}

@@ -1,0 +1,360 @@
+//! `patchadm stage promote`: makes the contents of a stage live.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::ends::stage_failed;
+use crate::as_owner::options::OwnerOptions;
+use crate::patch_command::{exchanges_inside, guarded_trial};
+use crate::verbs::change::expected_plan;
+use crate::verbs::options::{
+    ApplyingOptions, EditOptions, ExchangeOptions, NoteOption, PlanFileOptions, UndoOptions, VerbOptions,
+    path_text,
+};
+use crate::verbs::patch_lines::print_report;
+use patchadm_changeset::transaction::ExchangeRequest;
+use patchadm_cli::arguments::{
+    LibraryOptions, TrialOptions, directory_of_root, named_text, parse, script_settings,
+};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::exchange_entry::exchange_lines;
+use patchadm_cli::reply::failure::plan_file_refused;
+use patchadm_cli::reply::promotion::{PathEntry, PromotionAnswer, refreshed_sentence};
+use patchadm_cli::reply::{CommandReport, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::plan_file::{PlanFault, PlanFileRequest};
+use patchadm_core::operation::stages::StageError;
+use patchadm_core::operation::stages::promote::{PromoteReport, PromoteRequest, promote_stage};
+use patchadm_core::operation::trial::TrialRequest;
+use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions, PromotionWishes};
+use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::policy::DeleteLimit;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
+use serde::Serialize;
+
+const USAGE: &str = "\
+patchadm [-R root] stage promote [--path path]... [option...] stage
+patchadm [-R root] stage promote --two-way [--path path]... [--delete] [option...] tree
+patchadm [-R root] stage promote --plan file [option...]";
+
+/// The options that say what is compared and what may go.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct PromotionOptions {
+    /// Promote only this directory of what was staged; may be repeated
+    #[arg(long = "path", value_name = "PATH", value_parser = directory_of_root, action = clap::ArgAction::Append)]
+    paths: Vec<ObjectPath>,
+    /// The id of the promotion: by default the name of the stage and the next revision
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Take whatever differs, without regard to what it was once; needed for a tree that is no stage
+    #[arg(long)]
+    two_way: bool,
+    /// With --two-way: delete what the tree does not have
+    #[arg(long, requires_all = ["two_way", "paths"])]
+    delete: bool,
+    /// Leave the patches of a stage with records there: take what they changed as any other object
+    #[arg(long)]
+    tree_only: bool,
+    /// Take files with set-id bits or capabilities, other bytes of such files, and other owners
+    #[arg(long)]
+    allow_set_id: bool,
+    /// Refuse where more of a path would be deleted: a number of objects, or a percentage
+    #[arg(long, value_name = "N|N%", value_parser = limit)]
+    max_delete: Option<DeleteLimit>,
+    /// Neither compare nor take these paths, and what is below them; may be repeated
+    #[arg(long, value_name = "GLOB", value_parser = pattern, action = clap::ArgAction::Append)]
+    exclude: Vec<PathGlob>,
+    /// Do not run the hooks that the policy of the root names
+    #[arg(long)]
+    no_hooks: bool,
+    #[command(flatten)]
+    exchange: ExchangeOptions,
+    #[command(flatten)]
+    edits: EditOptions,
+    #[command(flatten)]
+    undo: UndoOptions,
+    #[command(flatten)]
+    shlibs: LibraryOptions,
+    #[command(flatten)]
+    plan_file: PlanFileOptions,
+}
+
+/// A promotion that is asked for, by options or by a plan file.
+pub(super) struct AskedPromotion {
+    choices: PromotionOptions,
+    stage: PathBuf,
+    plan_file: PlanFileRequest,
+}
+
+/// Promote a stage: make its contents live, as a patch that can be removed
+#[derive(clap::Parser)]
+struct PromoteArgs {
+    #[command(flatten)]
+    choices: PromotionOptions,
+    #[command(flatten)]
+    trial: TrialOptions,
+    /// Print the plan, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Show the lines of text files that would change, too
+    #[arg(long, requires = "dry_run")]
+    diff: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    note: NoteOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The stage: its directory or its name
+    #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
+    stage: Option<PathBuf>,
+}
+
+fn pattern(text: &str) -> Result<PathGlob, String> {
+    PathGlob::parse(text).map_err(|error| error.to_string())
+}
+
+fn limit(text: &str) -> Result<DeleteLimit, String> {
+    DeleteLimit::parse(text).ok_or_else(|| "it is neither a number nor a percentage".to_owned())
+}
+
+impl PromotionOptions {
+    /// Returns the final request, and the use of a plan file.
+    pub(super) fn settle(
+        mut self,
+        stage: Option<PathBuf>,
+        usage: &'static str,
+    ) -> Result<AskedPromotion, Stop> {
+        let wrong = |message: String| Stop::Usage { message, usage };
+        let PlanFileOptions { save_plan: save, plan } = std::mem::take(&mut self.plan_file);
+        let none = PlanFileRequest { command: Command::Promote.name(), ..PlanFileRequest::default() };
+        if save.is_none() && plan.is_none() {
+            return Ok(AskedPromotion { choices: self, stage: stage.unwrap_or_default(), plan_file: none });
+        }
+        let exchange = self.exchange.clone();
+        let options = self.written(stage.as_deref()).map_err(wrong)?;
+        let Some(path) = plan else {
+            let plan_file = PlanFileRequest { options, save, ..none };
+            return Ok(AskedPromotion { choices: self, stage: stage.unwrap_or_default(), plan_file });
+        };
+        if options != PlanOptions::default() {
+            return Err(wrong("with --plan the stage and the options are those of the file".to_owned()));
+        }
+        let expected = expected_plan(&path, Command::Promote.name(), usage)?;
+        let options = expected.plan.options.clone();
+        let bad = |error| plan_file_refused(PlanFault::Bad { path, error });
+        let (choices, stage) = Self::of_plan(&options).map_err(bad)?;
+        let plan_file = PlanFileRequest { options, expected: Some(expected), ..none };
+        Ok(AskedPromotion { choices: Self { exchange, ..choices }, stage, plan_file })
+    }
+
+    /// Returns the request as a plan file has it.
+    fn written(&self, stage: Option<&Path>) -> Result<PlanOptions, String> {
+        let mut options = PlanOptions::default();
+        let (undo, edits) = (self.undo.clone(), self.edits.clone());
+        ApplyingOptions { undo, edits, ..ApplyingOptions::default() }.write(&mut options)?;
+        self.shlibs.write(&mut options);
+        options.operands = stage.map(named_text).transpose()?.into_iter().collect();
+        options.exclude = self.exclude.iter().map(|glob| glob.as_str().to_owned()).collect();
+        let wishes = PromotionWishes {
+            paths: self.paths.iter().map(path_text).collect::<Result<_, _>>()?,
+            id: self.id.clone(),
+            two_way: self.two_way,
+            delete: self.delete,
+            max_delete: self.max_delete.map(|limit| limit.to_string()),
+            no_hooks: self.no_hooks,
+            tree_only: self.tree_only,
+            allow_set_id: self.allow_set_id,
+        };
+        options.promotion = (wishes != PromotionWishes::default()).then_some(wishes);
+        Ok(options)
+    }
+
+    /// Returns the options and the stage that a plan file has.
+    fn of_plan(options: &PlanOptions) -> Result<(Self, PathBuf), PlanFileError> {
+        let field = |field, value: &str| PlanFileError::Field { field, value: value.to_owned() };
+        let [stage] = options.operands.as_slice() else {
+            return Err(field("operands", &options.operands.join(" ")));
+        };
+        let ApplyingOptions { undo, edits, .. } = ApplyingOptions::of_plan(options)?;
+        let exclude = options.exclude.iter().map(|text| pattern(text).map_err(|_| field("exclude", text)));
+        let PromotionWishes { paths, id, two_way, delete, max_delete, no_hooks, tree_only, allow_set_id } =
+            options.promotion.clone().unwrap_or_default();
+        let paths = paths.iter().map(|text| directory_of_root(text).map_err(|_| field("paths", text)));
+        let max_delete = max_delete.map(|text| limit(&text).map_err(|_| field("max_delete", &text)));
+        let choices = Self {
+            paths: paths.collect::<Result<_, _>>()?,
+            id,
+            two_way,
+            delete,
+            max_delete: max_delete.transpose()?,
+            exclude: exclude.collect::<Result<_, _>>()?,
+            no_hooks,
+            tree_only,
+            allow_set_id,
+            exchange: ExchangeOptions::default(),
+            edits,
+            undo,
+            shlibs: LibraryOptions::of_plan(options)?,
+            plan_file: PlanFileOptions::default(),
+        };
+        Ok((choices, PathBuf::from(stage)))
+    }
+}
+
+impl AskedPromotion {
+    /// Returns the directories whose changes should become visible at once.
+    pub(super) fn exchanges(&self) -> Vec<ExchangeRequest> {
+        self.choices.exchange.clone().requests()
+    }
+
+    /// Returns the request for these options.
+    pub(super) fn request(self, call: &Invocation, dry_run: bool) -> PromoteRequest {
+        let Self { choices, stage, plan_file } = self;
+        PromoteRequest { plan_file, ..choices.request(call, stage.into_os_string(), dry_run) }
+    }
+}
+
+impl PromotionOptions {
+    /// Returns the request without a plan file.
+    fn request(self, call: &Invocation, stage: OsString, dry_run: bool) -> PromoteRequest {
+        PromoteRequest {
+            stage,
+            paths: self.paths,
+            id: self.id,
+            two_way: self.two_way,
+            delete: self.delete,
+            tree_only: self.tree_only,
+            allow_set_id: self.allow_set_id,
+            max_delete: self.max_delete,
+            exclude: self.exclude,
+            edited: self.edits.edited,
+            overridden: self.edits.overridden,
+            preserved: self.edits.preserved,
+            undo_dir: self.undo.undo_dir,
+            undo_format: self.undo.undo_format,
+            no_undo: self.undo.no_undo,
+            dry_run,
+            texts: false,
+            no_hooks: self.no_hooks,
+            scripts: script_settings(call, false, None),
+            shlibs: self.shlibs.request(),
+            plan_file: PlanFileRequest::default(),
+            trial: TrialRequest::default(),
+        }
+    }
+}
+
+/// Runs the verb.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "stage promote";
+    let args: PromoteArgs = parse(call, USAGE)?;
+    let PromoteArgs { choices, trial, dry_run, diff, wait, note, owner, common, stage } = args;
+    let asked = choices.settle(stage, USAGE)?;
+    let root = owner.open::<PromoteArgs>(call, &common.root, Command::Promote)?;
+    if !dry_run {
+        call.output.heedless();
+    }
+    let exchanges = asked.exchanges();
+    let request = PromoteRequest { texts: diff, trial: trial.request(), ..asked.request(call, dry_run) };
+    answer(call, root, (&request, &exchanges), (wait, note.text.as_deref()))
+}
+
+/// Promotes, or says what that would do.
+pub(super) fn answer(
+    call: &Invocation,
+    root: Root,
+    (request, exchanges): (&PromoteRequest, &[ExchangeRequest]),
+    (wait, note): (Option<u64>, Option<&str>),
+) -> anyhow::Result<Reply> {
+    let began = Instant::now();
+    let done = call.change(&root, Command::Promote.name(), wait, |caller| {
+        let caller = caller.noting(note).exchanging(&exchanges_inside(&root, exchanges));
+        let report = promote_stage(&root, request, &caller)?;
+        let run = report.result.as_ref().ok().and_then(Option::as_ref).map(|receipt| receipt.run.clone());
+        let Some(run) = run else { return Ok(report) };
+        let trial = guarded_trial(&root, &run, &request.trial, (&caller, &call.surroundings))?;
+        Ok(PromoteReport { trial, ..report })
+    })?;
+    let report = done.map_err(|error: StageError| stage_failed(&root, "nothing was promoted", &error))?;
+    let answer = PromotionAnswer::of(&root, report, request.dry_run, began);
+    Ok(Reply::about(&root.clone(), answer.exit(), PromotionFaces { answer, root }))
+}
+
+/// The faces of the answer.
+#[derive(Serialize)]
+struct PromotionFaces {
+    #[serde(flatten)]
+    answer: PromotionAnswer,
+    #[serde(skip)]
+    root: Root,
+}
+
+impl CommandReport for PromotionFaces {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let PromotionAnswer { end, paths, conflicts, kept, .. } = &self.answer;
+        if let Some(count) = self.answer.refreshed {
+            output.line(format!("note: {}", refreshed_sentence(count, end.would_change.is_some())))?;
+        }
+        if end.result == ResultWord::NothingToDo && end.failure.is_none() {
+            let names: Vec<&str> = paths.iter().map(|path| path.path.as_str()).collect();
+            output.line(format!("nothing to promote in {}", names.join(", ")))?;
+        } else {
+            print_report(&self.root, end, output)?;
+        }
+        for line in exchange_lines((&self.answer.exchanges, &[]), end.would_change.is_some()) {
+            output.line(format!("note: {line}"))?;
+        }
+        for path in paths.iter().filter(|path| path.way != "nothing") {
+            output.line(format!("  {}", counts(path)))?;
+        }
+        for conflict in conflicts {
+            let (stage, live, decision) = (conflict.stage, conflict.live, conflict.decision);
+            let path = &conflict.path;
+            output.line(format!(
+                "  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"
+            ))?;
+        }
+        for file in &self.answer.set_id {
+            let what = match (&file.owner, &file.target) {
+                (Some(_), _) => "owner",
+                (None, Some(_)) => "link",
+                (None, None) => "set-id",
+            };
+            output.line(format!("  {what}: {}", file.sentence))?;
+        }
+        for object in &self.answer.withheld {
+            output.line(format!("  withheld: {}: {}", object.path, object.words.join(", ")))?;
+        }
+        let tells_hooks = end.is_plan() || output.is_verbose();
+        for hook in self.answer.hooks.iter().filter(|_| tells_hooks) {
+            output.line(format!("  hook: {}={}", hook.name, hook.path))?;
+        }
+        if output.is_verbose() {
+            for kept in kept {
+                output.line(format!("  kept: {} ({})", kept.path, kept.reason))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the counts of a path, those that are not zero.
+fn counts(path: &PathEntry) -> String {
+    let all = [
+        (path.added, "added"),
+        (path.replaced, "replaced"),
+        (path.attributes, "with other attributes"),
+        (path.deleted, "deleted"),
+        (path.directories_made, "directories made"),
+        (path.directories_removed, "directories removed"),
+    ];
+    let told = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    format!("{}: {}", path.path, told.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,175 @@
+//! `patchadm undo-data drop`: deletes undo data, so that patches can no longer be removed.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::as_owner::options::OwnerOptions;
+use crate::verbs::options::{BriefVerbOptions, NoteOption};
+use patchadm_cli::arguments::{age, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::words::{human, print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, UndoLimits, commit_patches};
+use patchadm_core::operation::session::Caller;
+use patchadm_inputs::policy::byte_size;
+use patchadm_planning::plan::refusal::Command;
+
+const USAGE: &str = "patchadm [-R root] undo-data drop [--superseded] [--keep n] [--older-than age] [--shrink-to size] [--dry-run]\n\
+     \x20        [option...] [id...]";
+
+/// Delete undo data (cannot be reversed)
+#[derive(clap::Parser)]
+struct CommitArgs {
+    /// That of all patches that a later one supersedes or obsoletes
+    #[arg(long)]
+    superseded: bool,
+    /// That of all patches but the newest N
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// That of patches that were applied longer ago than this (90d, 12w, 1y), but for the newest revision of each
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    older_than: Option<u64>,
+    /// That of the oldest patches until undo data takes no more than this (500M, 2G), but for the newest revision of each
+    #[arg(long, value_name = "SIZE", value_parser = byte_size)]
+    shrink_to: Option<u64>,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
+    /// Say what would be given up, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    note: NoteOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// The ids of the patches
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "undo-data drop";
+    let args: CommitArgs = parse(call, USAGE)?;
+    let CommitArgs { superseded, keep, undo_dir, dry_run, wait, note, owner, common, ids, .. } = args;
+    let limits =
+        UndoLimits { older_than: args.older_than, shrink_to: args.shrink_to, ..UndoLimits::default() };
+    if ids.is_empty() && !superseded && keep.is_none() && limits.is_none() {
+        let message = "no patch is named".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let root = owner.open::<CommitArgs>(call, &common.root, Command::Commit)?;
+    if !dry_run {
+        call.output.heedless();
+    }
+    let request = CommitRequest { ids, superseded, keep, limits, undo_dir, dry_run };
+    let commit = |caller: &Caller<'_>| commit_patches(&root, &request, &caller.noting(note.text.as_deref()));
+    let result = call.change(&root, Command::Commit.name(), wait, commit)?;
+    match result {
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(&report, dry_run))),
+        Err(failed) => Err(change_failed(&root, Command::Commit, &failed).into()),
+    }
+}
+
+/// What was given up, or would be.
+#[derive(Debug, Serialize)]
+struct CommitReply {
+    result: ResultWord,
+    changed: bool,
+    /// Of a plan: whether the root would differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_change: Option<bool>,
+    run: Option<String>,
+    patches: Vec<CommittedEntry>,
+    freed: u64,
+    irremovable: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// A patch whose undo data is given up.
+#[derive(Debug, Serialize)]
+struct CommittedEntry {
+    id: String,
+    verdict: &'static str,
+    packages: Vec<String>,
+    freed: u64,
+}
+
+impl CommitReply {
+    fn of(report: &CommitReport, dry_run: bool) -> Self {
+        let has_undo = report.patches.iter().any(|patch| !patch.packages.is_empty());
+        let result = match (has_undo, dry_run) {
+            (false, _) => ResultWord::NothingToDo,
+            (true, true) => ResultWord::Planned,
+            (true, false) => ResultWord::Done,
+        };
+        let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
+        let notes = with_recovery(&report.recovered, notes.chain(beyond_limits(report)));
+        let irremovable = report.patches.iter().filter(|patch| !patch.packages.is_empty());
+        Self {
+            result,
+            changed: report.receipt.is_some(),
+            would_change: dry_run.then_some(has_undo),
+            run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
+            freed: report.patches.iter().map(|patch| patch.freed).sum(),
+            irremovable: irremovable.map(|patch| patch.id.to_string()).collect(),
+            patches: report
+                .patches
+                .iter()
+                .map(|patch| CommittedEntry {
+                    id: patch.id.to_string(),
+                    verdict: if dry_run { "planned" } else { "committed" },
+                    packages: patch.packages.iter().map(ToString::to_string).collect(),
+                    freed: patch.freed,
+                })
+                .collect(),
+            notes,
+        }
+    }
+}
+
+/// Returns sentences about undo data that limits would give up, and that stays.
+fn beyond_limits(report: &CommitReport) -> impl Iterator<Item = String> {
+    let excess = (report.excess > 0).then(|| {
+        format!(
+            "undo data still takes {} too much: what is left is of the newest revisions of patches, outside the root, or of \
+             other tools; patches that are named are given up in any case",
+            human(report.excess)
+        )
+    });
+    let foreign = report.foreign.iter().map(|id| {
+        format!("the undo data of patch {id} stays: another tool made it, and nothing else tells the paths of the patch")
+    });
+    excess.into_iter().chain(foreign.collect::<Vec<_>>())
+}
+
+impl CommandReport for CommitReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for patch in &self.patches {
+            let text = match (patch.packages.is_empty(), self.result) {
+                (true, _) => "has no undo data".to_owned(),
+                (false, ResultWord::Planned) => {
+                    format!("would become irremovable; {} would be freed", human(patch.freed))
+                }
+                (false, _) => format!("is irremovable now; {} freed", human(patch.freed)),
+            };
+            output.line(format!("{} {text}", patch.id))?;
+        }
+        if self.patches.is_empty() {
+            output.line("nothing to do: there is no undo data to give up")?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}

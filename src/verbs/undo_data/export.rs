@@ -1,0 +1,136 @@
+//! `patchadm undo-data export`: moves undo archives to a file outside the root, from which `undo-data import` restores them.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::as_owner::options::OwnerOptions;
+use crate::verbs::options::{BriefVerbOptions, NoteOption};
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::words::{human, print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::patches::undo_export::{
+    MovedArchive, UndoExportReport, UndoExportRequest, export_undo,
+};
+use patchadm_core::operation::session::Caller;
+use patchadm_planning::plan::refusal::Command;
+
+const USAGE: &str = "patchadm [-R root] undo-data export -o file [option...] id...";
+
+/// Move undo archives to a file outside the root
+#[derive(clap::Parser)]
+struct UndoExportArgs {
+    /// The file, which must not be there yet; best on another disk
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    note: NoteOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// The ids of the patches
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// What was exported.
+#[derive(Debug, Serialize)]
+struct UndoExportReply {
+    result: ResultWord,
+    changed: bool,
+    run: Option<String>,
+    file: String,
+    size: u64,
+    archives: Vec<MovedEntry>,
+    notes: Vec<String>,
+}
+
+/// The archive of a patch for a package.
+#[derive(Debug, Serialize)]
+pub(super) struct MovedEntry {
+    pub(super) id: String,
+    pub(super) package: String,
+    pub(super) verdict: &'static str,
+    pub(super) form: &'static str,
+    pub(super) bytes: u64,
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "undo-data export";
+    let args: UndoExportArgs = parse(call, USAGE)?;
+    let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+    let file = args.output.ok_or_else(|| wrong("no file is named: -o FILE"))?;
+    if args.ids.is_empty() {
+        return Err(wrong("no patch is named").into());
+    }
+    let root = args.owner.open::<UndoExportArgs>(call, &args.common.root, Command::UndoExport)?;
+    call.output.heedless();
+    let (wait, note) = (args.wait, args.note);
+    let request = UndoExportRequest { ids: args.ids, file, undo_dir: args.undo_dir };
+    let export = |caller: &Caller<'_>| export_undo(&root, &request, &caller.noting(note.text.as_deref()));
+    match call.change(&root, Command::UndoExport.name(), wait, export)? {
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, UndoExportReply::of(&report, &request))),
+        Err(failed) => Err(change_failed(&root, Command::UndoExport, &failed).into()),
+    }
+}
+
+impl UndoExportReply {
+    fn of(report: &UndoExportReport, request: &UndoExportRequest) -> Self {
+        let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
+        Self {
+            result: ResultWord::Done,
+            changed: report.receipt.is_some(),
+            run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
+            file: request.file.display().to_string(),
+            size: report.size,
+            archives: report.archives.iter().map(|archive| MovedEntry::of(archive, "exported")).collect(),
+            notes: with_recovery(&report.recovered, notes),
+        }
+    }
+}
+
+impl MovedEntry {
+    /// Returns the entry of an archive with this verdict, unless it was there already.
+    pub(super) fn of(archive: &MovedArchive, verdict: &'static str) -> Self {
+        Self {
+            id: archive.id.to_string(),
+            package: archive.package.to_string(),
+            verdict: if archive.is_there { "unchanged" } else { verdict },
+            form: archive.format.word(),
+            bytes: archive.size,
+        }
+    }
+
+    /// Returns the line about it.
+    pub(super) fn line(&self) -> String {
+        let what = if self.verdict == "unchanged" { "there already" } else { self.verdict };
+        format!("{} {}: {what}, {} ({})", self.id, self.package, human(self.bytes), self.form)
+    }
+}
+
+impl CommandReport for UndoExportReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.archives.iter().try_for_each(|archive| output.line(archive.line()))?;
+        output.line(format!(
+            "{} has them, {}; `undo-data import` restores them",
+            self.file,
+            human(self.size)
+        ))?;
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}

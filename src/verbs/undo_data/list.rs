@@ -1,0 +1,247 @@
+//! `patchadm undo-data list`: the undo data of a root, and the disk space of everything kept for it.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::verbs::options::BriefVerbOptions;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::words::{human, print_notes};
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::depot_memory::last_used_depot;
+use patchadm_core::operation::space::{FileSystemShare, MayGo, PatchSpace, SpaceReport, UndoForm, space};
+use patchadm_inputs::database::policy;
+use patchadm_planning::plan::refusal::Wording;
+
+const USAGE: &str = "patchadm [-R root] undo-data list [option...]";
+
+/// List undo data and the disk space used
+#[derive(clap::Parser)]
+struct SpaceArgs {
+    #[command(flatten)]
+    common: BriefVerbOptions,
+}
+
+/// The disk space that is used.
+#[derive(Debug, Serialize)]
+struct SpaceReply {
+    patches: Vec<PatchEntry>,
+    areas: Vec<AreaEntry>,
+    directories: Vec<DirectoryEntry>,
+    /// The bytes of all areas.
+    bytes: u64,
+    /// The bytes that `undo-data drop --superseded` would give back in the root.
+    freeable: u64,
+    file_systems: Vec<FileSystemEntry>,
+    unread: Vec<String>,
+    /// The command that gives undo data up.
+    #[serde(skip)]
+    commit: String,
+}
+
+/// The undo data of a patch.
+#[derive(Debug, Serialize)]
+struct PatchEntry {
+    id: String,
+    may_go: Option<&'static str>,
+    by: Option<String>,
+    bytes: u64,
+    /// The size of its undo data, as every query tells it.
+    #[serde(skip)]
+    size: u64,
+    freeable: u64,
+    undo: Vec<UndoEntry>,
+}
+
+/// The undo data of a patch in one package.
+#[derive(Debug, Serialize)]
+struct UndoEntry {
+    package: String,
+    form: Option<&'static str>,
+    bytes: u64,
+    freeable: u64,
+    outside: u64,
+}
+
+/// What space is used for.
+#[derive(Debug, Serialize)]
+struct AreaEntry {
+    area: &'static str,
+    bytes: u64,
+}
+
+/// A directory that was counted.
+#[derive(Debug, Serialize)]
+struct DirectoryEntry {
+    path: String,
+    bytes: u64,
+}
+
+/// A file system on which space is used.
+#[derive(Debug, Serialize)]
+struct FileSystemEntry {
+    path: String,
+    bytes: u64,
+    size: u64,
+    free: u64,
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "undo-data list";
+    let SpaceArgs { common } = parse(call, USAGE)?;
+    let root = common.root.open(call)?;
+    let _busy = call.busy("measuring");
+    let cache = policy::of_root(&root).ok().and_then(|policy| policy.cache);
+    // The cache of the machine has nothing of a root that never fetched anything.
+    let fetches = || root.prefix() == Path::new("/") || last_used_depot(&root).is_some();
+    let cache = cache.or_else(|| call.surroundings.network.cache().filter(|_| fetches()));
+    let report = space(&root, cache.as_deref()).map_err(|failed| query_refused(&root, &failed))?;
+    let commit = Wording::of_verbs(root.prefix()).verb("undo-data drop --superseded");
+    Ok(Reply::about(&root, Exit::OK, SpaceReply::of(report, commit)))
+}
+
+impl SpaceReply {
+    fn of(report: SpaceReport, commit: String) -> Self {
+        let bytes = report.bytes();
+        let may_go = report.patches.iter().filter(|patch| patch.may_go.is_some());
+        Self {
+            bytes,
+            freeable: may_go.map(PatchSpace::freeable).sum(),
+            patches: report.patches.iter().map(PatchEntry::of).collect(),
+            areas: report
+                .areas
+                .into_iter()
+                .map(|(area, bytes)| AreaEntry { area: area.word(), bytes })
+                .collect(),
+            directories: report
+                .directories
+                .into_iter()
+                .map(|(path, bytes)| DirectoryEntry { path, bytes })
+                .collect(),
+            file_systems: report.file_systems.into_iter().map(FileSystemEntry::from).collect(),
+            unread: report.unread,
+            commit,
+        }
+    }
+}
+
+impl PatchEntry {
+    fn of(patch: &PatchSpace) -> Self {
+        let undo = patch.undo.iter().map(|(package, undo)| UndoEntry {
+            package: package.to_string(),
+            form: undo.form.map(UndoForm::word),
+            bytes: undo.bytes,
+            freeable: undo.freeable,
+            outside: undo.outside,
+        });
+        Self {
+            id: patch.id.to_string(),
+            may_go: patch.may_go.map(MayGo::word),
+            by: patch.by.as_ref().map(ToString::to_string),
+            bytes: patch.bytes(),
+            size: patch
+                .undo
+                .iter()
+                .map(|(_, undo)| if undo.outside > 0 { undo.outside } else { undo.freeable })
+                .sum(),
+            freeable: patch.freeable(),
+            undo: undo.collect(),
+        }
+    }
+
+    /// Returns the forms of its undo data, each once.
+    fn forms(&self) -> String {
+        let mut forms: Vec<&str> = self.undo.iter().filter_map(|undo| undo.form).collect();
+        forms.sort_unstable();
+        forms.dedup();
+        if forms.is_empty() { "-".to_owned() } else { forms.join("+") }
+    }
+
+    fn line(&self, width: usize) -> String {
+        let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let why = self.may_go.map(|word| format!("  {word}{by}")).unwrap_or_default();
+        format!("{:width$}  {:8} {:>11}{why}", self.id, self.forms(), human(self.size))
+    }
+}
+
+impl From<FileSystemShare> for FileSystemEntry {
+    fn from(share: FileSystemShare) -> Self {
+        let FileSystemShare { path, bytes, size, free } = share;
+        Self { path, bytes, size, free }
+    }
+}
+
+impl FileSystemEntry {
+    fn line(&self) -> String {
+        let share = per_mille(self.bytes, self.size);
+        let (size, free) = (human(self.size), human(self.free));
+        format!(
+            "{}: {} are {}.{} % of this file system of {size}; {free} are free",
+            self.path,
+            human(self.bytes),
+            share / 10,
+            share % 10
+        )
+    }
+}
+
+/// Returns a part of a whole in thousandths.
+fn per_mille(part: u64, whole: u64) -> u128 {
+    u128::from(part) * 1000 / u128::from(whole.max(1))
+}
+
+/// Returns what people call an area.
+fn title(area: &str) -> &str {
+    match area {
+        "undo" => "undo data",
+        "undo-outside" => "undo data outside",
+        "runs" => "runs at work",
+        "kept-libraries" => "kept libraries",
+        other => other,
+    }
+}
+
+impl CommandReport for SpaceReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let width = self.patches.iter().map(|patch| patch.id.len()).max().unwrap_or_default();
+        self.patches.iter().try_for_each(|patch| output.line(patch.line(width)))?;
+        if !self.patches.is_empty() {
+            output.line("")?;
+        }
+        for area in self.areas.iter().filter(|area| area.bytes > 0) {
+            output.line(format!("{:20} {:>11}", title(area.area), human(area.bytes)))?;
+        }
+        output.line(format!("{:20} {:>11}", "all", human(self.bytes)))?;
+        self.file_systems.iter().try_for_each(|one| output.line(one.line()))?;
+        if self.freeable > 0 {
+            output.line(format!("{} gives {} back", self.commit, human(self.freeable)))?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        let number = self.unread.len();
+        let directories =
+            if number == 1 { "1 directory".to_owned() } else { format!("{number} directories") };
+        let unread = (number > 0).then(|| {
+            format!("you may not read {directories}, which count as empty: {}", self.unread.join(", "))
+        });
+        Ok(print_notes(output, unread.as_slice())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_told_of_any_size() {
+        assert_eq!(per_mille(1, 0), 1000);
+        assert_eq!(per_mille(u64::MAX, u64::MAX), 1000);
+        assert_eq!(per_mille(1, 3), 333);
+    }
+}

@@ -1,0 +1,180 @@
+//! `patchadm undo-data repack`: writes undo archives again in another form.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::as_owner::options::OwnerOptions;
+use crate::verbs::options::{BriefVerbOptions, NoteOption};
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_cli::arguments::{age, parse, undo_format};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::words::{human, print_notes, with_recovery};
+use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::patches::repack::{
+    RepackReport, RepackRequest, RepackedArchive, StayingArchive, repack_undo,
+};
+use patchadm_core::operation::session::Caller;
+use patchadm_planning::plan::refusal::Command;
+
+const USAGE: &str = "patchadm [-R root] undo-data repack --format gz|Z|none|zst|xz [--cold age] [--dry-run] [option...] [id...]";
+
+/// Write undo archives again in another form
+#[derive(clap::Parser)]
+struct RepackArgs {
+    /// The form: gz, Z, none, zst or xz
+    #[arg(long, value_name = "FORM", value_parser = undo_format(&UndoFormat::ARCHIVES), hide_possible_values = true)]
+    format: Option<UndoFormat>,
+    /// Those of all patches that were applied longer ago than this (90d, 12w, 1y)
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    cold: Option<u64>,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
+    /// Say what would be written, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    note: NoteOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: BriefVerbOptions,
+    /// The ids of the patches
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// What was written again, or would be.
+#[derive(Debug, Serialize)]
+struct RepackReply {
+    result: ResultWord,
+    changed: bool,
+    /// Of a plan: whether the root would differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_change: Option<bool>,
+    run: Option<String>,
+    format: &'static str,
+    archives: Vec<ArchiveEntry>,
+    notes: Vec<String>,
+}
+
+/// The archive of a patch for a package.
+#[derive(Debug, Serialize)]
+struct ArchiveEntry {
+    id: String,
+    package: String,
+    verdict: &'static str,
+    from: &'static str,
+    before: u64,
+    after: Option<u64>,
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "undo-data repack";
+    let args: RepackArgs = parse(call, USAGE)?;
+    let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+    let format = args.format.ok_or_else(|| wrong("no form is named: --format gz, Z, none, zst or xz"))?;
+    if args.ids.is_empty() && args.cold.is_none() {
+        return Err(wrong("no patch is named").into());
+    }
+    let root = args.owner.open::<RepackArgs>(call, &args.common.root, Command::Repack)?;
+    if !args.dry_run {
+        call.output.heedless();
+    }
+    let RepackArgs { ids, cold, undo_dir, dry_run, wait, note, .. } = args;
+    let request = RepackRequest { ids, cold, format, undo_dir, dry_run };
+    let repack = |caller: &Caller<'_>| repack_undo(&root, &request, &caller.noting(note.text.as_deref()));
+    match call.change(&root, Command::Repack.name(), wait, repack)? {
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, RepackReply::of(&report, &request))),
+        Err(failed) => Err(change_failed(&root, Command::Repack, &failed).into()),
+    }
+}
+
+impl RepackReply {
+    fn of(report: &RepackReport, request: &RepackRequest) -> Self {
+        let is_something = report.archives.iter().any(|archive| archive.stays.is_none());
+        let result = match (is_something, request.dry_run) {
+            (false, _) => ResultWord::NothingToDo,
+            (true, true) => ResultWord::Planned,
+            (true, false) => ResultWord::Done,
+        };
+        let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
+        let is_only_ours = is_something && request.format.is_read_by_this_program_only();
+        Self {
+            result,
+            changed: report.receipt.is_some(),
+            would_change: request.dry_run.then_some(is_something),
+            run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
+            format: request.format.word(),
+            archives: report.archives.iter().map(ArchiveEntry::of).collect(),
+            notes: with_recovery(
+                &report.recovered,
+                notes.chain(is_only_ours.then(|| only_ours(request.format))),
+            ),
+        }
+    }
+}
+
+/// What else can be done with archives in a form that classic tools do not know.
+fn only_ours(format: UndoFormat) -> String {
+    format!(
+        "archives in {} are read by patchadm only; repack --format gz makes ones that any pkgadd installs",
+        format.word()
+    )
+}
+
+impl ArchiveEntry {
+    fn of(archive: &RepackedArchive) -> Self {
+        let verdict = match (archive.stays, archive.after) {
+            (Some(StayingArchive::HasForm), _) => "unchanged",
+            (Some(StayingArchive::Foreign), _) => "foreign",
+            (Some(StayingArchive::ByScripts), _) => "by-scripts",
+            (None, None) => "planned",
+            (None, Some(_)) => "repacked",
+        };
+        Self {
+            id: archive.id.to_string(),
+            package: archive.package.to_string(),
+            verdict,
+            from: archive.from.word(),
+            before: archive.before,
+            after: archive.after,
+        }
+    }
+
+    fn line(&self, format: &str) -> String {
+        let what = match (self.verdict, self.after) {
+            ("unchanged", _) => format!("has this form already: {format}"),
+            ("foreign", _) => "stays as it is: another tool made it".to_owned(),
+            ("by-scripts", _) => "stays as it is: the scripts of the patch made it".to_owned(),
+            (_, Some(after)) => {
+                format!("{} to {format}: {} instead of {}", self.from, human(after), human(self.before))
+            }
+            _ => format!("{} would become {format}", self.from),
+        };
+        format!("{} {}: {what}", self.id, self.package)
+    }
+}
+
+impl CommandReport for RepackReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for archive in &self.archives {
+            output.line(archive.line(self.format))?;
+        }
+        if self.archives.is_empty() {
+            output.line("nothing to do: there is no undo archive to write")?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}
