@@ -93,7 +93,7 @@ static PATCHADM: Program = Program {
     name: PROGRAM,
     about: env!("CARGO_PKG_DESCRIPTION"),
     usage: "patchadm [-R ROOT] VERB [OPTION...] [ARGUMENT...]",
-    ending: "\n`patchadm help VERB` explains a verb; `patchadm` alone shows the status of /.\n",
+    ending: "`patchadm help VERB` explains a verb; `patchadm` alone shows the status of /.",
     applets: APPLETS,
     only: None,
     overall: Some("status"),

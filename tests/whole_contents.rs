@@ -221,8 +221,11 @@ fn the_same_holds_on_a_root_and_its_stage_whatever_is_done_in_both_and_promoted(
             let kind = story.random.below(15);
             story.step_of(kind);
         }
-        promoted +=
-            story.told.iter().filter(|told| told.starts_with("promote") && told.contains(": 0 web-")).count();
+        promoted += story
+            .told
+            .iter()
+            .filter(|told| told.starts_with("stage promote") && told.contains(": 0 web-"))
+            .count();
         let repaired = story.live.run("pkgchk -f -n -R @ROOT@");
         assert!(repaired.code < 2, "{}{}\n{}", repaired.stdout, repaired.stderr, story.told.join("\n"));
     }

@@ -178,10 +178,15 @@ pub(super) fn expected_plan(path: &Path, verb: &str, usage: &'static str) -> Res
     if expected.plan.command == verb {
         return Ok(Arc::new(expected));
     }
-    let message = format!("plan file {} is one of `{}`", path.display(), expected.plan.command);
+    let message = format!("plan file {} is one of `{}`", path.display(), verb_of(&expected.plan.command));
     Err(Stop::Usage { message, usage })
 }
 
 fn is_id(word: &str) -> bool {
     PatchId::new(word).is_ok() || word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns the verb that uses a plan file of this command.
+fn verb_of(command: &str) -> &str {
+    if command == "promote" { "stage promote" } else { command }
 }

@@ -25,7 +25,7 @@ fn patched(patches: &[Patch]) -> Scenario {
 }
 
 pub(super) fn patches_promoted() -> Story {
-    Story::of("stage promote patches", patched(&[patch(), second_patch()]), Command::Promote)
+    Story::of("promote patches", patched(&[patch(), second_patch()]), Command::Promote)
 }
 
 pub(super) fn promoted_patches_backed_out() -> Story {

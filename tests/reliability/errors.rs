@@ -139,7 +139,7 @@ fn is_for_next_time(story: &Story, change: &Change) -> bool {
     if is_elf_cache(&change.path) || change.path.ends_with("/identities") {
         return true;
     }
-    let is_its_moment = change.moment == Moment::Finishing || story.name == "stage promote with hooks";
+    let is_its_moment = change.moment == Moment::Finishing || story.name == "promote with hooks";
     is_its_moment && change.path.starts_with("/.patchadm-stage/")
 }
 

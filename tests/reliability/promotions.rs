@@ -253,7 +253,7 @@ fn promoted_again() -> Story {
     let patch = Package::new("ACMEweb").file("bin/one", 0o755, "one of the patch\n");
     built.live.patchadd("", &Patch::of("100-01", patch)).ok();
     built.build_again();
-    built.story("stage promote again", Command::Promote)
+    built.story("promote again", Command::Promote)
 }
 
 fn promotion_undone() -> Story {
@@ -276,14 +276,14 @@ fn first_promotion() -> Story {
     built.write("own/lib/libt.so.1", "library 2\n", 0o644);
     built.write("own/lib/libn.so", "new\n", 0o644);
     built.remove("own/gone");
-    built.story("stage promote software of no package", Command::Promote)
+    built.story("promote software of no package", Command::Promote)
 }
 
 /// A promotion whose changes become visible at once in one of the two trees.
 fn promoted_by_exchange() -> Story {
     let built = Built::new();
     built.build();
-    built.story("stage promote by exchange", Command::Exchange("/opt/ACMEweb", Box::new(Command::Promote)))
+    built.story("promote by exchange", Command::Exchange("/opt/ACMEweb", Box::new(Command::Promote)))
 }
 
 /// The same on the way back.
@@ -298,7 +298,7 @@ fn promotion_backed_out_by_exchange() -> Story {
 fn promoted_with_hooks() -> Story {
     let built = Built::new().with_hooks();
     built.build();
-    built.story("stage promote with hooks", Command::Promote)
+    built.story("promote with hooks", Command::Promote)
 }
 
 fn promotion_with_hooks_backed_out() -> Story {
@@ -311,7 +311,7 @@ fn promotion_with_hooks_backed_out() -> Story {
 fn promoted_with_old_files() -> Story {
     let built = Built::new().keeping();
     built.build();
-    built.story("stage promote and keep the old files", Command::Promote)
+    built.story("promote and keep the old files", Command::Promote)
 }
 
 fn promotion_backed_out_by_old_files() -> Story {

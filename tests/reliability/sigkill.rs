@@ -47,7 +47,7 @@ const PLAYED: [&str; 4] = [
     "apply two as one run and keep the old files",
     "undo one run by old files",
     "back out in the middle, old files below an archive",
-    "undo-data repack old files as gz",
+    "repack old files as gz",
 ];
 
 /// A command of the program that does what a command of a story does.
@@ -90,17 +90,17 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
             start.into_iter().chain(patches.iter().cloned()).collect()
         }
         Command::Confirm => words(&["confirm", "-R"], &[]),
-        Command::Commit(ids) => words(&["commit", "-R"], ids),
+        Command::Commit(ids) => words(&["undo-data", "drop", "-R"], ids),
         Command::Expire => panic!("a command of its own is told no time"),
-        Command::Repack(ids, format) => words(&["repack", "--format", format.word(), "-R"], ids),
+        Command::Repack(ids, format) => words(&["undo-data", "repack", "--format", format.word(), "-R"], ids),
         Command::UndoExport(ids) => {
             let file = next_export(&trial.root()).display().to_string();
-            words(&["undo-export", "-o", &file, "-R"], ids)
+            words(&["undo-data", "export", "-o", &file, "-R"], ids)
         }
-        Command::UndoImport(file) => words(&["undo-import", "-R"], &[file.display().to_string()]),
+        Command::UndoImport(file) => words(&["undo-data", "import", "-R"], &[file.display().to_string()]),
         Command::Promote => {
             let stage = trial.root().with_file_name(STAGE).display().to_string();
-            words(&["promote", "--allow-set-id", "--max-delete", "100%", "-R"], &[stage])
+            words(&["stage", "promote", "--allow-set-id", "--max-delete", "100%", "-R"], &[stage])
         }
         Command::Exchange(directory, inner) => {
             let mut all = arguments(trial, inner);

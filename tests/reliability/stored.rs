@@ -11,14 +11,14 @@ use crate::scenario::Scenario;
 
 /// The stories of one file system, without exchanged directories.
 pub(crate) const STORED: [Told; 17] = [
-    || repacked("undo-data repack old files as gz", "files", UndoFormat::Gzip),
-    || repacked("undo-data repack old files as Z", "files", UndoFormat::Compress),
-    || repacked("undo-data repack old files as none", "files", UndoFormat::Plain),
-    || repacked("undo-data repack gz as Z", "gz", UndoFormat::Compress),
-    || repacked("undo-data repack Z as gz", "Z", UndoFormat::Gzip),
-    || repacked("undo-data repack Z as none", "Z", UndoFormat::Plain),
-    || repacked("undo-data repack none as gz", "none", UndoFormat::Gzip),
-    || repacked("undo-data repack none as Z", "none", UndoFormat::Compress),
+    || repacked("repack old files as gz", "files", UndoFormat::Gzip),
+    || repacked("repack old files as Z", "files", UndoFormat::Compress),
+    || repacked("repack old files as none", "files", UndoFormat::Plain),
+    || repacked("repack gz as Z", "gz", UndoFormat::Compress),
+    || repacked("repack Z as gz", "Z", UndoFormat::Gzip),
+    || repacked("repack Z as none", "Z", UndoFormat::Plain),
+    || repacked("repack none as gz", "none", UndoFormat::Gzip),
+    || repacked("repack none as Z", "none", UndoFormat::Compress),
     || middle("back out in the middle, old files below an archive", ["files", "gz", "files"]),
     || middle("back out in the middle, an archive below old files", ["none", "files", "Z"]),
     one_run,

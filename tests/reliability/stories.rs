@@ -291,7 +291,7 @@ fn old_files_brought_back() -> Story {
 
 fn old_files_given_up() -> Story {
     let (stage, _) = patched_under(FILES, &[&patch(), &second_patch()]);
-    Story::of("undo-data drop of old files", stage, Command::Commit(vec!["100-01".to_owned()]))
+    Story::of("commit of old files", stage, Command::Commit(vec!["100-01".to_owned()]))
 }
 
 /// A patch goes from under two others, whose undo data is as files.
@@ -436,13 +436,13 @@ fn undo_data_in_another_form() -> Story {
 fn undo_data_in_zstandard() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let ids = ["100-01", "200-01"].map(str::to_owned);
-    Story::of("undo-data repack to zst", stage, Command::Repack(ids.to_vec(), UndoFormat::Zstd))
+    Story::of("repack to zst", stage, Command::Repack(ids.to_vec(), UndoFormat::Zstd))
 }
 
 fn undo_data_in_xz() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let ids = ["100-01", "200-01"].map(str::to_owned);
-    Story::of("undo-data repack to xz", stage, Command::Repack(ids.to_vec(), UndoFormat::Xz))
+    Story::of("repack to xz", stage, Command::Repack(ids.to_vec(), UndoFormat::Xz))
 }
 
 fn undo_data_exported() -> Story {

@@ -149,7 +149,10 @@ fn every_kind_of_document_is_as_its_schema_says_and_none_is_described_in_vain() 
     let commands = commands.into_iter().filter(|name| !PARTS.contains(&format!("{name}.json").as_str()));
     let mut described = BTreeSet::new();
     for command in commands {
-        let command = command.replace("stage-", "stage ").replace("bulk-", "bulk ");
+        let of_actions = ["stage", "bulk", "undo-data", "libs", "setup"];
+        let action =
+            of_actions.iter().find_map(|verb| Some((verb, command.strip_prefix(&format!("{verb}-"))?)));
+        let command = action.map_or(command.to_owned(), |(verb, action)| format!("{verb} {action}"));
         seen.insert(print(&format!("{command} --json --no-such-option")));
         described.extend(kinds(&command).into_iter().map(|(kind, _)| kind));
     }

@@ -64,7 +64,6 @@ fn options_that_make_no_sense_are_refused_before_anything_happens() {
         (format!("-R @ROOT@ stage enter --mount /srv:srv {stage}"), "the path inside must begin with /"),
         (format!("-R @ROOT@ stage enter --view live {stage}"), "live"),
         (format!("-R @ROOT@ stage leave {stage}"), "leave"),
-        ("-R @ROOT@ stage".to_owned(), "it is not said what to do with the stage"),
         (format!("-R @ROOT@ stage enter --mounts /no/such/file {stage}"), "/no/such/file: No such file"),
     ] {
         let said = scenario.run(&line).fails(1);

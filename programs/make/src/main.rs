@@ -29,7 +29,7 @@ static PATCHADM_MAKE: Program = Program {
     name: "patchadm-make",
     about: env!("CARGO_PKG_DESCRIPTION"),
     usage: "patchadm-make VERB [OPTION...] [ARGUMENT...]",
-    ending: "\n`patchadm-make help VERB` explains a verb.\n",
+    ending: "`patchadm-make help VERB` explains a verb.",
     applets: &[
         verb(Make, "build", "Make a patch from two releases", build::run),
         verb(Make, "delta", "Make the patches of a stable branch", delta::run),

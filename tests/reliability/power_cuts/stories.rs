@@ -113,7 +113,7 @@ fn renames_of_stages(story: &Story) -> Vec<usize> {
 
 #[test]
 fn a_real_power_cut_between_the_commit_and_the_rename_of_the_stage_loses_no_undo_data() {
-    let names = ["apply a revision and keep the old files", "stage promote and keep the old files"];
+    let names = ["apply a revision and keep the old files", "promote and keep the old files"];
     let told = || STORIES.iter().chain(&PROMOTED).map(|told| told());
     let stories: Vec<Story> = told().filter(|story| names.contains(&story.name)).collect();
     on_each("a power cut between commit and rename", |disk| {

@@ -47,7 +47,10 @@ pub fn overview(of: &Program, width: usize) -> String {
         let classic = format!("{count} classic commands; `{} help classic` lists them", of.name);
         add_row(&mut text, "patchadd …", PROGRAM_COLUMN, &classic, width);
     }
-    text + of.ending
+    for line in fold(of.ending.as_bytes(), width + 1) {
+        let _ = writeln!(text, "\n{}", String::from_utf8_lossy(&line));
+    }
+    text
 }
 
 /// Returns the list of classic commands.

@@ -235,7 +235,7 @@ mod tests {
         name: "patchadm",
         about: "Tests",
         usage: "patchadm [VERB]",
-        ending: "\n",
+        ending: "",
         applets: &[
             verb(VerbGroup::Inspect, "list", "list", nothing),
             verb(VerbGroup::Inspect, "status", "say how it is", nothing),
