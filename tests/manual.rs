@@ -1,4 +1,4 @@
-//! The manual pages say what the program does: every command has one, the options of page and program are the same,
+//! The manual pages say what the programs do: every command has one, the options of page and program are the same,
 //! and so are the exit codes that `patchadm help` knows. Their form is checked where mandoc is installed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,16 +29,56 @@ const ELSEWHERE: [&str; 16] = [
     "memfd_create 2",
 ];
 
+/// The verbs that other programs have, and their pages. `patchadm` runs these programs for them.
+const OF_OTHER_PROGRAMS: [(&str, &[&str]); 3] = [
+    ("patchadm-make", &["build", "delta", "lint", "keygen", "sign", "publish", "depot", "order"]),
+    ("patchadm-bulk", &["bulk"]),
+    ("patchadm-report", &["report"]),
+];
+
+/// Verbs whose first operand is an action. Each action may list its own options, and the section about the verb has all
+/// of them. Actions with sections of their own are in other tests.
+const ACTIONS: [(&str, &[&str]); 5] = [
+    ("undo-data", &["list", "drop", "repack", "export", "import"]),
+    ("libs", &["list", "prune"]),
+    ("key", &["list", "trust", "revoke"]),
+    ("setup", &["links", "completions", "hooks"]),
+    ("depot", &["index", "check"]),
+];
+
+/// The page about a verb: that of the program that has it.
+fn page_about(verb: &str) -> Page {
+    let program = OF_OTHER_PROGRAMS.iter().find(|(_, verbs)| verbs.contains(&verb));
+    Page::called(program.map_or("patchadm", |(program, _)| *program))
+}
+
+fn actions_of(verb: &str) -> &'static [&'static str] {
+    ACTIONS.iter().find(|(known, _)| *known == verb).map(|(_, actions)| *actions).unwrap_or_default()
+}
+
 #[test]
 fn every_command_has_a_page() {
     let pages: BTreeSet<String> = pages().into_iter().map(|page| page.name).collect();
     for command in commands().classic {
         assert!(pages.contains(&command), "man/ has no page for {command}");
     }
-    let patchadm = Page::called("patchadm");
-    for verb in commands().verbs {
-        let sections = patchadm.sections_about(&verb);
-        assert!(sections.iter().any(|section| section.title == format!("The verb {verb}")), "{verb}");
+    // Each action of `bulk` has a section.
+    for verb in commands().verbs.iter().filter(|verb| *verb != "bulk") {
+        let sections = page_about(verb).sections_about(verb);
+        let section = sections.iter().find(|section| section.title == format!("The verb {verb}"));
+        let text = &section.unwrap_or_else(|| panic!("no page has a section about {verb}")).text;
+        for action in actions_of(verb) {
+            assert!(text.split_whitespace().any(|word| word == *action), "{verb} {action}");
+        }
+    }
+}
+
+#[test]
+fn the_page_of_patchadm_names_the_verbs_of_other_programs() {
+    let page = Page::called("patchadm");
+    for (program, verbs) in OF_OTHER_PROGRAMS {
+        let item = format!("\n.It Xr {program} 8\n.Cm {}\n", verbs.join(" , "));
+        assert!(page.text.contains(&item), "{item}");
     }
 }
 
@@ -52,17 +92,29 @@ fn a_classic_command_has_the_options_of_its_page() {
 
 #[test]
 fn a_verb_has_the_options_of_the_sections_about_it() {
-    let page = Page::called("patchadm");
     for verb in commands().verbs {
-        let sections = page.sections_about(&verb);
+        let sections = page_about(&verb).sections_about(&verb);
         let documented: BTreeSet<String> =
             sections.iter().flat_map(|section| options(&section.text)).collect();
-        assert_eq!(documented, options_of_program(&verb), "{verb}");
+        let of_actions =
+            actions_of(&verb).iter().flat_map(|action| options_of_program(&format!("{verb} {action}")));
+        let of_program: BTreeSet<String> = options_of_program(&verb).into_iter().chain(of_actions).collect();
+        assert_eq!(documented, of_program, "{verb}");
     }
 }
 
+#[test]
+fn the_action_that_renders_pages_has_the_options_of_its_section() {
+    let sections = Page::called("patchadm-report").sections_about("page");
+    let documented: BTreeSet<String> = sections.iter().flat_map(|section| options(&section.text)).collect();
+    let own = sections.iter().find(|section| section.title == "The action page").unwrap();
+    let of_program = options_of_program("report page");
+    assert!(of_program.is_subset(&documented), "{of_program:?}");
+    assert!(options(&own.text).is_subset(&of_program), "{of_program:?}");
+}
+
 /// The actions of `patchadm stage`, each with a section of its own.
-const ACTIONS_OF_STAGE: [&str; 6] = ["new", "enter", "list", "status", "refresh", "drop"];
+const ACTIONS_OF_STAGE: [&str; 7] = ["new", "enter", "list", "status", "refresh", "promote", "drop"];
 
 #[test]
 fn an_action_of_stage_has_the_options_of_its_section() {
@@ -97,47 +149,48 @@ fn actions_of_bulk() -> Vec<String> {
 
 #[test]
 fn an_action_of_bulk_has_a_section_with_its_options() {
-    let common: BTreeSet<String> = Page::called("patchadm")
-        .sections_about("bulk")
-        .iter()
-        .flat_map(|section| options(&section.text))
-        .collect();
     let page = Page::called("patchadm-bulk");
     let actions = actions_of_bulk();
     assert!(actions.len() > 5, "{actions:?}");
     for action in actions {
         let title = format!("The action {action}");
         let sections = page.sections_about(&action);
-        let section = sections.iter().find(|section| section.title == title);
-        let documented = options(&section.unwrap_or_else(|| panic!("{title}")).text);
-        let documented: BTreeSet<String> = documented.into_iter().chain(common.iter().cloned()).collect();
-        let documented = if action == "enter" {
-            // Its output is that of the command.
-            documented.into_iter().filter(|option| option != "--json").collect()
-        } else {
-            documented
-        };
+        assert!(sections.iter().any(|section| section.title == title), "{title}");
+        let documented: BTreeSet<String> =
+            sections.iter().flat_map(|section| options(&section.text)).collect();
         assert_eq!(documented, options_of_program(&format!("bulk {action}")), "{action}");
     }
 }
 
 #[test]
-fn the_exit_codes_of_the_pages_are_those_that_explain_knows() {
+fn the_exit_codes_of_a_classic_command_are_those_that_help_knows() {
     let known = explained();
-    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef", "bulk"] {
-        let page = Page::called(if command == "bulk" { "patchadm-bulk" } else { command });
-        // A bulk build works on no root.
-        let is_of_roots = |who: &str| command == "bulk" && who.ends_with(" about a root");
-        let documented: BTreeSet<u8> =
-            page.items("EXIT STATUS").iter().filter_map(|item| item.parse().ok()).collect();
+    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef"] {
+        let page = Page::called(command);
         let known: BTreeSet<u8> = known
             .iter()
-            .filter(|(_, who)| who.iter().any(|who| is_about(who, command) && !is_of_roots(who)))
+            .filter(|(_, who)| who.iter().any(|who| is_about(who, command)))
             .map(|(code, _)| *code)
             .collect();
-        assert_eq!(documented, known, "{command}");
+        assert_eq!(page.exit_codes(), known, "{command}");
         let by_signal = if command.starts_with("pkg") { "3" } else { "128+N" };
         assert!(page.items("EXIT STATUS").iter().any(|item| item == by_signal));
+    }
+}
+
+#[test]
+fn the_verbs_have_one_table_of_exit_codes() {
+    let table = Page::called("patchadm").exit_codes();
+    assert_eq!(Vec::from_iter(table.iter().copied()), Vec::from_iter(0..=9_u8));
+    let stage = Scenario::new();
+    for code in &table {
+        stage.run(&format!("help {code}")).ok();
+    }
+    // A command in a sandbox may be missing.
+    let known: BTreeSet<u8> = table.into_iter().chain(125..=127).collect();
+    for page in ["patchadm-stage", "patchadm-make", "patchadm-bulk", "patchadm-report"] {
+        let codes = Page::called(page).exit_codes();
+        assert!(codes.is_subset(&known), "{page}: {codes:?}");
     }
 }
 
@@ -195,21 +248,37 @@ fn mandoc_has_nothing_to_say() {
 
 #[test]
 fn options_are_read_from_pages_and_from_help() {
-    let page = ".Bl\n.It Fl B Ar dir\nkeep\n.It Fl -json\n.It Cm x\n.El\n";
-    assert_eq!(Vec::from_iter(options(page)), ["--json", "-B"]);
-    let help =
-        "Usage: x\n\nOptions:\n  -B <DIR>       keep\n      --json[=X] print\n                 more -z\n";
-    assert_eq!(Vec::from_iter(options_of_help(help)), ["--json", "-B"]);
+    let page =
+        ".Bl\n.It Fl B Ar dir\nkeep\n.It Fl -json\n.It Fl o Ar file , Fl -output Ar file\n.It Cm x\n.El\n";
+    assert_eq!(Vec::from_iter(options(page)), ["--json", "--output", "-B", "-o"]);
+    let help = "Usage: x\n       -y\n\nOptions:\n  -B <DIR>       keep\n      --json[=X] print\n                 more -z\n\n\
+                Common:\n  -o, --output <FILE>\n          write\n";
+    assert_eq!(Vec::from_iter(options_of_help(help)), ["--json", "--output", "-B", "-o"]);
 }
 
-/// The commands that the program has.
+#[test]
+fn a_section_is_about_the_verbs_that_its_title_names() {
+    let text = ".Sh NAME\n.Ss Options of every verb\n.Ss JSON: option of every verb but demo and help\n\
+                .Ss Undo data: options of add, plan and undo-data\n.Ss The verb undo-data\n";
+    let page = Page { path: PathBuf::new(), name: String::new(), text: text.to_owned() };
+    for (verb, number) in [("undo-data", 4), ("undo", 2), ("plan", 3), ("demo", 1)] {
+        assert_eq!(page.sections_about(verb).len(), number, "{verb}");
+    }
+}
+
+/// The commands that the programs have.
 struct Commands {
     verbs: Vec<String>,
     classic: Vec<String>,
 }
 
 fn commands() -> Commands {
-    let commands = Commands { verbs: verbs(), classic: classic_commands() };
+    let of_others =
+        OF_OTHER_PROGRAMS.iter().flat_map(|(_, verbs)| verbs.iter().map(|verb| (*verb).to_owned()));
+    // The overview may name the other programs instead of their verbs.
+    let listed = verbs().into_iter().filter(|verb| !verb.starts_with("patchadm-"));
+    let verbs: BTreeSet<String> = listed.chain(of_others).collect();
+    let commands = Commands { verbs: verbs.into_iter().collect(), classic: classic_commands() };
     assert!(!commands.verbs.is_empty() && !commands.classic.is_empty());
     commands
 }
@@ -218,21 +287,23 @@ fn options_of_program(command: &str) -> BTreeSet<String> {
     options_of_help(&Scenario::new().run(&format!("{command} --help")).ok())
 }
 
-/// The options that clap lists: lines of the list that begin with a hyphen before the column of the texts.
+/// The options that clap lists below its headings, by all of their names: lines that begin with a hyphen before the
+/// column of the texts.
 fn options_of_help(help: &str) -> BTreeSet<String> {
-    let list = help.lines().skip_while(|line| *line != "Options:").skip(1);
-    let options = list.filter(|line| line.len() - line.trim_start().len() <= 6);
+    let is_heading = |line: &str| line.ends_with(':') && !line.starts_with(' ');
+    let lists = help.lines().skip_while(|line| !is_heading(line));
+    let options = lists.filter(|line| line.len() - line.trim_start().len() <= 6);
     options
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|word| word.starts_with('-'))
+        .flat_map(|line| line.split_whitespace().take_while(|word| word.starts_with('-')))
         .map(|word| word.split(['[', ',']).next().unwrap_or(word).to_owned())
         .collect()
 }
 
-/// The options that a text in mdoc lists.
+/// The options that a text in mdoc lists, by all of their names.
 fn options(mdoc: &str) -> BTreeSet<String> {
     let items = mdoc.lines().filter_map(|line| line.strip_prefix(".It Fl "));
-    items.filter_map(|item| item.split_whitespace().next()).map(|word| format!("-{word}")).collect()
+    let names = items.flat_map(|item| item.split(" , Fl ")).filter_map(|name| name.split_whitespace().next());
+    names.map(|name| format!("-{name}")).collect()
 }
 
 /// Every code that `patchadm help` knows, with the commands that end with it.
@@ -311,7 +382,13 @@ impl Page {
         self.section(title).lines().filter_map(|line| line.strip_prefix(".It ")).map(str::to_owned).collect()
     }
 
-    /// The parts whose title names a verb, or is about all of them.
+    /// The codes in the lists or the table below `EXIT STATUS`.
+    fn exit_codes(&self) -> BTreeSet<u8> {
+        let items = self.items("EXIT STATUS").into_iter();
+        items.filter_map(|item| item.split(" Ta ").next().and_then(|code| code.parse().ok())).collect()
+    }
+
+    /// The parts whose title names a verb or an action, or is about all of them.
     fn sections_about(&self, verb: &str) -> Vec<Section> {
         let mut sections: Vec<Section> = Vec::new();
         for line in self.text.lines() {
@@ -324,8 +401,9 @@ impl Page {
         }
         let names = |title: &str| {
             let is_named = |words: &str| words.split([' ', ',', ':']).any(|word| word == verb);
-            let of_others = title.split_once("option of every verb but ").map(|(_, exceptions)| exceptions);
-            title == "Options of every verb" || of_others.map_or(is_named(title), |others| !is_named(others))
+            let of_all = ["Options of every verb", "Options of every action"].contains(&title);
+            let of_others = title.split_once("option of every ").and_then(|(_, all)| all.split_once(" but "));
+            of_all || of_others.map_or(is_named(title), |(_, exceptions)| !is_named(exceptions))
         };
         sections.retain(|section| names(&section.title));
         sections
