@@ -184,6 +184,15 @@ static PATCHADM: Program = Program {
         "undo-import",
         "update",
     ],
+    schemas: patchadm_cli::schemas!(
+        "../docs/schema":
+            "add" "adopt" "analyze" "commit" "completions" "confirm" "demo" "diff" "doctor" "explain" "files"
+            "help" "history" "hooks" "installf" "key" "links" "list" "owner" "patchadd" "patches" "patchrm"
+            "pkgadd" "pkgask" "pkgchk" "pkginfo" "pkgparam" "pkgrm" "pkgtrans" "plan" "promote" "puttext"
+            "recover" "remove" "removef" "repack" "shlibs" "show" "showrev" "space" "stage" "stage-drop"
+            "stage-list" "stage-new" "stage-refresh" "stage-status" "status" "undo" "undo-export"
+            "undo-import" "update" "valpath" "verify" "why"
+    ),
 };
 
 /// Runs the command that the words of the command line ask for.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::schema;
 use super::sibling::answer;
 use crate::arguments::suggest::{did_you_mean, similar};
 use crate::arguments::synopsis::folded_synopsis;
@@ -10,7 +11,7 @@ use crate::call::{AppletKind, Invocation, Program, VerbGroup};
 use crate::reply::text::fold::fold;
 use crate::reply::{Reply, Stop};
 
-const USAGE_OF_HELP: &str = "patchadm help [verb|command]";
+pub(super) const USAGE_OF_HELP: &str = "patchadm help [--schema] [verb|command [action]]";
 
 /// Explain a verb or a classic command; without a name list all of them
 #[derive(clap::Parser)]
@@ -21,9 +22,15 @@ struct HelpArgs {
     _help: HelpOption,
     #[command(flatten)]
     _version: VersionOption,
+    /// Print the JSON Schema of the documents that the verb or command prints with `--json`
+    #[arg(long, requires = "name")]
+    schema: bool,
     /// The verb or command
     #[arg(value_name = "VERB|COMMAND")]
     name: Option<String>,
+    /// The action of a verb that has several
+    #[arg(value_name = "ACTION")]
+    action: Option<String>,
 }
 
 /// Runs the verb.
@@ -32,12 +39,16 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let Some(name) = args.name else {
         return Err(Stop::Help(overview(call.of, call.surroundings.width)).into());
     };
+    if args.schema {
+        let words: Vec<String> = std::iter::once(name).chain(args.action).collect();
+        return Err(schema::answer(call, &words.join(" ")));
+    }
     let Some(applet) = call.of.applets.iter().find(|applet| applet.is_listed() && applet.name == name) else {
         let message = unknown_command(call.of, &name);
         return Err(Stop::Usage { message, usage: USAGE_OF_HELP }.into());
     };
     (call.name, call.program) = (applet.name, applet.program(call.of.name));
-    call.arguments = vec!["--help".into()];
+    call.arguments = args.action.into_iter().map(Into::into).chain(["--help".into()]).collect();
     answer(applet, call)
 }
 
