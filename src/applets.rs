@@ -175,6 +175,16 @@ static PATCHADM: Program = Program {
         "undo-data",
         "update",
     ],
+    schemas: patchadm_cli::schemas!(
+        "../docs/schema":
+            "add" "adopt" "confirm" "demo" "diff" "doctor" "files" "help" "history" "installf" "key" "libs"
+            "libs-list" "libs-prune" "list" "missing" "owner" "patchadd" "patches" "patchrm" "pkgadd"
+            "pkgask" "pkgchk" "pkginfo" "pkgparam" "pkgrm" "pkgtrans" "plan" "puttext" "recover" "remove"
+            "removef" "setup" "setup-completions" "setup-hooks" "setup-links" "show" "showrev" "stage"
+            "stage-drop" "stage-list" "stage-new" "stage-promote" "stage-refresh" "stage-status" "status"
+            "undo" "undo-data" "undo-data-drop" "undo-data-export" "undo-data-import" "undo-data-list"
+            "undo-data-repack" "update" "valpath" "verify" "why"
+    ),
 };
 
 /// Runs the command that the words of the command line ask for.

@@ -100,7 +100,7 @@ fn a_program_that_is_not_installed_is_named_with_its_package() {
     let (top, stage) = (installation(), Scenario::new());
     let missing = "patchadm: ERROR: patchadm report is part of patchadm-report, which is not installed \
                    (package patchadm-report; from source: cargo install --path programs/report)\n";
-    for line in ["report", "-R @ROOT@ report --csv", "help report"] {
+    for line in ["report", "-R @ROOT@ report --csv", "help report", "help --schema report"] {
         assert_eq!(run(top.path(), &stage, line), (1, missing.to_owned()), "{line}");
     }
     let (code, said) = run(top.path(), &stage, "report --json");

@@ -15,10 +15,11 @@ use codes::MEANINGS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::help::{help_of, overview, overview_of_classic, unknown_command};
+use patchadm_cli::program::schema;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 
-const USAGE: &str = "patchadm help [verb|command]\n\
+const USAGE: &str = "patchadm help [--schema] [verb|command [action]]\n\
     patchadm help code [command]\n\
     patchadm help exit-codes|classic|lint:code";
 
@@ -30,6 +31,9 @@ const FINDING: &str = "lint:";
 struct HelpArgs {
     #[command(flatten)]
     _common: RootlessOptions,
+    /// Print the JSON Schema of the documents that the verb or command prints with `--json`
+    #[arg(long, requires = "word")]
+    schema: bool,
     /// A verb, a command, an exit code, `exit-codes`, `classic`, or `lint:` with the code of a finding
     #[arg(value_name = "VERB|COMMAND")]
     word: Option<String>,
@@ -43,6 +47,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: HelpArgs = parse(call, USAGE)?;
     let width = call.surroundings.width;
     let Some(word) = args.word else { return text(call, overview(call.of, width)) };
+    if args.schema {
+        let words: Vec<String> = std::iter::once(word).chain(args.command).collect();
+        return Err(schema::answer(call, &words.join(" "), USAGE));
+    }
     if word == "exit-codes" {
         return Ok(Reply::new(Exit::OK, AllCodesReport::of(all_meanings())));
     }

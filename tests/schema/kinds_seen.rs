@@ -5,7 +5,7 @@ use std::fs;
 
 use patchadm_testing::schema::{PARTS, kinds, schemas};
 
-use super::assert_document;
+use super::{assert_document, command_of};
 use crate::adopt_refresh::upgraded;
 use crate::bulk::BulkBuild;
 use crate::delivery::Patch;
@@ -55,6 +55,7 @@ const LINES: &[&str] = &[
     "why --json -R @ROOT@ CVE-2026-1234",
     "order --json -R @ROOT@ --stale --why",
     "libs list --json -R @ROOT@",
+    "libs prune --json -R @ROOT@",
     "undo-data list --json -R @ROOT@",
     "undo-data repack --json --dry-run --format none -R @ROOT@ 100-01",
     "undo-data repack --json --root @ROOT@ --format none 100-01",
@@ -149,10 +150,7 @@ fn every_kind_of_document_is_as_its_schema_says_and_none_is_described_in_vain() 
     let commands = commands.into_iter().filter(|name| !PARTS.contains(&format!("{name}.json").as_str()));
     let mut described = BTreeSet::new();
     for command in commands {
-        let of_actions = ["stage", "bulk", "undo-data", "libs", "setup"];
-        let action =
-            of_actions.iter().find_map(|verb| Some((verb, command.strip_prefix(&format!("{verb}-"))?)));
-        let command = action.map_or(command.to_owned(), |(verb, action)| format!("{verb} {action}"));
+        let command = command_of(command);
         seen.insert(print(&format!("{command} --json --no-such-option")));
         described.extend(kinds(&command).into_iter().map(|(kind, _)| kind));
     }

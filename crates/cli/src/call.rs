@@ -19,6 +19,9 @@ pub const PROGRAM: &str = "patchadm";
 /// The hidden verb that shells call; each program has it.
 pub const COMPLETE: &str = "__complete";
 
+/// The hidden verb that prints a schema for `patchadm help --schema`; each program beside `patchadm` has it.
+pub const SCHEMA: &str = "__schema";
+
 /// The work of a command: from its arguments to its answer.
 pub type RunCommand = fn(&mut Invocation) -> anyhow::Result<Reply>;
 
@@ -74,6 +77,9 @@ pub struct Program {
     pub meant: &'static [(&'static str, &'static str)],
     /// Commands that a slip of the finger must not suggest, because they change or delete something.
     pub never_suggested: &'static [&'static str],
+    /// The files of `docs/schema` that describe the documents of its commands, and those that these refer to: their names
+    /// and texts. The name of an action has a hyphen behind that of its verb.
+    pub schemas: &'static [(&'static str, &'static str)],
 }
 
 /// The ways to call a command, and whether lists show it.

@@ -44,7 +44,8 @@ use patchadm_cli::call::VerbGroup::Make;
 use patchadm_cli::call::{AppletKind, Invocation, Program, RunCommand};
 use patchadm_cli::program;
 use patchadm_cli::program::complete::COMPLETE;
-use patchadm_cli::program::{complete, enclosed, hidden, verb};
+use patchadm_cli::program::schema::SCHEMA;
+use patchadm_cli::program::{complete, enclosed, hidden, schema, verb};
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS, SEGMENTS_PROCESS};
 
@@ -61,6 +62,7 @@ static PATCHADM_BULK: Program = Program {
     applets: &[
         verb(Make, BULK, "build all packages of a tree from their sources", bulk),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
+        hidden(SCHEMA, AppletKind::Internal, schema::run),
         hidden(FIRST_PROCESS, AppletKind::Internal, processes::run_first),
         hidden(ENCLOSING_PROCESS, AppletKind::Internal, enclosed::run_enclosure),
         hidden(SEGMENTS_PROCESS, AppletKind::Internal, enclosed::run_segments),
@@ -73,6 +75,11 @@ static PATCHADM_BULK: Program = Program {
     queries: &["bulk diff", "bulk history", "bulk log", "bulk status", "bulk why"],
     meant: &[],
     never_suggested: &[],
+    schemas: patchadm_cli::schemas!(
+        "../../../docs/schema":
+            "bulk" "bulk-diff" "bulk-history" "bulk-init" "bulk-log" "bulk-patches" "bulk-prune"
+            "bulk-release" "bulk-report" "bulk-run" "bulk-scan" "bulk-status" "bulk-upload" "bulk-why" "delta"
+    ),
 };
 
 fn main() -> ExitCode {

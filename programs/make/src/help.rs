@@ -6,11 +6,12 @@ use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::help::{help_of, overview};
+use patchadm_cli::program::schema;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_making::lint::{LintCode, Severity};
 
-const USAGE: &str = "patchadm-make help [verb|command|lint:code]";
+const USAGE: &str = "patchadm-make help [--schema] [verb|command|lint:code]";
 
 const FINDING: &str = "lint:";
 
@@ -19,6 +20,9 @@ const FINDING: &str = "lint:";
 struct HelpArgs {
     #[command(flatten)]
     _common: RootlessOptions,
+    /// Print the JSON Schema of the documents that the verb or command prints with `--json`
+    #[arg(long, requires = "word")]
+    schema: bool,
     /// A verb, a command, or `lint:` with the code of a finding
     #[arg(value_name = "VERB|COMMAND")]
     word: Option<String>,
@@ -30,6 +34,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let Some(word) = args.word else {
         return Err(Stop::Help(overview(call.of, call.surroundings.width)).into());
     };
+    if args.schema {
+        return Err(schema::answer(call, &word, USAGE));
+    }
     let Some(name) = word.strip_prefix(FINDING) else {
         call.arguments = Vec::new();
         return help_of(call, &word, USAGE);

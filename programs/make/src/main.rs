@@ -23,7 +23,8 @@ use patchadm_cli::call::VerbGroup::{Learn, Make};
 use patchadm_cli::call::{AppletKind, Program};
 use patchadm_cli::program;
 use patchadm_cli::program::complete::COMPLETE;
-use patchadm_cli::program::{classic, complete, hidden, verb};
+use patchadm_cli::program::schema::SCHEMA;
+use patchadm_cli::program::{classic, complete, hidden, schema, verb};
 
 static PATCHADM_MAKE: Program = Program {
     name: "patchadm-make",
@@ -47,12 +48,18 @@ static PATCHADM_MAKE: Program = Program {
         classic("pkgproto", "print prototype entries for objects of this machine", pkgproto::run),
         classic("pkgmk", "make a package from a prototype", pkgmk::run),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
+        hidden(SCHEMA, AppletKind::Internal, schema::run),
     ],
     only: None,
     overall: None,
     queries: &["order", "lint", "help", "pkgproto"],
     meant: &[],
     never_suggested: &["publish"],
+    schemas: patchadm_cli::schemas!(
+        "../../../docs/schema":
+            "build" "delta" "depot" "help" "keygen" "lint" "order" "pkgmk" "pkgproto" "publish"
+            "sign"
+    ),
 };
 
 fn main() -> ExitCode {

@@ -24,7 +24,8 @@ use patchadm_cli::call::VerbGroup::Make;
 use patchadm_cli::call::{AppletKind, Program};
 use patchadm_cli::program;
 use patchadm_cli::program::complete::COMPLETE;
-use patchadm_cli::program::{complete, hidden, verb};
+use patchadm_cli::program::schema::SCHEMA;
+use patchadm_cli::program::{complete, hidden, schema, verb};
 
 const REPORT: &str = "report";
 
@@ -36,12 +37,17 @@ static PATCHADM_REPORT: Program = Program {
     applets: &[
         verb(Make, REPORT, "show which hosts of many have and lack which patches", command::run),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
+        hidden(SCHEMA, AppletKind::Internal, schema::run),
     ],
     only: Some(REPORT),
     overall: None,
     queries: &[REPORT],
     meant: &[],
     never_suggested: &[],
+    schemas: patchadm_cli::schemas!(
+        "../../../docs/schema":
+            "report"
+    ),
 };
 
 fn main() -> ExitCode {

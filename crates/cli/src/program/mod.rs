@@ -7,6 +7,7 @@
 pub mod complete;
 pub mod enclosed;
 pub mod help;
+pub mod schema;
 pub mod sibling;
 pub mod supervisor;
 
@@ -250,6 +251,7 @@ mod tests {
         queries: &["list", "status", "pkginfo"],
         meant: &[("rm", "remove")],
         never_suggested: &["remove"],
+        schemas: &[],
     };
 
     fn chosen(line: &str) -> (String, &'static str, Vec<String>) {

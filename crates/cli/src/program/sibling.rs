@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::call::{Applet, COMPLETE, Invocation, PROGRAM, Sibling, Work};
+use crate::call::{Applet, COMPLETE, Invocation, PROGRAM, SCHEMA, Sibling, Work};
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_rootfs::strange_above;
 
@@ -97,6 +97,11 @@ impl Sibling {
         let words = std::iter::once(COMPLETE.into()).chain(words);
         // Completion prints no errors.
         let _ = self.become_it(call, verb.unwrap_or_default(), words.collect());
+    }
+
+    /// Becomes the program to print the schema of a command. Returns only with the reason why it does not.
+    pub fn print_schema(&self, call: &Invocation, verb: &str, command: &str) -> Stop {
+        self.become_it(call, verb, vec![SCHEMA.into(), command.into()]).into()
     }
 
     /// Turns what a shell asks about a line of `patchadm` into a question about the line of this program.

@@ -28,8 +28,8 @@ pub(super) fn published() -> &'static BTreeMap<String, Value> {
 
 /// What is wrong with a document by the published schema in this file.
 pub fn faults_of_published(file: &str, document: &Value) -> Vec<String> {
-    let (file, part) = published().get_key_value(file).unwrap_or_else(|| panic!("no schema {file}"));
-    Rule { file, part }.faults("document", document)
+    let (file, whole) = published().get_key_value(file).unwrap_or_else(|| panic!("no schema {file}"));
+    Rule { file, whole, part: whole }.faults("document", document)
 }
 
 /// What is wrong with a value by a keyword that our own schemas do not use; `None` for one that is not known here, either.
