@@ -54,5 +54,5 @@ fn tests_are_built_by_the_profile_of_the_program() {
     let readme = text("README.md");
     let first = readme.split("```").nth(1).unwrap();
     let commands: Vec<_> = first.lines().filter_map(|line| Some(line.split_once('#')?.0.trim())).collect();
-    assert_eq!(commands, ["cargo run -- demo", "cargo test --no-fail-fast"]);
+    assert_eq!(commands, ["cargo run -- demo", "cargo test"]);
 }

@@ -242,6 +242,7 @@ pub(crate) fn steady(text: &str) -> String {
         (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}\b", "DATE"),
         (r"(Using \S+ from ).*", "${1}DATE"),
         (r"undo data: (files \()?\S+ \S+", "undo data: SIZE"),
+        (r"(?m)^(\d+ patches: .*; )[\d.]+ s$", "${1}TIME"),
         (r"\d+-[0-9a-f]{16}", "RUN"),
         (r"\b[0-9A-F]{16}\b", "KEY"),
         (r"(?m)^( +note|NOTE): owners and groups that are recorded only.*\n", ""),

@@ -61,7 +61,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Compares what the table of the book shows.
+/// Compares what the table at the head of the page shows.
 fn apply_and_back_out(
     disk: &Disk,
     inputs: &Inputs,

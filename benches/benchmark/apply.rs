@@ -290,7 +290,7 @@ fn judge_rivals(disk: &Disk, inputs: &Inputs, all: &[(Role, Measured)], report: 
     }
 }
 
-/// The table that the book shows of one of the sets.
+/// The table at the head of the page, of one of the sets.
 fn in_short(disk: &Disk, inputs: &Inputs, all: &[(Role, Measured)], report: &mut Report) {
     let of = |role: Role| all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured);
     let (Some(floor), Some(ours)) = (of(Role::Floor), of(Role::Patchadm)) else { return };

@@ -46,14 +46,14 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     master::run(disk, options, &mut table, report)?;
     task::run(disk, options, report)?;
     report.table(&table);
-    // Where anything else is measured, the book shows that.
+    // If other parts are measured as well, the page begins with their table.
     report.in_short(0.0, short(disk, &table));
     slurm::run(disk, options, report)?;
     report.say(ELSEWHERE);
     Ok(())
 }
 
-/// What the book shows.
+/// The table at the head of the page.
 fn short(disk: &Disk, table: &Table) -> String {
     format!(
         "Recipes and packages that do almost nothing, two at a time, on an {}; {}.\n\

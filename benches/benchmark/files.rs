@@ -55,7 +55,7 @@ pub(crate) fn judge(disk: &Disk, all: &[(Role, Measured)], report: &mut Report) 
     }
 }
 
-/// The table that the book shows of one of the sets.
+/// The table at the head of the page, of one of the sets.
 pub(crate) fn in_short(disk: &Disk, inputs: &Inputs, all: &[(Role, Measured)], report: &mut Report) {
     let (Some(files), Some(floor)) = (of(all, Role::Files), of(all, Role::LinkFloor)) else { return };
     let mut table = Table::new(&[

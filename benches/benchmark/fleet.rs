@@ -31,12 +31,12 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     patch.clear()?;
     ansible::run(disk, options, &mut table, report)?;
     report.table(&table);
-    // Where anything else is measured, the book shows that.
+    // If other parts are measured as well, the page begins with their table.
     report.in_short(0.0, short(disk, &table));
     Ok(())
 }
 
-/// What the book shows.
+/// The table at the head of the page.
 fn short(disk: &Disk, table: &Table) -> String {
     format!(
         "Reports about inventories of many hosts, the plan of a large patch, and patches on many roots, on an {};\n\

@@ -18,7 +18,7 @@
 //! cargo bench --bench benchmark -- --write-sets DIR  writes packages and patch of the sets, for profiles made by hand
 //! cargo bench --bench benchmark -- --small           seconds: does every part still work? Judges no time
 //! cargo bench --bench benchmark -- --runs 11         more runs than 5
-//! cargo bench --bench benchmark -- --write-docs      writes docs/benchmark/results.md, its plots, the table of the book
+//! cargo bench --bench benchmark -- --write-docs      writes docs/benchmark/results.md and its plots
 //! cargo bench --bench benchmark -- --against OTHER_BINARY     this build beside another, in 21 pairs (`--pairs N`)
 //! PATCHADM_BENCH_DIR=/dir cargo bench --bench benchmark     without root, or on a disk of your choice
 //! PATCHADM_BENCH_PROGRAM=/old/patchadm cargo bench --bench benchmark     another build, for before and after

@@ -100,9 +100,8 @@ pub(crate) struct Options {
     #[arg(long = "static", value_name = "BINARY", conflicts_with = "against")]
     pub(crate) static_build: Option<PathBuf>,
 
-    /// Write docs/benchmark/results.md, the plots beside it, and the table of the book; of the part `files` alone
-    /// docs/benchmark/files.md and its table, of the part `bulk` alone docs/benchmark/bulk.md and its table, of the
-    /// part `fleet` alone docs/benchmark/fleet.md and its table.
+    /// Write docs/benchmark/results.md and the plots beside it; for the part `files`, `bulk`, `fleet` or `loop` alone, the
+    /// page of this name. docs/book/src/speed.md quotes them: a test fails until it has the new figures.
     #[arg(long, conflicts_with = "small")]
     pub(crate) write_docs: bool,
 

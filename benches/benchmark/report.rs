@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::inputs::table_of_sets;
 use crate::measure::Spread;
@@ -23,33 +23,31 @@ pub(crate) struct Report {
     set: &'static str,
     /// What each set is like: at the head of the documentation; nothing where none was measured.
     sets: Option<Table>,
-    /// The table of the book, and how long an apply takes in it beside the floor.
+    /// The table at the head of the page, and how long an apply takes in it beside the floor.
     short: Option<(f64, String)>,
 }
 
-/// A page of the documentation, and the section of the book's page on speed that shows its first table.
+/// A page of the documentation.
 #[derive(Clone, Copy)]
 pub(crate) struct Page {
     name: &'static str,
-    section: &'static str,
 }
 
 impl Page {
     /// Of everything.
-    pub(crate) const RESULTS: Self = Self { name: "results.md", section: "# Speed\n\n" };
+    pub(crate) const RESULTS: Self = Self { name: "results.md" };
 
     /// Of undo data as files.
-    pub(crate) const FILES: Self =
-        Self { name: "files.md", section: "\n### With the old files as undo data\n\n" };
+    pub(crate) const FILES: Self = Self { name: "files.md" };
 
     /// Of bulk builds.
-    pub(crate) const BULK: Self = Self { name: "bulk.md", section: "\n### Bulk builds\n\n" };
+    pub(crate) const BULK: Self = Self { name: "bulk.md" };
 
-    /// Of bulk builds beside a shell loop; the book shows nothing of it.
-    pub(crate) const LOOP: Self = Self { name: "loop.md", section: "" };
+    /// Of bulk builds beside a shell loop.
+    pub(crate) const LOOP: Self = Self { name: "loop.md" };
 
     /// Of many hosts.
-    pub(crate) const FLEET: Self = Self { name: "fleet.md", section: "\n### Many hosts\n\n" };
+    pub(crate) const FLEET: Self = Self { name: "fleet.md" };
 }
 
 struct Target {
@@ -176,7 +174,7 @@ impl Report {
         self.targets.push(Target { set: self.set, disk, work, goal, measured, unit, is_met, plain: None });
     }
 
-    /// Keeps what the book shows: of all sets and disks those where the ratio to the floor is worst.
+    /// Keeps the table at the head of the page: of all sets and disks that where the ratio to the floor is worst.
     pub(crate) fn in_short(&mut self, ratio: f64, text: String) {
         if self.short.as_ref().is_none_or(|(worst, _)| ratio > *worst) {
             self.short = Some((ratio, text));
@@ -212,7 +210,7 @@ impl Report {
         println!("{}", self.verdict);
     }
 
-    /// Writes the report and its plots into the documentation of a project, and the table of its book.
+    /// Writes the report and its plots into the documentation of a project.
     pub(crate) fn write(&self, project: &Path, page: Page) -> Result<()> {
         let directory = project.join("docs/benchmark");
         fs::create_dir_all(&directory)?;
@@ -220,8 +218,6 @@ impl Report {
         let mut short = String::new();
         if let Some((_, text)) = &self.short {
             short = format!("## In short\n\n{text}\n");
-            let book = project.join("docs/book/src/speed.md");
-            fs::write(&book, with_table(&fs::read_to_string(&book)?, page.section, text)?)?;
         }
         let verdict = self.verdict.trim_start();
         let sets = self.sets.as_ref().map(|sets| format!("{SETS}\n\n{}\n", sets.markdown()));
@@ -257,14 +253,6 @@ impl Target {
         let verdict = if apart.abs() <= SAME { "yes" } else { "no" };
         [figures(plain, &self.unit), format!("{verdict} ({:+.0} %)", apart * 100.0)]
     }
-}
-
-/// A page with another first paragraph and table in a section.
-fn with_table(book: &str, section: &str, text: &str) -> Result<String> {
-    let begin = book.find(section).with_context(|| format!("the book has no section {}", section.trim()))?;
-    let (before, rest) = book.split_at(begin + section.len());
-    let end = rest.find("|\n\n").with_context(|| format!("{} has no table", section.trim()))?;
-    Ok(format!("{before}{}{}", text.trim_end(), &rest[end + 1..]))
 }
 
 /// A median, and from the least to the most where there is more than one figure.
