@@ -60,7 +60,7 @@ fn a_patch_on_trial_is_probed_and_confirmed_and_then_backed_out_everywhere() {
         fleet.playbook("trial.yml", &[&words[..], &["-l", "one,two", "-e", "at_a_time=2"]].concat()).well();
     for host in ["one", "two"] {
         assert!(played.changed_on(host, "Apply the patch on trial"));
-        assert!(played.changed_on(host, "Keep what is on trial"));
+        assert!(played.changed_on(host, "Confirm the trial"));
     }
     let probe = json!({"probe": "exit 1"}).to_string();
     let words = ["-e", "patch=100-01", "-e", &depot, "-e", &probe];
@@ -71,7 +71,7 @@ fn a_patch_on_trial_is_probed_and_confirmed_and_then_backed_out_everywhere() {
 
     let played = fleet.playbook("backout.yml", &["-e", "patch=100-01"]).well();
     for (host, is_changed) in [("one", true), ("two", true), ("three", false)] {
-        assert_eq!(played.changed_on(host, "Back the patch out"), is_changed, "{host}");
+        assert_eq!(played.changed_on(host, "Remove the patch"), is_changed, "{host}");
     }
     for (root, before) in fleet.roots.iter().zip(before) {
         before.assert_again(root, "it is backed out");

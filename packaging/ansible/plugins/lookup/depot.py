@@ -8,15 +8,15 @@ version_added: 0.1.0
 author:
   - The authors of patchadm (@patchadm)
 description:
-  - Reads the index of a depot of patchadm on the control node, and returns its patches, sorted by base and revision.
-  - The signature of the index is not verified here. The program on each target verifies index and patches before it
+  - Reads the index of a depot on the control node, and returns its patches, sorted by base and revision.
+  - The signature of the index is not verified here. On each target, patchadm verifies the index and the patches before it
     applies one.
 options:
   _terms:
-    description: Depots, each a directory of the control node or an address that begins with C(http:), C(https:) or C(file:).
+    description: Depots. Each is a directory on the control node or an address that begins with C(http:), C(https:) or C(file:).
     required: true
   id:
-    description: Return only these patches, named by their ids or their bases.
+    description: Return only these patches, given by id or base.
     type: list
     elements: str
   flags:
@@ -27,7 +27,7 @@ options:
   revisions:
     description:
       - C(current) returns the highest revision of each patch that is not withdrawn.
-      - C(all) returns every revision, withdrawn ones too.
+      - C(all) returns every revision, including withdrawn ones.
     type: str
     choices: [current, all]
     default: current
@@ -45,7 +45,7 @@ EXAMPLES = r'''
   vars:
     depot: https://patches.example.com/depot
 
-- name: Say what each revision of a patch is about
+- name: Print the synopsis of each revision of a patch
   ansible.builtin.debug:
     msg: "{{ item.id }}: {{ item.synopsis }}"
   loop: "{{ query('patchadm.patch.depot', '/srv/depot', id=['105181'], revisions='all') }}"
@@ -53,7 +53,7 @@ EXAMPLES = r'''
 
 RETURN = r'''
 _raw:
-  description: The patches as the index has them, each with C(base), C(revision), C(depot) and a list C(flags).
+  description: The patches as in the index, each with C(base), C(revision), C(depot) and a list C(flags).
   type: list
   elements: dict
 '''

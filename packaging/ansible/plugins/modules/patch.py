@@ -1,19 +1,19 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Patches that are there, gone, committed or confirmed."""
+"""Patches that are present, absent, committed or confirmed."""
 
 DOCUMENTATION = r'''
 module: patch
-short_description: Apply patches, back them out, give up their undo data, or confirm a trial
+short_description: Apply or remove patches, delete their undo data, or confirm a trial
 version_added: 0.1.0
 description:
-  - Applies patches by patchadm, completely or not at all, or backs them out exactly.
+  - Applies patches with patchadm, completely or not at all, or removes them exactly.
   - A patch that is applied, superseded by a later revision or obsoleted by another patch counts as present.
-  - Check mode is the real plan, C(patchadm add --dry-run) or C(patchadm remove --dry-run). It answers what the run would
-    answer, refusals included, and writes nothing.
-  - Diff mode shows the list of patches of each package (PATCHLIST), each file before and after, and the lines of text files
-    that change, of those that everybody may read.
-  - Whether something changed, and every reason, come from the JSON document of the program.
+  - Check mode is the real plan, C(patchadm add --dry-run) or C(patchadm remove --dry-run). It gives the same answer as the
+    run, including refusals, and writes nothing.
+  - Diff mode shows the patches of each package (PATCHLIST), each file before and after, and the changed lines of text files
+    that everybody may read.
+  - The result and all reasons come from the JSON output of patchadm.
 author:
   - The authors of patchadm (@patchadm)
 extends_documentation_fragment:
@@ -24,41 +24,40 @@ options:
   state:
     description:
       - C(present) applies patches.
-      - C(absent) backs patches out that are applied. Those that are not are passed over.
-      - C(committed) gives up the undo data of patches, which then stay for good.
-      - C(confirmed) keeps the run that is on trial. Where nothing is on trial, nothing is done.
+      - C(absent) removes patches that are applied, and skips the others.
+      - C(committed) deletes the undo data of patches (C(patchadm undo-data drop)); they can no longer be removed.
+      - C(confirmed) keeps the run that is on trial. If nothing is on trial, nothing is done.
     type: str
     choices: [present, absent, committed, confirmed]
     default: present
   id:
     description:
-      - The patches, as C(105181-05). An empty list means no patch, and nothing is done.
-      - With I(state=present) and I(state=absent), C(105181) means the current revision of the depot, and every applied
-        revision respectively.
-      - With I(state=confirmed), all of these have to be applied.
+      - The patches, such as C(105181-05). With an empty list, nothing is done.
+      - With I(state=present), C(105181) means the current revision in the depot; with I(state=absent), every applied revision.
+      - With I(state=confirmed), all of these must be applied.
     type: list
     elements: str
     aliases: [ids]
   src:
     description:
-      - With I(id) or I(group), the depot that has the patches, a directory of the target or an address. Without it, the
-        depot is that of the policy of the root.
-      - Alone, the patches themselves, each a directory, a datastream, an archive or an address.
-      - Paths are absolute. A path with a comma has to be an item of a list.
+      - With I(id) or I(group), the depot with the patches, a directory on the target or an address. The default is the depot in
+        the policy of the root.
+      - Alone, the patches themselves. Each is a directory, a datastream, an archive or an address.
+      - Paths are absolute. A path with a comma must be an item of a list.
     type: list
     elements: str
     aliases: [depot]
   group:
-    description: Apply what the root lacks of the depot, everything or only what is recommended or about security.
+    description: Apply the patches of the depot that the root is missing, all of them or only recommended or security patches.
     type: str
     choices: [missing, recommended, security]
   not_applicable:
-    description: Whether the task fails if no package of the patches is installed, or passes them over.
+    description: Fail or skip if no package of the patches is installed.
     type: str
     choices: [fail, skip]
     default: fail
   edited:
-    description: What to do with files that were edited since they were installed; the default is that of the policy.
+    description: What to do with locally modified files; the default is set by the policy.
     type: str
     choices: [stop, replace, keep]
   override:
@@ -70,22 +69,22 @@ options:
     type: list
     elements: str
   adopt:
-    description: Register the package of dpkg or rpm that a patch is for, in the run that applies the patch.
+    description: Register the dpkg or rpm package that a patch is for, in the run that applies the patch.
     type: bool
     default: false
   refresh:
-    description: First let stale registrations follow dpkg or rpm.
+    description: First refresh stale registrations of dpkg or rpm packages.
     type: bool
     default: false
   undo:
-    description: Whether undo data is kept. Without it a patch cannot be backed out.
+    description: Keep undo data. Without it a patch cannot be removed.
     type: bool
     default: true
   undo_dir:
-    description: The directory of the target below which undo data is kept, or to which it was moved.
+    description: The directory on the target in which undo data is kept, or to which it was moved.
     type: path
   undo_format:
-    description: How undo data is kept; the default is that of the policy.
+    description: How undo data is kept; the default is set by the policy.
     type: str
     choices: [gz, Z, none, zst, xz, files]
   all_or_nothing:
@@ -93,15 +92,15 @@ options:
     type: bool
     default: false
   signature:
-    description: What is required of signatures, regardless of the policy.
+    description: Which signatures are required, instead of the setting in the policy.
     type: str
     choices: [require, warn, 'off']
   allow_unsigned:
-    description: Take what no trusted key signed, also over a network. A bad signature is refused nevertheless.
+    description: Accept patches without a signature by a trusted key, also over a network. A bad signature is still refused.
     type: bool
     default: false
   keys:
-    description: Trust the public keys in this directory of the target instead of those of the root.
+    description: Trust the public keys in this directory on the target instead of those of the root.
     type: path
   scripts:
     description: Whether procedure scripts may run. A patch that needs one is refused otherwise.
@@ -115,7 +114,7 @@ options:
     type: str
     choices: [report, keep, stop, 'keep,stop']
   exclude:
-    description: Leave these patches of the depot out.
+    description: Leave out these patches of the depot.
     type: list
     elements: str
   withdrawn:
@@ -123,44 +122,44 @@ options:
     type: bool
     default: false
   requires:
-    description: Whether patches of the depot are applied, too, that the named ones require.
+    description: Also apply the patches of the depot that these require.
     type: bool
     default: true
   offline:
-    description: Fetch nothing over a network.
+    description: Do not use the network.
     type: bool
     default: false
   cache:
-    description: Keep what is fetched in this directory of the target.
+    description: Keep downloads in this directory on the target.
     type: path
   ca:
-    description: Trust the authorities in this PEM file of the target, too.
+    description: Also trust the CA certificates in this PEM file on the target.
     type: path
   proxy:
-    description: Fetch through this proxy, as C(host:port). It is named in the environment of patchadm, not among its words.
+    description: Fetch through this proxy, C(host:port). It is passed in the environment, where other users cannot see it.
     type: str
   with_dependents:
-    description: With I(state=absent), also back out the patches that require these.
+    description: With I(state=absent), also remove the patches that require these.
     type: bool
     default: false
   force:
-    description: With I(state=absent), back out a patch even if it is superseded or obsoleted.
+    description: With I(state=absent), remove a patch even if it is superseded or obsoleted.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Answers as the run would, and changes nothing.
+    description: Gives the answer of the run, and changes nothing.
   diff_mode:
     support: full
-    description: Shows lists of patches, files before and after, and texts. The plan is made once more for that.
+    description: Shows lists of patches, files before and after, and texts. The plan is made a second time for this.
 seealso:
   - module: patchadm.patch.patch_info
   - module: patchadm.patch.stage
 '''
 
 EXAMPLES = r'''
-- name: Apply a patch of a depot, with what it requires
+- name: Apply a patch of a depot, with the patches that it requires
   patchadm.patch.patch:
     id: 105181-05
     src: https://patches.example.com/depot
@@ -170,12 +169,12 @@ EXAMPLES = r'''
     src: /var/tmp/105181-05.zip
     edited: keep
 
-- name: Apply what the root lacks of the security patches in the depot of its policy
+- name: Apply all missing security patches of the depot in the policy
   patchadm.patch.patch:
     group: security
   register: patched
 
-- name: Restart where a patch asks for it
+- name: Reboot if a patch asks for it
   ansible.builtin.reboot:
   when: patched.reboot_required
 
@@ -186,11 +185,11 @@ EXAMPLES = r'''
     trial: 15m
     probe: systemctl is-active --quiet httpd
 
-- name: Keep what is on trial
+- name: Confirm the trial
   patchadm.patch.patch:
     state: confirmed
 
-- name: Back it out again
+- name: Remove the patch
   patchadm.patch.patch:
     id: 105181-05
     state: absent
@@ -198,20 +197,20 @@ EXAMPLES = r'''
 
 RETURN = r'''
 patches:
-  description: The patches as C(patchadm add --json) names them, without the list of their objects.
+  description: The patches as in the output of C(patchadm add --json), without the lists of objects.
   returned: when patchadm was called
   type: list
   elements: raw
   sample:
     - {id: 105181-05, verdict: applied, reason: '', packages: [ACMEweb]}
 reasons:
-  description: Why patches were refused or failed, or why they needed nothing, a sentence each.
+  description: Why patches were refused, failed or needed no change, one sentence each.
   returned: when patchadm was called
   type: list
   elements: str
   sample: ['105181-04: 105181-05 is applied']
 outcome:
-  description: How it ended, C(done), C(planned), C(nothing-to-do), C(refused), C(failed) or C(rolled-back).
+  description: The outcome, C(done), C(planned), C(nothing-to-do), C(refused), C(failed) or C(rolled-back).
   returned: when patchadm was called
   type: str
   sample: done
@@ -225,11 +224,11 @@ exit_name:
   type: str
   sample: ok
 reboot_required:
-  description: Whether a patch that was applied asks for a restart. In check mode nothing is, so that this is false.
+  description: True if an applied patch asks for a reboot. Always false in check mode.
   returned: when patchadm was called
   type: bool
 reboot:
-  description: The most urgent restart that a patch asks for which was applied, or in check mode would be, or null.
+  description: The most urgent reboot that an applied patch asks for, in check mode a planned one, or null.
   returned: when patchadm was called
   type: str
   sample: rebootafter
@@ -247,7 +246,7 @@ run:
   returned: when something was changed
   type: raw
 command:
-  description: The words of the call.
+  description: The command that was run, as a list of words.
   returned: when patchadm was called
   type: list
   elements: str

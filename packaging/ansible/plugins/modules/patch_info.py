@@ -1,42 +1,42 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What a root says of its patches."""
+"""The patches of a root."""
 
 DOCUMENTATION = r'''
 module: patch_info
-short_description: Tell which patches are applied, lost, missing or on trial
+short_description: Show which patches are applied, lost, missing or on trial
 version_added: 0.1.0
 description:
   - Reads the records of a root, and changes nothing.
-  - Of patches that are asked about, tells whether the root lacks them, and which patch has their changes.
-  - Against a depot, tells what is missing.
+  - With I(id), returns whether the root is missing these patches, or which applied patch has their changes.
+  - With I(depot), returns the patches that the root is missing.
 author:
   - The authors of patchadm (@patchadm)
 extends_documentation_fragment:
   - patchadm.patch.root
 options:
   id:
-    description: Ask about these patches. Without it, all applied patches are meant.
+    description: Return only these patches; the default is all applied ones.
     type: list
     elements: str
     aliases: [ids]
   depot:
-    description: Compare with this depot, a directory of the target or an address.
+    description: Compare with this depot, a directory on the target or an address.
     type: str
   group:
-    description: What of the depot is compared.
+    description: The patches of the depot to compare with.
     type: str
     choices: [missing, recommended, security]
     default: missing
   verify:
-    description: Also compare files and undo data with the records, which reads all of them.
+    description: Also read and check all files and undo data (C(patchadm check --contents)).
     type: bool
     default: false
   policy:
-    description: Take the policy in this file of the target instead of that of the root.
+    description: Use this policy file on the target instead of the policy of the root.
     type: path
   offline:
-    description: Fetch nothing over a network.
+    description: Do not use the network.
     type: bool
     default: false
 attributes:
@@ -45,22 +45,22 @@ attributes:
     description: Changes nothing in any mode.
   diff_mode:
     support: none
-    description: There is no difference.
+    description: There is nothing to show.
 seealso:
   - module: patchadm.patch.patch
 '''
 
 EXAMPLES = r'''
-- name: Ask which patches are applied, and what the depot has beyond them
+- name: Get the applied patches, and those that are missing
   patchadm.patch.patch_info:
     depot: https://patches.example.com/depot
   register: info
 
-- name: Fail where a fix was lost to an upgrade of the distribution
+- name: Fail if an upgrade of the distribution removed a fix
   ansible.builtin.assert:
     that: info.lost | length == 0
 
-- name: Ask whether a patch is still lacking
+- name: Check whether a patch is missing
   patchadm.patch.patch_info:
     id: 105181-05
   register: asked
@@ -68,7 +68,7 @@ EXAMPLES = r'''
 
 RETURN = r'''
 patches:
-  description: The applied patches as C(patchadm list --json) names them; with I(id), of these the ones that are asked about.
+  description: The applied patches as in the output of C(patchadm list --json); with I(id), only those.
   returned: success
   type: list
   elements: dict
@@ -78,7 +78,7 @@ applied:
   type: list
   elements: str
 in_force:
-  description: The ids of those that are neither superseded nor obsoleted nor otherwise out of force.
+  description: The ids of the effective patches, which are neither superseded nor obsoleted nor lost.
   returned: success
   type: list
   elements: str
@@ -88,12 +88,12 @@ lost:
   type: list
   elements: dict
 stale:
-  description: The registrations that no longer say what dpkg or rpm says.
+  description: The registrations that no longer match dpkg or rpm.
   returned: success
   type: list
   elements: dict
 trial:
-  description: The trial that the root is on, or null.
+  description: The current trial, or null.
   returned: success
   type: dict
 unfinished:
@@ -101,38 +101,38 @@ unfinished:
   returned: success
   type: str
 removable:
-  description: The ids of the patches that could be backed out now, as far as records say.
+  description: The ids of the patches that can probably be removed.
   returned: success
   type: list
   elements: str
 not_removable:
-  description: Why each of the others could not be backed out.
+  description: Why each of the other patches cannot be removed.
   returned: success
   type: dict
 lacking:
-  description: Of the patches that are asked about, those that the root lacks.
+  description: The patches of I(id) that the root is missing.
   returned: when I(id) is given
   type: list
   elements: str
 has:
-  description: Of each patch that is asked about and not lacking, the applied patch that has its changes.
+  description: For each patch of I(id) that is not missing, the applied patch that has its changes.
   returned: when I(id) is given
   type: dict
 missing:
-  description: The patches of the depot that the root lacks, as C(patchadm missing --json) names them.
+  description: The patches that the root is missing, as in the output of C(patchadm missing --json).
   returned: when I(depot) is given
   type: list
   elements: dict
 sound:
-  description: Whether files, records and undo data are as recorded.
+  description: True if files, records and undo data are as recorded.
   returned: when I(verify) is true
   type: bool
 verification:
-  description: The document of C(patchadm verify --json).
+  description: The output of C(patchadm check --contents --json).
   returned: when I(verify) is true
   type: dict
 inventory:
-  description: The document of C(patchadm list --json), as C(patchadm report) reads it.
+  description: The output of C(patchadm list --json), which C(patchadm report) reads.
   returned: success
   type: dict
 '''

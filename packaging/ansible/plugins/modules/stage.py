@@ -1,16 +1,16 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Stages of a root, from their making to the backout of what they brought."""
+"""Stages of a root, and their promotions."""
 
 DOCUMENTATION = r'''
 module: stage
-short_description: Make a stage of a root, refresh it, promote it, or take its promotions back
+short_description: Create, refresh, promote or delete a stage, or remove its promotions
 version_added: 0.1.0
 description:
-  - A stage is a directory with copies of directories of a root, in which software is built while the root goes on.
-  - Its content is promoted as a patch, which is planned, recorded and backed out like any other.
-  - Check mode is the real plan of C(refresh), C(promote) and C(backout). Of C(new) and C(absent), which the program does not
-    plan, it tells whether the stage would be made or removed.
+  - A stage is a copy of directories of a root. Software is built in it while the root stays in use.
+  - Its contents are promoted as a patch, which is planned, recorded and removed like any other patch.
+  - For C(refresh), C(promote) and C(backout), check mode is the real plan. For C(new) and C(absent), it returns whether the
+    stage would be created or deleted.
 author:
   - The authors of patchadm (@patchadm)
 extends_documentation_fragment:
@@ -24,39 +24,39 @@ options:
     required: true
   state:
     description:
-      - C(new) makes the stage, unless it is there.
-      - C(refresh) brings into the stage what was changed on the root.
-      - C(promote) makes the content of the stage live. Where nothing differs, nothing is done.
-      - C(backout) backs promotions of the stage out, those in I(id) or all that are applied.
-      - C(absent) removes the stage, and leaves what it brought.
+      - C(new) creates the stage, unless it exists.
+      - C(refresh) copies changes of the root into the stage.
+      - C(promote) makes the contents of the stage live. If nothing differs, nothing is done.
+      - C(backout) removes promotions of the stage, those in I(id) or all that are applied.
+      - C(absent) deletes the stage. Its promotions stay.
     type: str
     choices: [new, refresh, promote, backout, absent]
     required: true
   paths:
-    description: With C(new), the directories of the root that are copied. With C(promote), those that are promoted.
+    description: With C(new), the directories of the root to copy. With C(promote), those to promote.
     type: list
     elements: str
   name:
     description: With C(new), the name of the stage instead of the last component of I(path).
     type: str
   records:
-    description: With C(new), copy the package database, too.
+    description: With C(new), also copy the package database.
     type: bool
     default: false
   dirs:
-    description: With C(new), make these directories for programs to work in.
+    description: With C(new), create these directories for programs to work in.
     type: list
     elements: str
   exclude:
-    description: Leave paths out that match these patterns.
+    description: Leave out paths that match these patterns.
     type: list
     elements: str
   id:
-    description: With C(promote), the one id that the promotion gets. With C(backout), the promotions that are meant.
+    description: With C(promote), the id of the promotion, a single one. With C(backout), the promotions to remove.
     type: list
     elements: str
   edited:
-    description: What to do with paths that were changed on both sides.
+    description: What to do with paths that were changed in the stage and on the root.
     type: str
     choices: [stop, replace, keep]
   override:
@@ -68,56 +68,56 @@ options:
     type: list
     elements: str
   two_way:
-    description: With C(promote), do not regard what the paths were once.
+    description: With C(promote), compare only the stage and the root, without their common base.
     type: bool
     default: false
   delete:
-    description: With I(two_way), delete what the stage does not have.
+    description: With I(two_way), delete paths that the stage does not have.
     type: bool
     default: false
   tree_only:
-    description: With C(promote), leave patches and packages of the stage in the stage.
+    description: With C(promote), do not promote patches and packages of the stage.
     type: bool
     default: false
   allow_set_id:
-    description: With C(promote), take files with set-id bits or capabilities, other bytes of such files, and other owners.
+    description: With C(promote), accept new or changed files with set-id bits or capabilities, and changed owners.
     type: bool
     default: false
   max_delete:
-    description: With C(promote), how much may be deleted, a number or a percentage.
+    description: With C(promote), how much may be deleted, as a number or a percentage.
     type: str
   hooks:
-    description: With C(promote), whether the hooks of the policy run.
+    description: With C(promote), run the hooks of the policy.
     type: bool
     default: true
   undo:
-    description: With C(promote), whether undo data is kept.
+    description: With C(promote), keep undo data.
     type: bool
     default: true
   undo_dir:
-    description: The directory below which undo data is kept.
+    description: The directory in which undo data is kept.
     type: path
   undo_format:
     description: How undo data is kept.
     type: str
     choices: [gz, Z, none, zst, xz, files]
   force:
-    description: With C(absent), also remove a damaged stage.
+    description: With C(absent), also delete a damaged stage.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    description: Answers as the run would, and changes nothing.
+    description: Gives the answer of the run, and changes nothing.
   diff_mode:
     support: full
-    description: Shows files and texts before and after a promotion or its backout, and lists of patches of a backout.
+    description: Shows files and texts before and after a promotion or its removal, and lists of patches for a removal.
 seealso:
   - module: patchadm.patch.patch
 '''
 
 EXAMPLES = r'''
-- name: Make a stage of the programs and their settings
+- name: Create a stage of the programs and their settings
   patchadm.patch.stage:
     path: /srv/stage/web
     state: new
@@ -128,13 +128,13 @@ EXAMPLES = r'''
     cmd: patchadm stage enter /srv/stage/web -- make -C /usr/src/web install
   changed_when: true
 
-- name: Make it live, and back again unless it answers
+- name: Promote it, and revert the promotion unless the server answers
   patchadm.patch.stage:
     path: /srv/stage/web
     state: promote
     probe: curl --fail --silent http://localhost/
 
-- name: Take all of its promotions back
+- name: Remove all of its promotions
   patchadm.patch.stage:
     path: /srv/stage/web
     state: backout
@@ -142,26 +142,26 @@ EXAMPLES = r'''
 
 RETURN = r'''
 outcome:
-  description: How it ended, C(done), C(planned), C(nothing-to-do), C(refused), C(failed) or C(rolled-back).
-  returned: when something was asked of patchadm that it can change
+  description: The outcome, C(done), C(planned), C(nothing-to-do), C(refused), C(failed) or C(rolled-back).
+  returned: when patchadm was called for a change
   type: str
 reasons:
   description: Why it was refused or failed, or why there was nothing to do.
-  returned: always but for errors in the arguments
+  returned: always, except for errors in the arguments
   type: list
   elements: str
 patches:
-  description: The promotion, with the patches of the stage that it brings, or what was backed out.
+  description: The promotion with the patches of the stage in it, or the removed patches.
   returned: with C(promote) and C(backout)
   type: list
   elements: dict
 conflicts:
-  description: What both sides changed, differently.
+  description: The paths that were changed differently in the stage and on the root.
   returned: with C(promote) and C(refresh)
   type: list
   elements: dict
 stage:
-  description: The stage as the document of the action names it.
+  description: The stage, as in the JSON output of the action.
   returned: with C(new), C(promote) and C(refresh)
   type: raw
 trial:
@@ -169,7 +169,7 @@ trial:
   returned: when there is one
   type: dict
 command:
-  description: The words of the call.
+  description: The command that was run, as a list of words.
   returned: when patchadm was called
   type: list
   elements: str
