@@ -83,7 +83,7 @@ fn patches_are_applied_backed_out_and_undone_by_one_exchange_each() {
     assert_eq!(kept(), inode, "what does not change stays");
     let between = Before::of(&stage);
 
-    let said = stage.run(&format!("add -R @ROOT@ --exchange-or-stop {WEB} delivered/100-02")).ok();
+    let said = stage.run(&format!("add -R @ROOT@ --exchange {WEB} delivered/100-02")).ok();
     assert!(said.contains("note: @ROOT@/opt/ACMEweb: all changes became visible at once\n"), "{said}");
     assert_same(&stage.tree(), &as_renamed(&["100-01", "100-02"]));
     document(stage.run(&format!("remove --json -R @ROOT@ --exchange {WEB} 100-02")));
@@ -92,7 +92,7 @@ fn patches_are_applied_backed_out_and_undone_by_one_exchange_each() {
     let mut runs = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let first = runs.find(|run| run["patches"] == json!(["100-01"])).unwrap();
     let name = first["run"].as_str().unwrap();
-    let said = document(stage.run(&format!("undo --json -R @ROOT@ --exchange-or-stop {WEB} {name}")));
+    let said = document(stage.run(&format!("undo --json -R @ROOT@ --exchange {WEB} {name}")));
     assert_eq!(way(&said), ("exchange", None));
     before.assert_again(&stage, "the first run is undone");
 }
@@ -146,7 +146,7 @@ fn a_dry_run_says_how_changes_would_become_visible_and_does_nothing() {
     assert_eq!(said["paths"], json!([{"path": "/var", "way": "nothing", "reason": null}]));
     let said = document(stage.run("add --json --dry-run -R @ROOT@ --exchange / delivered/100-01"));
     assert_eq!(said["paths"][0]["reason"], "it is the root directory");
-    let said = stage.run("add --dry-run -R @ROOT@ --exchange-or-stop / delivered/100-01").fails(10);
+    let said = stage.run("add --dry-run -R @ROOT@ --exchange / delivered/100-01").fails(10);
     assert!(said.contains("its changes cannot become visible at once: it is the root directory"), "{said}");
     assert_same(&stage.everything(), &before);
     stage.run("add -R @ROOT@ delivered/100-01").ok();
@@ -165,7 +165,7 @@ fn what_is_no_directory_of_the_root_is_a_wrong_call() {
         ("--exchange /opt/ACMEweb/bin/httpd", "it is no directory"),
         ("--exchange /web", "it is a symbolic link, or reached through one"),
         ("--exchange /web/bin", "it is a symbolic link, or reached through one"),
-        ("--exchange /opt --exchange-or-stop /opt/ACMEweb", "it is inside @ROOT@/opt or the other way round"),
+        ("--exchange /opt --exchange /opt/ACMEweb", "it is inside @ROOT@/opt or the other way round"),
         ("--exchange /opt/ACMEweb --exchange /opt/ACMEweb", "or the other way round"),
     ] {
         for line in [
@@ -190,7 +190,7 @@ fn a_patch_with_scripts_is_renamed_one_by_one() {
     let said = document(stage.run(&format!("add --json -R @ROOT@ --exchange {WEB} delivered/100-01")));
     assert_eq!(way(&said), ("renames", Some("procedure scripts run between the changes")));
     stage.run("remove -R @ROOT@ 100-01").ok();
-    let said = stage.run(&format!("add -R @ROOT@ --exchange-or-stop {WEB} delivered/100-01")).fails(10);
+    let said = stage.run(&format!("add -R @ROOT@ --exchange {WEB} delivered/100-01")).fails(10);
     assert!(said.contains("procedure scripts run between the changes"), "{said}");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "first\n");
 }
@@ -198,7 +198,7 @@ fn a_patch_with_scripts_is_renamed_one_by_one() {
 /// Refuses an exchange of the package's directory on a mounted root, and does it by renames where that is allowed.
 fn is_renamed(root: &Mounted, reason: &str) {
     let before = root.tree(&["var"]);
-    let refused = root.run(&format!("add -R @ROOT@ --exchange-or-stop {WEB} delivered/100-01"));
+    let refused = root.run(&format!("add -R @ROOT@ --exchange {WEB} delivered/100-01"));
     let said = refused.fails(10);
     assert!(said.contains(reason), "{reason}: {said}");
     assert_same(&root.tree(&["var"]), &before);
@@ -300,7 +300,7 @@ fn every_file_system_exchanges() {
         assert_eq!(way(&said), ("exchange", None), "{make}");
         assert!(!root.at("/opt/.patchadm").exists(), "{make}: no stage is left");
         root.run("pkgchk -R @ROOT@").ok();
-        root.run(&format!("remove -R @ROOT@ --exchange-or-stop {WEB} 100-01")).ok();
+        root.run(&format!("remove -R @ROOT@ --exchange {WEB} 100-01")).ok();
         assert_same(&root.tree(&["var"]), &before);
     }
 }
@@ -471,6 +471,6 @@ fn the_modes_of_directories_are_those_of_before() {
             .map(|path| fs::metadata(stage.at(path)).unwrap().mode() & 0o7777)
     };
     let before = modes();
-    stage.run(&format!("add -R @ROOT@ --exchange-or-stop {WEB} delivered/200-01")).ok();
+    stage.run(&format!("add -R @ROOT@ --exchange {WEB} delivered/200-01")).ok();
     assert_eq!(modes(), before);
 }

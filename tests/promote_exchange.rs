@@ -51,7 +51,7 @@ fn a_promotion_and_its_backout_are_one_exchange_each() {
     assert_eq!(staged.live.run("pkgchk -R @ROOT@").ok(), "");
     assert_eq!(staged.promote("").ok(), "nothing to promote in /usr/pkg\n");
 
-    let said = document(&staged.live.run("remove --json -R @ROOT@ --exchange-or-stop /usr/pkg web-01"));
+    let said = document(&staged.live.run("remove --json -R @ROOT@ --exchange /usr/pkg web-01"));
     assert_eq!(said["paths"], json!([{"path": "/usr/pkg", "way": "exchange", "reason": null}]));
     assert_same(&staged.tree(), &before);
     assert_eq!(staged.live.lines(), Vec::<String>::new());
@@ -82,7 +82,7 @@ fn what_cannot_be_exchanged_is_renamed_with_the_reason_or_refused() {
     let staged = changed();
     let before = staged.live.everything();
     let reason = "it is the root directory";
-    let said = staged.promote("--exchange-or-stop /").fails(10);
+    let said = staged.promote("--exchange /").fails(10);
     assert!(said.contains(reason), "{said}");
     assert_same(&staged.live.everything(), &before);
     for options in
@@ -105,9 +105,9 @@ fn a_directory_that_holds_the_stage_is_renamed_one_by_one() {
     live.file("/usr/pkg/bin/tool", "tool 1\n");
     live.run("stage new @ROOT@/usr/jail --name jail -R @ROOT@ --path usr/pkg").ok();
     fs::write(live.at("/usr/jail/usr/pkg/bin/tool"), "tool 2\n").unwrap();
-    let said = live.run("promote jail -R @ROOT@ --exchange-or-stop /usr").fails(10);
+    let said = live.run("promote jail -R @ROOT@ --exchange /usr").fails(10);
     assert!(said.contains("/usr/jail"), "{said}");
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 1\n");
-    live.run("promote jail -R @ROOT@ --exchange-or-stop /usr/pkg").ok();
+    live.run("promote jail -R @ROOT@ --exchange /usr/pkg").ok();
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
 }

@@ -1,4 +1,4 @@
-//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --engine script`, `pkgadd`
+//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --scripts run`, `pkgadd`
 //! of the archive as it lies there, and any pkgadd that knows nothing but packages. The root is as before, each time.
 //!
 //! Compared are every object outside the database, `contents`, every parameter but the records of patches, and the
@@ -93,7 +93,7 @@ impl Place {
     /// The command that takes a patch back, with everything that it needs.
     fn taking_back(&self, id: &str, way: &str) -> String {
         if !["pkgadd", "classic"].contains(&way) {
-            return format!("patchrm --engine {way} -R @ROOT@ {id}");
+            return format!("patchrm --scripts {way} -R @ROOT@ {id}");
         }
         let mut stream = Vec::new();
         let archive = ["undo.gz", "undo.Z"].map(|name| self.database(&format!("save/{id}/{name}")));

@@ -48,7 +48,8 @@ fn stored(stage: &Scenario, bytes: &str) -> PathBuf {
 #[track_caller]
 fn assert_named(stage: &Scenario, what: &str, words: &str) {
     let before = stage.everything();
-    for line in ["patchrm -R @ROOT@ 100-01", "remove -R @ROOT@ 100-01", "repack --format gz -R @ROOT@ 100-01"]
+    for line in
+        ["patchrm -R @ROOT@ 100-01", "remove -R @ROOT@ 100-01", "repack --undo-format gz -R @ROOT@ 100-01"]
     {
         let said = stage.run(line).fails(4);
         let named: Vec<&str> = said.lines().filter(|line| line.contains(words)).collect();

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::options::BriefVerbOptions;
 use crate::as_owner::options::OwnerOptions;
-use patchadm_cli::arguments::parse;
+use patchadm_cli::arguments::{parse, seconds};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{change_failed, verb_code};
 use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
@@ -18,7 +18,7 @@ use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
-const USAGE: &str = "patchadm [-R root] shlibs [--prune] [--dry-run] [--wait seconds] [package...]";
+const USAGE: &str = "patchadm [-R root] shlibs [--prune] [--dry-run] [--wait duration] [package...]";
 
 /// The name in the lock, the journal and the history.
 const NAME: &str = "shlibs";
@@ -26,14 +26,14 @@ const NAME: &str = "shlibs";
 /// Show the libraries that are kept for programs which still need them, or remove those that nobody needs
 #[derive(clap::Parser)]
 struct ShlibsArgs {
-    /// Remove what nobody needs any more, or what is missing
+    /// Remove kept libraries that nothing needs any more
     #[arg(long)]
     prune: bool,
-    /// Print what would be removed, change nothing
-    #[arg(long, requires = "prune")]
+    /// Show what would be done, but change nothing
+    #[arg(short = 'n', long, requires = "prune")]
     dry_run: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS", requires = "prune")]
+    /// Wait this long, such as 10m, for another command to finish [default: policy, else 0s]
+    #[arg(long, value_name = "DURATION", value_parser = seconds, requires = "prune")]
     wait: Option<u64>,
     #[command(flatten)]
     owner: OwnerOptions,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::{BriefVerbOptions, NoteOption};
+use super::options::{BriefVerbOptions, NoteOption, WaitOption};
 use super::undo_export::MovedEntry;
 use crate::as_owner::options::OwnerOptions;
 use patchadm_cli::arguments::parse;
@@ -22,9 +22,8 @@ const USAGE: &str = "patchadm [-R root] undo-import [option...] file [id...]";
 /// Bring undo archives back from a file that undo-export wrote
 #[derive(clap::Parser)]
 struct UndoImportArgs {
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     note: NoteOption,
     #[command(flatten)]
@@ -57,7 +56,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let file = args.file.ok_or_else(no_file)?;
     let root = args.owner.open::<UndoImportArgs>(call, &args.common.root, Command::UndoImport)?;
     call.output.heedless();
-    let (wait, note) = (args.wait, args.note);
+    let (wait, note) = (args.wait.seconds, args.note);
     let request = UndoImportRequest { file, ids: args.ids };
     let import = |caller: &Caller<'_>| import_undo(&root, &request, &caller.noting(note.text.as_deref()));
     match call.change(&root, Command::UndoImport.name(), wait, import)? {

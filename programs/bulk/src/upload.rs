@@ -20,12 +20,12 @@ use crate::ends::{FAILED, report_failed, root_failed, run_failed, set_failed, wo
 use crate::page::page_of;
 use crate::preparation::WaitOption;
 
-const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait SECONDS]";
+const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait DURATION]";
 
 /// Provide the packages of a set as they are uploaded, and upload them if that was not done
 #[derive(clap::Parser)]
 struct UploadArgs {
-    /// Also if they were uploaded before
+    /// Upload again what was uploaded before
     #[arg(long)]
     again: bool,
     #[command(flatten)]

@@ -326,7 +326,7 @@ impl<'p> Play<'p> {
     /// The command that backs a patch out. One whose scripts keep its records is theirs to take back.
     fn remove_line(&self, number: usize, way: &str) -> String {
         let way = if self.engines[&number] == Engine::Script && way == "native" { "auto" } else { way };
-        format!("remove --engine {way} -R @ROOT@ {}", self.patches[number].id())
+        format!("remove --scripts {way} -R @ROOT@ {}", self.patches[number].id())
     }
 
     /// What a backout makes of edits: of what the patch had changed it keeps a copy, in what it had left alone they stay.

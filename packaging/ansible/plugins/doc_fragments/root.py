@@ -26,8 +26,8 @@ options:
     description: Take the policy in this file of the target instead of that of the root.
     type: path
   wait:
-    description: Wait this many seconds for another command that is changing the root.
-    type: int
+    description: Wait this long, such as C(10m), for another command that is changing the root.
+    type: str
   note:
     description: Keep this line with the run in the history of the root.
     type: str
@@ -55,10 +55,7 @@ options:
   probe:
     description:
       - Run this command with C(/bin/sh) on the target when everything is applied.
-      - If it fails, everything is backed out, and the task fails with the end of its output.
+      - If it fails or takes more than 60 seconds, everything is backed out, and the task fails with the end of its output.
       - The command is visible to other users of the target while it runs; pass secrets with C(environment) of the task.
     type: str
-  probe_timeout:
-    description: Give the command of I(probe) this many seconds instead of 60.
-    type: int
 '''
