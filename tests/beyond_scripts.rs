@@ -77,7 +77,7 @@ const TURNING: [(&str, Trees); 3] = [
 fn a_link_becomes_a_directory_with_scripts_as_it_does_natively() {
     for (what, trees) in TURNING {
         let mut after = Vec::new();
-        for engine in ["native", "script"] {
+        for engine in ["native", "run"] {
             let Some((stage, sandbox)) = stage(trees) else { return };
             let before = software(&stage);
             let (code, said) = sandbox.run(&stage, &format!("patchadd --scripts {engine} -R @ROOT@ built"));
@@ -167,7 +167,7 @@ const NOT_REFUSED: [(&str, Trees); 3] = [
 fn a_directory_becomes_a_link_with_scripts_as_it_does_natively() {
     for (what, trees) in NOT_REFUSED {
         let mut after = Vec::new();
-        for engine in ["native", "script"] {
+        for engine in ["native", "run"] {
             let Some((stage, sandbox)) = stage(trees) else { return };
             let before = software(&stage);
             let (code, said) = sandbox.run(&stage, &format!("patchadd --scripts {engine} -R @ROOT@ built"));

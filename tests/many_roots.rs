@@ -215,6 +215,30 @@ fn everything(root: &Path) -> Tree {
 }
 
 #[test]
+fn several_named_roots_are_worked_on_like_those_of_a_list() {
+    let stage = stage();
+    let roots = copies(&stage, 2);
+    list(&stage, &roots);
+    let [a, b] = [roots[0].display(), roots[1].display()];
+    let listed = stage.run("list --roots list").ok();
+    for named in [format!("-R {a} -R {b} list"), format!("list --root {a} --root={b}")] {
+        assert_eq!(stage.run(&named).ok(), listed, "{named}");
+    }
+    assert!(!stage.run(&format!("list -R {a}")).ok().contains("1 root"), "one root is no list");
+}
+
+#[test]
+fn a_verb_about_one_root_refuses_a_second_one() {
+    let stage = stage();
+    for line in
+        ["undo", "confirm", "adopt --all", "key list", "history", "stage list", "stage status web", "status"]
+    {
+        let said = stage.run(&format!("{line} -R @ROOT@ -R /elsewhere")).fails(1);
+        assert!(said.contains("'--root <ROOT>' cannot be used multiple times"), "{line}: {said}");
+    }
+}
+
+#[test]
 fn patches_are_planned_applied_removed_and_recovered_on_all_roots() {
     let stage = stage();
     let roots = copies(&stage, 3);

@@ -145,7 +145,7 @@ fn stage(goldens: &Path) -> Option<[Side; 2]> {
     let copied = Command::new("cp").arg("-a").arg(side.scenario.root()).arg(second.root()).status();
     assert!(copied.unwrap().success());
     let sandbox = Sandbox::new(&second.beside(""))?;
-    Some([side, Side { scenario: second, sandbox, engine: "script" }])
+    Some([side, Side { scenario: second, sandbox, engine: "run" }])
 }
 
 #[test]

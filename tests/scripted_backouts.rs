@@ -158,7 +158,7 @@ fn assert_as_before(found: &State, before: &State) {
 fn a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_every_engine() {
     let test = "a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_every_engine";
     let Some(goldens) = shared(test, "goldens") else { return };
-    for (patch, engine) in PATCHES.iter().flat_map(|patch| ["auto", "script"].map(|engine| (patch, engine))) {
+    for (patch, engine) in PATCHES.iter().flat_map(|patch| ["auto", "run"].map(|engine| (patch, engine))) {
         let Some(stage) = Stage::new(&goldens) else { return };
         let before = state(&stage.scenario, "SUNWstuf");
         let own = stage.with_own_command(&goldens, patch);
@@ -193,7 +193,7 @@ fn the_snapshot_of_a_patch_with_a_command_of_its_own_can_be_played_by_pkgadd() {
 #[test]
 fn every_mixture_of_engines_brings_everything_back() {
     let Some(goldens) = shared("every_mixture_of_engines_brings_everything_back", "goldens") else { return };
-    let engines = [("script", "script"), ("script", "auto"), ("native", "script")];
+    let engines = [("run", "run"), ("run", "auto"), ("native", "run")];
     for (patch, (adds, removes)) in PATCHES.iter().flat_map(|patch| engines.map(|engine| (patch, engine))) {
         let Some(stage) = Stage::new(&goldens) else { return };
         let before = state(&stage.scenario, "SUNWstuf");
@@ -285,7 +285,7 @@ fn ok(stage: &Scenario, line: &str) -> String {
 
 #[test]
 fn what_scripts_do_not_save_comes_back_too() {
-    for engine in ["auto", "script"] {
+    for engine in ["auto", "run"] {
         let stage = own_stage();
         let before = state(&stage, "ACMEweb");
         ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
@@ -297,7 +297,7 @@ fn what_scripts_do_not_save_comes_back_too() {
 
 #[test]
 fn a_kept_edit_is_named_after_the_patch_and_goes_with_it() {
-    for engine in ["auto", "script"] {
+    for engine in ["auto", "run"] {
         let stage = own_stage();
         fs::write(stage.at("/opt/ACMEweb/etc/web.conf"), "first line\nmine\n").unwrap();
         let before = state(&stage, "ACMEweb");
@@ -311,7 +311,7 @@ fn a_kept_edit_is_named_after_the_patch_and_goes_with_it() {
 
 #[test]
 fn an_edit_made_since_is_kept_under_the_name_of_the_patch() {
-    for engine in ["auto", "script"] {
+    for engine in ["auto", "run"] {
         let stage = own_stage();
         ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
         fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
@@ -407,7 +407,7 @@ fn a_patch_that_went_before_is_not_taken_back_under_what_scripts_delivered_again
 /// A link to a directory where the patch has a directory: nobody's, or that of another package.
 #[test]
 fn a_link_that_leads_to_a_directory_stays_whoever_applies_and_backs_out() {
-    let mixtures = [("auto", "auto"), ("auto", "script"), ("native", "script")];
+    let mixtures = [("auto", "auto"), ("auto", "run"), ("native", "run")];
     for (is_owned, (adds, removes)) in
         [false, true].into_iter().flat_map(|owned| mixtures.map(|way| (owned, way)))
     {

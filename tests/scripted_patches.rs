@@ -311,7 +311,7 @@ fn scripts_speak_to_the_user_of_patchadd() {
 
 #[test]
 fn what_an_undo_package_does_not_hold_comes_back_from_the_snapshot() {
-    for engine in ["auto", "script"] {
+    for engine in ["auto", "run"] {
         let stage = stage();
         stage.file("/etc/forgetful", "bin/httpd\n");
         let before = (stage.tree(), stage.lines());

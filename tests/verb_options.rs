@@ -250,7 +250,7 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
             "publish --refresh --unsigned --password-file @/x @/",
             "required arguments were not provided:\n      --key",
         ),
-        ("-R @ROOT@ order -M @/", "the argument '--root <ROOT>' cannot be used with '-M <DIR>'"),
+        ("-R @ROOT@ order -M @/", "the argument '--root <ROOT>' cannot be used with '--depot <DIR>'"),
         ("-R @ROOT@ shlibs --wait 1", "required arguments were not provided:\n      --prune"),
         ("-R @ROOT@ shlibs --trust-root", "--trust-root is for what changes a root: with --prune"),
         ("-R @ROOT@ adopt --forget --pkg ACMEweb --arch x", "cannot be used with '--arch <ARCH>'"),

@@ -70,7 +70,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         Command::Refresh => words(&["adopt", "--refresh", "-R"], &[]),
         Command::BackOut(ids) => words(&["patchrm", "-R"], ids),
         Command::Undo => words(&["undo", "-R"], &[]),
-        Command::BackOutByScripts(ids) => words(&["patchrm", "--scripts", "script", "-R"], ids),
+        Command::BackOutByScripts(ids) => words(&["patchrm", "--scripts", "run", "-R"], ids),
         Command::Add { spool, packages } | Command::Update { spool, packages } => {
             let is_update = matches!(command, Command::Update { .. });
             let start: &[&str] =

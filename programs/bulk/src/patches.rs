@@ -23,7 +23,7 @@ use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 
 use crate::ends::{FAILED, run_failed, set_failed, work_failed};
-use crate::preparation::{WaitOption, must_have_installer};
+use crate::preparation::{LockOption, must_have_installer};
 use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait DURATION]";
@@ -34,7 +34,7 @@ struct PatchesArgs {
     #[command(flatten)]
     dry_run: DryRunOption,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

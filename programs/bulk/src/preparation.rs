@@ -14,12 +14,12 @@ use crate::ends::work_failed;
 
 /// The option of the actions that write below the directory of a bulk build.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct WaitOption {
+pub(crate) struct LockOption {
     #[command(flatten)]
     wait: verbs::WaitOption,
 }
 
-impl WaitOption {
+impl LockOption {
     pub(crate) fn lock(&self, call: &Invocation, work: &Work) -> anyhow::Result<Lock> {
         let wait = self.begin(call);
         Ok(work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?)

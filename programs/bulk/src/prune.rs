@@ -14,7 +14,7 @@ use patchadm_rootfs::LockHolder;
 use serde::Serialize;
 
 use crate::ends::{prune_failed, work_failed};
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk prune WORK [--keep N] [--dry-run] [--wait DURATION]";
 
@@ -27,7 +27,7 @@ struct PruneArgs {
     #[command(flatten)]
     dry_run: DryRunOption,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

@@ -13,7 +13,7 @@ use patchadm_cli::surroundings::caller::with_signals;
 use serde::Serialize;
 
 use crate::ends::{release_failed, work_failed};
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk release WORK RUN [--force] [--wait DURATION]";
 
@@ -24,7 +24,7 @@ struct ReleaseArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

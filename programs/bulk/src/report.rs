@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::ends::{report_failed, root_failed, work_failed};
 use crate::page::page_of;
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait DURATION]";
 
@@ -25,7 +25,7 @@ struct ReportArgs {
     #[arg(short = 'o', long = "output", value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

@@ -34,7 +34,7 @@ use serde_json::Value;
 use crate::ends::{FAILED, NO_SLOT, list_failed, run_failed, work_failed};
 use crate::page::page_of;
 use crate::patches::{patches_failed, template};
-use crate::preparation::{WaitOption, must_have_installer};
+use crate::preparation::{LockOption, must_have_installer};
 use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk run WORK [NAME...] [option...]";
@@ -69,7 +69,7 @@ struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

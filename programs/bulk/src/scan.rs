@@ -19,7 +19,7 @@ use patchadm_rootfs::WorkMeter;
 use serde::Serialize;
 
 use crate::ends::{import_failed, list_failed, run_failed, work_failed};
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk scan WORK [--full] [--import FILE] [--wait DURATION]";
 
@@ -33,7 +33,7 @@ struct ScanArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "full")]
     import: Option<PathBuf>,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

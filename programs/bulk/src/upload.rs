@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::ends::{FAILED, report_failed, root_failed, run_failed, set_failed, work_failed};
 use crate::page::page_of;
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait DURATION]";
 
@@ -29,7 +29,7 @@ struct UploadArgs {
     #[arg(long)]
     again: bool,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

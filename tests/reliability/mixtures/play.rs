@@ -285,7 +285,7 @@ impl<'p> Play<'p> {
         let id = self.patches[number].id();
         let is_in_the_middle = self.is_in_the_middle(number);
         let way = if self.has_scripts && !is_in_the_middle {
-            *self.random.one(&["native", "native", "native", "native", "script", "pkgadd"])
+            *self.random.one(&["native", "native", "native", "native", "run", "pkgadd"])
         } else {
             "native"
         };
@@ -310,7 +310,7 @@ impl<'p> Play<'p> {
         self.forget_rewritten(&undo_files);
         self.count(match way {
             "native" => "backed out natively",
-            "script" => "backed out by scripts",
+            "run" => "backed out by scripts",
             _ => "backed out by pkgadd",
         });
         self.stuck.clear();
