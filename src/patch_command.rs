@@ -8,8 +8,8 @@ use std::time::Instant;
 use crate::as_owner::options::OwnerOptions;
 use crate::trial_waiter::wait_for_end;
 use patchadm_changeset::transaction::ExchangeRequest;
-use patchadm_cli::arguments::fetching::FetchOptions;
-use patchadm_cli::arguments::{RootOption, inside, named_text};
+use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
+use patchadm_cli::arguments::{RootOption, SELECTING, inside, named_text};
 use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
 use patchadm_cli::reply::{CommandReport, Reply, Stop};
@@ -261,63 +261,70 @@ pub(crate) fn reply_of(root: Root, report: PatchesReport, print: PrintPatches) -
     Reply::about(&root.clone(), report.exit, WordedReport { report, root, print })
 }
 
-/// Options that name a depot and say which of its patches are taken.
+/// Options that name a depot and say which of its patches are applied.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct SetOptions {
-    /// Take patches from this depot: a directory, or an address that begins with file:, http: or https:
-    #[arg(short = 'M', value_name = "DEPOT")]
-    depot: Option<OsString>,
+    #[command(flatten)]
+    depot: DepotOption,
     #[command(flatten)]
     choices: ChoiceOptions,
     #[command(flatten)]
     fetching: FetchOptions,
 }
 
-/// Options that say which patches of a depot are taken.
+/// The option of the verbs that can work in one transaction.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct AtomicityOption {
+    /// Apply or remove all patches in one transaction, or none
+    #[arg(long)]
+    pub(crate) all_or_nothing: bool,
+}
+
+/// Options that say which patches of a depot are applied.
 #[derive(Clone, Debug, Default, clap::Args)]
 struct ChoiceOptions {
-    /// Apply all patches in one transaction, or none
+    #[command(flatten)]
+    atomicity: AtomicityOption,
+    /// Apply withdrawn patches that are named with their revision
     #[arg(long)]
-    all_or_nothing: bool,
-    /// Take a withdrawn patch that is named with its revision
-    #[arg(long)]
-    withdrawn: bool,
-    /// Take nothing that is only required
+    allow_withdrawn: bool,
+    /// Do not add required patches
     #[arg(long)]
     no_requires: bool,
-    /// Leave this patch out; may be repeated
-    #[arg(long, value_name = "ID", action = clap::ArgAction::Append)]
+    /// Leave out this patch; repeatable
+    #[arg(long, value_name = "ID", action = clap::ArgAction::Append, help_heading = SELECTING)]
     exclude: Vec<String>,
 }
 
 impl ChoiceOptions {
     fn request(self) -> SetRequest {
-        let Self { all_or_nothing, withdrawn, no_requires, exclude } = self;
+        let Self { atomicity, allow_withdrawn: withdrawn, no_requires, exclude } = self;
+        let all_or_nothing = atomicity.all_or_nothing;
         SetRequest { all_or_nothing, withdrawn, no_requires, exclude, ..SetRequest::default() }
     }
 }
 
 impl SetOptions {
     /// The options that only name a depot, if any, and say how it is reached.
-    pub(crate) fn naming(depot: Option<OsString>, fetching: FetchOptions) -> Self {
+    pub(crate) fn naming(depot: DepotOption, fetching: FetchOptions) -> Self {
         Self { depot, fetching, ..Self::default() }
     }
 
     /// Writes to a plan file what is taken from where. How it is fetched is not part of a plan.
     pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
-        let ChoiceOptions { all_or_nothing, withdrawn, no_requires, exclude } = self.choices.clone();
-        options.depot = self.depot.as_ref().map(named_text).transpose()?;
-        (options.all_or_nothing, options.withdrawn) = (all_or_nothing, withdrawn);
+        let ChoiceOptions { atomicity, allow_withdrawn, no_requires, exclude } = self.choices.clone();
+        options.depot = self.depot.depot.as_ref().map(named_text).transpose()?;
+        (options.all_or_nothing, options.withdrawn) = (atomicity.all_or_nothing, allow_withdrawn);
         (options.no_requires, options.exclude) = (no_requires, exclude);
         Ok(())
     }
 
     /// Reads from a plan file what is taken from where.
     pub(crate) fn read(&mut self, options: &PlanOptions) {
-        self.depot = options.depot.as_ref().map(OsString::from);
+        self.depot.depot = options.depot.as_ref().map(OsString::from);
         self.choices = ChoiceOptions {
-            all_or_nothing: options.all_or_nothing,
-            withdrawn: options.withdrawn,
+            atomicity: AtomicityOption { all_or_nothing: options.all_or_nothing },
+            allow_withdrawn: options.withdrawn,
             no_requires: options.no_requires,
             exclude: options.exclude.clone(),
         };
@@ -331,7 +338,7 @@ impl SetOptions {
         wait: Option<u64>,
     ) -> ApplyCommand {
         apply.choices = self.choices.request();
-        if let Some(depot) = self.depot {
+        if let Some(depot) = self.depot.depot {
             let ids = std::mem::take(&mut apply.patches).into_iter().map(PathBuf::into_os_string);
             let patches = PatchOperands::Words(ids.collect());
             apply.depot = Some(DepotOperands { depot: Some(depot), patches });

@@ -55,7 +55,7 @@ fn line(stage: &Scenario, path: &str) -> String {
 fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     let stage = with_tree();
     let software = Tree::of(&stage.root(), &["var/sadm"]);
-    let adopt = "adopt --pkg ACMEown --version 1.0 --arch i386 --basedir / --dir /opt/acme --editable *.conf -R @ROOT@";
+    let adopt = "adopt --pkg ACMEown --pkg-version 1.0 --arch i386 --basedir / --dir /opt/acme --editable *.conf -R @ROOT@";
     assert_eq!(
         stage.run(&format!("{adopt} --dry-run")).ok(),
         "Package ACMEown would be adopted: 8 objects, 1 of them directories that other packages have as well.\n"
@@ -111,7 +111,7 @@ fn an_adopted_tree_is_the_base_directory_and_a_patch_for_another_one_is_refused(
         let basedir = if basedir == top { "--basedir /" } else { "" };
         stage
             .run(&format!(
-                "adopt --pkg ACMEown --version 1.0 --arch i386 --dir /opt/acme {basedir} -R @ROOT@"
+                "adopt --pkg ACMEown --pkg-version 1.0 --arch i386 --dir /opt/acme {basedir} -R @ROOT@"
             ))
             .ok();
         let before = stage.everything();
@@ -130,9 +130,9 @@ fn an_adopted_tree_is_the_base_directory_and_a_patch_for_another_one_is_refused(
 #[test]
 fn a_tree_may_be_named_with_two_dots() {
     let stage = with_tree();
-    stage.run("adopt --pkg ACMEown --version 1.0 --dir @ROOT@/opt/acme/../acme/bin -R @ROOT@").ok();
+    stage.run("adopt --pkg ACMEown --pkg-version 1.0 --dir @ROOT@/opt/acme/../acme/bin -R @ROOT@").ok();
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEown BASEDIR").ok(), "/opt/acme/bin\n");
-    let outside = "adopt --pkg ACMEout --version 1.0 --dir @ROOT@/../ -R @ROOT@";
+    let outside = "adopt --pkg ACMEout --pkg-version 1.0 --dir @ROOT@/../ -R @ROOT@";
     assert!(stage.run(outside).fails(1).contains("it is not in the root"));
 }
 
@@ -140,7 +140,7 @@ fn a_tree_may_be_named_with_two_dots() {
 fn a_list_of_paths_is_adopted_whole_or_not_at_all() {
     let stage = with_tree();
     fs::write(stage.beside("paths"), "/opt/acme\n/opt/acme/bin/tool\n/opt/acme/gone\n").unwrap();
-    let adopt = "adopt --pkg ACMEown --version 1 --paths paths -R @ROOT@";
+    let adopt = "adopt --pkg ACMEown --pkg-version 1 --paths paths -R @ROOT@";
     let before = stage.everything();
     assert!(stage.run(adopt).fails(10).contains("nothing is at @ROOT@/opt/acme/gone"));
     assert_eq!(stage.everything(), before);
@@ -160,7 +160,7 @@ fn every_object_of_another_package_is_named_and_nothing_is_changed() {
     let stage = Scenario::with(&[web]);
     stage.file("/opt/ACMEweb/bin/mine", "mine\n");
     let before = Before::of(&stage);
-    let adopt = "adopt --pkg ACMEown --version 1 --dir @ROOT@/opt/ACMEweb -R @ROOT@";
+    let adopt = "adopt --pkg ACMEown --pkg-version 1 --dir @ROOT@/opt/ACMEweb -R @ROOT@";
     assert_eq!(
         stage.run(adopt).fails(10),
         "patchadm: ERROR: package ACMEown is not adopted; nothing was changed\n    \
@@ -222,7 +222,7 @@ fn a_package_that_dpkg_or_rpm_does_not_have_is_told_and_nothing_is_made() {
     assert!(stage.run("adopt --rpm web -R @ROOT@").fails(1).contains("no records of rpm"));
     assert!(stage.run("adopt --dir /usr -R @ROOT@").fails(1).contains("--pkg is missing"));
     assert!(
-        stage.run("adopt --pkg a --version 1 --dir /none -R @ROOT@").fails(1).contains("is no directory")
+        stage.run("adopt --pkg a --pkg-version 1 --dir /none -R @ROOT@").fails(1).contains("is no directory")
     );
     let long = "a".repeat(33);
     assert!(
@@ -266,9 +266,11 @@ fn what_rpm_says_of_the_database_of_the_root_is_adopted() {
 fn a_root_without_a_database_gets_one_only_if_something_is_adopted() {
     let stage = Scenario::bare();
     stage.file("/opt/acme/tool", "tool\n");
-    stage.run("adopt --pkg a --version 1 --dir /opt/acme --exclude tool --exclude acme -R @ROOT@").fails(10);
+    stage
+        .run("adopt --pkg a --pkg-version 1 --dir /opt/acme --exclude tool --exclude acme -R @ROOT@")
+        .fails(10);
     assert!(!stage.at("/var").exists(), "{}", stage.everything().paths());
-    stage.run("adopt --pkg ACMEown --version 1 --dir /opt/acme -R @ROOT@").ok();
+    stage.run("adopt --pkg ACMEown --pkg-version 1 --dir /opt/acme -R @ROOT@").ok();
     assert_eq!(stage.run("pkginfo -R @ROOT@").ok().lines().count(), 1);
 }
 

@@ -403,7 +403,7 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
     patched(&stage);
     let input = "VERSION 3\nA=b\n\nweb 1.0-1 amd64 none < 1.0-2 amd64 none /web.deb\n";
     let foresee = |input: &str| {
-        let mut child = stage.command("adopt --foresee -R @ROOT@");
+        let mut child = stage.command("adopt --before-upgrade -R @ROOT@");
         fs::write(stage.beside("input"), input).unwrap();
         let output = child.stdin(fs::File::open(stage.beside("input")).unwrap()).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())

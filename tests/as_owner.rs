@@ -144,7 +144,7 @@ fn of_many_roots_each_is_done_as_its_own_owner() {
         let chown = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(copy).status().unwrap();
         assert!(chown.success());
     }
-    let roots = format!("--root @ROOT@ --root {} --root {}", other.display(), own.display());
+    let roots = format!("-R @ROOT@ -R {} -R {}", other.display(), own.display());
     let run = stage.run(&format!("add --as-owner {roots} delivered/100-01"));
     assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("@ROOT@: 100-01 applied\n"), "{}", run.stdout);

@@ -1,4 +1,4 @@
-//! Names and changes of type that the classic lists of scripts cannot say: with `--engine script` a patch does what it does
+//! Names and changes of type that the classic lists of scripts cannot say: with `--scripts run` a patch does what it does
 //! natively, or is refused before anything is changed, and the way on is named.
 
 use std::fs;
@@ -40,7 +40,7 @@ pub(crate) fn two_trees(trees: Trees) -> Scenario {
     let done = Command::new("sh").args(["-c", dated]).current_dir(stage.beside("")).status();
     assert!(done.unwrap().success());
     stage.directory("/var/tmp");
-    let adopt = "adopt --pkg ACMEt --version 1 --dir @ROOT@/opt/T --arch all --basedir /opt/T -R @ROOT@";
+    let adopt = "adopt --pkg ACMEt --pkg-version 1 --dir @ROOT@/opt/T --arch all --basedir /opt/T -R @ROOT@";
     for line in [adopt, BUILD] {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);
@@ -77,10 +77,10 @@ const TURNING: [(&str, Trees); 3] = [
 fn a_link_becomes_a_directory_with_scripts_as_it_does_natively() {
     for (what, trees) in TURNING {
         let mut after = Vec::new();
-        for engine in ["native", "script"] {
+        for engine in ["native", "run"] {
             let Some((stage, sandbox)) = stage(trees) else { return };
             let before = software(&stage);
-            let (code, said) = sandbox.run(&stage, &format!("patchadd --engine {engine} -R @ROOT@ built"));
+            let (code, said) = sandbox.run(&stage, &format!("patchadd --scripts {engine} -R @ROOT@ built"));
             assert_eq!(code, 0, "{what}, {engine}: {said}");
             after.push(software(&stage));
             let (code, said) = sandbox.run(&stage, "patchrm -R @ROOT@ 900-01");
@@ -99,7 +99,7 @@ fn a_run_with_scripts_that_fails_leaves_the_link_and_nothing_of_the_directory() 
         fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
         fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
         let before = software(&stage);
-        let (code, said) = sandbox.run(&stage, "patchadd --engine script -R @ROOT@ built");
+        let (code, said) = sandbox.run(&stage, "patchadd --scripts run -R @ROOT@ built");
         assert!(code != 0 && !said.contains("internal error"), "{what}: {code} {said}");
         assert_same(&software(&stage), &before);
     }
@@ -167,10 +167,10 @@ const NOT_REFUSED: [(&str, Trees); 3] = [
 fn a_directory_becomes_a_link_with_scripts_as_it_does_natively() {
     for (what, trees) in NOT_REFUSED {
         let mut after = Vec::new();
-        for engine in ["native", "script"] {
+        for engine in ["native", "run"] {
             let Some((stage, sandbox)) = stage(trees) else { return };
             let before = software(&stage);
-            let (code, said) = sandbox.run(&stage, &format!("patchadd --engine {engine} -R @ROOT@ built"));
+            let (code, said) = sandbox.run(&stage, &format!("patchadd --scripts {engine} -R @ROOT@ built"));
             assert_eq!(code, 0, "{what}, {engine}: {said}");
             after.push(software(&stage));
             let (code, said) = sandbox.run(&stage, "patchrm -R @ROOT@ 900-01");
@@ -187,18 +187,18 @@ fn what_goes_behind_a_new_link_goes_where_all_of_the_software_is_behind_one() {
     fs::create_dir_all(stage.at("/srv")).unwrap();
     fs::rename(stage.at("/opt/T"), stage.at("/srv/T")).unwrap();
     symlink("../srv/T", stage.at("/opt/T")).unwrap();
-    let (code, said) = sandbox.run(&stage, "plan --engine script -R @ROOT@ built");
+    let (code, said) = sandbox.run(&stage, "plan --scripts run -R @ROOT@ built");
     assert_eq!(code, 0, "{said}");
 }
 
 #[test]
 fn a_patch_that_is_applied_again_saves_nothing_and_looks_through_no_link() {
     let Some((stage, sandbox)) = stage(REFUSED[5].1) else { return };
-    let (code, said) = sandbox.run(&stage, "patchadd --engine native -R @ROOT@ built");
+    let (code, said) = sandbox.run(&stage, "patchadd --scripts native -R @ROOT@ built");
     assert_eq!(code, 0, "{said}");
     fs::remove_dir_all(stage.at("/opt/T/l")).unwrap();
     symlink("d1", stage.at("/opt/T/l")).unwrap();
-    let (code, said) = sandbox.run(&stage, "patchadd -u --engine script -R @ROOT@ built");
+    let (code, said) = sandbox.run(&stage, "patchadd -u --scripts run -R @ROOT@ built");
     assert_eq!(code, 0, "{said}");
 }
 
@@ -208,15 +208,15 @@ fn what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_nativ
         let Some((stage, sandbox)) = stage(trees) else { return };
         let before = stage.everything();
         for verb in ["plan", "add", "patchadd"] {
-            let (code, said) = sandbox.run(&stage, &format!("{verb} --engine script -R @ROOT@ built"));
+            let (code, said) = sandbox.run(&stage, &format!("{verb} --scripts run -R @ROOT@ built"));
             assert_eq!(code, 10, "{why}, {verb}: {said}");
             assert!(said.contains(why) && !said.contains("internal error"), "{why}, {verb}: {said}");
             // The classic command says no next step.
-            assert_eq!(said.contains("--engine native"), verb != "patchadd", "{why}, {verb}: {said}");
+            assert_eq!(said.contains("--scripts native"), verb != "patchadd", "{why}, {verb}: {said}");
             assert_same(&stage.everything(), &before);
         }
         let software_before = software(&stage);
-        for line in ["patchadd --engine native -R @ROOT@ built", "patchrm -R @ROOT@ 900-01"] {
+        for line in ["patchadd --scripts native -R @ROOT@ built", "patchrm -R @ROOT@ 900-01"] {
             let (code, said) = sandbox.run(&stage, line);
             assert_eq!(code, 0, "{why}, {line}: {said}");
         }
@@ -227,9 +227,9 @@ fn what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_nativ
 /// The advice about such a patch, typed.
 pub(crate) fn advised() {
     let Some((stage, sandbox)) = stage(REFUSED[0].1) else { return };
-    let (code, said) = sandbox.run(&stage, "add --engine script -R @ROOT@ built");
-    assert!(code == 10 && said.contains("with --engine native"), "{said}");
-    let (code, said) = sandbox.run(&stage, "add --engine native -R @ROOT@ built");
+    let (code, said) = sandbox.run(&stage, "add --scripts run -R @ROOT@ built");
+    assert!(code == 10 && said.contains("with --scripts native"), "{said}");
+    let (code, said) = sandbox.run(&stage, "add --scripts native -R @ROOT@ built");
     assert_eq!(code, 0, "{said}");
 }
 
@@ -241,7 +241,7 @@ fn the_snapshot_beside_an_archive_of_scripts_has_no_line_for_each_patch_before_i
         fs::write(stage.beside("new/c"), format!("as of {id}\n")).unwrap();
         let build = BUILD.replace("900-01", id).replace("-o built", &format!("-o {id}"));
         stage.run(&build).ok();
-        let (code, said) = sandbox.run(&stage, &format!("patchadd --engine script -R @ROOT@ {id}"));
+        let (code, said) = sandbox.run(&stage, &format!("patchadd --scripts run -R @ROOT@ {id}"));
         assert_eq!(code, 0, "{said}");
     }
     for id in &ids[1..] {

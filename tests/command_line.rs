@@ -152,7 +152,7 @@ fn a_slip_in_a_verb_an_option_or_a_word_is_understood() {
         ("list --jsn", "--json"),
         ("add --dryrun x", "--dry-run"),
         ("pkginfo --hepl", "--help"),
-        ("patchadd --overide /a x", "--override"),
+        ("patchadd --overide /a x", "--replace-edited"),
         ("add --edited kepp x", "keep"),
         ("list --color alway", "always"),
         ("setup completions bsh", "bash"),
@@ -240,7 +240,7 @@ fn quiet_is_errors_only_and_verbose_a_line_for_each_path() {
     let run = stage.run("-q remove -R @ROOT@ 200-01");
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
     assert!(run.stderr.starts_with("patchadm: ERROR: patch 200-01 is not backed out; "), "{}", run.stderr);
-    let roots = stage.run(&format!("remove -v --root {} 105181-05", stage.root().display())).ok();
+    let roots = stage.run(&format!("remove -v --roots {} 105181-05", stage.root().display())).ok();
     assert!(
         roots.contains("  add              @ROOT@") || roots.contains("@ROOT@/opt/ACMEweb/bin/new"),
         "{roots}"

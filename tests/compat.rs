@@ -174,7 +174,7 @@ fn patches_with_undo_data_in_every_form_are_backed_out_by_one_command() {
 fn undo_data_in_every_form_is_written_again_in_another_one() {
     let Some(left) = Left::of_root("undo_data_in_every_form…", "patched") else { return };
     for form in ["zst", "gz"] {
-        left.ends(0, &format!("undo-data repack --format {form} --cold 1d -R @/root"));
+        left.ends(0, &format!("undo-data repack --undo-format {form} --older-than 1d -R @/root"));
         left.assert_root("after.tree");
     }
     left.run("undo -R @/root");

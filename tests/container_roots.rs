@@ -112,7 +112,7 @@ const CHANGES: [(&str, i32); 22] = [
     ("update -R @C@ -M delivered", 3),
     ("undo-data drop -R @C@ 100-01", 3),
     ("recover -R @C@", 3),
-    ("adopt -R @C@ --pkg ACMEown --version 1 --dir /opt", 3),
+    ("adopt -R @C@ --pkg ACMEown --pkg-version 1 --dir /opt", 3),
     ("libs list -R @C@ --prune", 3),
     ("key -R @C@ trust spool/key.pub", 3),
     ("key -R @C@ revoke 7802F643AC6161C8", 3),
@@ -190,7 +190,7 @@ fn a_root_of_containers_is_one_by_whatever_name_it_is_reached() {
     ] {
         is_refused(&root, &path, &format!("in {engine}{way}, among the roots of containers."));
     }
-    let other = root.run("add --root /var/lib/lxc/a --root /var/lib/lxd/a delivered/100-01");
+    let other = root.run("add -R /var/lib/lxc/a -R /var/lib/lxd/a delivered/100-01");
     assert_eq!(other.code, 3, "{}", other.stderr);
     assert_eq!(other.stderr.matches("among the roots of containers").count(), 2, "{}", other.stderr);
 }

@@ -51,7 +51,7 @@ fn a_package_with_a_directory_leaves_the_link_that_leads_to_one() {
     let run = scenario.run(add);
     assert_eq!(run.code, 0, "{}", run.stderr);
     let note = "/lib stays a symbolic link: it leads to the directory @ROOT@/usr/lib, which stays as it is; \
-                `--override /lib` replaces the link";
+                `--replace-edited /lib` replaces the link";
     let all = format!("{}{}", run.stdout, run.stderr);
     assert!(all.contains(note), "{all}");
     stays(&scenario);
@@ -70,7 +70,7 @@ fn a_package_with_a_directory_leaves_the_link_that_leads_to_one() {
 fn override_asks_for_the_replacement_of_the_link() {
     let scenario = merged();
     spool(&scenario, "/spool/ACMElib", PKGINFO);
-    let run = scenario.run("pkgadd -n -R @ROOT@ --override /lib -d @ROOT@/spool ACMElib");
+    let run = scenario.run("pkgadd -n -R @ROOT@ --replace-edited /lib -d @ROOT@/spool ACMElib");
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!((link(&scenario), mode(&scenario, "/lib")), (None, 0o755));
     assert_eq!(scenario.text("/lib/x.so"), "x");
@@ -109,7 +109,7 @@ fn a_patch_with_a_directory_leaves_the_link_and_its_backout_is_exact() {
     assert_eq!(before.0.difference(&scenario.tree()), "");
     assert_eq!(before.1, scenario.lines());
 
-    scenario.run("add -R @ROOT@ --override /lib @ROOT@/spool/900-01").ok();
+    scenario.run("add -R @ROOT@ --replace-edited /lib @ROOT@/spool/900-01").ok();
     assert_eq!((link(&scenario), mode(&scenario, "/lib")), (None, 0o755));
     scenario.run("patchrm -R @ROOT@ 900-01").ok();
     assert_eq!(before.0.difference(&scenario.tree()), "");
@@ -237,7 +237,7 @@ fn documents_have_the_note_that_a_link_stays() {
         let is_it = |note: &serde_json::Value| {
             let note = note.as_str().unwrap();
             note.starts_with("@ROOT@/lib stays a symbolic link")
-                && note.ends_with("`--override /lib` replaces the link")
+                && note.ends_with("`--replace-edited /lib` replaces the link")
         };
         assert_eq!(notes.iter().filter(|note| is_it(note)).count(), 1, "{line}: {notes:?}");
     }
@@ -255,7 +255,7 @@ fn patchadd_replaces_the_link_that_override_names_and_not_with_u() {
     stays(&scenario);
     scenario.run("patchrm -R @ROOT@ 900-01").ok();
     for path in ["/lib", "@ROOT@/lib"] {
-        scenario.run(&format!("patchadd --override {path} -R @ROOT@ @ROOT@/spool/900-01")).ok();
+        scenario.run(&format!("patchadd --replace-edited {path} -R @ROOT@ @ROOT@/spool/900-01")).ok();
         assert_eq!((link(&scenario), mode(&scenario, "/lib")), (None, 0o755));
         scenario.run("patchrm -R @ROOT@ 900-01").ok();
         assert_eq!(before.0.difference(&scenario.tree()), "");

@@ -124,7 +124,7 @@ fn a_command_at_work_is_named_and_no_reason_to_do_anything() {
     let lock = Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap();
     let run = stage.run(LINE);
     let text =
-        format!("held by process {} (pkgadd); `patchadm -R @ROOT@ VERB --wait SECONDS`", std::process::id());
+        format!("held by process {} (pkgadd); `patchadm -R @ROOT@ VERB --wait DURATION`", std::process::id());
     assert_eq!((run.code, found(&run, "lock")), (0, ("limited".to_owned(), text)));
     assert_eq!(found(&run, "reflink").0, "unknown");
     drop(lock);

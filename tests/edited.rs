@@ -53,7 +53,7 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
             said,
             "patchadm: ERROR: patch 100-01 is not applied; nothing was changed\n    \
              edited since installation: @ROOT@/opt/ACMEweb/bin/httpd, @ROOT@/opt/ACMEweb/bin/tool\n    \
-             decide with --edited replace or --edited keep, or path by path with --override PATH and --preserve PATH\n"
+             decide with --edited replace or --edited keep, or path by path with --replace-edited PATH and --keep-edited PATH\n"
         );
     }
     assert_eq!(stage.everything(), before);
@@ -99,7 +99,9 @@ fn attributes_alone_stop_nothing() {
 
 #[test]
 fn replaced_edits_go_into_the_undo_data_and_come_back() {
-    for line in ["add --edited replace", "patchadd -u", "add --override @HTTPD@ --override @TOOL@"] {
+    for line in
+        ["add --edited replace", "patchadd -u", "add --replace-edited @HTTPD@ --replace-edited @TOOL@"]
+    {
         let stage = stage();
         let before = Before::of(&stage);
         let line = line.replace("@HTTPD@", HTTPD).replace("@TOOL@", TOOL);
@@ -114,7 +116,7 @@ fn replaced_edits_go_into_the_undo_data_and_come_back() {
 
 #[test]
 fn kept_edits_stay_with_the_version_of_the_patch_beside_them() {
-    for line in ["--edited keep", "--preserve @HTTPD@ --preserve @TOOL@"] {
+    for line in ["--edited keep", "--keep-edited @HTTPD@ --keep-edited @TOOL@"] {
         let stage = stage();
         let before = Before::of(&stage);
         add(&stage, &line.replace("@HTTPD@", HTTPD).replace("@TOOL@", TOOL)).ok();
@@ -129,9 +131,9 @@ fn kept_edits_stay_with_the_version_of_the_patch_beside_them() {
 #[test]
 fn each_path_may_be_decided_alone_and_the_rest_follows_the_general_choice() {
     let stage = stage();
-    let said = add(&stage, &format!("--override {HTTPD}")).fails(10);
+    let said = add(&stage, &format!("--replace-edited {HTTPD}")).fails(10);
     assert!(said.contains(TOOL) && !said.contains(HTTPD), "{said}");
-    add(&stage, &format!("--override {HTTPD} --preserve {TOOL}")).ok();
+    add(&stage, &format!("--replace-edited {HTTPD} --keep-edited {TOOL}")).ok();
     assert_eq!([stage.text(HTTPD), stage.text(TOOL)], ["httpd 2\n", "my tool\n"]);
 }
 
@@ -185,7 +187,7 @@ fn patchadd_replaces_editable_files_and_keeps_a_copy() {
 
 #[test]
 fn verbs_leave_an_edited_editable_file_live_with_the_new_version_beside_it() {
-    for line in ["add", "add --override /opt/ACMEweb/etc/web.log"] {
+    for line in ["add", "add --replace-edited /opt/ACMEweb/etc/web.log"] {
         let stage = configured();
         let before = Before::of(&stage);
         stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).ok();

@@ -141,8 +141,8 @@ fn list_tells_the_patches_that_fix_something_and_compares_the_exact_text() {
     assert_eq!(ids(&document(&stage, "list -R @ROOT@ --fixes cve-2026-1234")), Vec::<&str>::new());
     let refused = stage.run("list -R @ROOT@ --fixes <b>").fails(1);
     assert!(refused.contains("it does not begin with a letter or a digit"), "{refused}");
-    let refused = stage.run("list -R @ROOT@ --fixes CVE-2026-1234 --lacking 100-01").fails(1);
-    assert!(refused.contains("--lacking"), "{refused}");
+    let refused = stage.run("list -R @ROOT@ --fixes CVE-2026-1234 --missing 100-01").fails(1);
+    assert!(refused.contains("--missing"), "{refused}");
 }
 
 #[test]

@@ -48,15 +48,75 @@ fn every_verb_and_command_is_explained_in_three_ways() {
     for name in verbs().into_iter().chain(classic_commands()) {
         let help = stage.run(&format!("help {name}")).ok();
         assert!(help.contains("Usage: ") && help.contains("-h, --help"), "{name}: {help}");
-        for line in
-            [format!("{name} -h"), format!("{name} --help"), format!("--help {name}"), format!("-h {name}")]
-        {
+        for line in [format!("{name} --help"), format!("--help {name}")] {
             assert_eq!(stage.run(&line).ok(), help, "{line}");
         }
+        let brief = stage.run(&format!("{name} -h")).ok();
+        assert_eq!(stage.run(&format!("-h {name}")).ok(), brief, "{name}");
+        assert!(brief == help || brief.ends_with("\n--help lists all options.\n"), "{name}: {brief}");
     }
     let overview = stage.run("help").ok();
     for line in ["-h", "--help", "-R @ROOT@ --help", "-q -h", "--color never help"] {
         assert_eq!(stage.run(line).ok(), overview, "{line}");
+    }
+}
+
+/// The headings of `add --help`, in their order.
+const HEADINGS: [&str; 9] = [
+    "Common",
+    "Selecting patches",
+    "Locally modified files",
+    "Undo data",
+    "Trial",
+    "Depot and network",
+    "Scripts and libraries",
+    "Several roots",
+    "Privileges",
+];
+
+#[test]
+fn the_brief_help_lists_the_options_that_most_people_need() {
+    let stage = Scenario::new();
+    for verb in ["add", "update", "remove", "plan"] {
+        let help = stage.run(&format!("{verb} --help")).ok();
+        let heading = |line: &&str| HEADINGS.iter().any(|heading| *line == format!("{heading}:"));
+        let headings: Vec<&str> = help.lines().filter(heading).collect();
+        let known: Vec<String> = HEADINGS.iter().map(|heading| format!("{heading}:")).collect();
+        let expected: Vec<&String> =
+            known.iter().filter(|heading| headings.contains(&heading.as_str())).collect();
+        assert_eq!(headings, expected, "{verb}");
+        assert!(!help.contains("\nOptions:\n"), "{verb}: every option has a heading");
+    }
+    let brief = stage.run("add -h").ok();
+    let (_, options) = brief.split_once("\nOptions:\n").unwrap();
+    let lines = options.lines().take_while(|line| !line.is_empty()).count();
+    assert!(lines <= 15, "{lines} lines\n{brief}");
+    assert!(!HEADINGS.iter().any(|heading| brief.contains(heading)), "{brief}");
+}
+
+#[test]
+fn options_that_repair_a_root_are_only_in_the_whole_help() {
+    let stage = Scenario::new();
+    let [brief, whole] = ["recover -h", "recover --help"].map(|line| stage.run(line).ok());
+    for option in ["--discard-journal", "--keep-stage", "--new-identity", "--adopt-undo", "--foreign"] {
+        assert!(whole.contains(option) && !brief.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn letters_of_verbs_have_long_names_and_those_of_classic_commands_have_none() {
+    let stage = Scenario::new();
+    let letter = regex::Regex::new("^  -([A-Za-z])(, --([a-z-]+))?").unwrap();
+    for (name, is_verb) in verbs()
+        .into_iter()
+        .map(|name| (name, true))
+        .chain(classic_commands().into_iter().map(|name| (name, false)))
+    {
+        let help = stage.run(&format!("{name} --help")).ok();
+        for found in help.lines().filter_map(|line| letter.captures(line)) {
+            let has_name = found.get(3).is_some();
+            assert_eq!(has_name, is_verb || &found[1] == "h", "{name}: {}", &found[0]);
+        }
     }
 }
 

@@ -155,7 +155,7 @@ const NAMED: [&str; 16] = [
     "pkgchk -R @ROOT@ -i @FILE@",
     "pkgparam -f @FILE@",
     "missing -R @ROOT@ --xref @FILE@",
-    "adopt -R @ROOT@ --pkg ACMEnew --version 1 --paths @FILE@",
+    "adopt -R @ROOT@ --pkg ACMEnew --pkg-version 1 --paths @FILE@",
     "report @FILE@",
 ];
 

@@ -146,9 +146,9 @@ fn play(seed: u64, counts: &mut Counts) {
     for number in 1..=2 + random.below(4) {
         let change = draw_change(&world, number, &mut random);
         let words = *random.one(&["report", "keep", "keep", "keep"]);
-        world.say(format!("add --shlibs {words}: {change}"));
+        world.say(format!("add --libs {words}: {change}"));
         let at = change.patch().directory(&stage);
-        let run = stage.run(&format!("add --json --shlibs {words} -R @ROOT@ {}", at.display()));
+        let run = stage.run(&format!("add --json --libs {words} -R @ROOT@ {}", at.display()));
         assert_eq!(run.code, 0, "{}\n{}{}", world.story.join("\n"), run.stdout, run.stderr);
         let said = told(&run.stdout, &world.story.join("\n"));
         let expected = world.apply(change, words == "keep");
@@ -161,9 +161,9 @@ fn play(seed: u64, counts: &mut Counts) {
         let mut number = random.below(world.applied.len());
         loop {
             let id = world.applied[number].id.clone();
-            world.say(format!("remove --shlibs {words} {id}"));
+            world.say(format!("remove --libs {words} {id}"));
             let everything = stage.everything();
-            let run = stage.run(&format!("remove --json --shlibs {words} -R @ROOT@ {id}"));
+            let run = stage.run(&format!("remove --json --libs {words} -R @ROOT@ {id}"));
             if run.code == 0 {
                 let said = told(&run.stdout, &world.story.join("\n"));
                 let expected = world.back_out(number, words == "keep");

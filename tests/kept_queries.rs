@@ -47,7 +47,7 @@ fn renewal() -> Patch {
 /// The same with the patch applied, and version 1 kept.
 fn with_kept() -> Scenario {
     let stage = stage();
-    stage.patchadd("--keep-shlibs", &renewal()).ok();
+    stage.patchadd("--libs keep", &renewal()).ok();
     stage
 }
 
@@ -87,7 +87,7 @@ fn every_verb_says_for_whom_a_patch_is_not_in_force() {
     let stage = stage();
     let depot = indexed_depot(&stage, &[renewal()]);
     let (patch, depot) = (depot.join("100-01.tar"), depot.display());
-    let added = stage.run(&format!("add --keep-shlibs -R @ROOT@ {}", patch.display())).ok();
+    let added = stage.run(&format!("add --libs keep -R @ROOT@ {}", patch.display())).ok();
     assert!(added.contains(&format!("\n  {EXCEPTION}\n")), "{added}");
     let list = stage.run("list -R @ROOT@").ok();
     assert_eq!(list.lines().nth(1), Some(format!("        {EXCEPTION}").as_str()), "{list}");
@@ -108,7 +108,9 @@ fn every_verb_says_for_whom_a_patch_is_not_in_force() {
         assert_eq!(said.pointer(at).unwrap()["kept_shlibs"], told(), "{line}");
     }
     let page = stage.beside("page.html");
-    stage.run(&format!("missing -R @ROOT@ -M {depot} --html {} all", page.display())).ok();
+    fs::write(stage.beside("all.json"), stage.run(&format!("missing --json -R @ROOT@ -M {depot} all")).ok())
+        .unwrap();
+    stage.run(&format!("report page all.json -o {}", page.display())).ok();
     assert!(fs::read_to_string(page).unwrap().contains(&format!("100-01: {EXCEPTION}")));
 }
 
@@ -116,7 +118,7 @@ fn every_verb_says_for_whom_a_patch_is_not_in_force() {
 fn the_document_of_add_says_it_and_nothing_where_nothing_is_kept() {
     let stage = stage();
     let patch = renewal().directory(&stage);
-    let line = format!("add --json --keep-shlibs -R @ROOT@ {}", patch.display());
+    let line = format!("add --json --libs keep -R @ROOT@ {}", patch.display());
     assert_eq!(document(&stage, &line)["patches"][0]["kept_shlibs"], told());
     stage.run("remove -R @ROOT@ 100-01").ok();
     let said = document(&stage, &format!("add --json -R @ROOT@ {}", patch.display()));
@@ -128,9 +130,9 @@ fn the_document_of_add_says_it_and_nothing_where_nothing_is_kept() {
 #[test]
 fn it_is_said_of_every_effective_patch_of_the_package_that_changed_a_library_and_is_not_in_the_kept_one() {
     let stage = stage();
-    let of = |id: &str, package: Package| stage.patchadd("--keep-shlibs", &Patch::of(id, package)).ok();
+    let of = |id: &str, package: Package| stage.patchadd("--libs keep", &Patch::of(id, package)).ok();
     of("050-01", package("ACMEx").file("usr/lib64/libx.so.1.0", 0o755, library("libx.so.1", 1)));
-    stage.patchadd("--keep-shlibs", &renewal()).ok();
+    stage.patchadd("--libs keep", &renewal()).ok();
     assert_eq!(excepted(&stage), ["100-01"], "the kept library has the first patch");
     of("200-01", package("ACMEx").file("usr/lib64/libx.so.2", 0o755, library("libx.so.2", 1)));
     of("300-01", package("ACMEx").file("etc/x.conf", 0o644, "y\n"));
@@ -333,7 +335,7 @@ fn a_needed_kept_package_goes_only_when_the_loss_is_accepted() {
     let said = stage.run("pkgrm -n -R @ROOT@ ACMEx-SO").fails(4);
     assert!(said.contains("libx.so.1") && said.contains("/usr/bin/p"), "{said}");
     assert!(stage.at("/usr/lib64/libx.so.1.0").exists());
-    let said = document(&stage, "pkgrm --json -n --shlibs report -R @ROOT@ ACMEx-SO");
+    let said = document(&stage, "pkgrm --json -n --libs report -R @ROOT@ ACMEx-SO");
     assert_eq!(said["exit"]["code"], 0, "{said}");
     assert!(!stage.at("/usr/lib64/libx.so.1.0").exists());
     assert_eq!(excepted(&stage), [""; 0]);
@@ -348,7 +350,7 @@ fn a_needed_kept_package_goes_only_when_the_loss_is_accepted() {
 #[test]
 fn documents_of_commands_about_packages_tell_of_libraries() {
     let stage = stage();
-    let said = document(&stage, "pkgrm --json -n --keep-shlibs -R @ROOT@ ACMEx");
+    let said = document(&stage, "pkgrm --json -n --libs keep -R @ROOT@ ACMEx");
     let kept = &said["shlibs"]["kept"][0];
     assert_eq!((&kept["package"], &kept["library"]), (&json!("ACMEx-SO"), &json!("libx.so.1")), "{said}");
     assert_eq!(said["packages"][0]["shlibs"], said["shlibs"]);

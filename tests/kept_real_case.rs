@@ -113,14 +113,13 @@ fn who_keeps_nothing_has_been_told_which_program_breaks() {
 fn the_old_program_goes_on_with_the_old_library() {
     let test = "the old program goes on";
     let Some((stage, case)) = installed(test, "shlibs") else { return };
-    let plan =
-        stage.run(&format!("plan --json --keep-shlibs -R @ROOT@ {}", case.join(LIBRARY).display())).ok();
+    let plan = stage.run(&format!("plan --json --libs keep -R @ROOT@ {}", case.join(LIBRARY).display())).ok();
     let kept = &shlibs(&plan)["kept"];
     assert_eq!(kept[0]["package"], "DEBlibdav1d-SO", "{plan}");
     assert_eq!(kept[0]["consumers"][0]["path"], "/usr/bin/dav1d");
     assert_eq!(kept[0]["bytes"], 1_630_208);
 
-    apply(&stage, &case, "--keep-shlibs", LIBRARY);
+    apply(&stage, &case, "--libs keep", LIBRARY);
     assert_state(&stage, &case, "300003-01.kept");
     assert_eq!(packages(&stage), "DEBdav1d DEBlibdav1d DEBlibdav1d-SO ");
     let info = stage.run("pkginfo -l -R @ROOT@ DEBlibdav1d-SO").ok();
@@ -142,9 +141,9 @@ fn the_old_program_goes_on_with_the_old_library() {
 fn both(test: &str, between: impl FnOnce(&Scenario)) -> Option<(Scenario, PathBuf, Before)> {
     let (stage, case) = installed(test, "shlibs")?;
     let base = Before::of(&stage);
-    apply(&stage, &case, "--keep-shlibs", LIBRARY);
+    apply(&stage, &case, "--libs keep", LIBRARY);
     between(&stage);
-    let said = apply(&stage, &case, "--keep-shlibs", PROGRAM);
+    let said = apply(&stage, &case, "--libs keep", PROGRAM);
     assert!(said.contains("DEBlibdav1d-SO no longer keeps"), "{said}");
     assert_state(&stage, &case, "300003-01+300004-01");
     assert_eq!(packages(&stage), "DEBdav1d DEBlibdav1d ");
@@ -171,7 +170,7 @@ fn the_new_program_ends_what_was_kept_and_its_backout_brings_that_back() {
 #[test]
 fn the_library_is_backed_out_under_the_new_program() {
     let Some((stage, case, base)) = both("the library is backed out", |_| {}) else { return };
-    back_out(&stage, "--keep-shlibs", LIBRARY);
+    back_out(&stage, "--libs keep", LIBRARY);
     assert_state(&stage, &case, "300004-01.kept");
     assert_eq!(packages(&stage), "DEBdav1d DEBlibdav1d DEBlibdav1d-SO ");
     let by = stage.run("pkgparam -R @ROOT@ DEBlibdav1d-SO KEPT_BY").ok();
@@ -197,11 +196,11 @@ fn undo_data_is_the_same_whether_patches_go_in_one_by_one_or_in_one_run() {
     fs::remove_dir(together.root()).unwrap();
     assert!(Command::new("cp").arg("-a").arg(single.root()).arg(together.root()).status().unwrap().success());
     for patch in [LIBRARY, PROGRAM] {
-        apply(&single, &case, "--keep-shlibs", patch);
+        apply(&single, &case, "--libs keep", patch);
     }
     let base = Before::of(&together);
     let [one, two] = [LIBRARY, PROGRAM].map(|patch| case.join(patch));
-    together.run(&format!("add --keep-shlibs -R @ROOT@ {} {}", one.display(), two.display())).ok();
+    together.run(&format!("add --libs keep -R @ROOT@ {} {}", one.display(), two.display())).ok();
     assert_state(&together, &case, "300003-01+300004-01");
     let [one, other] = [&single, &together].map(undo_data);
     let names = |data: &[(String, Vec<u8>)]| data.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();

@@ -172,7 +172,7 @@ fn of_many_roots_the_archives_of_each_are_adopted() {
     let other = stage.beside("other");
     assert!(Command::new("cp").arg("-a").arg(stage.root()).arg(&other).status().unwrap().success());
     fs::write(other.join("opt/ACMEweb/bin/httpd"), "somebody else's\n").unwrap();
-    let line = format!("recover --adopt-undo --root @ROOT@ --root {}", other.display());
+    let line = format!("recover --adopt-undo -R @ROOT@ -R {}", other.display());
     let run = stage.run(&line);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     let said = format!("{}{}", run.stdout, run.stderr);
@@ -181,8 +181,7 @@ fn of_many_roots_the_archives_of_each_are_adopted() {
     assert!(!stage.at(LEDGER).exists());
     stage.run("recover --adopt-undo -R @ROOT@ 100-01").ok();
     assert_eq!(lines(&stage)[0]["adopted"], true);
-    let run =
-        stage.run(&format!("recover --json --adopt-undo --root @ROOT@ --root {} 100-01", other.display()));
+    let run = stage.run(&format!("recover --json --adopt-undo -R @ROOT@ -R {} 100-01", other.display()));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(document["roots"][0]["result"], "nothing-to-do", "{document}");

@@ -101,18 +101,18 @@ fn whether_a_root_lacks_a_patch_is_asked_by_its_records() {
         ("500-02", "The root has 400-02, which contains 500-02.\n"),
         ("500-04", "The root lacks 500-04.\n"),
     ] {
-        let run = stage.run(&format!("list -R @ROOT@ --lacking {id}"));
+        let run = stage.run(&format!("list -R @ROOT@ --missing {id}"));
         let code = if said.contains("lacks") { 66 } else { 0 };
         assert_eq!((run.code, run.stdout.as_str()), (code, said), "{id}");
     }
     let document: Value =
-        serde_json::from_str(&stage.run("list --json -R @ROOT@ --lacking 500-02").ok()).unwrap();
+        serde_json::from_str(&stage.run("list --json -R @ROOT@ --missing 500-02").ok()).unwrap();
     assert_eq!(
         (&document["patch"], &document["lacking"], &document["has"]),
         (&"500-02".into(), &false.into(), &"400-02".into())
     );
-    stage.run("list -R @ROOT@ --lacking onehundred").fails(8);
-    let said = stage.run("list -R @ROOT@ --lacking 100-01 --order date").fails(1);
+    stage.run("list -R @ROOT@ --missing onehundred").fails(8);
+    let said = stage.run("list -R @ROOT@ --missing 100-01 --order date").fails(1);
     assert!(said.contains("cannot be used with"), "{said}");
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn interrupted() -> Scenario {
     let waiting = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").information("preinstall", wait);
     Patch::of("200-01", waiting).directory(&stage);
     let root = stage.root();
-    let line = "add --engine script -R @ROOT@ delivered/200-01";
+    let line = "add --scripts run -R @ROOT@ delivered/200-01";
     let mut child = stage.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     crate::workshop::eventually("the script has begun", || root.join("begun").exists());
     let listed = stage.run("list -R @ROOT@");
@@ -137,7 +137,7 @@ pub(crate) fn interrupted() -> Scenario {
 #[test]
 fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     let stage = interrupted();
-    for line in ["list -R @ROOT@", "show -R @ROOT@ 100-01", "list --lacking 100-01 -R @ROOT@"] {
+    for line in ["list -R @ROOT@", "show -R @ROOT@ 100-01", "list --missing 100-01 -R @ROOT@"] {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);
         assert!(run.stdout.contains("100-01"), "{line}: {}", run.stdout);

@@ -215,12 +215,36 @@ fn everything(root: &Path) -> Tree {
 }
 
 #[test]
+fn several_named_roots_are_worked_on_like_those_of_a_list() {
+    let stage = stage();
+    let roots = copies(&stage, 2);
+    list(&stage, &roots);
+    let [a, b] = [roots[0].display(), roots[1].display()];
+    let listed = stage.run("list --roots list").ok();
+    for named in [format!("-R {a} -R {b} list"), format!("list --root {a} --root={b}")] {
+        assert_eq!(stage.run(&named).ok(), listed, "{named}");
+    }
+    assert!(!stage.run(&format!("list -R {a}")).ok().contains("1 root"), "one root is no list");
+}
+
+#[test]
+fn a_verb_about_one_root_refuses_a_second_one() {
+    let stage = stage();
+    for line in
+        ["undo", "confirm", "adopt --all", "key list", "history", "stage list", "stage status web", "status"]
+    {
+        let said = stage.run(&format!("{line} -R @ROOT@ -R /elsewhere")).fails(1);
+        assert!(said.contains("'--root <ROOT>' cannot be used multiple times"), "{line}: {said}");
+    }
+}
+
+#[test]
 fn patches_are_planned_applied_removed_and_recovered_on_all_roots() {
     let stage = stage();
     let roots = copies(&stage, 3);
     let shown: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
     list(&stage, &roots[..2]);
-    let all = format!("--roots list --root {}", shown[2]);
+    let all = format!("--roots list -R {}", shown[2]);
     let lines =
         |what: &str| sorted(&shown.iter().map(|root| format!("{root}: {what}\n")).collect::<String>());
     let said = |line: &str| {
@@ -285,7 +309,7 @@ fn refusals_are_grouped_and_the_first_of_the_roots_has_the_exit_code() {
     for root in &roots {
         stage.run(&format!("patchadd -R {} delivered/100-01", root.display()));
     }
-    let run = stage.run("add --roots list --preserve /opt/ACMEweb/lib/web delivered/200-01");
+    let run = stage.run("add --roots list --keep-edited /opt/ACMEweb/lib/web delivered/200-01");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     assert_eq!(fs::read(roots[1].join("opt/ACMEweb/lib/web")).unwrap(), b"mine\n");
 }
@@ -300,17 +324,18 @@ fn roots_that_make_no_sense_are_refused_before_anything_begins() {
     let (a, b) = (roots[0].display().to_string(), roots[1].display().to_string());
     let before = Tree::of(&stage.beside("machines"), &[]);
     for (words, why) in [
-        (format!("--roots list --root {b}/../001"), "are the same directory"),
-        ("--roots list --root link".to_owned(), "a root is named twice: "),
+        (format!("--roots list -R {b}/../001"), "are the same directory"),
+        ("--roots list -R link".to_owned(), "a root is named twice: "),
         ("--roots list --roots list".to_owned(), "are the same directory"),
-        (format!("-R {a} --root {b}"), "cannot be used with"),
-        (format!("-R {a} --roots list"), "cannot be used with"),
-        (format!("-R {a} --jobs 2"), "no root is named by --roots or --root"),
-        ("--roots empty".to_owned(), "no root is named by --roots or --root"),
+        (format!("-R {a} -R {a}"), "are the same directory"),
+        (format!("-R {a} -R {b} --dry-run --diff"), "'--diff' cannot be used with several roots"),
+        (format!("-R {a} --roots list"), "are the same directory"),
+        ("--jobs 2".to_owned(), "no root is named by -R or --roots"),
+        ("--roots empty".to_owned(), "no root is named by -R or --roots"),
         ("--roots nowhere".to_owned(), "nowhere: No such file or directory"),
         ("--roots list --jobs 0".to_owned(), "--jobs"),
-        (format!("--root {a} --json -"), "- can be read once only"),
-        (format!("--root {a} /dev/stdin"), "/dev/stdin can be read once only"),
+        (format!("--roots {a} --json -"), "- can be read once only"),
+        (format!("--roots {a} /dev/stdin"), "/dev/stdin can be read once only"),
     ] {
         let said = stage.run(&format!("add {words} delivered/100-01")).fails(1);
         assert!(said.contains(why), "{words}: {said}");
@@ -318,7 +343,7 @@ fn roots_that_make_no_sense_are_refused_before_anything_begins() {
         assert_eq!(said.code, if words.contains("read") { 1 } else { said.code });
     }
     stage.set("PKG_INSTALL_ROOT", &a);
-    let said = stage.run(&format!("add --root {b} delivered/100-01")).fails(1);
+    let said = stage.run(&format!("add --roots {b} delivered/100-01")).fails(1);
     assert_eq!(said, "patchadm: ERROR: Command line install root contends with environment.\n");
     assert_same(&Tree::of(&stage.beside("machines"), &[]), &before);
 }
@@ -331,7 +356,7 @@ fn a_root_that_is_mounted_twice_is_named_twice() {
     fs::create_dir(&other).unwrap();
     let (root, other) = (roots[0].display(), other.display());
     let program = env!("CARGO_BIN_EXE_patchadm");
-    let script = format!("mount --bind {root} {other} && exec {program} add --root {root} --root {other} x");
+    let script = format!("mount --bind {root} {other} && exec {program} add -R {root} -R {other} x");
     let output = Command::new("unshare").args(["-r", "-m", "sh", "-c", &script]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     if said.starts_with("unshare: ") || said.contains("mount: ") {
@@ -364,7 +389,7 @@ fn a_signal_rolls_back_what_runs_and_begins_nothing_else() {
     list(&stage, &roots);
     drop(as_ordinary_user(&stage, "list", &[&stage.beside("machines")]));
     let before: Vec<Tree> = roots.iter().map(|root| everything(root)).collect();
-    let line = "add --engine script --roots list --jobs 2 delivered/400-01";
+    let line = "add --scripts run --roots list --jobs 2 delivered/400-01";
     let mut command = as_ordinary_user(&stage, line, &[]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = || roots.iter().filter(|root| root.join("begun").exists()).count();
@@ -394,7 +419,7 @@ fn scripts_run_for_every_root_with_that_root() {
     let roots = copies(&stage, 8);
     list(&stage, &roots);
     drop(as_ordinary_user(&stage, "list", &[&stage.beside("machines")]));
-    let line = "add --engine script --roots list --jobs 4 delivered/400-01";
+    let line = "add --scripts run --roots list --jobs 4 delivered/400-01";
     let run = run(as_ordinary_user(&stage, line, &[]));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     for root in &roots {
@@ -485,14 +510,14 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert!(asked.stdout.contains("5 roots: 4 asked, 1 failed.\n"), "{}", asked.stdout);
     assert!(asked.stderr.contains(&format!("ERROR: {gone}: failed (1): ")), "{}", asked.stderr);
 
-    let lacking = stage.run("list --lacking 200-01 --roots list");
+    let lacking = stage.run("list --missing 200-01 --roots list");
     assert!(lacking.stdout.contains(&format!("{both}: has 200-01\n")), "{}", lacking.stdout);
     let summary = format!("  200-01 is lacking: {other}, {first}, {bare}\n");
     assert!(lacking.stdout.ends_with(&summary), "{}", lacking.stdout);
     assert_eq!(lacking.code, 1, "a root that failed comes first");
-    let found = stage.run(&format!("list --lacking 200-01 --root {first} --root {both}"));
+    let found = stage.run(&format!("list --missing 200-01 -R {first} -R {both}"));
     assert_eq!(found.code, 66, "{}", found.stderr);
-    let quiet = stage.run("list -q --lacking 200-01 --roots list");
+    let quiet = stage.run("list -q --missing 200-01 --roots list");
     assert_eq!(quiet.stdout, "");
     assert!(quiet.stderr.starts_with(&format!("patchadm: ERROR: {gone}: ")), "{}", quiet.stderr);
 

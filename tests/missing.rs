@@ -189,8 +189,8 @@ fn a_root_is_held_against_a_cross_reference() {
     assert_eq!(listed("total"), "100002 100001 100003 100004 100005 100006");
     assert_eq!(listed("mr"), "100002 100001");
     assert_eq!(listed("mr --no-requires"), "100001");
-    assert_eq!(listed("--max-age 8"), "100002");
-    assert_eq!(listed("--pattern !caf --min-age 9"), "100002 100001");
+    assert_eq!(listed("--max-age 8d"), "100002");
+    assert_eq!(listed("--pattern !caf --min-age 9d"), "100002 100001");
     assert_eq!(listed("100003 100001"), "100002 100001 100003");
     assert_eq!(listed("bad"), "");
 }
@@ -247,12 +247,14 @@ fn a_document_has_every_field() {
 #[test]
 fn many_roots_have_a_line_each_and_one_page() {
     let stage = stage();
-    let said = stage.run("missing --xref patchdiag.xref --root @ROOT@ --html page.html").ok();
+    let analyze = "missing --xref patchdiag.xref --roots @ROOT@";
+    let said = stage.run(analyze).ok();
     assert!(said.starts_with("@ROOT@: 2 patches listed, 2 are missing\n  Patch  IR"), "{said}");
-    let page = fs::read_to_string(stage.beside("page.html")).unwrap();
+    fs::write(stage.beside("all.json"), stage.run(&format!("{analyze} --json")).ok()).unwrap();
+    let page = stage.run("report page all.json").ok();
     assert_eq!(page.matches("<section").count(), 1);
-    assert_eq!(stage.run("missing --check --xref patchdiag.xref --root @ROOT@").code, 66);
-    stage.run("missing --xref patchdiag.xref --from . --root @ROOT@").fails(1);
+    assert_eq!(stage.run("missing --check --xref patchdiag.xref --roots @ROOT@").code, 66);
+    stage.run("missing --xref patchdiag.xref --from . --roots @ROOT@").fails(1);
 }
 
 #[test]

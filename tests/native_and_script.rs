@@ -1,7 +1,7 @@
 //! The same patches, applied and backed out by the program and by their own scripts, the stock ones: the root is the same
 //! after every step.
 //!
-//! Two copies of one root go the same way, one with `--engine native`, one with `--engine script`. Compared after every
+//! Two copies of one root go the same way, one with `--scripts native`, one with `--scripts run`. Compared after every
 //! step: every object outside the database, `contents`, every parameter of the package, the names of its records, the
 //! directories of the patches. Every difference stands in [`DIFFERENCES`] with the reason why it is better so, and
 //! everything that stands there is found. The scripts run in a sandbox.
@@ -145,7 +145,7 @@ fn stage(goldens: &Path) -> Option<[Side; 2]> {
     let copied = Command::new("cp").arg("-a").arg(side.scenario.root()).arg(second.root()).status();
     assert!(copied.unwrap().success());
     let sandbox = Sandbox::new(&second.beside(""))?;
-    Some([side, Side { scenario: second, sandbox, engine: "script" }])
+    Some([side, Side { scenario: second, sandbox, engine: "run" }])
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_directory_that_scripts_turn_into_a_link_is_saved_and_comes_back() {
     let releases = "--from old --to new --pkg SUNWstuf --basedir /opt/SUNWstuf --owner root:root";
     stage.run(&format!("build --id 900-01 {releases} {} -o built", names_of(stage))).ok();
     let built = stage.beside("built");
-    let (code, said) = side.run(&format!("patchadd --engine script -R @ROOT@ {}", built.display()));
+    let (code, said) = side.run(&format!("patchadd --scripts run -R @ROOT@ {}", built.display()));
     assert_eq!(code, 0, "{said}");
     assert_eq!(fs::read_link(stage.at("/opt/SUNWstuf/lib")).unwrap(), Path::new("bin"));
     let (code, said) = side.run("patchrm -R @ROOT@ 900-01");
@@ -285,7 +285,7 @@ fn assert_same_roots(sides: &[Side; 2], steps: &[&str], patches: impl Fn(&Side) 
         let codes = sides.each_ref().map(|side| {
             let (command, rest) = step.split_once(' ').unwrap();
             let rest = rest.replace("@P@", patches(side).to_str().unwrap());
-            side.run(&format!("{command} --engine {} -R @ROOT@ {rest}", side.engine))
+            side.run(&format!("{command} --scripts {} -R @ROOT@ {rest}", side.engine))
         });
         let [(native, _), (script, said)] = &codes;
         assert_eq!((*native, *script), (0, 0), "{step}: {}\n{said}", codes[0].1);
@@ -307,9 +307,9 @@ fn a_file_that_the_stock_scripts_do_not_save_is_told_and_comes_back() {
     let before = side.scenario.tree();
     // a file of class build, which the stock scripts do not save (observed defect 5)
     let patch = goldens.join("pkgs/103500-01");
-    let (code, said) = side.run(&format!("patchadd --engine script -R @ROOT@ {}", patch.display()));
+    let (code, said) = side.run(&format!("patchadd --scripts run -R @ROOT@ {}", patch.display()));
     assert!(code == 0 && said.contains("/opt/SUNWstuf/etc/build.conf as it was; patchrm"), "{code} {said}");
-    let (code, said) = side.run("patchrm --engine script -R @ROOT@ 103500-01");
+    let (code, said) = side.run("patchrm --scripts run -R @ROOT@ 103500-01");
     assert_eq!(code, 0, "{said}");
     assert_same(&side.scenario.tree(), &before);
 }
@@ -324,7 +324,7 @@ fn undo_packages_that_scripts_keep_elsewhere_go_with_the_backout_and_with_a_roll
     let kept = || fs::read_dir(&elsewhere).unwrap().count();
     let add = |patch: &str| {
         let patch = goldens.join("pkgs").join(patch);
-        let line = format!("--engine script -B {} -R @ROOT@ {}", elsewhere.display(), patch.display());
+        let line = format!("--scripts run -B {} -R @ROOT@ {}", elsewhere.display(), patch.display());
         side.run(&format!("patchadd {line}"))
     };
     let (code, said) = add("fail-postinstall-1");
@@ -332,6 +332,6 @@ fn undo_packages_that_scripts_keep_elsewhere_go_with_the_backout_and_with_a_roll
     let (code, said) = add("103201-01");
     assert_eq!((code, kept()), (0, 1), "{said}");
     assert!(elsewhere.join("103201-01/SUNWstuf/undo.Z").exists());
-    let (code, said) = side.run("patchrm --engine script -R @ROOT@ 103201-01");
+    let (code, said) = side.run("patchrm --scripts run -R @ROOT@ 103201-01");
     assert_eq!((code, kept()), (0, 0), "{said}");
 }

@@ -122,9 +122,9 @@ fn a_mode_that_both_changed_stops_the_patch_unless_the_choice_for_edited_files_d
     assert_eq!(stage.tree(), tree);
     for (options, left, note) in [
         ("--edited keep", 0o700, "keeps mode 0700, which was set locally; the patch has 0711"),
-        ("--preserve /usr/bin/web", 0o700, "keeps mode 0700, which was set locally; the patch has 0711"),
+        ("--keep-edited /usr/bin/web", 0o700, "keeps mode 0700, which was set locally; the patch has 0711"),
         ("--edited replace", 0o711, "gets mode 0711 of the patch; 0700 was set locally"),
-        ("--override /usr/bin/web", 0o711, "gets mode 0711 of the patch; 0700 was set locally"),
+        ("--replace-edited /usr/bin/web", 0o711, "gets mode 0711 of the patch; 0700 was set locally"),
     ] {
         let said = add(&stage, options, &fix(0o711));
         assert!(said.contains(note), "{options}: {said}");

@@ -152,7 +152,7 @@ fn a_version_of_two_tildes_is_older_than_all_others_and_a_version_like_any() {
 /// one without end is ended by the pipe, once nobody reads it any more.
 fn foreseen(stage: &Scenario, input: &str) -> (Run, bool) {
     let mut source = Command::new("/bin/sh").args(["-c", input]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut hook = stage.command("adopt --foresee -R @ROOT@");
+    let mut hook = stage.command("adopt --before-upgrade -R @ROOT@");
     let output = hook.stdin(source.stdout.take().unwrap()).output().unwrap();
     // It has the end of the pipe that is read.
     drop(hook);
@@ -192,7 +192,7 @@ fn a_hook_that_is_told_without_end_needs_little_memory() {
         let bytes =
             source.args(["-c", &format!("{{ {input}; }} | head -c 70000000")]).output().unwrap().stdout;
         fs::File::create(stage.beside("input")).unwrap().write_all(&bytes).unwrap();
-        let program = stage.command("adopt --foresee -R @ROOT@");
+        let program = stage.command("adopt --before-upgrade -R @ROOT@");
         let mut limited = Command::new("/bin/sh");
         limited.args(["-c", "ulimit -v 600000 && exec \"$@\"", "sh"]).arg(program.get_program());
         let mut input_file = fs::File::open(stage.beside("input")).unwrap();

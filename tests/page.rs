@@ -30,7 +30,9 @@ fn stage() -> Scenario {
     fs::write(machine.join("uname.out"), "SunOS <b>web1</b> 5.10 Generic_1 sun4u sparc\n").unwrap();
     fs::write(machine.join("pkginfo.out"), "ACMEa A\n   (sparc) 1.0\n").unwrap();
     fs::write(machine.join("showrev.out"), "Patch: 100004-01 Obsoletes:\n").unwrap();
-    stage.run("missing --xref patchdiag.xref --from machine --html page.html all").ok();
+    let document = stage.run("missing --json --xref patchdiag.xref --from machine all").ok();
+    fs::write(stage.beside("all.json"), document).unwrap();
+    stage.run("report page all.json -o page.html").ok();
     stage
 }
 

@@ -248,7 +248,7 @@ fn texts_are_shown_of_a_plan_of_one_root_alone() {
         let said = stage.run(&line).fails(1);
         assert!(said.contains("--dry-run"), "{line}: {said}");
     }
-    let said = stage.run(&format!("plan --diff --root @ROOT@ {patch}")).fails(1);
+    let said = stage.run(&format!("plan --diff --roots @ROOT@ {patch}")).fails(1);
     assert!(said.contains("--diff"), "{said}");
     assert_same(&stage.everything(), &before);
 }

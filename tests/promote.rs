@@ -67,6 +67,11 @@ impl Staged {
         self.live.run(&format!("stage promote web -R @ROOT@ {options}"))
     }
 
+    /// Saves the plan of a promotion to a file.
+    pub(crate) fn save_plan(&self, options: &str) -> Run {
+        self.live.run(&format!("stage status web -R @ROOT@ --save-plan {options}"))
+    }
+
     fn document(&self, options: &str) -> Value {
         let run = self.live.run(&format!("stage promote web -R @ROOT@ --json {options}"));
         serde_json::from_str(&run.stdout).unwrap()
@@ -168,7 +173,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
     assert_eq!((staged.text("etc/tool.conf").as_str(), staged.text("bin/new").as_str()), ("live\n", "new\n"));
     assert_eq!(staged.promote("").ok(), "nothing to promote in /usr/pkg\n", "it was decided");
     staged.live.run("patchrm -R @ROOT@ web-01").ok();
-    staged.promote("--override /usr/pkg/etc/tool.conf").ok();
+    staged.promote("--replace-edited /usr/pkg/etc/tool.conf").ok();
     assert_eq!(staged.text("etc/tool.conf"), "stage\n");
     staged.live.run("patchrm -R @ROOT@ web-02").ok();
     assert_eq!(staged.text("etc/tool.conf"), "live\n");

@@ -179,7 +179,7 @@ fn a_real_release_in_a_stage_goes_live_exactly_and_comes_back() {
         let Some(from) = shared(test, &format!("cases/{case}")) else { return };
         let Some(patched) = patched(test, case, patch) else { return };
         for (number, ground) in GROUNDS.into_iter().enumerate() {
-            let ways = [String::new(), format!("--exchange-or-stop {directory}")];
+            let ways = [String::new(), format!("--exchange {directory}")];
             let all = ways.iter().flat_map(|way| [(true, way), (false, way)]).enumerate();
             // Of each ground another one in the sample; the small case has all of this machine.
             let in_sample =

@@ -92,7 +92,7 @@ fn one_hook_without_the_other_and_none_if_none_is_wanted() {
     for (first, second, lines) in [(TELLS, "", 1), ("", TELLS, 1)] {
         let staged = hooked(first, second);
         staged.promote("--no-hooks").ok();
-        staged.live.run("remove -R @ROOT@ --no-scripts web-01").ok();
+        staged.live.run("remove -R @ROOT@ --scripts refuse web-01").ok();
         assert_eq!(seen(&staged), "");
         staged.promote("").ok();
         assert_eq!(seen(&staged).lines().count(), lines);
@@ -195,7 +195,7 @@ fn what_the_hook_before_changes_is_looked_at_again() {
     assert_eq!(staged.text("etc/tool.conf"), "live\n");
     staged.promote("--edited replace").ok();
     assert_eq!(staged.text("etc/tool.conf"), "port 2\n");
-    staged.live.run("remove -R @ROOT@ --no-scripts web-01").ok();
+    staged.live.run("remove -R @ROOT@ --scripts refuse web-01").ok();
     assert_eq!(staged.text("etc/tool.conf"), "live\n");
 }
 
@@ -307,7 +307,7 @@ fn what_a_hook_edits_in_the_moment_of_the_switch_is_seen_by_the_backout() {
     staged.promote("").ok();
     assert_eq!(staged.text("many/7"), "Y\n");
     let said = staged.live.run("verify -R @ROOT@ /usr/pkg/many/7").stdout;
-    staged.live.run("remove -R @ROOT@ --no-scripts web-01").ok();
+    staged.live.run("remove -R @ROOT@ --scripts refuse web-01").ok();
     let kept = Tree::of(&staged.live.at("/usr/pkg"), &[]);
     assert!(kept.objects().keys().any(|path| path.contains("7.edited-")), "{said}: {}", kept.paths());
 }
@@ -353,7 +353,7 @@ fn a_hook_that_may_or_can_not_be_run_is_refused_with_what_to_type() {
     staged.promote("--no-hooks").ok();
     let said = staged.live.run("patchrm -R @ROOT@ web-01").fails(10);
     assert!(said.contains("/no/such/shell is not there"), "{said}");
-    staged.live.run("remove -R @ROOT@ --no-scripts web-01").ok();
+    staged.live.run("remove -R @ROOT@ --scripts refuse web-01").ok();
 }
 
 #[test]
@@ -371,10 +371,10 @@ fn a_policy_that_lets_no_script_run_lets_no_promotion_with_a_hook_go_by() {
         let said = staged.live.run("patchrm -R @ROOT@ web-01").fails(10);
         assert!(said.contains("promote_after"), "{said}");
         let said = staged.live.run("remove -R @ROOT@ web-01").fails(10);
-        assert!(said.contains("--no-scripts"), "{said}");
+        assert!(said.contains("--scripts refuse"), "{said}");
         staged.live.run("undo -R @ROOT@").fails(10);
         assert_same(&staged.live.everything(), &before);
-        staged.live.run("remove -R @ROOT@ --no-scripts web-01").ok();
+        staged.live.run("remove -R @ROOT@ --scripts refuse web-01").ok();
         assert_eq!(seen(&staged), "");
     }
 }

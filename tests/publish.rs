@@ -391,7 +391,7 @@ fn a_waiting_index_is_put_in_place_only_if_it_is_the_next_and_rightly_signed() {
 #[test]
 fn a_refreshed_index_has_a_new_date_and_the_same_patches() {
     let stage = stage();
-    let refresh = format!("--refresh --expires 3 --key {} depot", secret_key());
+    let refresh = format!("--refresh --expires 3d --key {} depot", secret_key());
     let said = publish(&stage, &refresh).fails(1);
     assert!(said.contains("depot has no index yet") && !stage.beside("depot").exists(), "{said}");
     deliver_signed(&stage, "100-01", "one\n");

@@ -16,7 +16,7 @@ fn what_makes_no_sense_is_wrong_usage() {
         ("", "neither patches nor a depot are named"),
         ("work", "no depot is named"),
         ("work depot more", "<more> is one word too many"),
-        ("--expires 0 work depot", "neither a number of days from 1 to 36500 nor never"),
+        ("--expires 0d work depot", "not between 1d and 36500d"),
         ("--finish --refresh depot", "--refresh"),
         ("--finish --unsigned depot", "--unsigned"),
         ("--key nothing work depot", "cannot read nothing"),

@@ -70,7 +70,7 @@ fn a_backout_from_each_form_is_the_same() {
         stage.patchadd("", &patch("100-02")).ok();
         for format in [first, second] {
             let tree = stage.tree();
-            let done = stage.run(&format!("undo-data repack -R @ROOT@ --format {format} 100-01 100-02"));
+            let done = stage.run(&format!("undo-data repack -R @ROOT@ --undo-format {format} 100-01 100-02"));
             assert_eq!(done.code, 0, "{}", done.stderr);
             assert!(tree.difference(&stage.tree()).is_empty(), "no object changes");
             let suffix = if format == "none" { String::new() } else { format!(".{format}") };
@@ -94,10 +94,10 @@ fn the_content_of_an_archive_is_the_same_to_the_byte_when_it_comes_back_to_its_f
     let stage = stage();
     let read = |stage: &Scenario| fs::read(save(stage, "100-02").join("undo.gz")).unwrap();
     let before = read(&stage);
-    let said = document(&stage, "undo-data repack --json -R @ROOT@ --format none 100-02");
+    let said = document(&stage, "undo-data repack --json -R @ROOT@ --undo-format none 100-02");
     assert_eq!((&said["result"], &said["archives"][0]["verdict"]), (&"done".into(), &"repacked".into()));
     assert!(said["archives"][0]["after"].as_u64() > said["archives"][0]["before"].as_u64(), "{said}");
-    stage.run("undo-data repack -R @ROOT@ --format gz 100-02").ok();
+    stage.run("undo-data repack -R @ROOT@ --undo-format gz 100-02").ok();
     assert!(read(&stage) == before);
     let ledger = stage.text("/var/sadm/patchadm/ledger/ACMEweb");
     let line = ledger.lines().find(|line| line.contains("\"100-02\"")).unwrap();
@@ -114,10 +114,10 @@ fn the_content_of_an_archive_is_the_same_to_the_byte_when_it_comes_back_to_its_f
 fn a_preview_changes_nothing_and_what_has_the_form_stays() {
     let stage = stage();
     let before = stage.everything();
-    let said = document(&stage, "undo-data repack --json --dry-run -R @ROOT@ --format Z 100-01");
+    let said = document(&stage, "undo-data repack --json --dry-run -R @ROOT@ --undo-format Z 100-01");
     assert_eq!((&said["result"], &said["would_change"]), (&"planned".into(), &true.into()));
     assert!(before.difference(&stage.everything()).is_empty());
-    let said = document(&stage, "undo-data repack --json -R @ROOT@ --format gz 100-01 100-02");
+    let said = document(&stage, "undo-data repack --json -R @ROOT@ --undo-format gz 100-01 100-02");
     assert_eq!((&said["result"], &said["changed"]), (&"nothing-to-do".into(), &false.into()));
     assert_eq!(said["archives"][1]["verdict"], "unchanged");
     assert!(before.difference(&stage.everything()).is_empty());
@@ -127,12 +127,14 @@ fn a_preview_changes_nothing_and_what_has_the_form_stays() {
 fn all_that_are_cold_are_written_and_those_without_undo_data_passed_over() {
     let stage = stage();
     stage.run("undo-data drop -R @ROOT@ 100-01").ok();
-    let said = stage.run("undo-data repack -R @ROOT@ --format Z --cold 9999y").ok();
+    let said = stage.run("undo-data repack -R @ROOT@ --undo-format Z --older-than 9999y").ok();
     assert_eq!(said, "nothing to do: there is no undo archive to write\n");
-    for bad in ["--cold 3", "--cold -1d", "--cold 99999999999999999999y", "--format zip", ""] {
+    for bad in
+        ["--older-than 3", "--older-than -1d", "--older-than 99999999999999999999y", "--undo-format zip", ""]
+    {
         stage.run(&format!("undo-data repack -R @ROOT@ {bad} 100-02")).fails(1);
     }
-    stage.run("undo-data repack -R @ROOT@ --format Z").fails(1);
+    stage.run("undo-data repack -R @ROOT@ --undo-format Z").fails(1);
     assert_eq!(archives(&stage, "100-02"), ["undo.gz"]);
 }
 
@@ -144,7 +146,10 @@ fn an_archive_outside_the_root_is_written_beside_the_old_one_and_the_pointer_fol
     fs::create_dir(&elsewhere).unwrap();
     stage.patchadd(&format!("-B {}", elsewhere.display()), &patch("100-01")).ok();
     stage
-        .run(&format!("undo-data repack -R @ROOT@ --undo-dir {} --format none 100-01", elsewhere.display()))
+        .run(&format!(
+            "undo-data repack -R @ROOT@ --undo-dir {} --undo-format none 100-01",
+            elsewhere.display()
+        ))
         .ok();
     let names: Vec<String> = fs::read_dir(elsewhere.join("100-01/ACMEweb"))
         .unwrap()
@@ -160,15 +165,15 @@ fn an_archive_outside_the_root_is_written_beside_the_old_one_and_the_pointer_fol
 #[test]
 fn missing_damaged_and_foreign_archives_have_their_codes_and_nothing_changes() {
     let stage = stage();
-    stage.run("undo-data repack -R @ROOT@ --format Z 300-01").fails(2);
+    stage.run("undo-data repack -R @ROOT@ --undo-format Z 300-01").fails(2);
     let archive = save(&stage, "100-01").join("obsolete.gz");
     let bytes = fs::read(&archive).unwrap();
 
     fs::remove_file(&archive).unwrap();
     let before = stage.everything();
-    let said = stage.run("undo-data repack -R @ROOT@ --format Z 100-01 100-02").fails(1);
+    let said = stage.run("undo-data repack -R @ROOT@ --undo-format Z 100-01 100-02").fails(1);
     assert!(said.contains("100-01"), "{said}");
-    let refused = stage.run("undo-data repack --json -R @ROOT@ --format Z 100-01");
+    let refused = stage.run("undo-data repack --json -R @ROOT@ --undo-format Z 100-01");
     let refused: Value = serde_json::from_str(&refused.stdout).unwrap();
     assert_eq!(refused["exit"]["name"], "undo-data");
     assert!(before.difference(&stage.everything()).is_empty());
@@ -178,8 +183,8 @@ fn missing_damaged_and_foreign_archives_have_their_codes_and_nothing_changes() {
     damaged[middle] ^= 0x55;
     fs::write(&archive, &damaged).unwrap();
     let before = stage.everything();
-    stage.run("undo-data repack -R @ROOT@ --format Z 100-01 100-02").fails(4);
-    stage.run("undo-data repack -R @ROOT@ --format Z --dry-run 100-01").fails(4);
+    stage.run("undo-data repack -R @ROOT@ --undo-format Z 100-01 100-02").fails(4);
+    stage.run("undo-data repack -R @ROOT@ --undo-format Z --dry-run 100-01").fails(4);
     assert!(before.difference(&stage.everything()).is_empty());
 
     fs::write(&archive, &bytes).unwrap();
@@ -187,11 +192,11 @@ fn missing_damaged_and_foreign_archives_have_their_codes_and_nothing_changes() {
     let text = fs::read_to_string(&ledger).unwrap();
     fs::write(&ledger, text.replace(&format!("\"size\":{}", bytes.len()), "\"size\":18446744073709551615"))
         .unwrap();
-    let run = stage.run("undo-data repack -R @ROOT@ --format Z 100-01");
+    let run = stage.run("undo-data repack -R @ROOT@ --undo-format Z 100-01");
     assert!(run.code == 0 || run.code == 4, "the digest decides, not the size: {}", run.stderr);
 
     stage.forget_ledgers();
-    let said = document(&stage, "undo-data repack --json -R @ROOT@ --format none 100-01");
+    let said = document(&stage, "undo-data repack --json -R @ROOT@ --undo-format none 100-01");
     assert_eq!(said["archives"][0]["verdict"], "foreign");
     assert_eq!(said["changed"], false);
 }
@@ -199,7 +204,7 @@ fn missing_damaged_and_foreign_archives_have_their_codes_and_nothing_changes() {
 #[test]
 fn the_archives_of_middle_patches_are_still_rewritten_in_their_new_form() {
     let stage = stage();
-    stage.run("undo-data repack -R @ROOT@ --format none 100-02").ok();
+    stage.run("undo-data repack -R @ROOT@ --undo-format none 100-02").ok();
     stage.run("remove --force -R @ROOT@ 100-01").ok();
     assert_eq!(archives(&stage, "100-02"), ["undo"]);
     stage.run("remove -R @ROOT@ 100-02").ok();

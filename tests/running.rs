@@ -105,10 +105,10 @@ fn who_runs_a_version_that_an_earlier_patch_replaced_is_named_and_keeps_its_libr
         sleep 1
         patchadm add /delivered/100-01
         echo second; patchadm plan /delivered/100-02
-        echo third; patchadm plan --shlibs stop /delivered/200-01; echo \"code $?\"
+        echo third; patchadm plan --libs stop /delivered/200-01; echo \"code $?\"
         kill $process; wait $process 2>/dev/null
         echo fourth; patchadm plan /delivered/100-02
-        patchadm plan --shlibs stop /delivered/200-01; echo \"code $?\"";
+        patchadm plan --libs stop /delivered/200-01; echo \"code $?\"";
     let Some(said) = told(test, &stage, story) else { return };
     let parts: Vec<&str> = said.split(['\n']).collect();
     let part = |from: &str, to: &str| {

@@ -1,7 +1,7 @@
 //! Backouts of patches whose scripts keep the records: what comes back is what was there, to the last attribute, whatever
 //! the scripts of the undo package bring back.
 //!
-//! Patches of which a script has a line of its own, and patches that `--engine script` leaves to the stock scripts, are
+//! Patches of which a script has a line of its own, and patches that `--scripts run` leaves to the stock scripts, are
 //! applied and backed out in every mixture of engines. Compared with before: every object, `contents`, every parameter
 //! but the lists of patches, the records of the package with the spooled copy, its directories.
 
@@ -158,13 +158,13 @@ fn assert_as_before(found: &State, before: &State) {
 fn a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_every_engine() {
     let test = "a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_every_engine";
     let Some(goldens) = shared(test, "goldens") else { return };
-    for (patch, engine) in PATCHES.iter().flat_map(|patch| ["auto", "script"].map(|engine| (patch, engine))) {
+    for (patch, engine) in PATCHES.iter().flat_map(|patch| ["auto", "run"].map(|engine| (patch, engine))) {
         let Some(stage) = Stage::new(&goldens) else { return };
         let before = state(&stage.scenario, "SUNWstuf");
         let own = stage.with_own_command(&goldens, patch);
         stage.ok(&format!("patchadd -R @ROOT@ {}", own.display()));
         assert!(stage.scenario.at(&format!("/var/sadm/pkg/SUNWstuf/save/{patch}/undo.Z")).exists());
-        stage.ok(&format!("patchrm --engine {engine} -R @ROOT@ {patch}"));
+        stage.ok(&format!("patchrm --scripts {engine} -R @ROOT@ {patch}"));
         assert_as_before(&state(&stage.scenario, "SUNWstuf"), &before);
     }
 }
@@ -193,13 +193,13 @@ fn the_snapshot_of_a_patch_with_a_command_of_its_own_can_be_played_by_pkgadd() {
 #[test]
 fn every_mixture_of_engines_brings_everything_back() {
     let Some(goldens) = shared("every_mixture_of_engines_brings_everything_back", "goldens") else { return };
-    let engines = [("script", "script"), ("script", "auto"), ("native", "script")];
+    let engines = [("run", "run"), ("run", "auto"), ("native", "run")];
     for (patch, (adds, removes)) in PATCHES.iter().flat_map(|patch| engines.map(|engine| (patch, engine))) {
         let Some(stage) = Stage::new(&goldens) else { return };
         let before = state(&stage.scenario, "SUNWstuf");
         let delivered = goldens.join("pkgs").join(patch);
-        stage.ok(&format!("patchadd --engine {adds} -R @ROOT@ {}", delivered.display()));
-        stage.ok(&format!("patchrm --engine {removes} -R @ROOT@ {patch}"));
+        stage.ok(&format!("patchadd --scripts {adds} -R @ROOT@ {}", delivered.display()));
+        stage.ok(&format!("patchrm --scripts {removes} -R @ROOT@ {patch}"));
         assert_as_before(&state(&stage.scenario, "SUNWstuf"), &before);
     }
 }
@@ -285,37 +285,37 @@ fn ok(stage: &Scenario, line: &str) -> String {
 
 #[test]
 fn what_scripts_do_not_save_comes_back_too() {
-    for engine in ["auto", "script"] {
+    for engine in ["auto", "run"] {
         let stage = own_stage();
         let before = state(&stage, "ACMEweb");
         ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
         assert_eq!(fs::read_link(stage.at("/opt/ACMEweb/lib/soft")).unwrap(), Path::new("two"));
-        ok(&stage, &format!("patchrm --engine {engine} -R @ROOT@ 700-01"));
+        ok(&stage, &format!("patchrm --scripts {engine} -R @ROOT@ 700-01"));
         assert_as_before(&state(&stage, "ACMEweb"), &before);
     }
 }
 
 #[test]
 fn a_kept_edit_is_named_after_the_patch_and_goes_with_it() {
-    for engine in ["auto", "script"] {
+    for engine in ["auto", "run"] {
         let stage = own_stage();
         fs::write(stage.at("/opt/ACMEweb/etc/web.conf"), "first line\nmine\n").unwrap();
         let before = state(&stage, "ACMEweb");
         ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
         assert_eq!(stage.text("/opt/ACMEweb/etc/web.conf.edited-700-01"), "first line\nmine\n");
         assert!(!stage.at("/opt/ACMEweb/etc/web.conf.edited-ACMEweb").exists());
-        ok(&stage, &format!("patchrm --engine {engine} -R @ROOT@ 700-01"));
+        ok(&stage, &format!("patchrm --scripts {engine} -R @ROOT@ 700-01"));
         assert_as_before(&state(&stage, "ACMEweb"), &before);
     }
 }
 
 #[test]
 fn an_edit_made_since_is_kept_under_the_name_of_the_patch() {
-    for engine in ["auto", "script"] {
+    for engine in ["auto", "run"] {
         let stage = own_stage();
         ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
         fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
-        ok(&stage, &format!("patchrm --engine {engine} -R @ROOT@ 700-01"));
+        ok(&stage, &format!("patchrm --scripts {engine} -R @ROOT@ 700-01"));
         assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "first httpd\n");
         assert_eq!(stage.text("/opt/ACMEweb/bin/httpd.edited-700-01"), "mine\n");
     }
@@ -407,7 +407,7 @@ fn a_patch_that_went_before_is_not_taken_back_under_what_scripts_delivered_again
 /// A link to a directory where the patch has a directory: nobody's, or that of another package.
 #[test]
 fn a_link_that_leads_to_a_directory_stays_whoever_applies_and_backs_out() {
-    let mixtures = [("auto", "auto"), ("auto", "script"), ("native", "script")];
+    let mixtures = [("auto", "auto"), ("auto", "run"), ("native", "run")];
     for (is_owned, (adds, removes)) in
         [false, true].into_iter().flat_map(|owned| mixtures.map(|way| (owned, way)))
     {
@@ -440,7 +440,7 @@ fn a_link_that_leads_to_a_directory_stays_whoever_applies_and_backs_out() {
             "{way}"
         );
         let id = if adds == "native" { "701-01" } else { ID };
-        ok(&stage, &format!("patchrm --engine {removes} -R @ROOT@ {id}"));
+        ok(&stage, &format!("patchrm --scripts {removes} -R @ROOT@ {id}"));
         assert_as_before(&state(&stage, "ACMEweb"), &before);
     }
 }

@@ -311,14 +311,14 @@ fn scripts_speak_to_the_user_of_patchadd() {
 
 #[test]
 fn what_an_undo_package_does_not_hold_comes_back_from_the_snapshot() {
-    for engine in ["auto", "script"] {
+    for engine in ["auto", "run"] {
         let stage = stage();
         stage.file("/etc/forgetful", "bin/httpd\n");
         let before = (stage.tree(), stage.lines());
         let applied = run(&stage, ADD).ok_code(0);
         let told = "it does not hold @ROOT@/opt/ACMEweb/bin/httpd as it was";
         assert!(applied.stdout.contains(told), "{}", applied.stdout);
-        run(&stage, &format!("patchrm --engine {engine} -R @ROOT@ {ID}")).ok_code(0);
+        run(&stage, &format!("patchrm --scripts {engine} -R @ROOT@ {ID}")).ok_code(0);
         assert_same(&stage.tree(), &before.0);
         assert_eq!(stage.lines(), before.1);
     }
@@ -447,10 +447,10 @@ fn scripts_of_the_patch_itself_must_be_executable() {
 #[test]
 fn no_scripts_means_that_what_needs_one_is_refused() {
     let stage = stage();
-    let refused = run(&stage, "-R @ROOT@ add --no-scripts delivered/700-01").ok_code(10);
+    let refused = run(&stage, "-R @ROOT@ add --scripts refuse delivered/700-01").ok_code(10);
     assert!(refused.stderr.contains("prepatch"), "{}", refused.stderr);
-    let refused = run(&stage, "-R @ROOT@ add --engine native delivered/700-01").ok_code(10);
-    assert!(refused.stderr.contains("--engine script"), "{}", refused.stderr);
+    let refused = run(&stage, "-R @ROOT@ add --scripts native delivered/700-01").ok_code(10);
+    assert!(refused.stderr.contains("--scripts run"), "{}", refused.stderr);
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn options_leave_patches_out() {
     assert_eq!(verdicts(&found), ["300-01 planned 0", "100-01 planned 0"]);
     let found = document(&stage, "plan -R @ROOT@ -M delivered 300-02");
     assert_eq!(entry(&found, "300-02")["reason"], "the depot marks it as withdrawn");
-    let found = document(&stage, "plan -R @ROOT@ -M delivered --withdrawn 300-02");
+    let found = document(&stage, "plan -R @ROOT@ -M delivered --allow-withdrawn 300-02");
     assert_eq!(verdicts(&found), ["300-02 planned 0"]);
     // Patches that are named by their paths are a set, too.
     let found = document(&stage, "plan -R @ROOT@ --exclude 300-02 delivered/300-02 delivered/300-01");

@@ -310,5 +310,5 @@ fn an_option_that_counts_once_is_not_said_twice() {
     }
     stage.run("add -R @ROOT@ --json --json delivered/100-02").ok();
     stage.run("pkgadd -n -n -R @ROOT@ -d spool ACMEweb");
-    stage.run("plan -R @ROOT@ --override /a --override /b delivered/200-01").ok();
+    stage.run("plan -R @ROOT@ --replace-edited /a --replace-edited /b delivered/200-01").ok();
 }

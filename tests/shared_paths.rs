@@ -201,7 +201,7 @@ fn what_scripts_applied_without_undo_data_keeps_a_manifest_as_well() {
     };
     let Some(stage) = scripted_backouts::Stage::new(&goldens) else { return };
     let delivered = goldens.join("pkgs/103203-01");
-    stage.ok(&format!("patchadd -d --engine script -R @ROOT@ {}", delivered.display()));
+    stage.ok(&format!("patchadd -d --scripts run -R @ROOT@ {}", delivered.display()));
     let save = stage.scenario.at("/var/sadm/pkg/SUNWstuf/save/103203-01");
     let manifest = manifest(&fs::read(save.join("manifest.gz")).unwrap());
     let data = manifest.objects.iter().find(|object| object.path == "/opt/SUNWstuf/share/data").unwrap();

@@ -230,7 +230,9 @@ fn somebody_else_sees_what_he_may_read_and_changes_nothing() {
     assert!(unread.contains("save/100-02"), "{unread}");
     assert!(number(&said["bytes"]) < number(&document(&stage)["bytes"]));
     let before = stage.everything();
-    for line in ["undo-data repack --format Z -R @ROOT@ 100-01", "undo-data drop --shrink-to 0 -R @ROOT@"] {
+    for line in
+        ["undo-data repack --undo-format Z -R @ROOT@ 100-01", "undo-data drop --shrink-to 0 -R @ROOT@"]
+    {
         assert_eq!(run(line).0, Some(3), "{line}");
     }
     assert!(before.difference(&stage.everything()).is_empty());

@@ -204,11 +204,11 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
 #[test]
 fn single_paths_are_decided_by_name_and_by_the_policy() {
     let staged = in_conflict();
-    refresh(&staged, "--override /usr/pkg/two").fails(10);
-    refresh(&staged, "--edited keep --override /usr/pkg/two").ok();
+    refresh(&staged, "--replace-edited /usr/pkg/two").fails(10);
+    refresh(&staged, "--edited keep --replace-edited /usr/pkg/two").ok();
     assert_eq!(staged_text(&staged, "two"), "live\n");
     assert_eq!(staged_text(&staged, "etc/tool.conf"), "stage\n");
-    refresh(&staged, "--edited replace --preserve /usr/pkg/etc/tool.conf").ok();
+    refresh(&staged, "--edited replace --keep-edited /usr/pkg/etc/tool.conf").ok();
     assert_eq!(staged_text(&staged, "etc/tool.conf"), "stage\n");
     assert!(staged.at("share/0").exists() && !staged.at("share/1").exists());
     staged.live.file("/etc/patchadm/policy", "edited=replace\n");

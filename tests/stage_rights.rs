@@ -446,9 +446,9 @@ fn a_plan_with_set_id_files_has_the_option_in_its_file() {
     fs::write(live.beside("web/usr/pkg/bin/su"), "su 2\n").unwrap();
     set_mode(&live.beside("web/usr/pkg/bin/su"), 0o4755);
     let before = live.everything();
-    let run = live.run("stage promote web -R @ROOT@ --dry-run --save-plan plan.json");
+    let run = live.run("stage status web -R @ROOT@ --save-plan plan.json");
     assert!(run.code == 10 && !live.beside("plan.json").exists(), "{run:?}");
-    live.run("stage promote web -R @ROOT@ --dry-run --allow-set-id --save-plan plan.json").ok();
+    live.run("stage status web -R @ROOT@ --allow-set-id --save-plan plan.json").ok();
     assert_same(&live.everything(), &before);
     live.run("stage promote -R @ROOT@ --plan plan.json").ok();
     assert_eq!(live.text("/usr/pkg/bin/su"), "su 2\n");

@@ -27,6 +27,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("crates/testing", &["container", "svr4"]),
     ("crates/cli", &["changeset", "core", "inputs", "planning", "rootfs", "svr4"]),
+    ("crates/pages", &["cli", "inputs", "svr4"]),
     ("crates/producing", &["cli", "core", "inputs", "making", "planning", "releases", "rootfs", "svr4"]),
     (
         "crates/building",
@@ -41,6 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "core",
             "inputs",
             "making",
+            "pages",
             "planning",
             "producing",
             "rootfs",
@@ -48,7 +50,7 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("programs/make", &["cli", "core", "inputs", "making", "planning", "producing", "rootfs", "svr4"]),
-    ("programs/report", &["changeset", "cli", "core", "planning", "rootfs", "svr4"]),
+    ("programs/report", &["changeset", "cli", "core", "inputs", "pages", "planning", "rootfs", "svr4"]),
     (".", &["changeset", "cli", "core", "inputs", "planning", "rootfs", "svr4"]),
 ];
 
@@ -80,7 +82,8 @@ const MODULES: &[(&str, &[Module])] = &[
             ("password", &[]),
             ("path_glob", &[]),
             ("sha256", &[]),
-            ("trial", &[]),
+            ("trial", &["duration"]),
+            ("duration", &[]),
         ],
     ),
     (

@@ -75,7 +75,7 @@ fn the_last_run_is_undone_and_then_that() {
 #[test]
 fn undo_data_that_was_rewritten_or_moved_since_belongs_to_the_runs_before() {
     let stage = stage();
-    stage.run("undo-data repack --format Z -R @ROOT@ 200-01 300-01").ok();
+    stage.run("undo-data repack --undo-format Z -R @ROOT@ 200-01 300-01").ok();
     let moved = stage.beside("exported").display().to_string();
     stage.run(&format!("undo-data export -R @ROOT@ -o {moved} 200-01 300-01")).ok();
     let said = stage.run("undo -R @ROOT@");

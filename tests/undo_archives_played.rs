@@ -1,4 +1,4 @@
-//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --engine script`, `pkgadd`
+//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --scripts run`, `pkgadd`
 //! of the archive as it lies there, and any pkgadd that knows nothing but packages. The root is as before, each time.
 //!
 //! Compared are every object outside the database, `contents`, every parameter but the records of patches, and the
@@ -22,7 +22,7 @@ use crate::tree::{COLUMNS, Tree, assert_same};
 
 /// How a patch is taken back. The classic way is our pkgadd on a root that has lost its own undo data: then the archive
 /// is a package like any other.
-const WAYS: [&str; 4] = ["native", "script", "pkgadd", "classic"];
+const WAYS: [&str; 4] = ["native", "run", "pkgadd", "classic"];
 
 /// What is deliberately different after a backout: what a package cannot say.
 const DIFFERENCES: &[Explained] = &[
@@ -93,7 +93,7 @@ impl Place {
     /// The command that takes a patch back, with everything that it needs.
     fn taking_back(&self, id: &str, way: &str) -> String {
         if !["pkgadd", "classic"].contains(&way) {
-            return format!("patchrm --engine {way} -R @ROOT@ {id}");
+            return format!("patchrm --scripts {way} -R @ROOT@ {id}");
         }
         let mut stream = Vec::new();
         let archive = ["undo.gz", "undo.Z"].map(|name| self.database(&format!("save/{id}/{name}")));
@@ -192,7 +192,7 @@ fn archives_that_scripts_made_are_played_as_exactly() {
         return;
     };
     for id in ["103203-01", "103400-01", "103800-01"] {
-        for way in ["auto", "script", "pkgadd"] {
+        for way in ["auto", "run", "pkgadd"] {
             let Some(place) = Place::new("SUNWstuf") else { return };
             let base = goldens.join("base");
             place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} SUNWstuf", base.display()));
@@ -331,7 +331,7 @@ fn a_file_of_a_class_that_the_package_does_not_name_comes_back_too() {
 
 #[test]
 fn what_the_script_of_a_class_keeps_is_as_before_with_what_the_patch_added_to_the_class() {
-    for way in ["native", "script", "pkgadd"] {
+    for way in ["native", "run", "pkgadd"] {
         let Some(place) = Place::new("ACMEweb") else { return };
         let spool = place.scenario.beside("spool");
         classes().write(&spool);
@@ -502,7 +502,7 @@ fn an_archive_of_an_earlier_form_is_told_and_not_restored_from() {
     let Some((place, _)) = Place::with_earlier_archive() else { return };
     vouch(&place.scenario.root(), "ACMEweb", "100-02", EARLIER);
     let before = place.scenario.everything();
-    for way in ["native", "script"] {
+    for way in ["native", "run"] {
         let said = place.scenario.run(&place.taking_back("100-02", way)).fails(4);
         assert!(said.contains("was made by an earlier form of this program"), "{way}: {said}");
         assert!(said.contains("with the version of patchadm that applied it"), "{way}: {said}");
@@ -515,7 +515,7 @@ fn an_archive_of_an_earlier_form_is_told_and_not_restored_from() {
 fn an_archive_of_an_earlier_form_that_the_ledger_does_not_name_is_no_damage_and_is_not_adopted() {
     let Some((place, _)) = Place::with_earlier_archive() else { return };
     let before = place.scenario.everything();
-    for way in ["native", "script"] {
+    for way in ["native", "run"] {
         let said = place.scenario.run(&place.taking_back("100-02", way)).fails(4);
         assert!(said.contains("recover --adopt-undo") && !said.contains("damaged"), "{way}: {said}");
     }

@@ -145,7 +145,9 @@ fn a_patch_stays_while_its_undo_data_is_away_and_the_message_says_how_to_get_it(
     // What the earlier one found would be handed on to undo data that is not here.
     let said = stage.run("remove -R @ROOT@ 100-01").fails(4);
     assert!(said.contains("200-01") && said.contains("was exported by run"), "{said}");
-    for line in ["undo-data repack --format Z -R @ROOT@ 200-01", &exporting_to(&stage, "again", "200-01")] {
+    for line in
+        ["undo-data repack --undo-format Z -R @ROOT@ 200-01", &exporting_to(&stage, "again", "200-01")]
+    {
         let said = stage.run(line).fails(1);
         assert!(said.contains("was exported by run"), "{said}");
     }

@@ -51,7 +51,7 @@ fn assert_named(stage: &Scenario, what: &str, words: &str) {
     for line in [
         "patchrm -R @ROOT@ 100-01",
         "remove -R @ROOT@ 100-01",
-        "undo-data repack --format gz -R @ROOT@ 100-01",
+        "undo-data repack --undo-format gz -R @ROOT@ 100-01",
     ] {
         let said = stage.run(line).fails(4);
         let named: Vec<&str> = said.lines().filter(|line| line.contains(words)).collect();

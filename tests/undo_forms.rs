@@ -55,7 +55,7 @@ impl UndoForms {
 
     /// The command that writes the undo data of these patches again.
     pub(crate) fn repack_of(&mut self, ids: &[&str]) -> String {
-        format!("undo-data repack --format {} -R @ROOT@ {}", self.0.one(&REPACKED), ids.join(" "))
+        format!("undo-data repack --undo-format {} -R @ROOT@ {}", self.0.one(&REPACKED), ids.join(" "))
     }
 }
 

@@ -214,7 +214,7 @@ fn what_is_cut_or_no_archive_is_refused_though_the_ledger_vouches_for_it() {
             assert!(said.contains(&*name), "{what}: {said}");
             let said = stage.run("verify -R @ROOT@");
             assert!(said.code != 0 && said.stdout.contains(&*name), "{what}: {said:?}");
-            stage.run("undo-data repack -R @ROOT@ --format gz 100-01").fails(4);
+            stage.run("undo-data repack -R @ROOT@ --undo-format gz 100-01").fails(4);
             assert_same(&stage.everything(), &tree);
             put_as_true(&stage, form, &whole);
         }
@@ -255,19 +255,20 @@ fn a_report_says_who_can_read_it() {
     for form in FORMS {
         let word = form.word;
         let (stage, _) = patched(form);
-        let said = stage.run("undo-data repack -R @ROOT@ --format gz 100-01");
+        let said = stage.run("undo-data repack -R @ROOT@ --undo-format gz 100-01");
         assert_eq!((said.code, said.stderr.contains("patchadm only")), (0, false), "{said:?}");
         for dry_run in ["--dry-run", ""] {
             let said = document(
                 &stage,
-                &format!("undo-data repack {dry_run} --json -R @ROOT@ --format {word} 100-01"),
+                &format!("undo-data repack {dry_run} --json -R @ROOT@ --undo-format {word} 100-01"),
             );
             assert!(
                 said["notes"].to_string().contains(&format!("archives in {word} are read by patchadm only")),
                 "{said}"
             );
         }
-        let said = document(&stage, &format!("undo-data repack --json -R @ROOT@ --format {word} 100-01"));
+        let said =
+            document(&stage, &format!("undo-data repack --json -R @ROOT@ --undo-format {word} 100-01"));
         assert_eq!((&said["result"], &said["notes"]), (&"nothing-to-do".into(), &serde_json::json!([])));
     }
 }
@@ -311,7 +312,8 @@ fn archives_save(name: &str, form: Form) {
 
 /// Writes archives again, compares what the report says with what lies there, and returns the bytes of all of them.
 fn saved_as_told(stage: &Scenario, name: &str, (form, ids): (Form, &str), gz: &[(u64, u64)]) -> u64 {
-    let said = document(stage, &format!("undo-data repack --json -R @ROOT@ --format {} {ids}", form.word));
+    let said =
+        document(stage, &format!("undo-data repack --json -R @ROOT@ --undo-format {} {ids}", form.word));
     let packed = files(stage);
     let archives = said["archives"].as_array().unwrap();
     assert_eq!((archives.len(), gz.len(), packed.len()), (gz.len(), archives.len(), archives.len()));
@@ -364,8 +366,9 @@ fn an_archive_outside_the_root_is_written_and_repacked_in_it() {
         assert_eq!(names(), [format!("undo.{word}")]);
         stage.run("verify -R @ROOT@").ok();
         for (format, suffix) in [("gz", ".gz"), (word, word)] {
-            let said = stage
-                .run(&format!("undo-data repack --undo-dir {elsewhere} --format {format} -R @ROOT@ 100-01"));
+            let said = stage.run(&format!(
+                "undo-data repack --undo-dir {elsewhere} --undo-format {format} -R @ROOT@ 100-01"
+            ));
             assert_eq!(said.code, 0, "{}", said.stderr);
             let names = names();
             assert!(names.len() == 1 && names[0].ends_with(suffix), "{names:?}");

@@ -184,7 +184,7 @@ fn no_run_of_this_program_is_taken_for_a_change_by_another_one() {
         "patchadd -R @ROOT@ delivered/100-01",
         "patchadd -R @ROOT@ delivered/200-01",
         "patchrm -R @ROOT@ 200-01",
-        "add --engine script -R @ROOT@ delivered/200-01",
+        "add --scripts run -R @ROOT@ delivered/200-01",
         "undo-data drop -R @ROOT@ 200-01",
         "installf -R @ROOT@ ACMEweb /opt/more f 0644 root root",
         "removef -R @ROOT@ ACMEweb /opt/more",

@@ -118,10 +118,10 @@ fn the_depot_of_the_policy_is_taken_where_none_is_named() {
 fn each_of_many_roots_gets_what_it_lacks() {
     let stage = stage();
     stage.run("add -R @ROOT@ -M delivered 100 200").ok();
-    let said = stage.run("update --root @ROOT@ -M delivered").ok();
+    let said = stage.run("update --roots @ROOT@ -M delivered").ok();
     assert!(said.contains("there is no patch to apply"), "{said}");
     stage.run("remove -R @ROOT@ 200-01").ok();
-    let said = stage.run("update --root @ROOT@ -M delivered").ok();
+    let said = stage.run("update --roots @ROOT@ -M delivered").ok();
     assert!(said.contains("200-01 applied"), "{said}");
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     let [opened, _, text, planned] = &first;
     row(&mut table, "C: open every file, read 4 bytes", opened);
     row(&mut table, "plan of a patch without programs", text);
-    row(&mut table, "plan --keep-shlibs, first scan", planned);
+    row(&mut table, "plan --libs keep, first scan", planned);
     let added = beyond(planned, text);
     report.at_most(disk.name(), "first scan", FIRST, added, " s");
     report.at_most(disk.name(), "first scan / open and read", FIRST_RATIO, ratio(added, opened), "");
@@ -75,8 +75,8 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     let later = in_turns(disk, options.runs(), again.each_ref())?;
     let [walked, text, planned, dry_run, scanned] = &later;
     row(&mut table, "C: statx of every object", walked);
-    row(&mut table, "plan --keep-shlibs, later", planned);
-    row(&mut table, "add --dry-run --keep-shlibs, later", dry_run);
+    row(&mut table, "plan --libs keep, later", planned);
+    row(&mut table, "add --dry-run --libs keep, later", dry_run);
     row(&mut table, "the scan alone, later", scanned);
     let added = beyond(planned, text);
     report.at_most(disk.name(), "what a later plan adds", LATER, added, " s");
@@ -88,7 +88,7 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         fs::remove_file(ground.cache())?;
         row(
             &mut table,
-            "plan --keep-shlibs, first scan, cold page cache",
+            "plan --libs keep, first scan, cold page cache",
             &Costs(vec![measure(disk, &ground.plan())?]),
         );
     } else {

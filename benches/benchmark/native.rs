@@ -193,7 +193,7 @@ impl DebianRoot {
             (format!("dpkg's {name}"), line)
         });
         // A package that is not adopted is upgraded.
-        let foresee = "echo 'other 1.0' | \"$1\" -R \"$0\" adopt --foresee";
+        let foresee = "echo 'other 1.0' | \"$1\" -R \"$0\" adopt --before-upgrade";
         let foresee = Line::shell(foresee).arg(&self.root).arg(Line::patchadm().program());
         dpkg.chain([("apt's Pre-Install-Pkgs".to_owned(), foresee)]).collect()
     }

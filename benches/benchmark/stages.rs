@@ -92,12 +92,7 @@ impl Promoted {
         let works: [(&str, &str, &mut Costs, &mut Costs); 3] = [
             ("--undo-format none", "", &mut self.plain, &mut self.back),
             ("--undo-format gz", "", &mut self.compressed, &mut Costs::default()),
-            (
-                "--undo-format none",
-                "--exchange-or-stop opt/acme",
-                &mut self.exchanged,
-                &mut self.exchanged_back,
-            ),
+            ("--undo-format none", "--exchange opt/acme", &mut self.exchanged, &mut self.exchanged_back),
         ];
         for (format, exchange, there, back) in works {
             there.0.push(ground.promote(&format!("{format} {exchange}"))?);

@@ -1,4 +1,4 @@
-//! The same patch with the stock scripts of patch packages, which do the work themselves (`--engine script`).
+//! The same patch with the stock scripts of patch packages, which do the work themselves (`--scripts run`).
 //!
 //! The scripts are not part of the project; where they are not at hand this contender is left out. They run in a box of
 //! namespaces in which nothing can be written but the disk: whatever a script does wrong, it does to the image.
@@ -86,7 +86,7 @@ pub(crate) fn contender(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
         .arg(disk.scratch())
         .arg(program);
     let inside = |command: &str| {
-        let line = Line::patchadm().words(command).words("--engine script --script-timeout 0 -R").arg(&root);
+        let line = Line::patchadm().words(command).words("--scripts run --script-timeout 0 -R").arg(&root);
         boxed.clone().line(&line)
     };
     let (apply, back_out) = (inside("patchadd").arg(patches.join(PATCH)), inside("patchrm").arg(PATCH));

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use patchadm_cli::arguments::options::{self, COLOUR};
+use patchadm_cli::arguments::options::{self, COLOUR, ROOT_LISTS};
 use patchadm_cli::call::Invocation;
 
 /// Options about whose the root is, which root, and how many at a time: the process is told of one root. It speaks into a
 /// pipe, so that it has no colours.
-const OF_THE_CALLER: [&str; 7] = ["as_owner", "trust_root", "root", "lists", "named", "jobs", COLOUR];
+const OF_THE_CALLER: [&str; 6] = ["as_owner", "trust_root", "root", ROOT_LISTS, "jobs", COLOUR];
 
 /// Commands that ask the user unless they are told not to; a pipe leaves no one to ask.
 const ASKING: [&str; 2] = ["pkgadd", "pkgrm"];

@@ -16,10 +16,10 @@ use patchadm_rootfs::Root;
 /// The options that say how far the owner of the root is trusted.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct OwnerOptions {
-    /// Do everything as the owner of the root directory, in a process that has nothing of the caller's
+    /// Work as the owner of the root directory, in a process without the caller's privileges
     #[arg(long, conflicts_with = "trust_root")]
     pub(crate) as_owner: bool,
-    /// Trust whoever owns the root to do anything as root there
+    /// Trust the owner of the root to do anything as root there
     #[arg(long)]
     pub(crate) trust_root: bool,
 }

@@ -32,10 +32,10 @@ const LARGEST_INPUT: u64 = 256 << 20;
 /// Register objects as those of a package
 #[derive(clap::Parser)]
 struct InstallfArgs {
-    /// The class of the objects; with -f only what was registered in it is final
+    /// Set the class of the objects; with -f, finish only this class
     #[arg(short, value_name = "CLASS")]
     class: Option<String>,
-    /// What the package has registered is final: make links, set attributes, take down content
+    /// Finish the registration: make links, set attributes, record contents
     #[arg(short = 'f')]
     is_final: bool,
     #[command(flatten)]
@@ -83,7 +83,7 @@ fn root_named(words: &[OsString]) -> RootOption {
         Some(path) => Some(PathBuf::from(OsString::from_vec(path.to_vec()))),
         None => None,
     };
-    RootOption { root }
+    RootOption::at(root)
 }
 
 fn register(call: &mut Invocation) -> anyhow::Result<Reply> {

@@ -25,24 +25,24 @@ use patchadm_inputs::sign::DemandWord;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-k dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd [option...] -M depot [id|listfile...]\npatchadd -p [-R root]";
+const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-k dir] [-R root] [--replace-edited path] [--scripts word]\n    [--script-timeout duration] patch...\npatchadd [option...] -M depot [id|listfile...]\npatchadd -p [-R root]";
 
 /// Apply patches to the packages of a root
 #[derive(clap::Parser)]
 struct PatchaddArgs {
-    /// Validate only: print what would be done, change nothing
+    /// Show what would be done, but change nothing
     #[arg(short = 'a')]
     validate: bool,
-    /// Keep undo data below this directory instead of the package database
+    /// Use DIR for undo data instead of the package database
     #[arg(short = 'B', value_name = "DIR", conflicts_with = "no_undo")]
     backout_dir: Option<PathBuf>,
-    /// Keep no undo data: the patch cannot be backed out
+    /// Save no undo data, so that the patches cannot be removed
     #[arg(short = 'd')]
     no_undo: bool,
-    /// Patch the current zone only; there is one
+    /// Accepted for compatibility: there is one zone
     #[arg(short = 'G')]
     global: bool,
-    /// Trust the keys in this directory instead of those of the root
+    /// Trust the keys in DIR instead of those of the root
     #[arg(short = 'k', value_name = "DIR")]
     keys: Option<PathBuf>,
     /// Verify no signatures
@@ -51,21 +51,21 @@ struct PatchaddArgs {
     /// Print the patches that are applied
     #[arg(short = 'p', conflicts_with_all = ["patches", "validate", "depot"])]
     print: bool,
-    /// Keep the exit codes of releases before Solaris 10, as is always done
+    /// Accepted for compatibility: exit codes are those of releases before Solaris 10
     #[arg(short = 't')]
     traditional: bool,
-    /// Apply although files were edited, and patches again that are applied
+    /// Apply despite locally modified files, and reapply applied patches
     #[arg(short = 'u')]
     unconditional: bool,
-    /// Replace this edited file or symbolic link to a directory in any case; may be repeated
-    #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    /// Replace this locally modified file, or symbolic link to a directory; repeatable
+    #[arg(long = "replace-edited", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     overridden: Vec<ObjectPath>,
     #[command(flatten)]
     set: SetOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
     #[command(flatten)]
-    shlibs: LibraryOptions,
+    libraries: LibraryOptions,
     #[command(flatten)]
     trial: TrialOptions,
     #[command(flatten)]
@@ -103,8 +103,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         unconditional: args.unconditional,
         overridden: args.overridden,
         dry_run: args.validate,
-        scripts: args.scripts.request(call, false),
-        shlibs: args.shlibs.request(),
+        scripts: args.scripts.request(call),
+        shlibs: args.libraries.request(),
         trial: args.trial.request(),
         ..ApplyRequest::default()
     };

@@ -16,30 +16,30 @@ use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_rootfs::Root;
 
 const USAGE: &str =
-    "patchrm [-aftG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch_id...";
+    "patchrm [-aftG] [-B backout_dir] [-R root] [--scripts word] [--script-timeout duration] patch_id...";
 
 /// Back patches out of the packages of a root
 #[derive(clap::Parser)]
 struct PatchrmArgs {
-    /// Validate only: print what would be done, change nothing
+    /// Show what would be done, but change nothing
     #[arg(short = 'a')]
     validate: bool,
-    /// The directory that holds the undo data, when it was moved
+    /// Use DIR for undo data instead of the package database
     #[arg(short = 'B', value_name = "DIR")]
     backout_dir: Option<PathBuf>,
-    /// Back out although the patch is superseded or obsoleted
+    /// Back out superseded and obsoleted patches, too
     #[arg(short = 'f')]
     force: bool,
-    /// Patch the current zone only; there is one
+    /// Accepted for compatibility: there is one zone
     #[arg(short = 'G')]
     global: bool,
-    /// Keep the exit codes of releases before Solaris 10, as is always done
+    /// Accepted for compatibility: exit codes are those of releases before Solaris 10
     #[arg(short = 't')]
     traditional: bool,
     #[command(flatten)]
     scripts: ScriptOptions,
     #[command(flatten)]
-    shlibs: LibraryOptions,
+    libraries: LibraryOptions,
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
@@ -59,8 +59,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         force: args.force,
         moved_to: args.backout_dir,
         dry_run: args.validate,
-        scripts: args.scripts.request(call, false),
-        shlibs: args.shlibs.request(),
+        scripts: args.scripts.request(call),
+        shlibs: args.libraries.request(),
         ..BackOutRequest::default()
     });
     request.must_name_patches(USAGE)?;

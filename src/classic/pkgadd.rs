@@ -9,8 +9,8 @@ use crate::as_owner::options::OwnerOptions;
 use crate::classic::console::Console;
 use crate::classic::menu;
 use patchadm_cli::arguments::{
-    CategoryOption, Extensions, LibraryOptions, RootOption, inside, listed, object_path, parse,
-    script_settings,
+    CategoryOption, Extensions, LibraryOptions, RootOption, ScriptTimeout, inside, listed, object_path,
+    parse, script_settings,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::packages::EndedPackages;
@@ -29,7 +29,7 @@ use console::ended;
 
 const USAGE: &str = "\
 pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
-    [-x proxy] [--override path] [--script-timeout seconds] [--update] [pkginst...|-Y category,...]
+    [-x proxy] [--replace-edited path] [--script-timeout duration] [--update] [pkginst...|-Y category,...]
 pkgadd -s spool [-d device] [pkginst...|-Y category,...]";
 
 /// The search path and administration directory that packages are recorded with, as the classic tools set them.
@@ -39,7 +39,7 @@ const RECORDED: [(&str, &str); 2] =
 /// Install packages
 #[derive(clap::Parser)]
 struct PkgaddArgs {
-    /// Use this admin file: a path, a name below var/sadm/install/admin, or none
+    /// Use this admin file: a path, a name in var/sadm/install/admin, or none
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
     /// Accepted for compatibility: there are no remote copies
@@ -54,7 +54,7 @@ struct PkgaddArgs {
     /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'M')]
     _no_mount: bool,
-    /// Ask nothing, and print the outcome only
+    /// Ask nothing, and print only the outcome
     #[arg(short)]
     non_interactive: bool,
     #[command(flatten)]
@@ -73,26 +73,25 @@ struct PkgaddArgs {
     /// Accepted for compatibility: file systems of clients are never mounted
     #[arg(short = 'V', value_name = "VFSTAB")]
     _vfstab: Option<PathBuf>,
-    /// Accepted for compatibility: signatures are not looked at
+    /// Accepted for compatibility: signatures are not checked
     #[arg(short = 'k', value_name = "KEYSTORE")]
     _keystore: Option<OsString>,
-    /// Accepted for compatibility: signatures are not looked at
+    /// Accepted for compatibility: signatures are not checked
     #[arg(short = 'P', value_name = "PASSPHRASE")]
     _passphrase: Option<OsString>,
     /// Accepted for compatibility: nothing is fetched from a network
     #[arg(short = 'x', value_name = "PROXY")]
     _proxy: Option<OsString>,
-    /// Replace this symbolic link to a directory by the directory of a package; may be repeated
-    #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    /// Replace this symbolic link to a directory with the directory of a package; repeatable
+    #[arg(long = "replace-edited", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     overridden: Vec<ObjectPath>,
-    /// Put each package in the place of another version of itself, older or newer, of which nothing stays
+    /// Replace any other version of each package, older or newer, completely
     #[arg(long, conflicts_with = "spool")]
     update: bool,
     #[command(flatten)]
-    shlibs: LibraryOptions,
-    /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
-    #[arg(long, value_name = "SECONDS")]
-    script_timeout: Option<u64>,
+    libraries: LibraryOptions,
+    #[command(flatten)]
+    script_timeout: ScriptTimeout,
     /// Put the packages into this directory instead of installing them
     #[arg(short, value_name = "SPOOL", conflicts_with = "non_interactive")]
     spool: Option<PathBuf>,
@@ -135,7 +134,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         reads_input,
         silent: args.non_interactive || call.in_json,
         scripts: script_settings(call, args.trace, args.script_timeout),
-        shlibs: args.shlibs.request(),
+        shlibs: args.libraries.request(),
     };
     let copyright = !args.silent && !call.in_json;
     let details = AddDetails { device: &request.device, copyright, vendor: !args.silent };

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::classic::console::Console;
 use crate::classic::pkgadd::{AddDetails, scripts_read_input};
-use patchadm_cli::arguments::{Extensions, RootOption, parse, script_settings};
+use patchadm_cli::arguments::{Extensions, RootOption, ScriptTimeout, parse, script_settings};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure, packages};
 use patchadm_cli::surroundings::Output;
@@ -65,7 +65,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         packages: args.packages,
         response: args.response,
         conversation: call.surroundings.stdin_is_terminal && !call.in_json,
-        scripts: script_settings(call, false, None),
+        scripts: script_settings(call, false, ScriptTimeout::default()),
     };
     let details = AddDetails { device: &request.device, copyright: false, vendor: false };
     let mut console = Console::new(call, &root, true, details);

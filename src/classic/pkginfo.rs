@@ -34,10 +34,10 @@ struct PkginfoArgs {
     /// Print everything about each package
     #[arg(short)]
     long: bool,
-    /// Only packages that are installed in part
+    /// List only partly installed packages
     #[arg(short, conflicts_with = "complete")]
     partial: bool,
-    /// Only packages that are installed completely
+    /// List only completely installed packages
     #[arg(short = 'i')]
     complete: bool,
     /// Print the base directory of each package
@@ -49,13 +49,13 @@ struct PkginfoArgs {
     /// Accepted for compatibility: packages from before SVR4 are never listed
     #[arg(short = 'N')]
     _no_pre_svr4: bool,
-    /// Only packages for this architecture
+    /// List only packages for this architecture
     #[arg(short, value_name = "ARCH")]
     arch: Option<String>,
-    /// Only this version; ~VERSION means every one compatible with it
+    /// List only this version; ~VERSION includes compatible ones
     #[arg(short, value_name = "VERSION")]
     version_wanted: Option<String>,
-    /// Only packages of these categories, separated by commas
+    /// List only packages of these categories, separated by commas
     #[arg(short, value_name = "CATEGORY", value_delimiter = ',')]
     category: Vec<String>,
     /// List the packages in this directory, datastream or archive instead of the installed ones

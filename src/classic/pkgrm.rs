@@ -6,7 +6,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::classic::console::Console;
 use console::{RemoveDetails, ended};
 use patchadm_cli::arguments::{
-    CategoryOption, Extensions, LibraryOptions, RootOption, parse, script_settings,
+    CategoryOption, Extensions, LibraryOptions, RootOption, ScriptTimeout, parse, script_settings,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::must_have_records;
@@ -22,13 +22,13 @@ mod console;
 mod spool;
 
 const USAGE: &str = "\
-pkgrm [-nvAM] [-a admin] [-R root] [-V vfstab] [--script-timeout seconds] pkginst...|-Y category,...
+pkgrm [-nvAM] [-a admin] [-R root] [-V vfstab] [--script-timeout duration] pkginst...|-Y category,...
 pkgrm [-n] -s spool pkginst...";
 
 /// Remove installed packages
 #[derive(clap::Parser)]
 struct PkgrmArgs {
-    /// Use this admin file: a path, a name below var/sadm/install/admin, or none
+    /// Use this admin file: a path, a name in var/sadm/install/admin, or none
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
     /// Accepted for compatibility: there are no remote copies
@@ -37,14 +37,14 @@ struct PkgrmArgs {
     /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'M')]
     _no_mount: bool,
-    /// Ask nothing, and print the outcome only
+    /// Ask nothing, and print only the outcome
     #[arg(short)]
     non_interactive: bool,
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
-    /// Remove the packages from this directory of packages; nothing that is installed is touched
+    /// Remove packages from the spool directory SPOOL instead of installed ones
     #[arg(short, value_name = "SPOOL", conflicts_with = "categories")]
     spool: Option<PathBuf>,
     #[command(flatten)]
@@ -56,10 +56,9 @@ struct PkgrmArgs {
     #[arg(short = 'V', value_name = "VFSTAB")]
     _vfstab: Option<PathBuf>,
     #[command(flatten)]
-    shlibs: LibraryOptions,
-    /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
-    #[arg(long, value_name = "SECONDS")]
-    script_timeout: Option<u64>,
+    libraries: LibraryOptions,
+    #[command(flatten)]
+    script_timeout: ScriptTimeout,
     /// The packages: an instance, or PKG.* for all its instances; with -s all as well
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
@@ -94,7 +93,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         admin: args.admin,
         conversation,
         scripts: script_settings(call, args.trace, args.script_timeout),
-        shlibs: args.shlibs.request(),
+        shlibs: args.libraries.request(),
     };
     let mut console = Console::new(call, &root, !args.non_interactive, RemoveDetails);
     console.output.heedless();

@@ -31,10 +31,10 @@ struct PkgtransArgs {
     /// Move pkginfo and pkgmap only
     #[arg(short)]
     information: bool,
-    /// Give a package whose name is taken the next free one, PKG.2
+    /// Rename packages whose name is taken to the next free one, such as PKG.2
     #[arg(short)]
     new_instance: bool,
-    /// Replace packages that are there already
+    /// Replace existing packages
     #[arg(short)]
     overwrite: bool,
     /// Write one datastream instead of directories
@@ -48,10 +48,10 @@ struct PkgtransArgs {
     passphrase: Option<String>,
     #[arg(short = 'a', hide = true)]
     alias: Option<String>,
-    /// Where the packages are: a directory, a datastream, an archive, or a pipe such as /dev/stdin
+    /// The source: a directory, a datastream, an archive, or a pipe such as /dev/stdin
     #[arg(value_name = "DEVICE1")]
     from: PathBuf,
-    /// Where they go: a directory, or the name of a datastream
+    /// The target: a directory, or the name of a datastream
     #[arg(value_name = "DEVICE2")]
     to: PathBuf,
     /// The packages: an instance, PKG.* for all its instances, or all

@@ -20,7 +20,7 @@ const RIGHT_MARGIN: u16 = 60;
 /// Print a message in lines that fit on a screen
 #[derive(clap::Parser)]
 struct PuttextArgs {
-    /// Print no newline behind the message
+    /// Print no newline after the message
     #[arg(short)]
     no_newline: bool,
     /// Indent every line by this many columns

@@ -27,14 +27,14 @@ const WARNING: Exit = Exit::new(2, ExitCause::Usage);
 /// Give objects of a package up
 #[derive(clap::Parser)]
 struct RemovefArgs {
-    /// What the package has given up is final: its owner is taken out of the database
+    /// Finish the removal: delete the package as the owner from the database
     #[arg(short = 'f')]
     is_final: bool,
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     owner: OwnerOptions,
-    /// The package, and the paths that it gives up, or - for paths on standard input
+    /// The package and its paths to remove, or - for paths on standard input
     #[arg(value_name = "OPERAND")]
     operands: Vec<OsString>,
     #[command(flatten)]

@@ -16,43 +16,43 @@ const USAGE: &str = "valpath [-abcflnortwxyz] path";
 #[derive(clap::Parser)]
 #[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
 struct ValpathArgs {
-    /// It is absolute
+    /// Check that the path is absolute
     #[arg(short)]
     absolute: bool,
-    /// It is a block device
+    /// Check that it is a block device
     #[arg(short)]
     block: bool,
-    /// It is a character device
+    /// Check that it is a character device
     #[arg(short)]
     character: bool,
-    /// It is a regular file
+    /// Check that it is a regular file
     #[arg(short = 'f')]
     regular: bool,
-    /// It is relative
+    /// Check that the path is relative
     #[arg(short = 'l')]
     relative: bool,
-    /// It does not exist
+    /// Check that it does not exist
     #[arg(short)]
     new: bool,
-    /// It exists
+    /// Check that it exists
     #[arg(short)]
     old: bool,
-    /// It can be read
+    /// Check that it is readable
     #[arg(short)]
     readable: bool,
-    /// It exists or can be made; nothing is made
+    /// Check that it exists or could be created
     #[arg(short = 't')]
     creatable: bool,
-    /// It can be written to
+    /// Check that it is writable
     #[arg(short)]
     writable: bool,
-    /// It can be executed or searched
+    /// Check that it is executable or searchable
     #[arg(short = 'x')]
     executable: bool,
-    /// It is a directory
+    /// Check that it is a directory
     #[arg(short = 'y')]
     directory: bool,
-    /// It is not empty
+    /// Check that it is not empty
     #[arg(short = 'z')]
     non_empty: bool,
     /// The path

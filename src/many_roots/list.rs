@@ -8,6 +8,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use patchadm_cli::arguments::RootOption;
+use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::surroundings::SurroundingsError;
@@ -25,23 +27,27 @@ const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 /// Options that name many roots.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ManyRoots {
-    /// Work on every root that this file lists, one in a line (- is standard input), or that this directory holds; may
-    /// be repeated
-    #[arg(long = "roots", value_name = "FILE|DIR", action = clap::ArgAction::Append, conflicts_with = "root")]
+    /// Work on all roots listed in FILE or held by DIR; repeatable, like -R
+    #[arg(long = "roots", id = ROOT_LISTS, value_name = "FILE|DIR", action = clap::ArgAction::Append)]
     lists: Vec<PathBuf>,
-    /// Work on the root below this directory, too; may be repeated
-    #[arg(long = "root", value_name = "DIR", action = clap::ArgAction::Append, conflicts_with = "root")]
+    /// The roots of `-R`.
+    #[arg(skip)]
     named: Vec<PathBuf>,
-    /// How many of these roots are worked on at a time, instead of one for each processor, or for a change two and at
-    /// least eight
+    /// Number of roots to work on in parallel [default: 1 per CPU for queries, 2 per CPU but at least 8 for
+    /// changes]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 }
 
 impl ManyRoots {
+    /// Adds the roots that `-R` names.
+    pub(crate) fn also(&mut self, root: &RootOption) {
+        self.named = root.named().to_vec();
+    }
+
     /// Tells whether the command is about many roots.
     pub(crate) fn are_named(&self) -> bool {
-        !self.lists.is_empty() || !self.named.is_empty() || self.jobs.is_some()
+        !self.lists.is_empty() || self.named.len() > 1 || self.jobs.is_some()
     }
 
     /// Returns how many are asked at a time.
@@ -72,7 +78,7 @@ impl ManyRoots {
         }
         paths.extend(self.named.iter().cloned());
         if paths.is_empty() {
-            return Err(wrong("no root is named by --roots or --root".to_owned()).into());
+            return Err(wrong("no root is named by -R or --roots".to_owned()).into());
         }
         let paths = paths.into_iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>()?;
         Ok(RootList::new(paths).map_err(|same| wrong(format!("a root is named twice: {same}")))?)

@@ -34,7 +34,8 @@ struct AddArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let AddArgs { mut changing, mut options, trial, exchange, common, mut patches } = parse(call, USAGE)?;
-    let plan_file = settle_plan_file(&mut options, &mut changing, &mut patches, "add", USAGE)?;
+    changing.many.also(&common.root);
+    let plan_file = settle_plan_file(&mut options, &mut changing, &mut patches, None, ("add", USAGE))?;
     let mut command = application(call, &changing, options, patches, plan_file);
     command.apply.exchanges = exchange.requests();
     command.apply.trial = trial.request();

@@ -6,10 +6,11 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
+use super::options::{DryRunOption, WaitOption};
 use crate::as_owner::options::OwnerOptions;
 use crate::classic::pkgadd::environment;
 use patchadm_cli::arguments::{
-    ColourOption, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
+    ColourOption, Extensions, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
@@ -26,15 +27,15 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 mod all;
-mod foresee;
+mod before_upgrade;
 mod refresh;
 
 const USAGE: &str = "\
-patchadm [-R root] adopt --pkg pkg --version version --dir tree|--paths file [option...]
+patchadm [-R root] adopt --pkg pkg --pkg-version version --dir tree|--paths file [option...]
 patchadm [-R root] adopt --dpkg name|--rpm name [option...]
 patchadm [-R root] adopt --all [option...]
 patchadm [-R root] adopt --refresh [pkg...] [--accept id] [option...]
-patchadm [-R root] adopt --foresee
+patchadm [-R root] adopt --before-upgrade
 patchadm [-R root] adopt --forget --pkg pkg [option...]";
 
 /// Other packages own objects of the software.
@@ -44,34 +45,34 @@ const CONFLICT: Exit = Exit::new(10, ExitCause::Dependency);
 #[derive(clap::Parser)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 struct AdoptArgs {
-    /// The name of the package; with --dpkg and --rpm otherwise theirs behind DEB or RPM
+    /// Set the name of the package [default with --dpkg and --rpm: DEB or RPM and their name]
     #[arg(long, value_name = "PKG")]
     pkg: Option<String>,
-    /// The version of the package; with --dpkg and --rpm otherwise theirs
+    /// Set the version of the package [default with --dpkg and --rpm: their version]
     #[arg(long, value_name = "VERSION")]
-    version: Option<String>,
-    /// Adopt everything in this directory of the root
+    pkg_version: Option<String>,
+    /// Adopt everything in DIR, a directory of the root
     #[arg(long, value_name = "DIR", group = "what")]
     dir: Option<PathBuf>,
-    /// Adopt the paths in this file, one a line
+    /// Adopt the paths in FILE, one per line
     #[arg(long, value_name = "FILE", group = "what")]
     paths: Option<PathBuf>,
-    /// Adopt what dpkg has recorded in the root of this package
+    /// Adopt the dpkg package NAME
     #[arg(long, value_name = "NAME", group = "what")]
     dpkg: Option<String>,
-    /// Adopt what rpm has recorded in the root of this package
+    /// Adopt the rpm package NAME
     #[arg(long, value_name = "NAME", group = "what")]
     rpm: Option<String>,
-    /// Adopt every package that dpkg and rpm have installed in the root, in one run
-    #[arg(long, group = "what", conflicts_with_all = ["pkg", "version", "arch", "name", "basedir"])]
+    /// Adopt all dpkg and rpm packages in one run
+    #[arg(long, group = "what", conflicts_with_all = ["pkg", "pkg_version", "arch", "name", "basedir"])]
     all: bool,
-    /// Let registrations follow what dpkg or rpm did to their packages since, all of them or those that are named
-    #[arg(long, group = "what", conflicts_with_all = ["pkg", "version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
+    /// Update registrations to match dpkg or rpm [default: all adopted packages]
+    #[arg(long, group = "what", conflicts_with_all = ["pkg", "pkg_version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     refresh: bool,
-    /// Say what the upgrade that standard input describes would do to applied patches, as apt tells it or in lines of a name and a version
-    #[arg(long, group = "what", conflicts_with_all = ["pkg", "version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
-    foresee: bool,
-    /// Accept that the fix of this patch is lost; before an upgrade, that it will be. May be repeated
+    /// Show what an upgrade, read from standard input, would do to applied patches
+    #[arg(long, group = "what", conflicts_with_all = ["pkg", "pkg_version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
+    before_upgrade: bool,
+    /// Accept that the fix of this patch is lost, or will be; repeatable
     #[arg(long, value_name = "ID", requires = "refresh", action = clap::ArgAction::Append)]
     accept: Vec<String>,
     /// Called by the package manager: wait five seconds at most, say lost fixes and one line, never fail for a lock
@@ -80,33 +81,31 @@ struct AdoptArgs {
     /// The adopted packages to refresh
     #[arg(value_name = "PKGINST", requires = "refresh")]
     packages: Vec<String>,
-    /// Give the registration of an adopted package up; its files stay
-    #[arg(long, group = "what", requires = "pkg", conflicts_with_all = ["version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
+    /// Unregister an adopted package; its files stay
+    #[arg(long, group = "what", requires = "pkg", conflicts_with_all = ["pkg_version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     forget: bool,
-    /// The architecture of the package
+    /// Set the architecture of the package
     #[arg(long, value_name = "ARCH")]
     arch: Option<String>,
-    /// One line about the package
+    /// Set the name of the package for people, one line
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// The directory that paths of the package are relative to: that of --dir, else /
+    /// Set the base directory of the package [default: that of --dir, else /]
     #[arg(long, value_name = "DIR", value_parser = object_path)]
     basedir: Option<ObjectPath>,
-    /// Files that administrators edit; may be repeated
+    /// Treat paths that match GLOB as files that administrators edit; repeatable
     #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
     editable: Vec<PathGlob>,
-    /// Files that programs change; may be repeated
+    /// Treat paths that match GLOB as files that programs change; repeatable
     #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
     volatile: Vec<PathGlob>,
-    /// Leave these paths out, and what is below them; may be repeated
+    /// Leave out paths that match GLOB, and everything below them; repeatable
     #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
-    /// Say what would be adopted, change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    dry_run: DryRunOption,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
@@ -118,9 +117,7 @@ struct AdoptArgs {
     #[command(flatten)]
     _policy: PolicyOption,
     #[command(flatten)]
-    _json: JsonOption,
-    #[command(flatten)]
-    _help: HelpOption,
+    _extensions: Extensions,
 }
 
 fn glob(text: &str) -> Result<PathGlob, String> {
@@ -133,8 +130,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.refresh {
         return refresh::run(call, &args);
     }
-    if args.foresee {
-        return foresee::run(call, &args);
+    if args.before_upgrade {
+        return before_upgrade::run(call, &args);
     }
     if args.all {
         return all::run(call, &mut args);
@@ -142,10 +139,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     args.must_say_enough()?;
     let command = if args.forget { Command::Forget } else { Command::Adopt };
     let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
-    if !args.dry_run {
+    if !args.dry_run.dry_run {
         call.output.heedless();
     }
-    let (wait, dry_run) = (args.wait, args.dry_run);
+    let (wait, dry_run) = (args.wait.seconds, args.dry_run.dry_run);
     let result = if let Some(package) = args.forgotten()? {
         call.change(&root, command.name(), wait, |caller| forget_software(&root, &package, dry_run, caller))?
     } else {
@@ -162,16 +159,16 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 impl AdoptArgs {
     /// Returns the root to refresh or to foresee for: for a hook that of the package manager.
     fn native_root(&self, surroundings: &Surroundings) -> RootOption {
-        let is_hook = self.from_hook || self.foresee;
+        let is_hook = self.from_hook || self.before_upgrade;
         if is_hook { self.root.of_package_manager(surroundings) } else { self.root.clone() }
     }
 
     /// Refuses a tree or paths without name and version, which nothing else could tell.
     fn must_say_enough(&self) -> Result<(), Stop> {
         let is_bare = self.dir.is_some() || self.paths.is_some();
-        let missing = match (&self.pkg, &self.version) {
+        let missing = match (&self.pkg, &self.pkg_version) {
             (None, _) => "--pkg",
-            (_, None) => "--version",
+            (_, None) => "--pkg-version",
             _ => return Ok(()),
         };
         if is_bare {
@@ -202,13 +199,13 @@ impl AdoptArgs {
         } else if let AdoptSource::Tree(top) = &source {
             wishes.basedir = top.clone();
         }
-        Ok(AdoptRequest { source, wishes, dry_run: self.dry_run })
+        Ok(AdoptRequest { source, wishes, dry_run: self.dry_run.dry_run })
     }
 
     fn wishes(&mut self, call: &Invocation) -> AdoptWishes {
         AdoptWishes {
             pkg: self.pkg.take(),
-            version: self.version.take(),
+            version: self.pkg_version.take(),
             arch: self.arch.take(),
             name: self.name.take(),
             basedir: ObjectPath::root(),

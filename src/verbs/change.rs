@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::options::{ApplicationOptions, ApplyingOptions, ChangeOptions, PlanFileOptions};
+use super::options::{ApplicationOptions, ApplyingOptions, ChangeOptions};
 use super::patch_lines::print_report;
 use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::of_patches::of_patches;
@@ -44,16 +44,16 @@ pub(super) fn application(
         overridden: edits.overridden,
         preserved: edits.preserved,
         signature,
-        dry_run: changing.dry_run,
+        dry_run: changing.dry_run.dry_run,
         texts: changing.diff,
         note: changing.note.text.clone(),
-        scripts: changing.scripts.request(call, changing.no_scripts),
-        shlibs: changing.shlibs.request(),
+        scripts: changing.scripts.request(call),
+        shlibs: changing.libraries.request(),
         plan_file,
         preparation: preparation.request(call),
         ..ApplyRequest::default()
     };
-    let mut command = set.command(call, apply, changing.wait);
+    let mut command = set.command(call, apply, changing.wait.seconds);
     command.fetching.has_bar &= !changing.many.are_named();
     command
 }
@@ -68,11 +68,11 @@ pub(super) fn backout(
     BackOutRequest {
         ids,
         moved_to,
-        dry_run: changing.dry_run,
+        dry_run: changing.dry_run.dry_run,
         texts: changing.diff,
         note: changing.note.text.clone(),
-        scripts: changing.scripts.request(call, changing.no_scripts),
-        shlibs: changing.shlibs.request(),
+        scripts: changing.scripts.request(call),
+        shlibs: changing.libraries.request(),
         ..BackOutRequest::default()
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn change<A: clap::CommandFactory>(
     request.look_into_spool(&mut call.output)?;
     if !changing.many.are_named() {
         let which = (root, changing.owner);
-        return on_root::<A>(call, which, &request, changing.wait, print_report);
+        return on_root::<A>(call, which, &request, changing.wait.seconds, print_report);
     }
     let idle = match &request {
         PatchRequest::Apply(command) if command.apply.depot.is_none() => {
@@ -100,8 +100,14 @@ pub(super) fn change<A: clap::CommandFactory>(
     };
     let (command, is_dry_run, codes) = (request.command(), request.is_dry_run(), request.codes());
     let done = if is_dry_run { "planned" } else { "done" };
-    let task =
-        RootsTask { program: command.name(), usage, wait: changing.wait, is_plan: is_dry_run, done, idle };
+    let task = RootsTask {
+        program: command.name(),
+        usage,
+        wait: changing.wait.seconds,
+        is_plan: is_dry_run,
+        done,
+        idle,
+    };
     let is_verbose = call.output.is_verbose();
     if !is_dry_run {
         call.output.heedless();
@@ -120,12 +126,12 @@ pub(super) fn settle_plan_file(
     options: &mut ApplicationOptions,
     changing: &mut ChangeOptions,
     operands: &mut Vec<PathBuf>,
-    verb: &'static str,
-    usage: &'static str,
+    save: Option<PathBuf>,
+    (verb, usage): (&'static str, &'static str),
 ) -> Result<PlanFileRequest, Stop> {
     let wrong = |message: String| Stop::Usage { message, usage };
     let none = PlanFileRequest { command: verb, ..PlanFileRequest::default() };
-    let PlanFileOptions { save_plan: save, plan } = std::mem::take(&mut options.plan_file);
+    let plan = options.plan.plan.take();
     if save.is_none() && plan.is_none() {
         return Ok(none);
     }
@@ -141,8 +147,7 @@ pub(super) fn settle_plan_file(
     let read = expected.plan.options.clone();
     let bad = |error| plan_file_refused(PlanFault::Bad { path: path.clone(), error });
     changing.scripts = ScriptOptions::of_plan(&read).map_err(bad)?;
-    changing.shlibs = LibraryOptions::of_plan(&read).map_err(bad)?;
-    changing.no_scripts = read.no_scripts;
+    changing.libraries = LibraryOptions::of_plan(&read).map_err(bad)?;
     let unsigned = options.choices.unsigned;
     options.choices = ApplyingOptions { unsigned, ..ApplyingOptions::of_plan(&read).map_err(bad)? };
     options.set.read(&read);
@@ -157,11 +162,11 @@ fn written(
     operands: &[PathBuf],
     verb: &str,
 ) -> Result<PlanOptions, String> {
-    let mut written = PlanOptions { no_scripts: changing.no_scripts, ..PlanOptions::default() };
+    let mut written = PlanOptions::default();
     options.choices.write(&mut written)?;
     options.set.write(&mut written)?;
     changing.scripts.write(&mut written);
-    changing.shlibs.write(&mut written);
+    changing.libraries.write(&mut written);
     let is_word =
         |operand: &Path| verb == "update" || (written.depot.is_some() && operand.to_str().is_some_and(is_id));
     let operands = operands.iter().map(|operand| {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::options::{BriefVerbOptions, NoteOption};
+use super::options::{BriefVerbOptions, NoteOption, WaitOption};
 use crate::as_owner::options::OwnerOptions;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
@@ -21,10 +21,9 @@ const USAGE: &str = "patchadm [-R root] confirm [option...] [run]";
 /// Keep what a run put on trial
 #[derive(clap::Parser)]
 struct ConfirmArgs {
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
-    /// Keep it although its probe failed or its time is up, and it could not be backed out
+    #[command(flatten)]
+    wait: WaitOption,
+    /// Keep the changes even if the probe failed or the trial is over and could not be reverted
     #[arg(long)]
     despite_failure: bool,
     #[command(flatten)]
@@ -46,7 +45,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let confirm = |caller: &Caller<'_>| {
         confirm_trial(&root, run.as_deref(), despite_failure, &caller.noting(note.text.as_deref()))
     };
-    match call.change(&root, Command::Confirm.name(), wait, confirm)? {
+    match call.change(&root, Command::Confirm.name(), wait.seconds, confirm)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, ConfirmReply::of(&root, &report))),
         Err(failed) => Err(change_failed(&root, Command::Confirm, &failed).into()),
     }

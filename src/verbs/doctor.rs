@@ -20,7 +20,7 @@ const TO_DO: Exit = Exit::failed(ExitCause::Attention);
 /// Say what works on a root and what does not, with the command that helps
 #[derive(clap::Parser)]
 struct DoctorArgs {
-    /// Fetch nothing over a network
+    /// Do not use the network
     #[arg(long)]
     offline: bool,
     #[command(flatten)]

@@ -1,11 +1,7 @@
 //! `patchadm history`: the runs of a root, or one of them.
 
-mod page;
-
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use super::options::PolicylessOptions;
@@ -18,7 +14,6 @@ use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::{named_value, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, Shade};
-use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -39,9 +34,6 @@ const NAMES_IN_LINE: usize = 4;
 struct HistoryArgs {
     #[command(flatten)]
     common: PolicylessOptions,
-    /// Write a page for a browser to this file, too
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
     /// The name or the number of a run
     #[arg(value_name = "RUN")]
     run: Option<String>,
@@ -99,7 +91,7 @@ struct RunEntry {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let HistoryArgs { common, html, run } = parse(call, USAGE)?;
+    let HistoryArgs { common, run } = parse(call, USAGE)?;
     let root = common.root.open(call)?;
     let past = past_runs(&root).map_err(|failed| query_refused(&root, &failed))?;
     let trial =
@@ -116,11 +108,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let is_verbose = call.output.is_verbose();
     let report = HistoryReport { runs, is_one: run.is_some(), is_verbose, remarks: remarks(&root, &past) };
-    if let Some(path) = html {
-        let machine = &call.surroundings.machine.node;
-        write_page(&path, page::page_of(&root, machine, &report).as_bytes())
-            .with_context(|| format!("the page {} was not written", path.display()))?;
-    }
     Ok(Reply::about(&root, Exit::OK, report))
 }
 

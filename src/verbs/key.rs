@@ -40,19 +40,19 @@ const ACTIONS: [(&str, KeyAction); 3] =
 /// Manage the signing keys that a root trusts: list, trust, revoke
 #[derive(clap::Parser)]
 struct KeyArgs {
-    /// Trust: the name that the key gets, instead of that of its file
+    /// Name the trusted key [default: the name of its file]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Trust: the last day of signatures that are believed, as 2027-12-31
+    /// Trust signatures up to this day, such as 2027-12-31
     #[arg(long, value_name = "DATE")]
     expires: Option<String>,
-    /// Trust: what the key may sign, patch and index by default
+    /// Set what the key may sign [default: patch,index]
     #[arg(long, value_name = "LIST")]
     roles: Option<String>,
-    /// Trust: the bases of the patches that the key may sign, a regular expression for the whole base
+    /// Set the bases of patches that the key may sign, a regular expression
     #[arg(long, value_name = "REGEX")]
     bases: Option<String>,
-    /// Revoke: the reason
+    /// Record the reason of a revocation
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]

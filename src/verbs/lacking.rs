@@ -1,4 +1,4 @@
-//! `patchadm list --lacking`: whether a root lacks a patch.
+//! `patchadm list --missing`: whether a root lacks a patch.
 //!
 //! A root with a later revision, or with a patch that obsoletes it, does not lack it: its changes are there.
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::options::BriefVerbOptions;
 use crate::as_owner::options::OwnerOptions;
-use patchadm_cli::arguments::{one_of, parse};
+use patchadm_cli::arguments::{one_of, parse, seconds};
 use patchadm_cli::call::{Invocation, RunCommand};
 use patchadm_cli::reply::failure::{change_failed, verb_code};
 use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
@@ -21,7 +21,7 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 const USAGE: &str = "patchadm [-R root] libs [list|prune] [ARGUMENT...]";
 const USAGE_OF_LIST: &str = "patchadm [-R root] libs list [option...] [package...]";
 const USAGE_OF_PRUNE: &str =
-    "patchadm [-R root] libs prune [--dry-run] [--wait seconds] [option...] [package...]";
+    "patchadm [-R root] libs prune [--dry-run] [--wait duration] [option...] [package...]";
 
 /// The name in the lock, the journal and the history.
 const NAME: &str = "shlibs";
@@ -51,11 +51,11 @@ struct ListArgs {
 /// Remove kept libraries that no program uses
 #[derive(clap::Parser)]
 struct PruneArgs {
-    /// Show what would be removed; change nothing
-    #[arg(long)]
+    /// Show what would be done; but change nothing
+    #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
+    /// Wait this long, such as 10m, for another command to finish [default: policy, else 0s]
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
     wait: Option<u64>,
     #[command(flatten)]
     owner: OwnerOptions,

@@ -1,34 +1,29 @@
 //! `patchadm missing`: lists the patches that the root is missing.
 
 pub(super) mod choice;
-mod page;
 mod report;
 mod row;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-
-use anyhow::Context as _;
+use std::path::PathBuf;
 
 use super::options::BriefVerbOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use choice::{AnalysisChoice, AnalysisOptions};
-use page::{page_of, section_of};
 use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
+use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption};
+use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::analysis_end::refused;
 use patchadm_cli::reply::failure::{must_have_records, query_refused};
 use patchadm_cli::reply::overtaken::NativeEntries;
-use patchadm_cli::reply::page::PageSection;
 use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::{Reply, Stop};
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_cli::surroundings::caller::now;
-use patchadm_core::operation::analysis::{facts_of, read_listings, still_loaded_in, write_page};
+use patchadm_core::operation::analysis::{facts_of, read_listings, still_loaded_in};
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::applied_patches::{PatchesError, installed_software};
@@ -48,12 +43,11 @@ const USAGE: &str = "patchadm [-R root] missing --xref file|-M depot [option...]
 struct AnalyzeArgs {
     #[command(flatten)]
     compared: ComparisonOptions,
-    /// Analyse the machine whose uname.out, pkginfo.out and showrev.out are in this directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "root"])]
+    #[command(flatten)]
+    fetching: FetchOptions,
+    /// Examine the machine whose uname.out, pkginfo.out and showrev.out are in DIR
+    #[arg(long, value_name = "DIR", conflicts_with_all = [ROOT_LISTS, "root"])]
     from: Option<PathBuf>,
-    /// Write a page for a browser to this file, too
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
     #[command(flatten)]
     options: AnalysisOptions,
     #[command(flatten)]
@@ -69,27 +63,24 @@ struct AnalyzeArgs {
 /// Runs the verb. Exit 33 where a patch that was named is not known; with `--check` 68 where a fix is lost or a registration
 /// stale, else 66 where a patch is missing.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: AnalyzeArgs = parse(call, USAGE)?;
+    let mut args: AnalyzeArgs = parse(call, USAGE)?;
+    args.many.also(&args.common.root);
     let choice = AnalysisChoice::of(&args.options, &args.words, call.surroundings.now.date_naive())
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
     let root = args.common.root.open(call)?;
-    let comparison = Comparison::open(call, &args.compared, &root, USAGE)?;
+    let comparison = Comparison::open(call, (&args.compared, &args.fetching), &root, USAGE)?;
     let surroundings = call.surroundings.clone();
     let analysed = Analysed { comparison, choice, now: now(&surroundings), surroundings };
-    let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
-    let page = args.html.as_deref().map(|path| PageFile { path, made });
     if args.many.are_named() {
-        return of_many(call, &args.many, &analysed, page.as_ref());
+        return of_many(call, &args.many, &analysed);
     }
     if let Some(directory) = &args.from {
         let listings = read_listings(directory).map_err(|error| refused(&error))?;
         let (machine, kept) = (AnalysedMachine::Host(listings.host), LibrariesBeforePatches::new());
         let report = analysed.report(machine, (&listings.facts, &kept), &root)?;
-        write(page.as_ref(), || vec![section_of(&report)])?;
         return Ok(Reply::new(report.exit(), report));
     }
     let report = analysed.of_root(&root)?;
-    write(page.as_ref(), || vec![section_of(&report)])?;
     Ok(Reply::about(&root, report.exit(), report))
 }
 
@@ -105,7 +96,9 @@ pub(super) fn missing_patches(
     root: &Root,
     is_offline: bool,
 ) -> anyhow::Result<MissingPatches> {
-    let comparison = Comparison::open(call, &ComparisonOptions::impatient(is_offline), root, USAGE)?;
+    // The answer can do without a depot that does not answer soon.
+    let fetching = FetchOptions { is_impatient: true, ..OfflineOption { offline: is_offline }.into() };
+    let comparison = Comparison::open(call, (&ComparisonOptions::default(), &fetching), root, USAGE)?;
     let today = call.surroundings.now.date_naive();
     let choice = AnalysisChoice::of(&AnalysisOptions::default(), &[], today)
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
@@ -115,40 +108,13 @@ pub(super) fn missing_patches(
     Ok(MissingPatches { depot: analysed.comparison.name, missing })
 }
 
-/// Analyses every root; the page has a section for each that could be read.
-fn of_many(
-    call: &mut Invocation,
-    many: &ManyRoots,
-    analysed: &Analysed,
-    page: Option<&PageFile<'_>>,
-) -> anyhow::Result<Reply> {
+/// Examines every root.
+fn of_many(call: &mut Invocation, many: &ManyRoots, analysed: &Analysed) -> anyhow::Result<Reply> {
     let query = RootsQuery { usage: USAGE, answered: "analysed", lacking: None };
-    let sections: Mutex<BTreeMap<PathBuf, PageSection>> = Mutex::default();
-    let reply = ask_many(call, many, query, &|root| match analysed.of_root(root) {
+    ask_many(call, many, query, &|root| match analysed.of_root(root) {
         Err(error) => RootAnswer::failed(root, &error),
-        Ok(report) => {
-            if page.is_some() {
-                let mut sections = sections.lock().unwrap_or_else(PoisonError::into_inner);
-                sections.insert(root.prefix().to_owned(), section_of(&report));
-            }
-            answer_of(report)
-        }
-    })?;
-    write(page, || sections.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect())?;
-    Ok(reply)
-}
-
-/// The file of a page, and when it is made.
-struct PageFile<'a> {
-    path: &'a Path,
-    made: String,
-}
-
-/// Writes the page, if one is wanted.
-fn write(page: Option<&PageFile<'_>>, sections: impl FnOnce() -> Vec<PageSection>) -> anyhow::Result<()> {
-    let Some(PageFile { path, made }) = page else { return Ok(()) };
-    write_page(path, page_of(sections(), made).as_bytes())
-        .with_context(|| format!("the page {} was not written", path.display()))
+        Ok(report) => answer_of(report),
+    })
 }
 
 /// What machines are compared with, and what is asked of them.

@@ -8,12 +8,14 @@ use crate::many_roots::list::ManyRoots;
 use crate::patch_command::SetOptions;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::ExchangeRequest;
+use patchadm_cli::arguments::options::ROOT_LISTS;
 pub(crate) use patchadm_cli::arguments::verbs::{
-    BriefVerbOptions, PolicylessOptions, RootlessOptions, SignatureOptions, VerbOptions,
+    BriefVerbOptions, CheckOption, DryRunOption, PolicylessOptions, RootlessOptions, SignatureOptions,
+    UndoDirOption, VerbOptions, WaitOption,
 };
 use patchadm_cli::arguments::{
-    LibraryOptions, ScriptOptions, directory_of_root, meant_by, named_text, object_path, one_of, undo_format,
-    word_for,
+    LibraryOptions, SELECTING, ScriptOptions, directory_of_root, meant_by, named_text, object_path, one_of,
+    undo_format, word_for,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_core::operation::patches::apply::SignatureRequest;
@@ -29,7 +31,7 @@ const CHOICES: [(&str, Edited); 3] =
 /// The option with what the history tells of a change.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct NoteOption {
-    /// Keep this text, one line, with the run in the history
+    /// Record this text, one line, with the run in the history
     #[arg(long = "note", value_name = "TEXT", value_parser = note_text)]
     pub(crate) text: Option<String>,
 }
@@ -54,28 +56,23 @@ fn note_text(text: &str) -> Result<String, String> {
 /// Options that name directories whose changes should become visible at once.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ExchangeOptions {
-    /// Let all changes below this directory become visible at once, where that is possible; may be repeated
+    /// Make all changes below DIR visible at once, or refuse if that is impossible; repeatable
     #[arg(long, value_name = "DIR", value_parser = directory_of_root, action = clap::ArgAction::Append)]
     exchange: Vec<ObjectPath>,
-    /// The same, and refuse where it is not possible; may be repeated
-    #[arg(long, value_name = "DIR", value_parser = directory_of_root, action = clap::ArgAction::Append)]
-    exchange_or_stop: Vec<ObjectPath>,
 }
 
 impl ExchangeOptions {
-    /// Returns the directories, those that must be exchanged last.
     pub(crate) fn requests(self) -> Vec<ExchangeRequest> {
-        let request = |or_stop| move |directory| ExchangeRequest { directory, or_stop };
-        let must_be = self.exchange_or_stop.into_iter().map(request(true));
-        self.exchange.into_iter().map(request(false)).chain(must_be).collect()
+        let request = |directory| ExchangeRequest { directory, or_stop: true };
+        self.exchange.into_iter().map(request).collect()
     }
 }
 
 /// The option that lets registrations follow their package manager first.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct RefreshOption {
-    /// First let registrations follow what dpkg or rpm did to their packages, as adopt --refresh does
-    #[arg(long, conflicts_with_all = ["save_plan", "plan_file"])]
+    /// First update the registrations of adopted packages, as `adopt --refresh` does
+    #[arg(long, help_heading = SELECTING, conflicts_with = "plan_file")]
     pub(crate) refresh: bool,
 }
 
@@ -84,8 +81,8 @@ pub(crate) struct RefreshOption {
 pub(crate) struct PreparationOptions {
     #[command(flatten)]
     pub(super) refresh: RefreshOption,
-    /// Adopt, in the same run, the package of dpkg or rpm that a patch is for, where it is installed and not registered
-    #[arg(long, conflicts_with_all = ["save_plan", "plan_file"])]
+    /// Also adopt installed dpkg or rpm packages that the patches are for
+    #[arg(long, conflicts_with = "plan_file")]
     adopt: bool,
 }
 
@@ -103,24 +100,19 @@ impl PreparationOptions {
 /// Options of the verbs that change a root.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ChangeOptions {
-    /// Print the plan, change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Show the lines of text files that would change, too
-    #[arg(long, requires = "dry_run", conflicts_with_all = ["lists", "named"])]
+    #[command(flatten)]
+    pub(crate) dry_run: DryRunOption,
+    /// Show the changed lines of text files
+    #[arg(long, requires = "dry_run", conflicts_with = ROOT_LISTS)]
     pub(crate) diff: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) wait: Option<u64>,
+    #[command(flatten)]
+    pub(crate) wait: WaitOption,
     #[command(flatten)]
     pub(crate) note: NoteOption,
     #[command(flatten)]
     pub(crate) scripts: ScriptOptions,
-    /// Refuse what needs a procedure script to be run
-    #[arg(long)]
-    pub(crate) no_scripts: bool,
     #[command(flatten)]
-    pub(crate) shlibs: LibraryOptions,
+    pub(crate) libraries: LibraryOptions,
     #[command(flatten)]
     pub(crate) many: ManyRoots,
     #[command(flatten)]
@@ -130,7 +122,7 @@ pub(crate) struct ChangeOptions {
 /// The option that takes patches that no trusted key signed.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct UnsignedOption {
-    /// Take what no trusted key signed, also over a network; a bad signature is refused nevertheless
+    /// Accept unsigned patches, even from a network; bad signatures are still refused
     #[arg(long, conflicts_with = "signature")]
     allow_unsigned: bool,
 }
@@ -150,13 +142,13 @@ impl UnsignedOption {
 /// Options that say where undo data goes.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct UndoOptions {
-    /// Keep no undo data: the patch cannot be backed out
+    /// Save no undo data, so that the patches cannot be removed
     #[arg(long, conflicts_with = "undo_dir")]
     pub(crate) no_undo: bool,
-    /// Keep undo data below this directory instead of the package database
+    /// Use DIR for undo data instead of the package database
     #[arg(long, value_name = "DIR")]
     pub(crate) undo_dir: Option<PathBuf>,
-    /// How undo data is kept: an archive compressed as gz, Z, none, zst or xz, or the old files
+    /// Set the format of undo data: gz, Z, none, zst, xz, or files [default: policy]
     #[arg(long, value_name = "FORM", value_parser = undo_format(&UndoFormat::ALL), hide_possible_values = true)]
     pub(crate) undo_format: Option<UndoFormat>,
 }
@@ -164,14 +156,14 @@ pub(crate) struct UndoOptions {
 /// Options that say what happens to edited files.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct EditOptions {
-    /// What happens to files that were edited: stop, replace or keep
+    /// Stop at, replace, or keep locally modified files [default: policy]
     #[arg(long, value_name = "CHOICE", value_parser = one_of(&CHOICES), hide_possible_values = true)]
     pub(crate) edited: Option<Edited>,
-    /// Replace this edited file or symbolic link to a directory in any case; may be repeated
-    #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    /// Replace this locally modified file, or symbolic link to a directory; repeatable
+    #[arg(long = "replace-edited", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     pub(crate) overridden: Vec<ObjectPath>,
-    /// Keep this edited file in any case; may be repeated
-    #[arg(long = "preserve", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    /// Keep this locally modified file; repeatable
+    #[arg(long = "keep-edited", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     pub(crate) preserved: Vec<ObjectPath>,
 }
 
@@ -240,23 +232,20 @@ impl ApplyingOptions {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct ApplicationOptions {
     #[command(flatten)]
-    pub(super) choices: ApplyingOptions,
-    #[command(flatten)]
     pub(super) set: SetOptions,
     #[command(flatten)]
-    pub(super) plan_file: PlanFileOptions,
+    pub(super) choices: ApplyingOptions,
+    #[command(flatten)]
+    pub(super) plan: PlanOption,
     #[command(flatten)]
     pub(super) preparation: PreparationOptions,
 }
 
-/// Options about plan files.
+/// The option that reads a plan file.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct PlanFileOptions {
-    /// Save the plan to this file before anything is done
-    #[arg(long, value_name = "FILE")]
-    pub(super) save_plan: Option<PathBuf>,
-    /// Do exactly what this file says, which --save-plan made, or nothing; patches and options are those of the file
-    #[arg(long = "plan", id = "plan_file", value_name = "FILE", conflicts_with = "save_plan")]
+pub(super) struct PlanOption {
+    /// Apply the plan saved in FILE with its options, if it is still valid
+    #[arg(long = "plan", id = "plan_file", value_name = "FILE")]
     pub(super) plan: Option<PathBuf>,
 }
 

@@ -1,21 +1,18 @@
 //! `patchadm plan`: show what `add` or `remove` would do.
 
-mod page;
-
-use std::path::{Path, PathBuf};
-
-use anyhow::Context as _;
+use std::path::PathBuf;
 
 use super::change::{application, backout, change, settle_plan_file};
-use super::options::{ApplicationOptions, BriefVerbOptions, ChangeOptions, NoteOption};
-use super::patch_lines::print_report;
+use super::options::{
+    ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, WaitOption,
+};
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
-use crate::patch_command::{PatchRequest, reply_of, report_on};
-use patchadm_cli::arguments::{LibraryOptions, RootOption, ScriptOptions, parse};
+use crate::patch_command::PatchRequest;
+use patchadm_cli::arguments::options::ROOT_LISTS;
+use patchadm_cli::arguments::{LibraryOptions, SELECTING, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
-use patchadm_core::operation::analysis::write_page;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 
 const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan [option...] -M depot [id|listfile...]\n\
@@ -26,27 +23,24 @@ const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R 
 #[derive(clap::Parser)]
 struct PlanArgs {
     /// Plan the removal of applied patches instead
-    #[arg(long, conflicts_with_all = [
-        "depot", "all_or_nothing", "withdrawn", "no_requires", "exclude", "save_plan", "plan_file",
+    #[arg(long, help_heading = SELECTING, conflicts_with_all = [
+        "depot", "all_or_nothing", "allow_withdrawn", "no_requires", "exclude", "save_plan", "plan_file",
         "no_undo", "undo_format", "edited", "overridden", "preserved", "signature", "keys",
         "offline", "cache", "ca", "proxy", "adopt",
     ])]
     remove: bool,
-    /// Show the lines of text files that would change, too
-    #[arg(long, conflicts_with_all = ["lists", "named"])]
+    /// Show the changed lines of text files
+    #[arg(long, conflicts_with = ROOT_LISTS)]
     diff: bool,
-    /// Write a page for a browser to this file, too
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["lists", "named"])]
-    html: Option<PathBuf>,
+    /// Save the plan to FILE, for `--plan`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan_file", "refresh", "adopt"])]
+    save_plan: Option<PathBuf>,
     #[command(flatten)]
     options: ApplicationOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
-    /// Refuse what needs a procedure script to be run
-    #[arg(long)]
-    no_scripts: bool,
     #[command(flatten)]
-    shlibs: LibraryOptions,
+    libraries: LibraryOptions,
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
@@ -61,14 +55,14 @@ struct PlanArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: PlanArgs = parse(call, USAGE)?;
+    args.many.also(&args.common.root);
     let mut changing = ChangeOptions {
-        dry_run: true,
+        dry_run: DryRunOption { dry_run: true },
         diff: args.diff,
-        wait: None,
+        wait: WaitOption::default(),
         note: NoteOption::default(),
         scripts: args.scripts,
-        no_scripts: args.no_scripts,
-        shlibs: args.shlibs,
+        libraries: args.libraries,
         many: args.many,
         owner: args.owner,
     };
@@ -79,29 +73,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         PatchRequest::BackOut(BackOutRequest { refresh, ..backout(call, &changing, undo_dir, ids) })
     } else {
         let (options, patches) = (&mut args.options, &mut args.patches);
-        let plan_file = settle_plan_file(options, &mut changing, patches, "add", USAGE)?;
+        let plan_file = settle_plan_file(options, &mut changing, patches, args.save_plan, ("add", USAGE))?;
         let command = application(call, &changing, args.options, args.patches, plan_file);
         PatchRequest::Apply(Box::new(command))
     };
-    match &args.html {
-        None => change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request),
-        Some(path) => with_page(call, (&args.common.root, path), &changing, request),
-    }
-}
-
-/// Makes the plan, and the page about it.
-fn with_page(
-    call: &mut Invocation,
-    (root, path): (&RootOption, &Path),
-    changing: &ChangeOptions,
-    mut request: PatchRequest,
-) -> anyhow::Result<Reply> {
-    request.must_name_patches(USAGE)?;
-    request.look_into_spool(&mut call.output)?;
-    let root = changing.owner.open::<PlanArgs>(call, root, request.command())?;
-    let report = report_on(call, &root, &request, changing.wait)?;
-    let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
-    write_page(path, page::page_of(&root, &report, made).as_bytes())
-        .with_context(|| format!("the page {} was not written", path.display()))?;
-    Ok(reply_of(root, report, print_report))
+    change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::BriefVerbOptions;
+use super::options::{BriefVerbOptions, UndoDirOption, WaitOption};
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
@@ -14,6 +14,7 @@ use crate::many_roots::{RootsTask, on_many};
 use crate::trial_waiter::wait_for_end;
 use adopt_undo::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
+use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::words::recovery_sentence;
@@ -34,28 +35,26 @@ const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [o
 /// Finish or roll back an interrupted run
 #[derive(clap::Parser)]
 struct RecoverArgs {
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
-    /// The directory outside the root in which the run may have left undo archives
-    #[arg(long, value_name = "DIR")]
-    undo_dir: Option<PathBuf>,
-    /// Give up a journal that is damaged or gone, once it is proved that no run is unfinished
+    #[command(flatten)]
+    wait: WaitOption,
+    #[command(flatten)]
+    undo_dir: UndoDirOption,
+    /// Discard a damaged or missing journal if it is proved that no run is unfinished
     #[arg(long, conflicts_with_all = ["keep_stage", "new_identity", "adopt_undo"])]
     discard_journal: bool,
-    /// Move such a journal and what is staged to this directory, without proof
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "new_identity", "adopt_undo"])]
+    /// Move a damaged journal and all staged files to DIR, without proof
+    #[arg(long, value_name = "DIR", conflicts_with_all = [ROOT_LISTS, "new_identity", "adopt_undo"])]
     keep_stage: Option<PathBuf>,
     /// Give the root a new identity
     #[arg(long, conflicts_with = "adopt_undo")]
     new_identity: bool,
     /// Called by the package manager before it begins: wait five seconds at most, say nothing where nothing was unfinished
-    #[arg(long, hide = true, conflicts_with_all = ["lists", "named", "undo_dir", "discard_journal", "keep_stage", "new_identity", "adopt_undo"])]
+    #[arg(long, hide = true, conflicts_with_all = [ROOT_LISTS, "undo_dir", "discard_journal", "keep_stage", "new_identity", "adopt_undo"])]
     from_hook: bool,
-    /// Tell the undo archives that the ledger does not know, and bind those of the IDs
+    /// List undo archives that are missing in the ledger, and register those of the IDs
     #[arg(long)]
     adopt_undo: bool,
-    /// Bind also archives that belong to another root
+    /// Also register archives that belong to another root
     #[arg(long, requires = "adopt_undo")]
     foreign: bool,
     #[command(flatten)]
@@ -64,7 +63,7 @@ struct RecoverArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The patches whose undo archives are bound, even where they differ
+    /// The patches whose undo archives are registered, even if they differ
     #[arg(value_name = "ID", requires = "adopt_undo")]
     ids: Vec<String>,
 }
@@ -179,11 +178,12 @@ impl RecoverArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: RecoverArgs = parse(call, USAGE)?;
+    let mut args: RecoverArgs = parse(call, USAGE)?;
+    args.many.also(&args.common.root);
     if args.from_hook {
         return before_native(call, &args);
     }
-    let undo_dir = args.undo_dir.as_deref();
+    let undo_dir = args.undo_dir.undo_dir.as_deref();
     let aid = args.aid();
     let recover = |root: &Root, caller: &Caller<'_>| {
         RecoverReport::of(root, &recover_with_aid(root, undo_dir, &aid, caller))
@@ -195,8 +195,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.many.are_named() {
         let done = if args.adopt_undo { "bound" } else { "recovered" };
         let idle = "with nothing to do";
-        let task =
-            RootsTask { program: "recover", usage: USAGE, wait: args.wait, is_plan: false, done, idle };
+        let task = RootsTask {
+            program: "recover",
+            usage: USAGE,
+            wait: args.wait.seconds,
+            is_plan: false,
+            done,
+            idle,
+        };
         let which = (&args.many, args.owner);
         call.output.heedless();
         return if args.adopt_undo {
@@ -208,11 +214,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let root = args.owner.open::<RecoverArgs>(call, &args.common.root, Command::Patchadd)?;
     call.output.heedless();
     Ok(if args.adopt_undo {
-        let report = call.change(&root, "recover", args.wait, |caller| adopt(&root, caller))?;
+        let report = call.change(&root, "recover", args.wait.seconds, |caller| adopt(&root, caller))?;
         Reply::about(&root, report.exit, report)
     } else {
         let trial_before = trial_status(&root, &call.surroundings.moment()).ok().flatten();
-        let report = call.change(&root, "recover", args.wait, |caller| recover(&root, caller))?;
+        let report = call.change(&root, "recover", args.wait.seconds, |caller| recover(&root, caller))?;
         wait_again(&root, call, trial_before.map(|status| status.record));
         Reply::about(&root, report.exit, report)
     })

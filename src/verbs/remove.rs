@@ -1,13 +1,13 @@
 //! `patchadm remove`: back patches out.
 
-use std::path::PathBuf;
-
 use super::change::{backout, change};
-use super::options::{ChangeOptions, ExchangeOptions, VerbOptions};
-use crate::patch_command::PatchRequest;
-use patchadm_cli::arguments::parse;
+use super::options::{ChangeOptions, ExchangeOptions, UndoDirOption, VerbOptions};
+use crate::patch_command::{AtomicityOption, PatchRequest};
+use patchadm_cli::arguments::duration::PointInTime;
+use patchadm_cli::arguments::{SELECTING, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
+use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 
 const USAGE: &str = "patchadm [-R root] remove [option...] id...\npatchadm [-R root] remove --down-to point [option...]\n\
@@ -18,23 +18,21 @@ const USAGE: &str = "patchadm [-R root] remove [option...] id...\npatchadm [-R r
 struct RemoveArgs {
     #[command(flatten)]
     changing: ChangeOptions,
-    /// The directory that holds the undo data, when it was moved
-    #[arg(long, value_name = "DIR")]
-    undo_dir: Option<PathBuf>,
-    /// Back out what requires the patches as well
+    #[command(flatten)]
+    undo_dir: UndoDirOption,
+    /// Also remove the patches that require them
     #[arg(long)]
     with_dependents: bool,
-    /// Back out all patches that were applied after this patch, date or run
+    /// Remove all patches that were applied after this patch, day, time, or run
     #[arg(long, value_name = "POINT")]
     down_to: Option<String>,
-    /// Back out all patches in one transaction, or none
-    #[arg(long)]
-    all_or_nothing: bool,
-    /// Back out although a patch is superseded or obsoleted
-    #[arg(long)]
+    #[command(flatten)]
+    atomicity: AtomicityOption,
+    /// Remove superseded and obsoleted patches, too
+    #[arg(long, help_heading = SELECTING)]
     force: bool,
-    /// First let registrations follow what dpkg or rpm did to their packages, as adopt --refresh does
-    #[arg(long)]
+    /// First update the registrations of adopted packages, as `adopt --refresh` does
+    #[arg(long, help_heading = SELECTING)]
     refresh: bool,
     #[command(flatten)]
     exchange: ExchangeOptions,
@@ -48,25 +46,47 @@ struct RemoveArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let RemoveArgs {
-        changing,
+        mut changing,
         undo_dir,
         with_dependents,
         down_to,
-        all_or_nothing,
+        atomicity,
         force,
         refresh,
         exchange,
         common,
         ids,
     } = parse(call, USAGE)?;
+    changing.many.also(&common.root);
     let request = BackOutRequest {
         with_dependents,
-        down_to,
-        all_or_nothing,
+        down_to: down_to.map(|point| at_end_of_day(point, call.surroundings.zone)),
+        all_or_nothing: atomicity.all_or_nothing,
         force,
         refresh,
         exchanges: exchange.requests(),
-        ..backout(call, &changing, undo_dir, ids)
+        ..backout(call, &changing, undo_dir.undo_dir, ids)
     };
     change::<RemoveArgs>(call, USAGE, &common.root, &changing, PatchRequest::BackOut(request))
+}
+
+/// Returns the last moment of a day, RFC 3339; other points, such as patches and runs, stay as they are.
+fn at_end_of_day(point: String, zone: Zone) -> String {
+    match PointInTime::parse(&point) {
+        Ok(time) => time.last(zone).map_or(point, |moment| moment.to_rfc3339()),
+        Err(_) => point,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_its_end_and_other_points_stay() {
+        let at = |point: &str| at_end_of_day(point.to_owned(), Zone::Utc);
+        assert_eq!(at("2026-11-20"), "2026-11-20T23:59:59+00:00");
+        assert_eq!(at("2026-11-20T07:00:00+01:00"), "2026-11-20T06:00:00+00:00");
+        assert_eq!((at("100-01"), at("7")), ("100-01".to_owned(), "7".to_owned()));
+    }
 }

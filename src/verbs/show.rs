@@ -147,15 +147,15 @@ impl ShownChange {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let ShowArgs { many, common, subject } = parse(call, USAGE)?;
+    let ShowArgs { mut many, common, subject } = parse(call, USAGE)?;
+    many.also(&common.root);
     let is_verbose = call.output.is_verbose();
     let Some(subject) = subject else {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     };
     if many.are_named() {
         if Path::new(&subject).exists() && PatchId::new(&subject).is_err() {
-            let message =
-                format!("{subject} is delivered, and the same for every root: show it without --roots");
+            let message = format!("{subject} is delivered, and the same for every root: name no root for it");
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let query = RootsQuery { usage: USAGE, answered: "asked", lacking: None };

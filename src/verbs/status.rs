@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::missing::{MissingPatches, missing_patches};
 use super::options::BriefVerbOptions;
 use patchadm_changeset::transaction::{StuckStage, stuck_stage};
+use patchadm_cli::arguments::fetching::OfflineOption;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
@@ -38,9 +39,8 @@ const NAMED: usize = 4;
 /// Summarize the root and suggest the next step
 #[derive(clap::Parser)]
 struct StatusArgs {
-    /// Fetch nothing over a network
-    #[arg(long)]
-    offline: bool,
+    #[command(flatten)]
+    network: OfflineOption,
     #[command(flatten)]
     common: BriefVerbOptions,
 }
@@ -107,7 +107,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         Err(Failure::NoDatabase(_)) => StatusReport::of_nothing(),
         found => {
             found.map_err(|failed| query_refused(&root, &failed))?;
-            StatusReport::of(call, &root, args.offline)?
+            StatusReport::of(call, &root, args.network.offline)?
         }
     };
     Ok(Reply::about(&root, Exit::OK, report))

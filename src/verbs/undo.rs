@@ -1,13 +1,13 @@
 //! `patchadm undo`: takes back what a run did.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-
-use super::options::{ExchangeOptions, NoteOption, SignatureOptions, UnsignedOption, VerbOptions};
+use super::options::{
+    DryRunOption, ExchangeOptions, NoteOption, SignatureOptions, UndoDirOption, UnsignedOption, VerbOptions,
+    WaitOption,
+};
 use super::patch_lines::print_report;
 use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{ApplyCommand, PatchRequest, fetching, on_opened_root};
-use patchadm_cli::arguments::fetching::FetchOptions;
+use patchadm_cli::arguments::fetching::{DepotOption, OfflineOption};
 use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
@@ -25,30 +25,23 @@ const USAGE: &str =
 /// Take back what a run did: back out what it applied, or apply what it backed out
 #[derive(clap::Parser)]
 struct UndoArgs {
-    /// Print the plan, change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Show the lines of text files that would change, too
+    #[command(flatten)]
+    dry_run: DryRunOption,
+    /// Show the changed lines of text files
     #[arg(long, requires = "dry_run")]
     diff: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     note: NoteOption,
     #[command(flatten)]
-    shlibs: LibraryOptions,
+    libraries: LibraryOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
-    /// Refuse what needs a procedure script to be run
-    #[arg(long)]
-    no_scripts: bool,
-    /// The directory that holds the undo data, when it was moved
-    #[arg(long, value_name = "DIR")]
-    undo_dir: Option<PathBuf>,
-    /// Take patches that were backed out from this depot: a directory, or an address that begins with file:, http: or https:
-    #[arg(short = 'M', value_name = "DEPOT")]
-    depot: Option<OsString>,
+    #[command(flatten)]
+    undo_dir: UndoDirOption,
+    #[command(flatten)]
+    depot: DepotOption,
     #[command(flatten)]
     signature: SignatureOptions,
     #[command(flatten)]
@@ -56,7 +49,7 @@ struct UndoArgs {
     #[command(flatten)]
     exchange: ExchangeOptions,
     #[command(flatten)]
-    fetching: FetchOptions,
+    network: OfflineOption,
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
@@ -72,32 +65,20 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let root = args.owner.open::<UndoArgs>(call, &args.common.root, Command::Undo)?;
     let run = run_to_undo(&root, args.run.as_deref())
         .map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
-    let wait = args.wait;
+    let wait = args.wait.seconds;
     let request = request(call, args, run)?;
     on_opened_root(call, root, &request, wait, print_report)
 }
 
 /// Returns the request that undoes a run.
 fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchRequest, Stop> {
-    let UndoArgs {
-        dry_run,
-        diff: texts,
-        wait,
-        scripts,
-        no_scripts,
-        undo_dir,
-        depot,
-        signature,
-        unsigned,
-        exchange,
-        ..
-    } = args;
+    let UndoArgs { diff: texts, scripts, signature, unsigned, exchange, .. } = args;
+    let (dry_run, undo_dir, depot) = (args.dry_run.dry_run, args.undo_dir.undo_dir, args.depot.depot);
     let exchanges = exchange.requests();
-    let (scripts, note, shlibs) = (scripts.request(call, no_scripts), args.note.text, args.shlibs.request());
+    let (scripts, note, shlibs) = (scripts.request(call), args.note.text, args.libraries.request());
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {
-            let about_depots =
-                args.fetching.said().into_iter().chain(signature.said()).chain(unsigned.said());
+            let about_depots = args.network.said().into_iter().chain(signature.said()).chain(unsigned.said());
             must_not_be_said(&run, about_depots)?;
             let request = BackOutRequest {
                 moved_to: undo_dir,
@@ -135,7 +116,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
                 depot: Some(DepotOperands { depot: Some(depot), ..DepotOperands::default() }),
                 ..ApplyRequest::default()
             };
-            let fetching = fetching(call, args.fetching, wait);
+            let fetching = fetching(call, args.network.into(), args.wait.seconds);
             let command = ApplyCommand { apply, fetching, codes: EndCodes::default() };
             Ok(PatchRequest::UndoBackout(run, Box::new(command)))
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::change::{application, change, settle_plan_file};
 use super::missing::choice::{AnalysisChoice, AnalysisOptions};
-use super::options::{ApplicationOptions, ChangeOptions, VerbOptions};
+use super::options::{ApplicationOptions, ChangeOptions, CheckOption, VerbOptions};
 use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::{TrialOptions, parse};
 use patchadm_cli::call::Invocation;
@@ -25,10 +25,9 @@ struct UpdateArgs {
     options: ApplicationOptions,
     #[command(flatten)]
     trial: TrialOptions,
-    /// Change nothing, and end with 66 if a patch is missing
-    #[arg(long)]
-    check: bool,
-    /// End with 67 if a patch that was applied asks for a reboot
+    #[command(flatten)]
+    check: CheckOption,
+    /// Exit with 8 if an applied patch asks for a reboot
     #[arg(long)]
     reboot_code: bool,
     #[command(flatten)]
@@ -43,11 +42,13 @@ struct UpdateArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let UpdateArgs { mut changing, mut options, trial, check, reboot_code, common, words } =
         parse(call, USAGE)?;
+    let check = check.check;
+    changing.many.also(&common.root);
     let mut operands = words.into_iter().map(PathBuf::from).collect();
-    let plan_file = settle_plan_file(&mut options, &mut changing, &mut operands, "update", USAGE)?;
+    let plan_file = settle_plan_file(&mut options, &mut changing, &mut operands, None, ("update", USAGE))?;
     let words: Vec<String> = operands.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let missing = missing(call, &words)?;
-    changing.dry_run |= check;
+    changing.dry_run.dry_run |= check;
     let mut command = application(call, &changing, options, Vec::new(), plan_file);
     let depot = command.apply.depot.take().and_then(|of_depot| of_depot.depot);
     let patches = PatchOperands::Missing(Box::new(missing));

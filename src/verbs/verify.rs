@@ -55,11 +55,10 @@ struct VerifyArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
-    /// The directory that holds the undo data, when it was moved
+    /// Use DIR for undo data instead of the package database
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
-    /// End with 68 if nothing is damaged, and the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is
-    /// stale
+    /// Change nothing, and exit with 4 if there is a finding
     #[arg(long)]
     check: bool,
     /// Applied patches and installed packages; everything where none is named
@@ -187,7 +186,8 @@ struct VerifiedUndoEntry {
 /// applied, 4 or 12 if undo data is damaged or gone, 2 for a name that is none, with `--check` 68 if a fix is lost or a
 /// registration stale, 3 where the caller may not read undo data and nothing else is wrong, 65 while a change is unfinished.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: VerifyArgs = parse(call, USAGE)?;
+    let mut args: VerifyArgs = parse(call, USAGE)?;
+    args.many.also(&args.common.root);
     let (processors, now, zone) =
         (call.surroundings.processors, now(&call.surroundings), call.surroundings.zone);
     let is_verbose = call.output.is_verbose();

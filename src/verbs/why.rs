@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::options::BriefVerbOptions;
 use crate::patch_command::{PatchRequest, SetOptions};
-use patchadm_cli::arguments::fetching::FetchOptions;
+use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
@@ -41,9 +41,8 @@ const UNKNOWN: u8 = 33;
 /// Show why a patch is applied, or would or would not be; or which patch brought a fix, such as CVE-2026-1234
 #[derive(clap::Parser)]
 struct WhyArgs {
-    /// Say what would become of the patch of this depot
-    #[arg(short = 'M', value_name = "DEPOT")]
-    depot: Option<OsString>,
+    #[command(flatten)]
+    depot: DepotOption,
     #[command(flatten)]
     fetching: FetchOptions,
     #[command(flatten)]
@@ -115,7 +114,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     };
     let root = common.root.open(call)?;
-    let source = PatchSource { subject, depot, fetching };
+    let source = PatchSource { subject, depot: depot.depot, fetching };
     if source.depot.is_none() && source.subject.exists() {
         let report = of_delivered(call, &root, source)?;
         return Ok(Reply::about(&root, Exit::OK, report.beside(call, &root)));
@@ -222,7 +221,7 @@ fn rehearsed(
 ) -> anyhow::Result<Rehearsal> {
     let word = id.map_or_else(|| subject.to_string_lossy().into_owned(), ToString::to_string);
     let apply = ApplyRequest { patches: vec![subject], dry_run: true, ..ApplyRequest::default() };
-    let command = SetOptions::naming(depot, fetching).command(call, apply, None);
+    let command = SetOptions::naming(DepotOption { depot }, fetching).command(call, apply, None);
     let request = PatchRequest::Apply(Box::new(command));
     let result = call.change(root, Command::Patchadd.name(), None, |caller| request.perform(root, caller))?;
     let result = match result {

@@ -186,7 +186,7 @@ fn lock_held() {
     }
     for line in [ADD, REMOVE, "recover -R @ROOT@"] {
         let said = stage.run(line).fails(64);
-        assert!(said.contains("wait for it with --wait SECONDS"), "{line}: {said}");
+        assert!(said.contains("wait for it with --wait DURATION"), "{line}: {said}");
     }
     drop(lock);
     for line in [ADD, "recover -R @ROOT@", REMOVE] {
@@ -247,7 +247,7 @@ fn during_run() {
     let wait = "#!/bin/sh\ntouch $PKG_INSTALL_ROOT/begun\nexec sleep 60\n";
     let waiting = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").information("preinstall", wait);
     Patch::of("200-01", waiting).directory(&stage);
-    let mut child = stage.command("add --engine script -R @ROOT@ delivered/200-01").spawn().unwrap();
+    let mut child = stage.command("add --scripts run -R @ROOT@ delivered/200-01").spawn().unwrap();
     crate::workshop::eventually("the script has begun", || stage.at("/begun").exists());
     let said = stage.run("plan -R @ROOT@ delivered/100-01").fails(65);
     child.kill().unwrap();

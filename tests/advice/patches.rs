@@ -131,8 +131,8 @@ fn hook_forbidden() {
     assert!(last_line(&said).contains("--no-hooks promotes without it"), "{said}");
     stage.run("stage promote web -R @ROOT@ --no-hooks").ok();
     let said = stage.run("remove -R @ROOT@ web-01").fails(10);
-    assert!(last_line(&said).contains("--no-scripts backs it out"), "{said}");
-    stage.run("remove -R @ROOT@ --no-scripts web-01").ok();
+    assert!(last_line(&said).contains("`--scripts refuse` removes it"), "{said}");
+    stage.run("remove -R @ROOT@ --scripts refuse web-01").ok();
 }
 
 fn own_run() {
@@ -150,8 +150,8 @@ fn withdrawn() {
     patch("100-01").directory(&stage);
     fs::write(stage.beside("delivered/flags"), "100-01 withdrawn\n").unwrap();
     let said = stage.run("add -R @ROOT@ -M delivered 100").fails(10);
-    assert!(last_line(&said).contains("name it with its revision and --withdrawn"), "{said}");
-    stage.run("add -R @ROOT@ -M delivered --withdrawn 100-01").ok();
+    assert!(last_line(&said).contains("name it with its revision and --allow-withdrawn"), "{said}");
+    stage.run("add -R @ROOT@ -M delivered --allow-withdrawn 100-01").ok();
 }
 
 fn required_nowhere() {
@@ -210,15 +210,15 @@ fn edited() {
     };
     let said = edited().run(&add("", "100-01")).fails(10);
     let hint = last_line(&said);
-    for option in ["--edited replace", "--edited keep", "--override PATH", "--preserve PATH"] {
+    for option in ["--edited replace", "--edited keep", "--replace-edited PATH", "--keep-edited PATH"] {
         assert!(hint.contains(option), "{option}: {hint}");
         let option = option.replace("PATH", "@ROOT@/opt/ACMEweb/bin/httpd");
         edited().run(&add(&option, "100-01")).ok();
     }
     let said = edited().run(&add("--no-undo", "100-01")).fails(10);
     let hint = last_line(&said);
-    assert!(!hint.contains("keep") && !hint.contains("--preserve"), "{hint}");
-    for option in ["--edited replace", "--override PATH"] {
+    assert!(!hint.contains("keep") && !hint.contains("--keep-edited"), "{hint}");
+    for option in ["--edited replace", "--replace-edited PATH"] {
         assert!(hint.contains(option), "{option}: {hint}");
         let option = option.replace("PATH", "/opt/ACMEweb/bin/httpd");
         assert_eq!(edited().run(&add(&format!("--no-undo {option}"), "100-01")).code, 0, "{option}");
@@ -431,10 +431,10 @@ fn records_by_scripts() {
         Patch::of("100-01", package).directory(&stage);
         stage
     };
-    let run = delivered().run(&add("--engine native", "100-01"));
+    let run = delivered().run(&add("--scripts native", "100-01"));
     let hint = last_line(&run.stderr);
-    if hint.contains("--engine") {
-        for engine in ["--engine script", "--engine auto"] {
+    if hint.contains("--scripts") {
+        for engine in ["--scripts run", "--scripts auto"] {
             assert!(hint.contains(engine), "{hint}");
             let said = delivered().run(&add(engine, "100-01")).stderr;
             assert!(!said.contains("keep the records of the patch themselves"), "{engine}: {said}");
@@ -447,11 +447,11 @@ fn script_forbidden() {
     let prepatch =
         patch("100-01").beside("prepatch", "#!/bin/sh\nexit 0\n").directory(&stage).join("prepatch");
     fs::set_permissions(prepatch, fs::Permissions::from_mode(0o755)).unwrap();
-    let said = stage.run(&add("--no-scripts", "100-01")).fails(10);
-    assert!(said.contains("which --no-scripts does not allow"), "{said}");
-    assert_eq!(last_line(&said), "leave --no-scripts out");
+    let said = stage.run(&add("--scripts refuse", "100-01")).fails(10);
+    assert!(said.contains("which --scripts refuse does not allow"), "{said}");
+    assert_eq!(last_line(&said), "leave out `--scripts refuse`");
     stage.file("/etc/patchadm/policy", "scripts=none\n");
-    let said = stage.run(&add("--no-scripts", "100-01")).fails(10);
+    let said = stage.run(&add("--scripts refuse", "100-01")).fails(10);
     assert_eq!(last_line(&said), "if it may run, say scripts=run in @ROOT@/etc/patchadm/policy");
     stage.file("/etc/patchadm/policy", "scripts=run\n");
     assert_eq!(stage.run(&add("", "100-01")).code, 0);
@@ -545,7 +545,7 @@ fn libraries_lost() {
     let stage = Scenario::with(&[old, user]);
     let patch = Patch::of("900-01", package("ACMEx").deletes(&["usr/lib/libx.so.1"]));
     let add = |options: &str| format!("add {options} -R @ROOT@ {}", patch.directory(&stage).display());
-    let said = stage.run(&add("--shlibs stop")).fails(10);
+    let said = stage.run(&add("--libs stop")).fails(10);
     let (_, option) = said.split_once("accept the loss with ").unwrap_or_else(|| panic!("{said}"));
     assert_eq!(stage.run(&add(option.lines().next().unwrap().trim_end_matches('.'))).code, 0);
 }

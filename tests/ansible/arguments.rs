@@ -9,7 +9,7 @@ use crate::delivery::Patch;
 use crate::tree::assert_same;
 
 /// Arguments of a module, and what is said of them. `@PATCH@` is a patch, `@ROOT@` the root, `@HERE@` a directory.
-const REFUSED: [(&str, &str, &str); 33] = [
+const REFUSED: [(&str, &str, &str); 32] = [
     (
         "patch",
         "id: [100 01], src: '@PATCH@'",
@@ -78,7 +78,6 @@ const REFUSED: [(&str, &str, &str); 33] = [
     ("patch", "src: '@PATCH@', force: true", "force means nothing with state=present, only with absent"),
     ("patch", "src: '@PATCH@', trial: soon", "trial \"soon\" is no time, as 30s, 10m, 2h or 1d"),
     ("patch", "src: '@PATCH@', probe: ' '", "probe is empty"),
-    ("patch", "src: '@PATCH@', probe_timeout: 5", "probe_timeout means nothing without probe"),
     ("patch", "src: '@PATCH@', trial_reboots: 1", "trial_reboots means nothing without trial"),
     (
         "patch",

@@ -254,7 +254,7 @@ fn a_library_with_a_new_name_goes_with_the_patches_of_its_users_or_is_kept() {
     assert_same(&software(&stage), &newest);
     stage.run("remove -R @ROOT@ chain_libtwo-01 chain_libone-01").ok();
     before.assert_again(&stage, "together");
-    add(&stage, &build, "--keep-shlibs", &["chain_libone-01"]).ok();
+    add(&stage, &build, "--libs keep", &["chain_libone-01"]).ok();
     add(&stage, &build, "", &["chain_libtwo-01"]).ok();
 
     // The users of the library change again: they require what has it, and not a later revision.

@@ -39,7 +39,7 @@ fn a_library_that_was_pruned_comes_out_of_the_archive_of_the_patch_whose_backout
         let options = options.replace("-B", &format!("--undo-dir {}", undo.display()));
         let base = Before::of(stage);
         let other = fs::read(stage.at(USER)).unwrap();
-        stage.apply_tells("--keep-shlibs", &pair.patch);
+        stage.apply_tells("--libs keep", &pair.patch);
         let between = Before::of(stage);
         stage.file("/opt/own/q", &other);
         // The renewed program needs the kept library no more, another one does.
@@ -65,7 +65,7 @@ fn a_patch_without_undo_data_keeps_and_drops_all_the_same() {
         let line = format!("add --json --no-undo {options} -R @ROOT@ {}", patch.directory(stage).display());
         super::told(&stage.run(&line).ok()).unwrap()
     };
-    assert_eq!(run("--keep-shlibs", &pair.patch), [kept]);
+    assert_eq!(run("--libs keep", &pair.patch), [kept]);
     stage.run("patchrm -R @ROOT@ 100-01").fails(4);
     assert_eq!(run("", &pair.renewal()), ["dropped ACMEx-SO (/usr/lib/libx.so.1)"]);
     assert_eq!(stage.packages(), "ACMEp ACMEx");
@@ -78,10 +78,10 @@ fn a_backout_is_exact_where_nothing_is_to_be_kept() {
     let Some(pair) = Pair::new("a backout is exact") else { return };
     let stage = &pair.stage;
     let base = Before::of(stage);
-    stage.apply_tells("--keep-shlibs", &pair.patch);
+    stage.apply_tells("--libs keep", &pair.patch);
     stage.apply_tells("", &pair.renewal());
     let lost = "lost libx.so.2 [] not-asked for needed /usr/bin/p";
-    assert_eq!(stage.remove_tells("--shlibs report", "100-01"), [lost]);
+    assert_eq!(stage.remove_tells("--libs report", "100-01"), [lost]);
     assert_eq!(stage.packages(), "ACMEp ACMEx");
     stage.remove_tells("", "200-01");
     base.assert_again(stage, "both are backed out");
@@ -96,7 +96,7 @@ fn a_backout_keeps_what_a_program_needs_that_came_since_and_nothing_for_one_that
     stage.file("/opt/own/early", &program);
     stage.apply_tells("", &pair.patch);
     let plan = |stage: &Scenario| {
-        super::told(&stage.run("plan --json --remove --keep-shlibs -R @ROOT@ 100-01").ok()).unwrap()
+        super::told(&stage.run("plan --json --remove --libs keep -R @ROOT@ 100-01").ok()).unwrap()
     };
     assert_eq!(plan(stage), Vec::<String>::new(), "it lacked the library before");
     stage.file("/opt/own/late", &program);
@@ -122,7 +122,7 @@ fn of_a_kept_package_that_part_goes_which_nobody_needs() {
     let base = Before::of(&stage);
     let patched = package("ACMEab", &[("usr/lib/liba.so.2", &compiler.library_with("liba.so.2", &[], &[]))]);
     let patch = Patch::of("100-01", patched.deletes(&["usr/lib/liba.so.1", "usr/lib/libb.so.1"]));
-    stage.apply_tells("--keep-shlibs", &patch);
+    stage.apply_tells("--libs keep", &patch);
     let between = Before::of(&stage);
     let renewed = compiler.program_with(&["liba.so.2"], &[]);
     let renewal = Patch::of("200-01", package("ACMEp", &[(USER, &renewed)]));
@@ -143,7 +143,7 @@ fn what_is_delivered_again_with_the_same_bytes_changes_only_its_owner() {
     let stage = &pair.stage;
     let base = Before::of(stage);
     let old = fs::read(stage.at(OLD)).unwrap();
-    stage.apply_tells("--keep-shlibs", &pair.patch);
+    stage.apply_tells("--libs keep", &pair.patch);
     let between = Before::of(stage);
     let inode = stage.at(OLD).metadata().unwrap().ino();
     let again = Patch::of("300-01", package("ACMEx", &[(OLD, &old)]));
@@ -158,7 +158,7 @@ fn what_is_delivered_again_with_the_same_bytes_changes_only_its_owner() {
     stage.remove_tells("", "100-01");
     base.assert_again(stage, "both are backed out");
     // Another file takes its place.
-    stage.apply_tells("--keep-shlibs", &pair.patch);
+    stage.apply_tells("--libs keep", &pair.patch);
     let between = Before::of(stage);
     let other = pair.compiler.library_with("libx.so.1", &[], &["-Wl,-rpath,/nowhere"]);
     let other = Patch::of("400-01", package("ACMEx", &[(OLD, &other)]));
@@ -172,7 +172,7 @@ fn what_is_delivered_again_with_the_same_bytes_changes_only_its_owner() {
 fn what_lost_its_program_by_hand_does_not_go_by_the_way() {
     let Some(pair) = Pair::new("what lost its program by hand") else { return };
     let stage = &pair.stage;
-    stage.apply_tells("--keep-shlibs", &pair.patch);
+    stage.apply_tells("--libs keep", &pair.patch);
     fs::remove_file(stage.at(USER)).unwrap();
     let other = pair.compiler.library_with("liby.so.1", &[], &[]);
     let patch = Patch::of("300-01", package("ACMEx", &[("usr/lib/liby.so.1", &other)]));
@@ -197,7 +197,7 @@ fn directories_on_the_way_to_a_kept_library_are_shared_and_come_back() {
     let base = Before::of(&stage);
     let all = ["opt/acme/lib/libx.so.1", "opt/acme/lib", "opt/acme", "opt"];
     let patch = Patch::of("100-01", package("ACMEx", &[(NEW, b"new")]).deletes(&all));
-    stage.apply_tells("--keep-shlibs", &patch);
+    stage.apply_tells("--libs keep", &patch);
     let lines = stage.lines();
     let line = |path: &str| lines.iter().find(|line| line.split([' ', '=']).next() == Some(path)).cloned();
     for path in ["/opt", "/opt/acme", "/opt/acme/lib", "/opt/acme/lib/libx.so.1"] {
@@ -228,7 +228,7 @@ fn an_ordinary_user_keeps_libraries_in_a_tree_of_his_own() {
     };
     run("pkginfo -R @ROOT@");
     let base = Before::of(stage);
-    let said = run(&format!("add --json --keep-shlibs -R @ROOT@ {}", one.display()));
+    let said = run(&format!("add --json --libs keep -R @ROOT@ {}", one.display()));
     let kept = "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for needed /usr/bin/p";
     assert_eq!(super::told(&said).unwrap(), [kept]);
     let between = Before::of(stage);

@@ -22,7 +22,7 @@ fn not_understood(document: &str) -> Vec<String> {
 }
 
 fn plan(stage: &Scenario, patch: &Patch) -> String {
-    stage.run(&format!("plan --json --keep-shlibs -R @ROOT@ {}", patch.directory(stage).display())).ok()
+    stage.run(&format!("plan --json --libs keep -R @ROOT@ {}", patch.directory(stage).display())).ok()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn files_that_are_not_understood_are_named_and_stop_nothing() {
     let document = plan(stage, &pair.patch);
     assert_eq!(not_understood(&document), ["/opt/cut", "/opt/outside", "/opt/short"]);
     assert_eq!(super::told(&document).unwrap(), [KEPT]);
-    assert_eq!(stage.apply_tells("--keep-shlibs", &pair.patch), [KEPT]);
+    assert_eq!(stage.apply_tells("--libs keep", &pair.patch), [KEPT]);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn what_an_ordinary_user_may_not_read_is_named_and_stops_nothing() {
     stage.mode("/opt/secret", 0o000);
     stage.directory("/opt/closed");
     fs::set_permissions(stage.at("/opt/closed"), fs::Permissions::from_mode(0o000)).unwrap();
-    let line = format!("plan --json --keep-shlibs -R @ROOT@ {}", pair.patch.directory(stage).display());
+    let line = format!("plan --json --libs keep -R @ROOT@ {}", pair.patch.directory(stage).display());
     let output = as_ordinary_user(stage, &line, &[&stage.root()]).output().unwrap();
     let document = String::from_utf8(output.stdout).unwrap();
     assert_eq!(not_understood(&document), ["/opt/secret"]);
@@ -80,7 +80,7 @@ fn a_file_of_ten_gigabytes_costs_nothing() {
     lengthen_strings(&program, &file);
     let run = stage.limited(
         "ulimit -v 2000000",
-        &format!("plan --json --keep-shlibs -R @ROOT@ {}", pair.patch.directory(stage).display()),
+        &format!("plan --json --libs keep -R @ROOT@ {}", pair.patch.directory(stage).display()),
     );
     let document = run.ok();
     let told = super::told(&document).unwrap();
@@ -130,7 +130,7 @@ fn links_in_circles_lead_to_nothing() {
     stage.symlink("/lib/libx.so.1.0", "../lib/libx.so.1");
     stage.symlink("/lib/deep", "deep/deep");
     stage.symlink("/usr/lib/all", "/");
-    assert_eq!(stage.apply_tells("--keep-shlibs", &pair.patch), [KEPT]);
+    assert_eq!(stage.apply_tells("--libs keep", &pair.patch), [KEPT]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_package_with_the_name_of_one_that_keeps_libraries_is_left_alone() {
     let Some(pair) = Pair::new("a package with that name") else { return };
     let stage = &pair.stage;
     stage.install(&package("ACMEx-SO", &[("opt/so", b"something else\n")]));
-    let told = stage.apply_tells("--keep-shlibs", &pair.patch);
+    let told = stage.apply_tells("--libs keep", &pair.patch);
     assert_eq!(told.len(), 1);
     let keeper = told[0].split(' ').next().unwrap();
     assert!(keeper.starts_with("ACMEx-") && keeper.ends_with("-SO") && keeper.len() == 17, "{keeper}");

@@ -21,7 +21,7 @@ fn aged(test: &str) -> Option<Pair> {
 
 /// What is kept by the plan of the patch.
 fn kept(stage: &Scenario, patch: &Patch) -> Vec<String> {
-    stage.plan_tells("--keep-shlibs", patch).unwrap()
+    stage.plan_tells("--libs keep", patch).unwrap()
 }
 
 const KEPT: &str = "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for needed /usr/bin/p";
@@ -31,13 +31,13 @@ fn the_cache_is_written_by_runs_and_by_nothing_else() {
     let Some(pair) = aged("the cache is written by runs") else { return };
     let (stage, at) = (&pair.stage, pair.patch.directory(&pair.stage));
     for line in ["plan", "add --dry-run"] {
-        stage.run(&format!("{line} --keep-shlibs -R @ROOT@ {}", at.display())).ok();
+        stage.run(&format!("{line} --libs keep -R @ROOT@ {}", at.display())).ok();
         assert!(!stage.at(CACHE).exists(), "{line}");
     }
     let left = stage.at("/var/sadm/patchadm/.elf-cache-0123456789abcdef");
     fs::create_dir_all(left.parent().unwrap()).unwrap();
     fs::write(&left, "of a killed run\n").unwrap();
-    stage.apply_tells("--keep-shlibs", &pair.patch);
+    stage.apply_tells("--libs keep", &pair.patch);
     assert!(!left.exists());
     assert_eq!(stage.at(CACHE).metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     let written = fs::read(stage.at(CACHE)).unwrap();
@@ -52,7 +52,7 @@ fn the_cache_is_written_by_runs_and_by_nothing_else() {
 /// A pair whose cache is written, and the patch that is to be planned.
 fn cached(test: &str) -> Option<(Pair, PathBuf)> {
     let pair = aged(test)?;
-    pair.stage.apply_tells("--keep-shlibs", &pair.patch);
+    pair.stage.apply_tells("--libs keep", &pair.patch);
     pair.stage.run("patchrm -R @ROOT@ 100-01").ok();
     let at = pair.stage.at(CACHE);
     assert!(at.exists());
@@ -76,7 +76,7 @@ fn a_damaged_cache_is_as_good_as_none() {
     fs::remove_file(&at).unwrap();
     pair.stage.directory(CACHE);
     assert_eq!(kept(&pair.stage, &pair.patch), [KEPT]);
-    pair.stage.apply_tells("--keep-shlibs", &pair.patch);
+    pair.stage.apply_tells("--libs keep", &pair.patch);
 }
 
 /// The cyclic redundancy check CRC-32C.

@@ -45,9 +45,9 @@ fn an_update_of_a_package_keeps_what_others_need_and_the_way_back_takes_it_over(
     let new = pair.compiler.library_with("libx.so.2", &[], &[]);
     let base = Before::of(stage);
     let newer = stage.delivered(&version(package("ACMEx", &[(NEW, &new)]), "2.0"));
-    stage.run(&format!("pkgadd -n --update --shlibs stop -R @ROOT@ {newer} ACMEx")).fails(4);
+    stage.run(&format!("pkgadd -n --update --libs stop -R @ROOT@ {newer} ACMEx")).fails(4);
     base.assert_again(stage, "the update was refused");
-    stage.done(&format!("pkgadd -n --update --keep-shlibs -R @ROOT@ {newer} ACMEx"));
+    stage.done(&format!("pkgadd -n --update --libs keep -R @ROOT@ {newer} ACMEx"));
     assert!(stage.at(OLD).exists() && stage.at(NEW).exists());
     assert_eq!(stage.packages(), "ACMEp ACMEx ACMEx-SO");
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEx-SO KEPT_BY").ok(), "pkgadd\n");
@@ -63,7 +63,7 @@ fn an_update_of_a_package_keeps_what_others_need_and_the_way_back_takes_it_over(
 fn a_package_that_goes_leaves_what_others_need_and_the_last_who_needs_it_takes_it_along() {
     let Some(pair) = Pair::new("pkgrm keeps") else { return };
     let stage = &pair.stage;
-    stage.done("pkgrm -n --keep-shlibs -R @ROOT@ ACMEx");
+    stage.done("pkgrm -n --libs keep -R @ROOT@ ACMEx");
     assert_eq!(stage.packages(), "ACMEp ACMEx-SO");
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEx-SO KEPT_BY").ok(), "pkgrm\n");
@@ -79,8 +79,8 @@ fn a_package_that_goes_leaves_what_others_need_and_the_last_who_needs_it_takes_i
 fn a_kept_package_goes_when_the_loss_is_accepted_in_so_many_words() {
     let Some(pair) = Pair::new("the loss is accepted") else { return };
     let stage = &pair.stage;
-    stage.apply_tells("--keep-shlibs", &pair.patch);
-    stage.done("pkgrm -n --shlibs report -R @ROOT@ ACMEx-SO");
+    stage.apply_tells("--libs keep", &pair.patch);
+    stage.done("pkgrm -n --libs report -R @ROOT@ ACMEx-SO");
     assert_eq!(stage.packages(), "ACMEp ACMEx");
     assert!(!stage.at(OLD).exists());
 }
@@ -89,7 +89,7 @@ fn a_kept_package_goes_when_the_loss_is_accepted_in_so_many_words() {
 fn nobody_delivers_or_patches_a_kept_package() {
     let Some(pair) = Pair::new("nobody delivers a kept package") else { return };
     let stage = &pair.stage;
-    stage.apply_tells("--keep-shlibs", &pair.patch);
+    stage.apply_tells("--libs keep", &pair.patch);
     let before = Before::of(stage);
     let claims = stage.delivered(&Package::new("ACMEz").param("KEPT_FROM", "ACMEx").file("z", 0o644, "z"));
     let same = stage.delivered(&Package::new("ACMEx-SO").file("z", 0o644, "z"));
@@ -104,7 +104,7 @@ fn nobody_delivers_or_patches_a_kept_package() {
 fn what_lost_its_need_outside_a_run_is_shown_and_goes_with_prune() {
     let Some(pair) = Pair::new("prune") else { return };
     let stage = &pair.stage;
-    stage.apply_tells("--keep-shlibs", &pair.patch);
+    stage.apply_tells("--libs keep", &pair.patch);
     let since = "ACMEx-SO: from ACMEx 1.0, since Nov 20 2026 07:00, by 100-01";
     assert!(stage.kept().starts_with(&format!("{since}|libx.so.1  needed, ")), "{}", stage.kept());
     fs::remove_file(stage.at(USER)).unwrap();
@@ -134,9 +134,9 @@ fn a_promotion_keeps_what_others_need_and_its_backout_takes_it_over() {
     let all = "--max-delete 100%";
     fs::remove_file(staged.join("opt/x/lib/libx.so.1")).unwrap();
     fs::write(staged.join("opt/x/lib/libx.so.2"), &new).unwrap();
-    let refused = stage.run(&format!("stage promote web -R @ROOT@ {all} --shlibs stop")).fails(10);
+    let refused = stage.run(&format!("stage promote web -R @ROOT@ {all} --libs stop")).fails(10);
     assert!(refused.contains("/usr/bin/p"), "{refused}");
-    stage.run(&format!("stage promote web -R @ROOT@ {all} --keep-shlibs")).ok();
+    stage.run(&format!("stage promote web -R @ROOT@ {all} --libs keep")).ok();
     assert!(stage.at("/opt/x/lib/libx.so.1").exists() && stage.at("/opt/x/lib/libx.so.2").exists());
     assert!(stage.packages().contains("ACMEx-SO"), "{}", stage.packages());
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
@@ -154,7 +154,7 @@ fn a_refresh_brings_no_kept_library_and_loses_none() {
     let stage = &pair.stage;
     stage.run("stage new web -R @ROOT@ --records --path usr").ok();
     let staged = stage.beside("web");
-    stage.apply_tells("--keep-shlibs", &pair.patch);
+    stage.apply_tells("--libs keep", &pair.patch);
     stage.run("stage refresh web -R @ROOT@").ok();
     assert!(!staged.join(OLD).exists() && staged.join(NEW).exists());
     fs::write(staged.join("usr/lib/more"), "more").unwrap();
@@ -176,7 +176,7 @@ fn a_script_that_takes_a_kept_library_away_ends_the_run() {
         package("ACMEx", &[(NEW, &new)]).deletes(&[OLD]).information("postinstall", &removing),
     );
     let before = Before::of(&stage);
-    let said = stage.patchadd("--keep-shlibs", &patch).fails(5);
+    let said = stage.patchadd("--libs keep", &patch).fails(5);
     assert!(said.contains(OLD), "{said}");
     before.assert_again(&stage, "the run was rolled back");
     stage.patchadd("", &patch).ok();
@@ -186,7 +186,7 @@ fn a_script_that_takes_a_kept_library_away_ends_the_run() {
         "200-01",
         package("ACMEx", &[(NEW, &new)]).deletes(&[OLD]).information("postinstall", "exit 0\n"),
     );
-    stage.patchadd("--keep-shlibs", &harmless).ok();
+    stage.patchadd("--libs keep", &harmless).ok();
     assert!(stage.at(OLD).exists() && stage.at(NEW).exists());
     let renewed = compiler.program_with(&["libx.so.2"], &[]);
     let renewal = crate::delivery::Patch::of(
@@ -210,7 +210,7 @@ fn a_package_with_scripts_that_goes_takes_along_what_was_kept_for_it() {
     let stage =
         Scenario::with(&[package("ACMEx", &[(OLD, &old)]).information("postremove", "exit 0\n"), user]);
     stage.file("/var/sadm/install/admin/default", ADMIN);
-    stage.done("pkgrm -n --keep-shlibs -R @ROOT@ ACMEx");
+    stage.done("pkgrm -n --libs keep -R @ROOT@ ACMEx");
     assert_eq!(stage.packages(), "ACMEp ACMEx-SO");
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     stage.done("pkgrm -n -R @ROOT@ ACMEp");

@@ -12,7 +12,7 @@ fn a_library_stays_in_place_for_its_program_and_goes_with_the_need() {
     let stage = &pair.stage;
     let (before, inode) = (Before::of(stage), inode(stage, OLD));
     let kept = "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for needed /usr/bin/p";
-    assert_eq!(stage.apply_tells("--keep-shlibs", &pair.patch), [kept]);
+    assert_eq!(stage.apply_tells("--libs keep", &pair.patch), [kept]);
     assert_eq!(inode, self::inode(stage, OLD));
     assert_eq!(stage.packages(), "ACMEp ACMEx ACMEx-SO");
     let between = Before::of(stage);
@@ -53,20 +53,20 @@ fn two_libraries_that_need_each_other_stay_for_the_program_of_one() {
         "ACMEab-SO keeps liba.so.1 (/usr/lib/liba.so.1) for needed /usr/bin/p",
         "ACMEab-SO keeps libb.so.1 (/usr/lib/libb.so.1) for needed /usr/bin/p",
     ];
-    assert_eq!(stage.apply_tells("--keep-shlibs", &patch), expected);
+    assert_eq!(stage.apply_tells("--libs keep", &patch), expected);
 }
 
 #[test]
 fn a_kept_cycle_ends_when_its_consumer_goes() {
     let Some((stage, compiler, patch)) = cycle("a kept cycle ends") else { return };
     let before = Before::of(&stage);
-    stage.apply_tells("--keep-shlibs", &patch);
+    stage.apply_tells("--libs keep", &patch);
     let program = compiler.program_with(&["liba.so.2"], &[]);
     let renewal = Patch::of("200-01", package("ACMEp", &[(USER, &program)]));
     let dropped = "dropped ACMEab-SO (/usr/lib/liba.so.1 /usr/lib/libb.so.1)";
     assert_eq!(stage.apply_tells("", &renewal), [dropped]);
     assert_eq!(stage.packages(), "ACMEab ACMEp");
-    stage.remove_tells("--shlibs keep", "100-01");
+    stage.remove_tells("--libs keep", "100-01");
     stage.remove_tells("", "200-01");
     before.assert_again(&stage, "both are backed out");
 }
@@ -101,7 +101,7 @@ fn of_a_diamond_everything_stays_that_the_program_reaches_whichever_package_has_
         "ACMElr-SO keeps libl.so.1 (/usr/lib/libl.so.1) for needed /usr/bin/p",
         "ACMElr-SO keeps libr.so.1 (/usr/lib/libr.so.1) for needed /usr/bin/p",
     ];
-    assert_eq!(stage.apply_tells("--keep-shlibs", &patch), expected);
+    assert_eq!(stage.apply_tells("--libs keep", &patch), expected);
     assert!(!stage.at("/usr/lib/libo.so.1").exists(), "nobody needs it");
     let depend = stage.text("/var/sadm/pkg/ACMElr-SO/install/depend");
     assert!(depend.ends_with("R ACMEp ACMEp for tests\n"), "{depend}");
@@ -131,7 +131,7 @@ fn every_link_on_the_way_to_a_library_stays_and_no_development_link() {
     let patch = Patch::of("100-01", package("ACMEx", &[("usr/lib/new", b"new")]).deletes(&all));
     let paths = "/usr/lib/libx.so.1 /usr/lib/libx.so.1.0 /usr/lib/libx.so.1.0.3";
     let kept = format!("ACMEx-SO keeps libx.so.1 ({paths}) for needed /usr/bin/p");
-    assert_eq!(stage.apply_tells("--keep-shlibs", &patch), [kept]);
+    assert_eq!(stage.apply_tells("--libs keep", &patch), [kept]);
     assert!(stage.at("/usr/lib/libx.so").symlink_metadata().is_err());
     let lines = stage.lines();
     let owned: Vec<&str> = lines
@@ -158,13 +158,13 @@ fn who_inherits_an_rpath_keeps_what_it_finds_by_it_and_a_runpath_is_not_inherite
     let takes =
         |path: &str| Patch::of("100-01", package("ACMEab", &[("opt/acme/new", b"new")]).deletes(&[path]));
     let kept = "ACMEab-SO keeps libb.so.1 (/opt/acme/lib/libb.so.1) for needed /opt/acme/lib/liba.so.1";
-    assert_eq!(stage.plan_tells("--keep-shlibs", &takes("opt/acme/lib/libb.so.1")).unwrap(), [kept]);
+    assert_eq!(stage.plan_tells("--libs keep", &takes("opt/acme/lib/libb.so.1")).unwrap(), [kept]);
     let kept = "ACMEab-SO keeps liba.so.1 (/opt/acme/lib/liba.so.1) for needed /usr/bin/inherited, needed /usr/bin/own";
-    assert_eq!(stage.plan_tells("--keep-shlibs", &takes("opt/acme/lib/liba.so.1")).unwrap(), [kept]);
+    assert_eq!(stage.plan_tells("--libs keep", &takes("opt/acme/lib/liba.so.1")).unwrap(), [kept]);
     // Without the program that hands it down nobody has ever found it.
     std::fs::remove_file(stage.at("/usr/bin/inherited")).unwrap();
     assert_eq!(
-        stage.plan_tells("--keep-shlibs", &takes("opt/acme/lib/libb.so.1")).unwrap(),
+        stage.plan_tells("--libs keep", &takes("opt/acme/lib/libb.so.1")).unwrap(),
         Vec::<String>::new()
     );
 }
@@ -176,7 +176,7 @@ fn of_a_library_that_moves_to_another_directory_nothing_stays() {
     let before = Before::of(stage);
     let same = std::fs::read(stage.at(OLD)).unwrap();
     let patch = Patch::of("100-01", package("ACMEx", &[("lib/libx.so.1", &same)]).deletes(&[OLD]));
-    assert_eq!(stage.apply_tells("--keep-shlibs", &patch), Vec::<String>::new());
+    assert_eq!(stage.apply_tells("--libs keep", &patch), Vec::<String>::new());
     assert!(!stage.at(OLD).exists());
     assert_eq!(stage.packages(), "ACMEp ACMEx");
     stage.remove_tells("", "100-01");
@@ -202,8 +202,8 @@ fn a_library_that_a_program_may_load_later_stays_while_no_other_name_serves() {
         Patch::of("100-01", package("ACMEx", &[(&path, &new)]).deletes(&[OLD]))
     };
     let kept = "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for dlopen /usr/bin/p";
-    assert_eq!(stage.plan_tells("--keep-shlibs", &takes("libx.so.2")).unwrap(), [kept]);
-    assert_eq!(stage.apply_tells("--keep-shlibs", &takes("libx.so.3")), Vec::<String>::new());
+    assert_eq!(stage.plan_tells("--libs keep", &takes("libx.so.2")).unwrap(), [kept]);
+    assert_eq!(stage.apply_tells("--libs keep", &takes("libx.so.3")), Vec::<String>::new());
     assert_eq!(stage.packages(), "ACMEp ACMEx");
 }
 
@@ -227,10 +227,10 @@ fn a_library_of_another_class_serves_nobody_and_its_programs_need_nothing_of_our
     // It is found first, and passed over.
     stage.install(&package("ACMEold", &[("lib/libx.so.1", &library), ("usr/bin/old", &program)]));
     let kept = "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for needed /usr/bin/p";
-    assert_eq!(stage.apply_tells("--keep-shlibs", &pair.patch), [kept]);
+    assert_eq!(stage.apply_tells("--libs keep", &pair.patch), [kept]);
     let patch = Patch::of("300-01", package("ACMEold", &[("lib/new", b"new")]).deletes(&["lib/libx.so.1"]));
     let kept = "ACMEold-SO keeps libx.so.1 (/lib/libx.so.1) for needed /usr/bin/old";
-    assert_eq!(stage.apply_tells("--keep-shlibs", &patch), [kept]);
+    assert_eq!(stage.apply_tells("--libs keep", &patch), [kept]);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_root_inside_the_root_is_not_entered_and_named() {
     stage.directory("/srv/chroot/var/sadm/pkg");
     stage.file("/srv/chroot/usr/bin/inner", &program);
     stage.file("/srv/own/usr/bin/outer", &program);
-    let line = format!("plan --json --keep-shlibs -R @ROOT@ {}", pair.patch.directory(stage).display());
+    let line = format!("plan --json --libs keep -R @ROOT@ {}", pair.patch.directory(stage).display());
     let document = stage.run(&line).ok();
     let kept =
         "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for needed /srv/own/usr/bin/outer, needed /usr/bin/p";
@@ -251,7 +251,7 @@ fn a_root_inside_the_root_is_not_entered_and_named() {
     assert!(skipped.as_array().unwrap().iter().any(|path| path == "/srv/chroot"), "{skipped}");
     // What the policy says to be looked at is looked at.
     stage.file("/etc/patchadm/policy", "shlib_scan=/srv/chroot\n");
-    let told = stage.plan_tells("--keep-shlibs", &pair.patch).unwrap();
+    let told = stage.plan_tells("--libs keep", &pair.patch).unwrap();
     assert!(told[0].contains("/srv/chroot/usr/bin/inner"), "{told:?}");
 }
 
@@ -260,7 +260,7 @@ fn what_the_policy_names_stays_without_a_program_and_what_it_skips_needs_nothing
     let Some(pair) = Pair::new("what the policy names") else { return };
     let stage = &pair.stage;
     stage.file("/etc/patchadm/policy", "shlib_skip=/usr/bin\n");
-    assert_eq!(stage.plan_tells("--keep-shlibs", &pair.patch).unwrap(), Vec::<String>::new());
+    assert_eq!(stage.plan_tells("--libs keep", &pair.patch).unwrap(), Vec::<String>::new());
     stage.file("/etc/patchadm/policy", "shlib_skip=/usr/bin\nshlib_keep=/usr/lib/lib*.so.1\nshlibs=keep\n");
     let kept = "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for policy /usr/lib/libx.so.1";
     assert_eq!(stage.apply_tells("", &pair.patch), [kept]);
@@ -278,5 +278,5 @@ fn a_library_without_a_soname_is_known_by_its_name() {
     ]);
     let patch = Patch::of("100-01", package("ACMEx", &[(NEW, b"new")]).deletes(&["usr/lib/libplain.so"]));
     let kept = "ACMEx-SO keeps libplain.so (/usr/lib/libplain.so) for needed /usr/bin/p";
-    assert_eq!(stage.apply_tells("--keep-shlibs", &patch), [kept]);
+    assert_eq!(stage.apply_tells("--libs keep", &patch), [kept]);
 }

@@ -57,7 +57,7 @@ impl Revisions {
         let stage = &self.stage;
         add_copy(&self.tree("base"), &stage.root());
         stage
-            .run(&format!("adopt {NAMED} --version 1.0 --basedir / --dir @ROOT@/{} -R @ROOT@", self.top))
+            .run(&format!("adopt {NAMED} --pkg-version 1.0 --basedir / --dir @ROOT@/{} -R @ROOT@", self.top))
             .ok();
         let (before, wanted) = (Before::of(stage), Tree::of(&self.tree("third").join(self.top), &[]));
         for earlier in [&[][..], &[1], &[2], &[1, 2]] {

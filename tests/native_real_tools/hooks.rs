@@ -157,7 +157,7 @@ fn files_of_packages_are_asked_only_if_an_adopted_package_has_patches() {
     let input = root.stage.beside("input");
     fs::write(&input, format!("VERSION 3\n\n{change}")).unwrap();
     let foresee = || {
-        let mut command = root.stage.command("adopt --foresee -R @ROOT@");
+        let mut command = root.stage.command("adopt --before-upgrade -R @ROOT@");
         command.env("PATH", &tools).stdin(fs::File::open(&input).unwrap());
         let output = command.output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");

@@ -32,7 +32,7 @@ fn patched(debian: &Debian, by_hook: bool) {
     );
     debian.done("dpkg -i /srv/acme_1.0-1_all.deb /srv/user_1.0-1_all.deb");
     debian.done("patchadm adopt --dpkg acme && patchadm adopt --dpkg user");
-    debian.done("patchadm add --keep-shlibs /srv/patches/100-01");
+    debian.done("patchadm add --libs keep /srv/patches/100-01");
     assert!(debian.at(OLD).exists() && debian.at(NEW).exists());
     assert!(debian.done("patchadm shlibs").contains("libacme.so.1"));
     if by_hook {

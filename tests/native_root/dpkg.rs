@@ -187,11 +187,11 @@ impl DpkgRoot {
         resolved(&root, &diverted(&diversions(&root), package, path))
     }
 
-    /// Reads what apt would tell `adopt --foresee`; its exit code and what it said.
+    /// Reads what apt would tell `adopt --before-upgrade`; its exit code and what it said.
     pub(crate) fn foresee(&self, changes: &str) -> Run {
         let input = self.stage.beside("foreseen");
         fs::write(&input, format!("VERSION 3\nAPT::Architecture=amd64\n\n{changes}")).unwrap();
-        let mut command = self.stage.command("adopt --foresee -R @ROOT@");
+        let mut command = self.stage.command("adopt --before-upgrade -R @ROOT@");
         command.env_remove("SOURCE_DATE_EPOCH").stdin(fs::File::open(input).unwrap());
         self.told(&command.output().unwrap())
     }

@@ -95,7 +95,7 @@ impl Play {
 
     fn add(&mut self) -> Option<String> {
         let (classic, verb) =
-            (["", "-d", "-u"], ["", "--no-undo", "--edited replace", "--edited keep", "--no-scripts"]);
+            (["", "-d", "-u"], ["", "--no-undo", "--edited replace", "--edited keep", "--scripts refuse"]);
         let undo = format!("{} {}", "--undo-dir", self.stage.beside("undo").display());
         let mut operands = Vec::new();
         for _ in 0..=self.random.below(4) {

@@ -28,7 +28,7 @@ const FILES: usize = 64;
 const ADD: &str = "patchadd -R @ROOT@ delivered/100-01";
 const REMOVE: &str = "patchrm -R @ROOT@ 100-01";
 /// A patch whose last script says no, so that all of it is rolled back.
-const FAIL: &str = "patchadd --engine script -R @ROOT@ delivered/200-01";
+const FAIL: &str = "patchadd --scripts run -R @ROOT@ delivered/200-01";
 
 /// What readers ask.
 const QUESTIONS: [&str; 6] = [
@@ -336,7 +336,7 @@ fn who_is_told_to_end_while_it_waits_ends_by_the_signal() {
 fn who_removes_the_lock_file_of_a_run_lets_no_second_writer_in() {
     let stage = Stage::new();
     let lockfile = stage.scenario.at("/var/sadm/install/.lockfile");
-    let mut first = stage.starts_switching("patchadd --engine script -R @ROOT@ delivered/200-01");
+    let mut first = stage.starts_switching("patchadd --scripts run -R @ROOT@ delivered/200-01");
     fs::remove_file(&lockfile).unwrap();
     let mut second = as_ordinary_user(&stage.scenario, "recover -R @ROOT@", &[]);
     let output = second.output().unwrap();

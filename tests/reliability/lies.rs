@@ -62,7 +62,7 @@ const OF_LEDGER: [&str; 4] = [CHANGES[1], CHANGES[10], CHANGES[0], CHANGES[3]];
 const OF_STORED: [&str; 5] = [
     "remove -R @ROOT@ 103-01",
     "patchrm -R @ROOT@ 103-01",
-    "undo-data repack --format gz -R @ROOT@ 103-01",
+    "undo-data repack --undo-format gz -R @ROOT@ 103-01",
     "pkgrm -n -a nocheck -R @ROOT@ ACMEold",
     "add -R @ROOT@ delivered/103-02",
 ];

@@ -50,7 +50,7 @@ fn installed() -> Scenario {
     stage.directory("/var/sadm/pkg");
     dpkg_installs(&stage, None, &ONE, &[]);
     stage.file("/opt/own/tool", "tool\n");
-    stage.run("adopt --pkg ACMEown --version 1 --dir /opt/own -R @ROOT@").ok();
+    stage.run("adopt --pkg ACMEown --pkg-version 1 --dir /opt/own -R @ROOT@").ok();
     stage
 }
 

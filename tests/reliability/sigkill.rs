@@ -70,7 +70,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         Command::Refresh => words(&["adopt", "--refresh", "-R"], &[]),
         Command::BackOut(ids) => words(&["patchrm", "-R"], ids),
         Command::Undo => words(&["undo", "-R"], &[]),
-        Command::BackOutByScripts(ids) => words(&["patchrm", "--engine", "script", "-R"], ids),
+        Command::BackOutByScripts(ids) => words(&["patchrm", "--scripts", "run", "-R"], ids),
         Command::Add { spool, packages } | Command::Update { spool, packages } => {
             let is_update = matches!(command, Command::Update { .. });
             let start: &[&str] =
@@ -92,7 +92,9 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         Command::Confirm => words(&["confirm", "-R"], &[]),
         Command::Commit(ids) => words(&["undo-data", "drop", "-R"], ids),
         Command::Expire => panic!("a command of its own is told no time"),
-        Command::Repack(ids, format) => words(&["undo-data", "repack", "--format", format.word(), "-R"], ids),
+        Command::Repack(ids, format) => {
+            words(&["undo-data", "repack", "--undo-format", format.word(), "-R"], ids)
+        }
         Command::UndoExport(ids) => {
             let file = next_export(&trial.root()).display().to_string();
             words(&["undo-data", "export", "-o", &file, "-R"], ids)

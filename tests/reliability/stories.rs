@@ -66,7 +66,7 @@ pub(crate) enum Command {
     BackOut(Vec<String>),
     /// `patchadm undo` of the last run.
     Undo,
-    /// `patchrm --engine script`.
+    /// `patchrm --scripts run`.
     BackOutByScripts(Vec<String>),
     /// `pkgadd -n` of packages in this spool directory.
     Add { spool: PathBuf, packages: Vec<String> },
@@ -526,7 +526,7 @@ fn software_adopted() -> Story {
 
 fn software_forgotten() -> Story {
     let stage = with_software();
-    stage.run("adopt --pkg ACMEown --version 1 --dir /opt/own -R @ROOT@").ok();
+    stage.run("adopt --pkg ACMEown --pkg-version 1 --dir /opt/own -R @ROOT@").ok();
     Story::of("adopt --forget", stage, Command::Forget("ACMEown"))
 }
 

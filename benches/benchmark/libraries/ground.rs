@@ -88,18 +88,18 @@ impl Ground {
 
     /// Plans the patch that takes the library away.
     pub(super) fn plan(&self) -> Line {
-        self.on_root("plan --keep-shlibs").arg(&self.takes)
+        self.on_root("plan --libs keep").arg(&self.takes)
     }
 
     /// Does the same under the name `add`.
     pub(super) fn dry_run(&self) -> Line {
-        self.on_root("add --dry-run --keep-shlibs").arg(&self.takes)
+        self.on_root("add --dry-run --libs keep").arg(&self.takes)
     }
 
     /// Plans the patch without programs and libraries, in this root or in the other one.
     pub(super) fn plan_of_text(&self, is_empty: bool) -> Line {
         let root = if is_empty { &self.empty } else { &self.path };
-        Line::patchadm().arg("-R").arg(root).words("plan --keep-shlibs").arg(&self.writes)
+        Line::patchadm().arg("-R").arg(root).words("plan --libs keep").arg(&self.writes)
     }
 
     /// Goes through the root with the floor.
@@ -109,7 +109,7 @@ impl Ground {
 
     /// Takes the library away and puts it back, which leaves a cache.
     pub(super) fn make_cache(&self) -> Result<()> {
-        self.on_root("add --keep-shlibs").arg(&self.takes).run()?;
+        self.on_root("add --libs keep").arg(&self.takes).run()?;
         self.on_root("remove").arg(TAKES).run()?;
         let cache = self.cache();
         ensure!(cache.is_file(), "there is no {}", cache.display());

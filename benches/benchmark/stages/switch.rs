@@ -22,7 +22,7 @@ pub(super) fn seen(ground: &Ground<'_>, exchange: bool) -> Result<f64> {
     let step = all.len().div_ceil(WATCHED).max(1);
     // The first and the last of them are among those that are looked at.
     let watched: Vec<&PathBuf> = all.iter().step_by(step).chain(all.last()).collect();
-    let options = if exchange { "--exchange-or-stop opt/acme" } else { "" };
+    let options = if exchange { "--exchange opt/acme" } else { "" };
     let line = ground.promotion(&format!("--undo-format none {options}"));
     let is_over = AtomicBool::new(false);
     let window = thread::scope(|scope| {

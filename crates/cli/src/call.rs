@@ -139,7 +139,7 @@ impl Applet {
 }
 
 /// Options that may stand before a verb and take a value.
-const GLOBAL_WITH_VALUE: [&str; 4] = ["-R", "--color", "--policy", "--roots"];
+const GLOBAL_WITH_VALUE: [&str; 5] = ["-R", "--root", "--color", "--policy", "--roots"];
 
 /// Returns the place of the command's name; global options may come before it.
 pub fn place_of_name(arguments: &[OsString]) -> Option<usize> {

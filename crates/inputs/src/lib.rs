@@ -19,7 +19,8 @@
 //! | [`native`] | the records of dpkg and rpm in a root | sha256 |
 //! | [`policy`] | the settings of a root's operator | `path_glob`, sign |
 //! | [`stage`] | the files of a stage, and the records of a root about its stages | `path_glob` |
-//! | [`trial`] | the trial of a run: how long, its record, and whether it is over | nothing |
+//! | [`trial`] | the trial of a run: how long, its record, and whether it is over | duration |
+//! | [`duration`] | durations in options | nothing |
 //! | [`depot`] | the index of published patches, and the memory of a root | nothing |
 //! | [`http`] | files of web servers | nothing |
 //! | [`cache`] | fetched files by their digests | sign |
@@ -34,6 +35,7 @@
 pub mod cache;
 pub mod database;
 pub mod depot;
+pub mod duration;
 pub mod format;
 pub mod http;
 pub mod input_file;

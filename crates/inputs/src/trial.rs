@@ -8,6 +8,7 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::duration::{DAY, DurationError, ShownDuration, duration};
 use patchadm_changeset::format::history::TrialStart;
 use patchadm_changeset::format::journal::is_boot_id;
 use patchadm_changeset::format::run::{RUN_MARK, Run, around_mark};
@@ -15,8 +16,7 @@ use patchadm_svr4::package::rule;
 use patchadm_svr4::patch::PatchId;
 
 const SHORTEST: u64 = 10;
-const LONGEST: u64 = 30 * 24 * 60 * 60;
-const UNITS: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60), ('s', 1)];
+const LONGEST: u64 = 30 * DAY;
 
 /// The duration of a trial in seconds: from ten seconds to 30 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,16 +25,12 @@ pub struct TrialDuration(u64);
 impl TrialDuration {
     /// Parses a number with a unit: `30s`, `10m`, `2h`, `1d`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "it is no number with s, m, h or d behind it".to_owned();
-        let unit = text.chars().next_back().ok_or_else(wrong)?;
-        let (_, seconds) = UNITS.into_iter().find(|(letter, _)| *letter == unit).ok_or_else(wrong)?;
-        let number = text.strip_suffix(unit).unwrap_or_default();
-        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wrong());
-        }
-        let number: u64 = number.parse().unwrap_or(u64::MAX);
-        Self::of_seconds(number.saturating_mul(seconds))
-            .ok_or_else(|| "a trial lasts from 10s to 30d".to_owned())
+        let seconds = match duration(text) {
+            Ok(seconds) => Some(seconds),
+            Err(DurationError::TooLong) => None,
+            Err(error @ DurationError::Form) => return Err(error.to_string()),
+        };
+        seconds.and_then(Self::of_seconds).ok_or_else(|| "a trial lasts from 10s to 30d".to_owned())
     }
 
     /// Returns the duration if a trial may last that long.
@@ -53,9 +49,7 @@ impl TrialDuration {
 
 impl fmt::Display for TrialDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(_, seconds): &(char, u64)| self.0.is_multiple_of(*seconds);
-        let (letter, seconds) = UNITS.into_iter().find(fits).unwrap_or(('s', 1));
-        write!(f, "{}{letter}", self.0 / seconds)
+        ShownDuration(self.0).fmt(f)
     }
 }
 

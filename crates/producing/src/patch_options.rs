@@ -29,76 +29,76 @@ const LARGEST: u64 = 16 << 20;
 /// Options about a patch.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PatchOptions {
-    /// A file with a line `NAME PKG` for each package that is to have another name than usual
+    /// Read package names from FILE, in lines `NAME PKG`
     #[arg(long, value_name = "FILE")]
     pkg_map: Option<PathBuf>,
-    /// The architecture of a release that does not say it
+    /// Set the architecture, unless the releases name it
     #[arg(long, value_name = "ARCH")]
     arch: Option<String>,
-    /// The version of the old release, where it does not say it
+    /// Set the version of the old release, unless it names it
     #[arg(long, value_name = "VERSION")]
     base_version: Option<String>,
-    /// Where the objects are installed; / unless the release says it
+    /// Set the base directory of the package [default: that of the release, else /]
     #[arg(long, value_name = "DIR", value_parser = object_path)]
     basedir: Option<ObjectPath>,
-    /// The owner and group of all objects
+    /// Set the owner and group of all objects
     #[arg(long, value_name = "USER:GROUP")]
     owner: Option<String>,
-    /// Patches that must be applied; may be repeated
+    /// Set patches that must be applied first; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     requires: Vec<String>,
-    /// Patches that it contains; may be repeated
+    /// Set patches that the patch contains; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     obsoletes: Vec<String>,
-    /// Patches that must not be applied; may be repeated
+    /// Set patches that must not be applied; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     incompat: Vec<String>,
-    /// See to it that the id is one of a restricted patch
+    /// Require the id of a restricted patch
     #[arg(long)]
     restricted: bool,
-    /// A word about how it is applied, such as rebootafter; may be repeated
+    /// Set a property, such as rebootafter; repeatable
     #[arg(long = "property", value_name = "WORD", action = clap::ArgAction::Append)]
     properties: Vec<String>,
-    /// The versions of dpkg or rpm packages that have its fix, as in "dpkg openssl >= 3.0.18"
+    /// Set the dpkg or rpm versions that contain the fix, as in "dpkg openssl >= 3.0.18"
     #[arg(long, value_name = "TEXT")]
     fixed_in: Option<FixedIn>,
-    /// What it fixes, as in "CVE-2026-1234 ACME-17"; may be repeated
+    /// Set what the patch fixes, as in "CVE-2026-1234 ACME-17"; repeatable
     #[arg(long, value_name = "IDS", action = clap::ArgAction::Append)]
     fixes: Vec<String>,
-    /// One line about it
+    /// Set the synopsis, one line
     #[arg(long, value_name = "TEXT")]
     synopsis: Option<String>,
-    /// A keyword; may be repeated
+    /// Set a keyword; repeatable
     #[arg(long = "keyword", value_name = "TEXT", action = clap::ArgAction::Append)]
     keywords: Vec<String>,
-    /// A bug that it corrects; may be repeated
+    /// Set a bug that the patch corrects; repeatable
     #[arg(long = "bug", value_name = "TEXT", action = clap::ArgAction::Append)]
     bugs: Vec<String>,
-    /// Files that administrators edit; may be repeated
+    /// Treat paths that match GLOB as files that administrators edit; repeatable
     #[arg(long, value_name = "GLOB", value_parser = PathGlob::parse, action = clap::ArgAction::Append)]
     editable: Vec<PathGlob>,
-    /// Files that programs change; may be repeated
+    /// Treat paths that match GLOB as files that programs change; repeatable
     #[arg(long, value_name = "GLOB", value_parser = PathGlob::parse, action = clap::ArgAction::Append)]
     volatile: Vec<PathGlob>,
-    /// Objects that are left out, with all below them; may be repeated
+    /// Leave out paths that match GLOB, and everything below them; repeatable
     #[arg(long, value_name = "GLOB", value_parser = PathGlob::parse, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
-    /// The class of objects; may be repeated
+    /// Set the class of paths that match GLOB; repeatable
     #[arg(long = "class", value_name = "GLOB=CLASS", value_parser = class_of_glob, action = clap::ArgAction::Append)]
     classes: Vec<(PathGlob, Word)>,
-    /// A class action script, in a file called i.CLASS; may be repeated
+    /// Add the class action script FILE, named i.CLASS; repeatable
     #[arg(long = "class-script", value_name = "FILE", action = clap::ArgAction::Append)]
     class_scripts: Vec<PathBuf>,
-    /// Take another modification time for a change
+    /// Treat another modification time as a change
     #[arg(long)]
     mtimes: bool,
-    /// Leave out the scripts for a pkgadd that knows no patches
+    /// Leave out the scripts for a pkgadd without support for patches
     #[arg(long)]
     no_scripts: bool,
-    /// Take away libraries and symbol versions that other objects need
+    /// Allow the loss of libraries and symbol versions that other objects need
     #[arg(long)]
     allow_abi_break: bool,
-    /// A patch, or a directory of patches, that it must not overlap; may be repeated
+    /// Refuse to overlap with a patch, or with the patches in a directory; repeatable
     #[arg(long, value_name = "PATCH", action = clap::ArgAction::Append)]
     pub against: Vec<PathBuf>,
 }

@@ -59,7 +59,7 @@ pub struct PasswordOptions {
     /// Store the secret key without a password
     #[arg(long, conflicts_with = "password_file")]
     pub no_password: bool,
-    /// Take the first line of this file as the password of the secret key
+    /// Read the password of the secret key from the first line of FILE
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 }

@@ -23,7 +23,7 @@ const USAGE: &str = "patchadm-bulk diff WORK RUN RUN [--bytes]";
 /// Show what is otherwise in a later run
 #[derive(clap::Parser)]
 struct DiffArgs {
-    /// Show, too, which bytes of packages that both runs have are otherwise
+    /// Also show which bytes differ in packages of both runs
     #[arg(long)]
     bytes: bool,
     #[command(flatten)]

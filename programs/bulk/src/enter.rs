@@ -28,10 +28,10 @@ const OWN_FAILURE: u8 = 125;
 /// Run a command, or a shell, where a package would be built, before its build
 #[derive(clap::Parser)]
 struct EnterArgs {
-    /// Let it see the network of this machine
+    /// Allow access to the network of this machine
     #[arg(long)]
     network: bool,
-    /// Enter what a failed build of it has left, if bulk.conf keeps it
+    /// Enter what a failed build has left, if bulk.conf keeps it
     #[arg(long)]
     failed: bool,
     #[command(flatten)]

@@ -20,13 +20,13 @@ const DRIVERS: [(&str, &[(&str, &str)]); 2] = [("recipes", &RECIPES), ("pkgsrc",
 /// Make the directory of a bulk build
 #[derive(clap::Parser)]
 struct InitArgs {
-    /// The tree of recipes
+    /// Use this tree of recipes
     #[arg(long, value_name = "TREE")]
     tree: String,
-    /// Copy this driver into the directory, for a tree that has none of its own
+    /// Copy this driver into WORK, for a tree without one
     #[arg(long, value_name = "DRIVER", value_parser = one_of(&DRIVERS), hide_possible_values = true)]
     driver: Option<&'static [(&'static str, &'static str)]>,
-    /// Build in this directory with a whole system, instead of the programs of this machine
+    /// Build with the complete system in PATH, instead of the programs of this machine
     #[arg(long, value_name = "PATH")]
     base: Option<String>,
     #[command(flatten)]

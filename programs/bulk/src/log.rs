@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Print the log of a package
 #[derive(clap::Parser)]
 struct LogArgs {
-    /// Go on as long as the package is built, at most until the run ends
+    /// Follow the log until the package is built or the run ends
     #[arg(long)]
     follow: bool,
     /// Print only this phase of the build, such as configure

@@ -5,10 +5,8 @@ use std::fmt::Write as _;
 
 use patchadm_bulk_values::journal::PackageState;
 use patchadm_bulk_values::report::{MOST_HARMFUL, PackageReport, ReportTextInput, RunReport, state_heading};
-use patchadm_cli::reply::page::{
-    PageCell, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables,
-};
 use patchadm_cli::reply::words::human;
+use patchadm_pages::{PageCell, PagePart, PageRow, PageStory, PageTable, TablePage, html_of_tables};
 
 const NAMED_WAITING: usize = 100;
 

@@ -7,7 +7,7 @@ use patchadm_building::run::{RunBase, RunError};
 use patchadm_building::work::Work;
 use patchadm_bulk_values::report::{PatchesReport, patches_text};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::source_code;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
@@ -23,19 +23,18 @@ use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 
 use crate::ends::{FAILED, run_failed, set_failed, work_failed};
-use crate::preparation::{WaitOption, must_have_installer};
+use crate::preparation::{LockOption, must_have_installer};
 use crate::publishing::{Publisher, made_patch};
 
-const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait SECONDS]";
+const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait DURATION]";
 
 /// Make patches from the released set to the newest one, each applied and backed out before it counts
 #[derive(clap::Parser)]
 struct PatchesArgs {
-    /// Say which patches would be made, write nothing
-    #[arg(long)]
-    dry_run: bool,
     #[command(flatten)]
-    wait: WaitOption,
+    dry_run: DryRunOption,
+    #[command(flatten)]
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -71,7 +70,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
     let _lock = args.wait.lock(call, &work)?;
     must_have_installer(call)?;
-    let publisher = if args.dry_run { None } else { Publisher::of(call, &work)? };
+    let publisher = if args.dry_run.dry_run { None } else { Publisher::of(call, &work)? };
     let template = template(call.surroundings.now.timestamp())?;
     let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
     let cores = call.surroundings.processors;
@@ -84,7 +83,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             patch: &patch,
             syntax: read_by_shell,
             cores,
-            is_dry_run: args.dry_run,
+            is_dry_run: args.dry_run.dry_run,
             before: None,
             interrupt,
             meter: busy.meter().clone(),

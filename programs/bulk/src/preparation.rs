@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use patchadm_building::work::Work;
+use patchadm_cli::arguments::verbs;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::sibling::{NotRun, find_operators_program};
 use patchadm_cli::reply::Stop;
@@ -13,20 +14,19 @@ use crate::ends::work_failed;
 
 /// The option of the actions that write below the directory of a bulk build.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct WaitOption {
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+pub(crate) struct LockOption {
+    #[command(flatten)]
+    wait: verbs::WaitOption,
 }
 
-impl WaitOption {
+impl LockOption {
     pub(crate) fn lock(&self, call: &Invocation, work: &Work) -> anyhow::Result<Lock> {
         let wait = self.begin(call);
         Ok(work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?)
     }
 
     pub(crate) fn begin<'a>(&self, call: &'a Invocation) -> LockWait<'a> {
-        LockWait::begin(&call.surroundings, call.name, self.wait.unwrap_or_default())
+        LockWait::begin(&call.surroundings, call.name, self.wait.seconds.unwrap_or_default())
     }
 }
 

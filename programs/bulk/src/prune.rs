@@ -6,7 +6,7 @@ use patchadm_building::ids::SandboxIds;
 use patchadm_building::prune::{PruneReport, PruneRequest, prune};
 use patchadm_building::work::Work;
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
@@ -14,21 +14,20 @@ use patchadm_rootfs::LockHolder;
 use serde::Serialize;
 
 use crate::ends::{prune_failed, work_failed};
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
-const USAGE: &str = "patchadm-bulk prune WORK [--keep N] [--dry-run] [--wait SECONDS]";
+const USAGE: &str = "patchadm-bulk prune WORK [--keep N] [--dry-run] [--wait DURATION]";
 
 /// Drop runs, sets and results that nothing needs any more
 #[derive(clap::Parser)]
 struct PruneArgs {
-    /// Keep this many runs; otherwise as bulk.conf says
+    /// Keep the newest N runs [default: bulk.conf]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Only say what would go
-    #[arg(long)]
-    dry_run: bool,
     #[command(flatten)]
-    wait: WaitOption,
+    dry_run: DryRunOption,
+    #[command(flatten)]
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -81,9 +80,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let wait = args.wait.begin(call);
     let _lock = work.lock(|holder| wait.goes_on(holder)).map_err(|error| work_failed(&error))?;
     let mut wait = |holder: &LockHolder| wait.goes_on(holder);
-    let mut request = PruneRequest { keep: args.keep, is_dry: args.dry_run, wait: &mut wait };
+    let mut request = PruneRequest { keep: args.keep, is_dry: args.dry_run.dry_run, wait: &mut wait };
     let pruned = prune(&work, &mut request).map_err(|error| prune_failed(&error))?;
     let PruneReport { runs, sets, results, installed, bytes, notes } = pruned;
     let removed = Removed { runs, sets, results, installed };
-    Ok(Reply::new(Exit::OK, RemovedReport { removed, bytes, notes, is_dry: args.dry_run }))
+    Ok(Reply::new(Exit::OK, RemovedReport { removed, bytes, notes, is_dry: args.dry_run.dry_run }))
 }

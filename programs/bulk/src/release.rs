@@ -13,18 +13,18 @@ use patchadm_cli::surroundings::caller::with_signals;
 use serde::Serialize;
 
 use crate::ends::{release_failed, work_failed};
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
-const USAGE: &str = "patchadm-bulk release WORK RUN [--force] [--wait SECONDS]";
+const USAGE: &str = "patchadm-bulk release WORK RUN [--force] [--wait DURATION]";
 
 /// Name the set of a run as what users have: the base of all patches
 #[derive(clap::Parser)]
 struct ReleaseArgs {
-    /// Also a set that lacks packages by faults of the tree, and where patches of another set exist, which are moved aside
+    /// Release a set that lacks packages because of faults in the tree, and move patches of other sets aside
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

@@ -14,18 +14,18 @@ use serde::Serialize;
 
 use crate::ends::{report_failed, root_failed, work_failed};
 use crate::page::page_of;
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
-const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait SECONDS]";
+const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait DURATION]";
 
 /// Write the text, the page and the mail of a run anew
 #[derive(clap::Parser)]
 struct ReportArgs {
-    /// Write them into this directory, instead of that of the run
+    /// Write the report to DIR [default: the directory of the run]
     #[arg(short = 'o', long = "output", value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

@@ -18,7 +18,7 @@ use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
 use patchadm_bulk_values::report::{ReportTextInput, RunReport, report_text};
 use patchadm_bulk_values::schedule::{PlannedAction, RunPlan};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
@@ -34,7 +34,7 @@ use serde_json::Value;
 use crate::ends::{FAILED, NO_SLOT, list_failed, run_failed, work_failed};
 use crate::page::page_of;
 use crate::patches::{patches_failed, template};
-use crate::preparation::{WaitOption, must_have_installer};
+use crate::preparation::{LockOption, must_have_installer};
 use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk run WORK [NAME...] [option...]";
@@ -42,35 +42,34 @@ const USAGE: &str = "patchadm-bulk run WORK [NAME...] [option...]";
 /// Build the packages of a tree, and tell what failed, why, and who waits for it
 #[derive(clap::Parser)]
 struct RunArgs {
-    /// Build the packages that this file names, one a line, and what they need
+    /// Build the packages listed in FILE, one per line, and their dependencies
     #[arg(long, value_name = "FILE", conflicts_with = "names")]
     list: Option<PathBuf>,
-    /// Try packages again that failed before, although nothing has changed
+    /// Retry failed packages even if nothing has changed
     #[arg(long)]
     retry: bool,
-    /// Build this package although its result is there; may be repeated
+    /// Rebuild this package even if its result exists; repeatable
     #[arg(long, value_name = "NAME")]
     rebuild: Vec<String>,
-    /// Begin a new run, also where the last one was cut off
+    /// Begin a new run even if the last one was interrupted
     #[arg(long)]
     new: bool,
-    /// Start nothing more once a package has failed
+    /// Start no further package after a failure
     #[arg(long)]
     stop_on_failure: bool,
-    /// Only show what would be built, and why: nothing is fetched, and nothing is written
-    #[arg(long)]
-    dry_run: bool,
-    /// Only if something has changed since the last run that came to its end
+    #[command(flatten)]
+    dry_run: DryRunOption,
+    /// Do nothing if nothing has changed since the last completed run
     #[arg(long, conflicts_with = "dry_run")]
     if_changed: bool,
     /// Make no set
     #[arg(long)]
     no_set: bool,
-    /// How many packages are built on this machine at a time
+    /// Number of packages to build on this machine in parallel [default: bulk.conf]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build
@@ -92,14 +91,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RunArgs = parse(call, USAGE)?;
     let work = Work::open(&args.work).map_err(|error| work_failed(&error))?;
     // A dry run changes nothing, so it needs no lock.
-    let _lock = if args.dry_run { None } else { Some(args.wait.lock(call, &work)?) };
+    let _lock = if args.dry_run.dry_run { None } else { Some(args.wait.lock(call, &work)?) };
     must_have_installer(call)?;
     let program = std::env::current_exe()?;
     let names = match args.list.as_ref().or(work.conf.list.as_ref()).filter(|_| args.names.is_empty()) {
         Some(list) => read_names(list).map_err(|error| list_failed(&error))?,
         None => args.names.clone(),
     };
-    let preparation = PatchPreparation::of(call, &work, !args.no_set && !args.dry_run)?;
+    let preparation = PatchPreparation::of(call, &work, !args.no_set && !args.dry_run.dry_run)?;
     let network = &call.surroundings.network;
     let http = HttpSettings {
         certificate_file: network.certificate_file.clone(),
@@ -150,7 +149,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             interrupt,
             is_urgent,
         };
-        if args.dry_run {
+        if args.dry_run.dry_run {
             return plan_run(&request, tell).map(RunAnswer::Planned);
         }
         if args.if_changed

@@ -19,21 +19,21 @@ use patchadm_rootfs::WorkMeter;
 use serde::Serialize;
 
 use crate::ends::{import_failed, list_failed, run_failed, work_failed};
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
-const USAGE: &str = "patchadm-bulk scan WORK [--full] [--import FILE] [--wait SECONDS]";
+const USAGE: &str = "patchadm-bulk scan WORK [--full] [--import FILE] [--wait DURATION]";
 
 /// Ask the recipes of a tree what they make, and find what each package needs
 #[derive(clap::Parser)]
 struct ScanArgs {
-    /// Ask all of them, also those that are as they were
+    /// Scan all recipes, even unchanged ones
     #[arg(long)]
     full: bool,
-    /// Take the records of this file, in the form of pbulk's pscan, in the place of a scan
+    /// Import the records in FILE, in the format of pbulk's pscan, instead of scanning
     #[arg(long, value_name = "FILE", conflicts_with = "full")]
     import: Option<PathBuf>,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

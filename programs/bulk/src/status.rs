@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Show how far a run is
 #[derive(clap::Parser)]
 struct StatusArgs {
-    /// Show it whenever it has changed, until the run ends
+    /// Show the status at each change until the run ends
     #[arg(long)]
     watch: bool,
     #[command(flatten)]

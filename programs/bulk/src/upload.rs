@@ -18,18 +18,18 @@ use serde::Serialize;
 
 use crate::ends::{FAILED, report_failed, root_failed, run_failed, set_failed, work_failed};
 use crate::page::page_of;
-use crate::preparation::WaitOption;
+use crate::preparation::LockOption;
 
-const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait SECONDS]";
+const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait DURATION]";
 
 /// Provide the packages of a set as they are uploaded, and upload them if that was not done
 #[derive(clap::Parser)]
 struct UploadArgs {
-    /// Also if they were uploaded before
+    /// Upload again what was uploaded before
     #[arg(long)]
     again: bool,
     #[command(flatten)]
-    wait: WaitOption,
+    wait: LockOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the bulk build

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::json::milliseconds_since;
@@ -31,7 +31,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: BuildArgs = parse(call, USAGE)?;
     let request = args.request(call.surroundings.now.timestamp())?;
     let destination = args.destination()?;
-    if !args.dry_run && !args.force && destination.path.symlink_metadata().is_ok() {
+    if !args.dry_run.dry_run && !args.force && destination.path.symlink_metadata().is_ok() {
         return Err(refused(&BuildError::Exists(destination.path)));
     }
     let cores = call.surroundings.processors;
@@ -46,7 +46,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let draft = draft_patch(&from, &to, previous.as_ref(), &others, &request);
     let draft = draft.map_err(|error| refused(&error))?;
-    let written = if args.dry_run {
+    let written = if args.dry_run.dry_run {
         None
     } else {
         let written = with_signals(|interrupt| {
@@ -85,31 +85,30 @@ const FORMS: [(&str, PatchForm); 5] = [
 /// Make a patch of an old and a new release
 #[derive(clap::Parser)]
 pub(super) struct BuildArgs {
-    /// The id of the patch
+    /// Set the id of the patch
     #[arg(long, value_name = "ID")]
     id: String,
-    /// The old release: a tree, package, archive, or a directory of packages
+    /// Read the old release from a tree, package, archive, or directory of packages
     #[arg(long, value_name = "RELEASE")]
     pub(super) from: OsString,
-    /// The new release
+    /// Read the new release
     #[arg(long, value_name = "RELEASE")]
     pub(super) to: OsString,
-    /// The file or directory that the patch becomes
+    /// Write the patch to OUT
     #[arg(short = 'o', long = "output", value_name = "OUT")]
     out: PathBuf,
-    /// The form of the patch: dir, zip, tar, tar.gz or datastream
+    /// Set the format: dir, zip, tar, tar.gz, or datastream [default: by the name of OUT]
     #[arg(long, value_name = "FORM", value_parser = one_of(&FORMS), hide_possible_values = true)]
     format: Option<PatchForm>,
-    /// Replace a patch that is there
+    /// Replace an existing patch
     #[arg(long)]
     force: bool,
-    /// Say what the patch would be, write nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// The name of the package, where there is one
+    #[command(flatten)]
+    pub(super) dry_run: DryRunOption,
+    /// Set the name of the package, if there is only one
     #[arg(long, value_name = "PKG")]
     pkg: Option<String>,
-    /// An earlier revision, which the patch is to contain
+    /// Contain this earlier revision
     #[arg(long, value_name = "PATCH")]
     previous: Option<PathBuf>,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::arguments::{VerboseOption, one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::json::milliseconds_since;
@@ -36,7 +36,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             only: &args.only,
             form: args.format,
             rebuild: args.rebuild,
-            is_dry_run: args.dry_run,
+            is_dry_run: args.dry_run.dry_run,
             patch: &patch,
             against: &args.patch.against,
             needs: BTreeMap::new(),
@@ -49,7 +49,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     })?;
     let report = made.map_err(|error| stopped(&error))?;
     let exit = report.first_failure().map_or(Exit::OK, of_failure);
-    let result = result_word(&report, args.dry_run);
+    let result = result_word(&report, args.dry_run.dry_run);
     Ok(Reply::new(exit, DeltaReply::of(&report, result, call.surroundings.began)))
 }
 
@@ -67,30 +67,29 @@ pub(super) const USAGE: &str = "patchadm-make delta [option...] --release dir --
 /// Make the patches of a stable branch: one for each source of which a package changed
 #[derive(clap::Parser)]
 pub(super) struct DeltaArgs {
-    /// The packages as they were released: a directory of them
+    /// Read the released packages from DIR
     #[arg(long, value_name = "DIR")]
     pub(super) release: PathBuf,
-    /// The packages as they are maintained
+    /// Read the maintained packages from DIR
     #[arg(long, value_name = "DIR")]
     pub(super) stable: PathBuf,
-    /// The working directory, with the patches that were made before
+    /// Use the working directory DIR, which has the earlier patches
     #[arg(long, value_name = "DIR")]
     pub(super) work: PathBuf,
-    /// A file with a line `SOURCE BASE` for each source whose patches are not named after it
+    /// Read the bases of patches from FILE, in lines `SOURCE BASE`
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
-    /// Look at these sources only; may be repeated
+    /// Look at these sources only; repeatable
     #[arg(long, value_name = "SOURCE", num_args = 1.., action = clap::ArgAction::Append)]
     pub(super) only: Vec<String>,
-    /// The form of the patches: zip, tar, tar.gz or datastream
+    /// Set the format: zip, tar, tar.gz, or datastream [default: tar.gz]
     #[arg(long, value_name = "FORM", value_parser = one_of(&FILE_FORMS), hide_possible_values = true, default_value = "tar.gz", hide_default_value = true)]
     pub(super) format: PatchForm,
-    /// Make the highest patch of each source anew, if it is not signed
+    /// Rebuild the highest patch of each source, unless it is signed
     #[arg(long)]
     rebuild: bool,
-    /// Say which patches would be made, write nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) dry_run: DryRunOption,
     #[command(flatten)]
     pub(super) patch: PatchOptions,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use patchadm_cli::arguments::fetching::{FetchOptions, fetch_bar};
+use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption, fetch_bar};
 use patchadm_cli::arguments::verbs::{BriefVerbOptions, SignatureOptions};
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
@@ -28,7 +28,7 @@ use patchadm_rootfs::Root;
 use serde::Serialize;
 
 const USAGE: &str = "patchadm-make depot index [--xref] [--key file] [--password-file file] dir\n\
-    patchadm-make [-R root] depot check [--offline] [--cache dir] [--ca file] [-x host:port] depot";
+    patchadm-make [-R root] depot check [--offline] depot";
 
 const DAMAGED: u8 = 33;
 
@@ -43,17 +43,17 @@ const ACTIONS: [(&str, DepotAction); 2] = [("index", DepotAction::Index), ("chec
 /// Index a directory of patches in place, or check every object and signature of a depot
 #[derive(clap::Parser)]
 struct DepotArgs {
-    /// Index: sign the index with this secret key
+    /// Sign the index with the secret key in FILE
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Index: take the first line of this file as the password of the secret key
+    /// Read the password of the secret key from the first line of FILE
     #[arg(long, value_name = "FILE", requires = "key")]
     password_file: Option<PathBuf>,
-    /// Index: write a patchdiag.xref beside the index, too
+    /// Also write a patchdiag.xref beside the index
     #[arg(long)]
     xref: bool,
     #[command(flatten)]
-    fetching: FetchOptions,
+    network: OfflineOption,
     #[command(flatten)]
     signature: SignatureOptions,
     #[command(flatten)]
@@ -88,7 +88,7 @@ impl DepotArgs {
             ("--password-file", self.password_file.is_some()),
             ("--xref", self.xref),
         ];
-        let (fetching, signature) = (self.fetching.said(), self.signature.said());
+        let (fetching, signature) = (self.network.said(), self.signature.said());
         let of_check: Vec<_> =
             [&fetching[..], &signature, &self.common.about_root()].into_iter().flatten().copied().collect();
         let wrong: &[(&str, bool)] = if action == DepotAction::Index { &of_check } else { &of_index };
@@ -131,7 +131,13 @@ fn check(call: &mut Invocation, args: &DepotArgs, named: &OsStr) -> anyhow::Resu
     let bar = fetch_bar(call);
     let progress = |progress: DepotProgress<'_>| bar.show(progress);
     let checked = with_signals(|interrupt| {
-        let access = args.fetching.access(&call.surroundings, &policy.policy, None, interrupt, &progress);
+        let access = FetchOptions::from(args.network).access(
+            &call.surroundings,
+            &policy.policy,
+            None,
+            interrupt,
+            &progress,
+        );
         let session = FetchSession::new(access);
         check_depot(&DepotLocation::parse(named)?, &demands, &session)
     })?;

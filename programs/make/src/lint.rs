@@ -26,16 +26,16 @@ const FOUND: Exit = Exit::new(10, ExitCause::DamagedInput);
 /// Find what is wrong with patches, without applying them
 #[derive(clap::Parser)]
 struct LintArgs {
-    /// Compare with the release that the patches are for, as build takes it
+    /// Compare with the release that the patches are for, as for `build --from`
     #[arg(long, value_name = "SET")]
     base: Option<OsString>,
-    /// Compare with the patches of this directory: overlaps, and what earlier revisions delivered
+    /// Check for overlaps with the patches in DIR, and for what earlier revisions delivered
     #[arg(long, value_name = "DIR")]
     depot: Option<PathBuf>,
-    /// Warnings count as errors
+    /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
-    /// Leave findings of this code out; may be repeated
+    /// Ignore findings with this code; repeatable
     #[arg(long, value_name = "CODE", value_parser = code, action = clap::ArgAction::Append)]
     allow: Vec<LintCode>,
     #[command(flatten)]

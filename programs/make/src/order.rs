@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use patchadm_cli::arguments::fetching::{FetchOptions, fetch_bar};
+use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption, fetch_bar};
 use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::options::POLICY;
 use patchadm_cli::arguments::parse;
@@ -33,19 +33,19 @@ const USAGE: &str = "patchadm-make [-R root] order [option...] [name|path...]\np
 /// Put packages or patches in order, each after what it needs: what needs the named ones, or all
 #[derive(clap::Parser)]
 struct OrderArgs {
-    /// Put in order what the named ones need, instead of what needs them
+    /// Order the dependencies of the named packages, instead of their dependents
     #[arg(long)]
     dependencies: bool,
-    /// Turn the order round
+    /// Reverse the order
     #[arg(long)]
     reverse: bool,
-    /// Only what needs a kept library or would load two versions of one, with the ways to them
+    /// Show only packages that need a kept library or would load two versions of one, and why
     #[arg(long)]
     stale: bool,
-    /// Take the packages of this directory, or the patches of this depot
-    #[arg(short = 'M', value_name = "DIR", conflicts_with_all = ["stale", "root", POLICY])]
+    /// Order the packages in DIR, or the patches of a depot
+    #[arg(short = 'M', long = "depot", value_name = "DIR", conflicts_with_all = ["stale", "root", POLICY])]
     directory: Option<PathBuf>,
-    /// Tell which object needs what, too
+    /// Also show which object needs which
     #[arg(long)]
     why: bool,
     /// Print a graph for Graphviz
@@ -108,7 +108,7 @@ fn in_directory(call: &Invocation, args: &OrderArgs) -> anyhow::Result<Reply> {
     let progress = |progress: DepotProgress<'_>| bar.show(progress);
     let answer = with_signals(|interrupt| {
         // Only a directory of this machine is read.
-        let options = FetchOptions { offline: true, ..FetchOptions::default() };
+        let options = FetchOptions::from(OfflineOption { offline: true });
         let access = options.access(&call.surroundings, &Policy::default(), None, interrupt, &progress);
         order_of_directory(directory, &question, &FetchSession::new(access))
     })?;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
+use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
+use patchadm_cli::arguments::{days, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{Exit, Reply, Stop};
 use patchadm_cli::surroundings::caller::with_signals;
@@ -20,27 +20,26 @@ const MOST_DAYS: u32 = 36_500;
 /// Put patches into a depot, and its index in place
 #[derive(clap::Parser)]
 struct PublishArgs {
-    /// The key of the index: with a secret key it is signed at once, with a public one elsewhere
+    /// Sign the index with the secret key in FILE, or expect a signature by the public key in FILE
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Take the first line of this file as the password of the secret key
+    /// Read the password of the secret key from the first line of FILE
     #[arg(long, value_name = "FILE", requires = "key")]
     password_file: Option<PathBuf>,
-    /// How many days the index is believed: 30 where nothing is said, or never for no end
-    #[arg(long, value_name = "DAYS", value_parser = days)]
+    /// Trust the index for this long, such as 30d, or never let it expire: never [default: 30d]
+    #[arg(long, value_name = "DURATION", value_parser = expiry)]
     expires: Option<Expiry>,
-    /// Take patches without a signature, and without a key leave the index unsigned
+    /// Publish patches without signatures, and the index too if there is no key
     #[arg(long)]
     unsigned: bool,
-    /// Put the index in place that was signed elsewhere
+    /// Put the index into place that was signed elsewhere
     #[arg(long, conflicts_with_all = ["refresh", "unsigned", "expires"])]
     finish: bool,
-    /// Publish no patches, only a new version of the index with a new date
+    /// Publish only a new index with a new date, and no patches
     #[arg(long)]
     refresh: bool,
-    /// Say what would be published, write nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    dry_run: DryRunOption,
     #[command(flatten)]
     _common: RootlessOptions,
     /// The directory of the patches, which --refresh and --finish do without; and the depot
@@ -54,12 +53,13 @@ enum Expiry {
     Never,
 }
 
-fn days(text: &str) -> Result<Expiry, String> {
-    match text.parse() {
-        Ok(days) if (1..=MOST_DAYS).contains(&days) => Ok(Expiry::Days(days)),
-        _ if text == "never" => Ok(Expiry::Never),
-        _ => Err(format!("neither a number of days from 1 to {MOST_DAYS} nor never")),
+fn expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry::Never);
     }
+    let days = days(text)?;
+    let is_possible = (1..=MOST_DAYS).contains(&days);
+    is_possible.then_some(Expiry::Days(days)).ok_or_else(|| format!("not between 1d and {MOST_DAYS}d"))
 }
 
 /// Runs the verb. Exit 41 for a missing or wrong signature, 10 if a patch or an index does not fit the depot.
@@ -78,7 +78,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             work,
             expires: args.days(),
             may_be_unsigned: args.unsigned,
-            is_dry_run: args.dry_run,
+            is_dry_run: args.dry_run.dry_run,
             now,
             signing: signing(&key, &sign, args.unsigned),
             interrupt: &|| interrupt(),
@@ -121,12 +121,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_of_days_has_bounds() {
-        assert_eq!(days("1"), Ok(Expiry::Days(1)));
-        assert_eq!(days("36500"), Ok(Expiry::Days(36_500)));
-        assert_eq!(days("never"), Ok(Expiry::Never));
-        for text in ["0", "36501", "-1", "soon", ""] {
-            assert!(days(text).is_err(), "{text}");
+    fn an_expiry_has_bounds() {
+        assert_eq!(expiry("1d"), Ok(Expiry::Days(1)));
+        assert_eq!(expiry("100y"), Ok(Expiry::Days(36_500)));
+        assert_eq!(expiry("never"), Ok(Expiry::Never));
+        for text in ["0d", "36501d", "-1d", "30", "12h", "soon", ""] {
+            assert!(expiry(text).is_err(), "{text}");
         }
     }
 }

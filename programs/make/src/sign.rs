@@ -19,10 +19,10 @@ const USAGE: &str = "patchadm-make sign --key file [--password-file file] target
 /// Sign patches, manifests of patches, or the index of a depot
 #[derive(clap::Parser)]
 struct SignArgs {
-    /// The file of the secret key
+    /// Sign with the secret key in FILE
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Take the first line of this file as the password of the secret key
+    /// Read the password of the secret key from the first line of FILE
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     #[command(flatten)]

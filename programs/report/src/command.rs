@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use patchadm_cli::arguments::comparison::{Comparison, ComparisonOptions};
-use patchadm_cli::arguments::verbs::BriefVerbOptions;
+use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption};
+use patchadm_cli::arguments::verbs::{BriefVerbOptions, CheckOption};
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::json::DocumentHead;
@@ -17,40 +18,42 @@ use patchadm_rootfs::Root;
 
 use crate::answer::{FleetAnswer, FleetText, WrittenDocument};
 use crate::made::{ComparedWith, MadeReport, TwoHosts, past_report, read_sources};
-use crate::{csv, cyclonedx, openvex, page, prometheus, text};
+use crate::{csv, cyclonedx, document_page, openvex, page, prometheus, text};
 
 pub(crate) const USAGE: &str = "patchadm-report [-R root] [option...] [-M depot] [--since file] [--compare host host] [inventory...]\n\
-    patchadm-report --format csv|html|openvex|cyclonedx|prometheus [-o file] [inventory...]";
+    patchadm-report --format csv|html|openvex|cyclonedx|prometheus [-o file] [inventory...]\n\
+    patchadm-report page [-o file] [document|-]";
 
 /// Show which hosts have and lack which patches, from the documents that list --json printed on each
 #[derive(clap::Parser)]
 struct ReportArgs {
     #[command(flatten)]
     compared: ComparisonOptions,
-    /// Print this: text, json, csv, html, openvex, cyclonedx or prometheus
+    #[command(flatten)]
+    network: OfflineOption,
+    /// Set the output format: text, json, csv, html, openvex, cyclonedx, or prometheus [default: text]
     #[arg(long, value_name = "FORM", value_parser = one_of(&FORMATS), hide_possible_values = true)]
     format: Option<ReportFormat>,
     /// Print a row for each patch of each host, as comma-separated values
     #[arg(long, conflicts_with = "format")]
     csv: bool,
-    /// Write a page for a browser to this file, too
+    /// Also write a page for a browser to FILE
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write what would be printed to this file, which is there completely or not at all
+    /// Write the output to FILE
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Say in a document of OpenVEX or CycloneDX who stands for it; the machine where nothing is said
+    /// Set the author of an OpenVEX or CycloneDX document [default: the machine]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     author: Option<String>,
-    /// Say what changed since this report, a document of report --json
+    /// Show what changed since this report, a document of `report --json`
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
-    /// Hold these two hosts against each other
+    /// Compare two hosts
     #[arg(long, num_args = 2, value_name = "HOST")]
     compare: Vec<String>,
-    /// End with 68 if a fix is lost on a host or a registration stale, else with 66 if a host lacks a patch
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    check: CheckOption,
     #[command(flatten)]
     common: BriefVerbOptions,
     /// What list --json printed: a file, a directory of files whose names end in .json, or - for standard input; without
@@ -62,11 +65,15 @@ struct ReportArgs {
 /// Runs the verb. Exit 33 for an unreadable inventory; with `--check` 68 if a fix is lost or a registration stale,
 /// otherwise 66 if a host lacks a patch.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    if let Some(page) = call.take_action(&[("page", document_page::run)]) {
+        return page(call);
+    }
     let args: ReportArgs = parse(call, USAGE)?;
     let format = args.chosen_format(call)?;
     let root = args.common.root.open(call)?;
     let is_compared = args.compared.is_said();
-    let comparison = is_compared.then(|| Comparison::open(call, &args.compared, &root, USAGE)).transpose()?;
+    let open = || Comparison::open(call, (&args.compared, &FetchOptions::from(args.network)), &root, USAGE);
+    let comparison = is_compared.then(open).transpose()?;
     let stale = comparison.as_ref().map(|comparison| comparison.must_be_current(&root)).transpose()?;
     let past = args.since.as_deref().map(past_report).transpose()?;
     let files = read_sources(call, &root, &args.inventories)?;
@@ -80,7 +87,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         remarks: stale.flatten().into_iter().chain(comparison.and_then(|one| one.passed_over())).collect(),
         changes: past.map(|past| (FleetChanges::since(&past, &report), past)),
         two: two_hosts(&fleet.hosts, &args.compare)?,
-        is_check: args.check,
+        is_check: args.check.check,
         author: args.author,
         fleet: &fleet,
         report,

@@ -6,12 +6,14 @@
 //! | `command` | the command: options, formats, and its work |
 //! | `made` | the inputs and content of a report |
 //! | `answer`, `text` | the JSON document, and the report for a person |
+//! | `document_page` | the page about a document of `list`, `plan`, `missing` or `history` |
 //! | `csv`, `page`, `openvex`, `cyclonedx`, `prometheus` | one file per other format |
 
 mod answer;
 mod command;
 mod csv;
 mod cyclonedx;
+mod document_page;
 mod made;
 mod openvex;
 mod page;

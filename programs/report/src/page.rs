@@ -3,9 +3,7 @@
 //! A page cannot show a thousand hosts with hundreds of patches each cell by cell. It shows rows and columns, whose
 //! names are lists that the reader opens, and a matrix of the groups of hosts that differ.
 
-use patchadm_cli::reply::page::{
-    PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables,
-};
+use patchadm_pages::{PageCell, PageList, PagePart, PageRow, PageTable, TablePage, html_of_tables};
 use patchadm_planning::fleet::{
     FindingKind, FleetHost, FleetPatch, FleetReport, HostGroup, HostStanding, PatchOnHosts, groups,
 };

@@ -216,10 +216,15 @@ fn pages_of_one(stage: &Scenario) {
     stage.patchadd("", &patch("100-01")).ok();
     stage.patchadd("", &patch("100-02")).ok();
     patch("100-03").directory(stage);
-    stage.run("list -R @ROOT@ --html list.html").ok();
-    stage.run("history -R @ROOT@ --html history.html").ok();
-    stage.run("history -R @ROOT@ --html run.html 2").ok();
-    stage.run("plan -R @ROOT@ --html plan.html delivered/100-03").ok();
+    for (name, line) in [
+        ("list", "list --json -R @ROOT@"),
+        ("history", "history --json -R @ROOT@"),
+        ("run", "history --json -R @ROOT@ 2"),
+        ("plan", "plan --json -R @ROOT@ delivered/100-03"),
+    ] {
+        fs::write(stage.beside(&format!("{name}.json")), stage.run(line).ok()).unwrap();
+        stage.run(&format!("report page {name}.json -o {name}.html")).ok();
+    }
 }
 
 #[test]
@@ -238,11 +243,30 @@ fn one_host_has_pages_of_its_list_its_history_and_a_plan() {
         }
         assert!(page.contains("default-src 'none'") && !page.contains("<b>") && !page.contains('\u{202e}'));
     }
-    for line in ["list --html x.html --root @ROOT@", "plan --html x.html --root @ROOT@ delivered/100-03"] {
-        stage.run(line).fails(1);
-    }
-    let said = stage.run("list -R @ROOT@ --html nowhere/x.html").fails(1);
+    assert!(stage.run("list -R @ROOT@ --html x.html").fails(1).contains("unexpected argument '--html'"));
+    let said = stage.run("report page list.json -o nowhere/x.html").fails(1);
     assert!(said.contains("the page nowhere/x.html was not written"), "{said}");
+    let page = fs::read_to_string(stage.beside("list.html")).unwrap();
+    assert_eq!(stage.run("report page list.json").ok(), page, "without -o it is printed");
+    for (document, said) in [
+        ("nowhere.json", "No such file or directory"),
+        ("list.html", "not JSON"),
+        ("show.json", "a document of `show`"),
+    ] {
+        fs::write(stage.beside("show.json"), r#"{"schema": "patchadm/1", "command": "show"}"#).unwrap();
+        let refused = stage.run(&format!("report page {document}"));
+        assert!(refused.code != 0 && refused.stderr.contains(said), "{document}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_document_about_several_roots_is_one_page() {
+    let stage = stage_of_one();
+    stage.patchadd("", &Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))).ok();
+    let list = stage.run("list --json --roots @ROOT@").ok();
+    fs::write(stage.beside("list.json"), list).unwrap();
+    let page = stage.run("report page list.json").ok();
+    assert!(page.contains(": Patches</h2>") && page.contains("100-01"), "{page}");
 }
 
 /// Says in the title of the frame around it how wide the window of the page is, and how wide the page.

@@ -103,7 +103,7 @@ fn without_an_inventory_the_root_itself_is_listed() {
     assert!(report["hosts"][0]["host"].as_str().unwrap().ends_with(":@ROOT@"), "{report:#}");
     assert_eq!(stage.everything(), before);
     // What list prints is read as the same, also of many roots and from standard input.
-    for line in ["list --json -R @ROOT@", "list --json --root @ROOT@"] {
+    for line in ["list --json -R @ROOT@", "list --json --roots @ROOT@"] {
         fs::write(stage.beside("own.json"), stage.run(line).ok()).unwrap();
         let read = document(&stage, "report --json own.json", 0);
         for field in ["host", "machine", "root", "at", "version", "patches", "lacks", "undo_bytes"] {

@@ -27,43 +27,43 @@ pub(super) struct PkgchkArgs {
     /// Check contents only
     #[arg(short)]
     contents: bool,
-    /// Put attributes, modification times and links right; contents stay as they are
+    /// Repair attributes, modification times, and links, but not contents
     #[arg(short)]
     pub(super) fix: bool,
     /// Do not check the contents of volatile and editable files
     #[arg(short)]
     no_volatile: bool,
-    /// Do not mention missing objects
+    /// Do not report missing objects
     #[arg(short)]
     pub(super) quiet: bool,
     /// Name every object on standard error
     #[arg(short)]
     pub(super) verbose: bool,
-    /// Also look for what is in exclusive directories and is nobody's; with -f it is removed
+    /// Also report unowned objects in exclusive directories; with -f, remove them
     #[arg(short = 'x')]
     exclusive: bool,
     /// Print what is recorded as the lines of the database
     #[arg(short = 'L', hide = true, conflicts_with_all = ["long", "device"])]
     pub(super) lines: bool,
-    /// Only the paths in this file, one in a line; - is standard input
+    /// Check only the paths in FILE, one per line; - for standard input
     #[arg(short, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Only these paths, separated by commas; one that ends in * means all that begin so
+    /// Check only these paths, separated by commas; a final * matches any ending
     #[arg(short, value_name = "PATH,...")]
     path: Vec<String>,
-    /// Only paths that one of these is part of
+    /// Check only paths that contain one of these
     #[arg(short = 'P', value_name = "PARTIAL,...", conflicts_with = "path")]
     partial: Vec<String>,
     /// Check against this pkgmap instead of the database
     #[arg(short, value_name = "PKGMAP", conflicts_with_all = ["device", "category"])]
     map: Option<PathBuf>,
-    /// Take the variables of the pkgmap from this file
+    /// Read the variables of the pkgmap from FILE
     #[arg(short, value_name = "ENVFILE", requires = "map")]
     environment: Option<PathBuf>,
     /// Check the packages in this directory, datastream or archive
     #[arg(short, value_name = "DEVICE", conflicts_with_all = ["attributes", "contents", "no_volatile", "quiet", "exclusive"])]
     pub(super) device: Option<PathBuf>,
-    /// Only packages of these categories, separated by commas
+    /// Check only packages of these categories, separated by commas
     #[arg(short = 'Y', value_name = "CATEGORY", value_delimiter = ',', conflicts_with = "packages")]
     category: Vec<String>,
     #[command(flatten)]

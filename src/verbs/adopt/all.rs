@@ -16,14 +16,14 @@ use patchadm_planning::plan::refusal::Command;
 pub(super) fn run(call: &mut Invocation, args: &mut AdoptArgs) -> anyhow::Result<Reply> {
     let command = Command::Adopt;
     let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
-    let request = AdoptAllRequest { wishes: args.wishes(call), dry_run: args.dry_run };
-    if !args.dry_run {
+    let request = AdoptAllRequest { wishes: args.wishes(call), dry_run: args.dry_run.dry_run };
+    if !args.dry_run.dry_run {
         call.output.heedless();
     }
     let result =
-        call.change(&root, command.name(), args.wait, |caller| adopt_all(&root, &request, caller))?;
+        call.change(&root, command.name(), args.wait.seconds, |caller| adopt_all(&root, &request, caller))?;
     match result {
-        Ok(report) => Ok(Reply::about(&root, Exit::OK, AllReply::of(report, args.dry_run))),
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, AllReply::of(report, args.dry_run.dry_run))),
         Err(failed) => Err(change_failed(&root, command, &failed).into()),
     }
 }

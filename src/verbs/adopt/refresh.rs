@@ -28,10 +28,10 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
     let held = NativeManager::ALL.into_iter().flat_map(NativeManager::lock_files);
     let root = if args.from_hook { root.with_held_locks(held.collect()) } else { root };
     let request = args.refresh_request()?;
-    if !args.dry_run {
+    if !args.dry_run.dry_run {
         call.output.heedless();
     }
-    let wait = if args.from_hook { Some(HOOK_WAIT) } else { args.wait };
+    let wait = if args.from_hook { Some(HOOK_WAIT) } else { args.wait.seconds };
     let result = call.change(&root, command.name(), wait, |caller| {
         let by_hook = args.from_hook.then(|| caller.as_hook());
         refresh_registrations(&root, &request, by_hook.as_ref().unwrap_or(caller))
@@ -54,7 +54,7 @@ impl AdoptArgs {
         Ok(RefreshRequest {
             packages: self.packages.iter().map(package).collect::<Result<_, _>>()?,
             accept: self.accept.iter().map(patch).collect::<Result<_, _>>()?,
-            dry_run: self.dry_run,
+            dry_run: self.dry_run.dry_run,
         })
     }
 }
@@ -78,7 +78,8 @@ struct RefreshReply {
 impl RefreshReply {
     fn of(root: &Root, report: RefreshReport, args: &AdoptArgs) -> Self {
         let is_something = !report.packages.is_empty() || !report.accepted.is_empty();
-        let result = if args.dry_run && is_something { ResultWord::Planned } else { ResultWord::Done };
+        let result =
+            if args.dry_run.dry_run && is_something { ResultWord::Planned } else { ResultWord::Done };
         // A hook names patches that are lost again beside those that are lost.
         let notes = if args.from_hook { report.notes.clone() } else { report.remarks() };
         let notes = with_recovery(&report.recovered, notes);

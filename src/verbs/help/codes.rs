@@ -53,7 +53,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Nothing: the patch is not for this root."
         10 [Edited DamagedInput Restricted NoRights NotFound Dependency NotApplicable Script Unfinished Usage UndoData]
             "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced; under `stop`, programs would lose a shared library; it could not be backed out afterwards; or a plan file does not hold any more."
-            "Read the message; for edited files choose with --edited, --override or --preserve, for libraries with --keep-shlibs or --shlibs report."
+            "Read the message; for edited files choose with --edited, --replace-edited or --keep-edited, for libraries with --libs keep or --libs report."
         12 [Script] "A signal ended a script of the patch; what had begun was undone."
             "Look into the log for what the script said."
         13 [DamagedInput] "The patch has a symbolic link where a file belongs." "Get the patch again from its maker."
@@ -109,9 +109,9 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         9 [Script] "The prebackout script of the patch, or the hook before a promotion is backed out, failed, before anything was changed."
             "Look into the log for what the script said."
         10 [Script] "The postbackout script of the patch failed or cannot be executed, or the hook behind a promotion that is backed out; everything was undone. Or a hook may or can not be run."
-            "Look into the log for what the script said; --no-scripts backs a promotion out without its hooks."
+            "Look into the log for what the script said; --scripts refuse removes a promotion without its hooks."
         11 [Script Dependency] "The checkinstall script of the undo archive does not want the patch to be backed out; or, under `stop`, programs would lose a shared library that the backout takes away."
-            "Read what it says; the log has it as well. Libraries stay with --keep-shlibs, or go with --shlibs report."
+            "Read what it says; the log has it as well. Libraries stay with --libs keep, or go with --libs report."
         12 [UndoData Usage] "The undo data is not where the records say." "Name the directory that holds it with -B (--undo-dir)."
         14 [Unfinished] "Another tool was interrupted while it applied the patch, and there is no undo data."
             "Put the package back from a backup, or finish the patch without a way back: patchadd -u -d."
@@ -122,7 +122,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [NoDatabase] "There is no package database under the root." "Name the right root with -R."
         7 [ReadOnly] "The records of the root cannot be written." "Mount the file system for writing."
         19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or its lock cannot be had."
-            "Try again later, or use `patchadm remove --wait SECONDS`."
+            "Try again later, or use `patchadm remove --wait DURATION`."
     }
     "commands that change a root", ["patchadd", "patchrm", "add", "remove", "undo", "update", "undo-data", "adopt", "stage", "key", "libs", "recover", "plan"] => {
         4 [UndoData] "A trial is over, and what was on trial cannot be backed out."
@@ -201,7 +201,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         66 [Missing] "A listed patch is missing, or a host lacks one, and --check was given." "Apply what is listed as missing or lacking."
     }
     "patchadm list", ["list"] => {
-        66 [Missing] "The root lacks the patch that --lacking names." "Apply it."
+        66 [Missing] "The root lacks the patch that --missing names." "Apply it."
     }
     "patchadm missing", ["missing"] => {
         33 [NotFound DamagedInput NoRights Internal]
@@ -330,7 +330,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Read the message: it names the package and the reason."
         3 [Signal Script] "You, a script of the package, or a signal ended the command." "Run it again."
         4 [Restricted Dependency Script] "The admin file or a script of the package forbids it, an installed instance is in the way, or somebody would lose a shared library."
-            "Read the message; use another admin file with -a, or back patches out first; libraries stay with --keep-shlibs, or go with --shlibs report."
+            "Read the message; use another admin file with -a, or back patches out first; libraries stay with --libs keep, or go with --libs report."
         5 [Restricted Dependency Script] "A question is open, and nobody can be asked."
             "Use an admin file that answers it (-a), -n to confirm a removal, or run it on a terminal."
         99 [DamagedInput NotFound Usage DamagedRecord] "The device, the admin file or the response file cannot be used, or records of the root are damaged."
@@ -491,7 +491,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
     }
     "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "missing", "report", "recover", "owner", "files", "diff", "history", "why", "order", "libs", "undo-data", "adopt", "stage", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
-        64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
+        64 [Locked] "Another command is changing the root." "Try again later, or use --wait DURATION where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."
             "Put right what the message names, then run `patchadm recover`."

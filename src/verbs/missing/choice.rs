@@ -2,39 +2,39 @@
 
 use chrono::NaiveDate;
 
+use crate::verbs::options::CheckOption;
+use patchadm_cli::arguments::days;
 use patchadm_planning::analyze::{AnalysisRequest, Group, SynopsisPattern, UnwantedPatch};
 use patchadm_svr4::patch::PatchId;
 
 /// Options that narrow a list.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(in crate::verbs) struct AnalysisOptions {
-    /// Leave out a patch, this and lower revisions of a patch, or what has such words in its synopsis (a regular
-    /// expression); may be repeated
+    /// Leave out a patch, a patch up to a revision, or patches with a matching synopsis (a regular expression);
+    /// repeatable
     #[arg(long, value_name = "WHAT", action = clap::ArgAction::Append)]
     ignore: Vec<String>,
-    /// List of groups only what has this in its synopsis, a regular expression, or with ! before it has not; may be
-    /// repeated
+    /// List only patches of groups whose synopsis matches a regular expression, or with ! before it does not;
+    /// repeatable
     #[arg(long, value_name = "RE", action = clap::ArgAction::Append)]
     pattern: Vec<String>,
-    /// List of groups only patches that are at least this many days old
-    #[arg(long, value_name = "DAYS")]
+    /// List only patches of groups that are at least this old, such as 7d
+    #[arg(long, value_name = "DURATION", value_parser = days)]
     min_age: Option<u32>,
-    /// List of groups only patches that are at most this many days old
-    #[arg(long, value_name = "DAYS")]
+    /// List only patches of groups that are at most this old, such as 1y
+    #[arg(long, value_name = "DURATION", value_parser = days)]
     max_age: Option<u32>,
-    /// Take this patch as recommended; may be repeated
+    /// Treat this patch as recommended; repeatable
     #[arg(long, value_name = "ID", action = clap::ArgAction::Append)]
     rec: Vec<String>,
-    /// Take this patch as one about security; may be repeated
+    /// Treat this patch as a security patch; repeatable
     #[arg(long, value_name = "ID", action = clap::ArgAction::Append)]
     sec: Vec<String>,
-    /// Take nothing that is only required
+    /// Do not add required patches
     #[arg(long)]
     no_requires: bool,
-    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is stale, else with 66 if a
-    /// patch is missing
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    check: CheckOption,
 }
 
 /// The request.
@@ -79,7 +79,7 @@ impl AnalysisChoice {
             first: Vec::new(),
             today,
         };
-        Ok(Self { request, is_check: options.check })
+        Ok(Self { request, is_check: options.check.check })
     }
 }
 

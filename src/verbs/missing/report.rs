@@ -29,6 +29,9 @@ pub(super) enum AnalysedMachine {
 #[derive(Debug, Serialize)]
 pub(super) struct AnalysisReport {
     depot: String,
+    /// The name of a machine that is not this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     /// The day of the cross-reference.
     as_of: Option<String>,
     groups: Vec<String>,
@@ -73,9 +76,13 @@ impl AnalysisReport {
                 .chain(unknown.map(AnalysisEntry::Unknown))
                 .collect(),
             trial: None,
-            machine,
             is_check: choice.is_check,
             remarks: Vec::new(),
+            host: match &machine {
+                AnalysedMachine::Host(Some(host)) => Some(host.node.clone()),
+                AnalysedMachine::Host(None) | AnalysedMachine::Root(_) => None,
+            },
+            machine,
             depot: depot.to_owned(),
         }
     }

@@ -45,7 +45,7 @@ pub(super) struct AnalysisRow {
     /// The letters of the column of flags.
     #[serde(skip)]
     flags: String,
-    #[serde(skip)]
+    #[serde(rename = "missing")]
     pub(super) is_missing: bool,
 }
 

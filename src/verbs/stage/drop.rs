@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ends::{REFUSED, stage_failed};
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::options::BriefVerbOptions;
+use crate::verbs::options::{BriefVerbOptions, WaitOption};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::words::print_notes;
@@ -15,7 +15,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::stages::{DropError, DroppedStage, drop_stage};
 use patchadm_planning::plan::refusal::Command;
 
-const USAGE: &str = "patchadm [-R root] stage drop [--force] [--wait seconds] stage";
+const USAGE: &str = "patchadm [-R root] stage drop [--force] [--wait duration] stage";
 
 /// The name in the lock, the journal and the history.
 const NAME: &str = "stage";
@@ -23,12 +23,11 @@ const NAME: &str = "stage";
 /// Remove a stage that nobody is in
 #[derive(clap::Parser)]
 struct DropArgs {
-    /// Remove it even if it is damaged or of another root; never one that somebody is in
+    /// Remove the stage even if it is damaged or belongs to another root; never one in use
     #[arg(long)]
     force: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
@@ -57,8 +56,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DropArgs = parse(call, USAGE)?;
     let root = args.owner.open::<DropArgs>(call, &args.common.root, Command::Patchadd)?;
     call.output.heedless();
-    let dropped =
-        call.change(&root, NAME, args.wait, |caller| drop_stage(&root, &args.stage, args.force, caller))?;
+    let dropped = call.change(&root, NAME, args.wait.seconds, |caller| {
+        drop_stage(&root, &args.stage, args.force, caller)
+    })?;
     let dropped = dropped.map_err(|error| {
         let undone = "the stage was not removed";
         let exit = match &error {

@@ -59,7 +59,7 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
             let wording = Wording::of_verbs(root.prefix());
             let refresh = wording.verb(&format!("stage refresh {stage}"));
             let way_on = if is_conflict_of_paths(failure) {
-                format!("Complete it, and decide with --edited, --override or --preserve: {refresh}")
+                format!("Complete it, and decide with --edited, --replace-edited or --keep-edited: {refresh}")
             } else {
                 format!("Complete it then: {refresh}")
             };

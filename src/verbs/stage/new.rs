@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::options::VerbOptions;
+use crate::verbs::options::{VerbOptions, WaitOption};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::words::{counted, human, print_notes, with_recovery};
@@ -27,27 +27,26 @@ const NAME: &str = "stage";
 /// Copy directories of a root into a stage, and note what they were
 #[derive(clap::Parser)]
 struct NewArgs {
-    /// A directory of the root that is copied; may be repeated
+    /// Copy this directory of the root; repeatable
     #[arg(long = "path", value_name = "PATH", required = true, action = clap::ArgAction::Append)]
     paths: Vec<OsString>,
-    /// The name of the stage, which its promotions get: by default the last component of STAGE
+    /// Name the stage and its promotions [default: the last component of STAGE]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Copy the package database too, so that `patchadd -R STAGE` works
+    /// Also copy the package database, so that `patchadd -R STAGE` works
     #[arg(long)]
     records: bool,
-    /// Make this directory for programs to work in, beside tmp, usr/obj and usr/tmp; may be repeated
+    /// Create this work directory, besides tmp, usr/obj and usr/tmp; repeatable
     #[arg(long = "dir", value_name = "DIR", action = clap::ArgAction::Append)]
     directories: Vec<OsString>,
-    /// Keep this file with the stage: what `stage enter` binds in
+    /// Mount what FILE lists in `stage enter`
     #[arg(long, value_name = "FILE")]
     mounts: Option<PathBuf>,
-    /// Leave these paths out, and what is below them; may be repeated
+    /// Leave out paths that match GLOB, and everything below them; repeatable
     #[arg(long, value_name = "GLOB", value_parser = pattern, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
@@ -109,7 +108,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         mounts: args.mounts,
         exclude: args.exclude,
     };
-    let made = call.change(&root, NAME, args.wait, |caller| make_stage(&root, &request, caller))?;
+    let made = call.change(&root, NAME, args.wait.seconds, |caller| make_stage(&root, &request, caller))?;
     match made {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, NewReport::of(report))),
         Err(error) => Err(stage_failed(&root, "the stage was not made", &error)),

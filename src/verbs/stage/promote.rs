@@ -9,13 +9,13 @@ use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{exchanges_inside, guarded_trial};
 use crate::verbs::change::expected_plan;
 use crate::verbs::options::{
-    ApplyingOptions, EditOptions, ExchangeOptions, NoteOption, PlanFileOptions, UndoOptions, VerbOptions,
-    path_text,
+    ApplyingOptions, DryRunOption, EditOptions, ExchangeOptions, NoteOption, PlanOption, UndoOptions,
+    VerbOptions, WaitOption, path_text,
 };
 use crate::verbs::patch_lines::print_report;
 use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::{
-    LibraryOptions, TrialOptions, directory_of_root, named_text, parse, script_settings,
+    LibraryOptions, ScriptTimeout, TrialOptions, directory_of_root, named_text, parse, script_settings,
 };
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
@@ -43,31 +43,31 @@ patchadm [-R root] stage promote --plan file [option...]";
 /// The options that say what is compared and what may go.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct PromotionOptions {
-    /// Promote only this directory of what was staged; may be repeated
+    /// Promote only this directory of the stage; repeatable
     #[arg(long = "path", value_name = "PATH", value_parser = directory_of_root, action = clap::ArgAction::Append)]
     paths: Vec<ObjectPath>,
-    /// The id of the promotion: by default the name of the stage and the next revision
+    /// Set the id of the promotion [default: the name of the stage and the next revision]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Take whatever differs, without regard to what it was once; needed for a tree that is no stage
+    /// Promote all differences, without the record of the original state; needed if the tree is not a stage
     #[arg(long)]
     two_way: bool,
-    /// With --two-way: delete what the tree does not have
+    /// With --two-way, delete what the tree does not have
     #[arg(long, requires_all = ["two_way", "paths"])]
     delete: bool,
-    /// Leave the patches of a stage with records there: take what they changed as any other object
+    /// Do not bring patches applied in the stage as patches, but promote what they changed
     #[arg(long)]
     tree_only: bool,
-    /// Take files with set-id bits or capabilities, other bytes of such files, and other owners
+    /// Promote set-id files, files with capabilities, and changes of owners
     #[arg(long)]
     allow_set_id: bool,
-    /// Refuse where more of a path would be deleted: a number of objects, or a percentage
+    /// Refuse to delete more than this number or percentage of the objects of a path [default: policy]
     #[arg(long, value_name = "N|N%", value_parser = limit)]
     max_delete: Option<DeleteLimit>,
-    /// Neither compare nor take these paths, and what is below them; may be repeated
+    /// Leave out paths that match GLOB, and everything below them; repeatable
     #[arg(long, value_name = "GLOB", value_parser = pattern, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
-    /// Do not run the hooks that the policy of the root names
+    /// Do not run the hooks of the policy
     #[arg(long)]
     no_hooks: bool,
     #[command(flatten)]
@@ -77,9 +77,9 @@ pub(super) struct PromotionOptions {
     #[command(flatten)]
     undo: UndoOptions,
     #[command(flatten)]
-    shlibs: LibraryOptions,
+    libraries: LibraryOptions,
     #[command(flatten)]
-    plan_file: PlanFileOptions,
+    plan: PlanOption,
 }
 
 /// A promotion that is asked for, by options or by a plan file.
@@ -96,15 +96,13 @@ struct PromoteArgs {
     choices: PromotionOptions,
     #[command(flatten)]
     trial: TrialOptions,
-    /// Print the plan, change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Show the lines of text files that would change, too
+    #[command(flatten)]
+    dry_run: DryRunOption,
+    /// Show the changed lines of text files
     #[arg(long, requires = "dry_run")]
     diff: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     note: NoteOption,
     #[command(flatten)]
@@ -129,10 +127,11 @@ impl PromotionOptions {
     pub(super) fn settle(
         mut self,
         stage: Option<PathBuf>,
+        save: Option<PathBuf>,
         usage: &'static str,
     ) -> Result<AskedPromotion, Stop> {
         let wrong = |message: String| Stop::Usage { message, usage };
-        let PlanFileOptions { save_plan: save, plan } = std::mem::take(&mut self.plan_file);
+        let plan = self.plan.plan.take();
         let none = PlanFileRequest { command: Command::Promote.name(), ..PlanFileRequest::default() };
         if save.is_none() && plan.is_none() {
             return Ok(AskedPromotion { choices: self, stage: stage.unwrap_or_default(), plan_file: none });
@@ -159,7 +158,7 @@ impl PromotionOptions {
         let mut options = PlanOptions::default();
         let (undo, edits) = (self.undo.clone(), self.edits.clone());
         ApplyingOptions { undo, edits, ..ApplyingOptions::default() }.write(&mut options)?;
-        self.shlibs.write(&mut options);
+        self.libraries.write(&mut options);
         options.operands = stage.map(named_text).transpose()?.into_iter().collect();
         options.exclude = self.exclude.iter().map(|glob| glob.as_str().to_owned()).collect();
         let wishes = PromotionWishes {
@@ -201,8 +200,8 @@ impl PromotionOptions {
             exchange: ExchangeOptions::default(),
             edits,
             undo,
-            shlibs: LibraryOptions::of_plan(options)?,
-            plan_file: PlanFileOptions::default(),
+            libraries: LibraryOptions::of_plan(options)?,
+            plan: PlanOption::default(),
         };
         Ok((choices, PathBuf::from(stage)))
     }
@@ -243,8 +242,8 @@ impl PromotionOptions {
             dry_run,
             texts: false,
             no_hooks: self.no_hooks,
-            scripts: script_settings(call, false, None),
-            shlibs: self.shlibs.request(),
+            scripts: script_settings(call, false, ScriptTimeout::default()),
+            shlibs: self.libraries.request(),
             plan_file: PlanFileRequest::default(),
             trial: TrialRequest::default(),
         }
@@ -256,7 +255,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage promote";
     let args: PromoteArgs = parse(call, USAGE)?;
     let PromoteArgs { choices, trial, dry_run, diff, wait, note, owner, common, stage } = args;
-    let asked = choices.settle(stage, USAGE)?;
+    let (dry_run, wait) = (dry_run.dry_run, wait.seconds);
+    let asked = choices.settle(stage, None, USAGE)?;
     let root = owner.open::<PromoteArgs>(call, &common.root, Command::Promote)?;
     if !dry_run {
         call.output.heedless();

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::options::{BriefVerbOptions, EditOptions};
+use crate::verbs::options::{BriefVerbOptions, DryRunOption, EditOptions};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::{described, verb_code};
@@ -24,9 +24,8 @@ const USAGE: &str = "patchadm [-R root] stage refresh [option...] stage";
 /// Bring into a stage what changed on the live tree
 #[derive(clap::Parser)]
 struct RefreshArgs {
-    /// Say what would be brought, change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    dry_run: DryRunOption,
     #[command(flatten)]
     edits: EditOptions,
     #[command(flatten)]
@@ -41,7 +40,7 @@ struct RefreshArgs {
 /// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage refresh";
-    let RefreshArgs { dry_run, edits, owner, common, stage } = parse(call, USAGE)?;
+    let RefreshArgs { dry_run: DryRunOption { dry_run }, edits, owner, common, stage } = parse(call, USAGE)?;
     let root = owner.open::<RefreshArgs>(call, &common.root, Command::Refresh)?;
     if !dry_run {
         call.output.heedless();

@@ -15,6 +15,9 @@ const USAGE: &str = "patchadm [-R root] stage status [--path path]... [option...
 struct StatusArgs {
     #[command(flatten)]
     choices: PromotionOptions,
+    /// Save the plan to FILE, for `--plan`
+    #[arg(long, value_name = "FILE", conflicts_with = "plan_file")]
+    save_plan: Option<PathBuf>,
     #[command(flatten)]
     common: BriefVerbOptions,
     /// The stage: its directory or its name
@@ -25,8 +28,8 @@ struct StatusArgs {
 /// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage status";
-    let StatusArgs { choices, common, stage } = parse(call, USAGE)?;
-    let asked = choices.settle(stage, USAGE)?;
+    let StatusArgs { choices, save_plan, common, stage } = parse(call, USAGE)?;
+    let asked = choices.settle(stage, save_plan, USAGE)?;
     let root = common.root.open(call)?;
     let exchanges = asked.exchanges();
     let request = asked.request(call, true);

@@ -1,11 +1,9 @@
 //! `patchadm undo-data drop`: deletes undo data, so that patches can no longer be removed.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::options::{BriefVerbOptions, NoteOption};
+use crate::verbs::options::{BriefVerbOptions, DryRunOption, NoteOption, UndoDirOption, WaitOption};
 use patchadm_cli::arguments::{age, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
@@ -23,27 +21,25 @@ const USAGE: &str = "patchadm [-R root] undo-data drop [--superseded] [--keep n]
 /// Delete undo data (cannot be reversed)
 #[derive(clap::Parser)]
 struct CommitArgs {
-    /// That of all patches that a later one supersedes or obsoletes
+    /// Delete undo data of superseded and obsoleted patches
     #[arg(long)]
     superseded: bool,
-    /// That of all patches but the newest N
+    /// Keep undo data of the newest N patches, and delete the rest
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// That of patches that were applied longer ago than this (90d, 12w, 1y), but for the newest revision of each
+    /// Delete undo data of patches applied longer ago than this (90d, 12w, 1y), except the newest revisions
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<u64>,
-    /// That of the oldest patches until undo data takes no more than this (500M, 2G), but for the newest revision of each
+    /// Delete undo data of the oldest patches until no more than this is left (500M, 2G), except the newest
+    /// revisions
     #[arg(long, value_name = "SIZE", value_parser = byte_size)]
     shrink_to: Option<u64>,
-    /// The directory that holds the undo data, when it was moved
-    #[arg(long, value_name = "DIR")]
-    undo_dir: Option<PathBuf>,
-    /// Say what would be given up, change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    undo_dir: UndoDirOption,
+    #[command(flatten)]
+    dry_run: DryRunOption,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     note: NoteOption,
     #[command(flatten)]
@@ -60,6 +56,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data drop";
     let args: CommitArgs = parse(call, USAGE)?;
     let CommitArgs { superseded, keep, undo_dir, dry_run, wait, note, owner, common, ids, .. } = args;
+    let (undo_dir, dry_run, wait) = (undo_dir.undo_dir, dry_run.dry_run, wait.seconds);
     let limits =
         UndoLimits { older_than: args.older_than, shrink_to: args.shrink_to, ..UndoLimits::default() };
     if ids.is_empty() && !superseded && keep.is_none() && limits.is_none() {

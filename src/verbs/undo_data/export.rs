@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::options::{BriefVerbOptions, NoteOption};
+use crate::verbs::options::{BriefVerbOptions, NoteOption, UndoDirOption, WaitOption};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
@@ -23,15 +23,13 @@ const USAGE: &str = "patchadm [-R root] undo-data export -o file [option...] id.
 /// Move undo archives to a file outside the root
 #[derive(clap::Parser)]
 struct UndoExportArgs {
-    /// The file, which must not be there yet; best on another disk
+    /// Write to FILE, which must not exist; best on another disk
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The directory that holds the undo data, when it was moved
-    #[arg(long, value_name = "DIR")]
-    undo_dir: Option<PathBuf>,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    undo_dir: UndoDirOption,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     note: NoteOption,
     #[command(flatten)]
@@ -76,8 +74,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     let root = args.owner.open::<UndoExportArgs>(call, &args.common.root, Command::UndoExport)?;
     call.output.heedless();
-    let (wait, note) = (args.wait, args.note);
-    let request = UndoExportRequest { ids: args.ids, file, undo_dir: args.undo_dir };
+    let (wait, note) = (args.wait.seconds, args.note);
+    let request = UndoExportRequest { ids: args.ids, file, undo_dir: args.undo_dir.undo_dir };
     let export = |caller: &Caller<'_>| export_undo(&root, &request, &caller.noting(note.text.as_deref()));
     match call.change(&root, Command::UndoExport.name(), wait, export)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, UndoExportReply::of(&report, &request))),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::export::MovedEntry;
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::options::{BriefVerbOptions, NoteOption};
+use crate::verbs::options::{BriefVerbOptions, NoteOption, WaitOption};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
@@ -22,9 +22,8 @@ const USAGE: &str = "patchadm [-R root] undo-data import [option...] file [id...
 /// Restore undo archives from a file that `undo-data export` wrote
 #[derive(clap::Parser)]
 struct UndoImportArgs {
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     note: NoteOption,
     #[command(flatten)]
@@ -58,7 +57,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let file = args.file.ok_or_else(no_file)?;
     let root = args.owner.open::<UndoImportArgs>(call, &args.common.root, Command::UndoImport)?;
     call.output.heedless();
-    let (wait, note) = (args.wait, args.note);
+    let (wait, note) = (args.wait.seconds, args.note);
     let request = UndoImportRequest { file, ids: args.ids };
     let import = |caller: &Caller<'_>| import_undo(&root, &request, &caller.noting(note.text.as_deref()));
     match call.change(&root, Command::UndoImport.name(), wait, import)? {

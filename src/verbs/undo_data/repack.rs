@@ -1,11 +1,9 @@
 //! `patchadm undo-data repack`: writes undo archives again in another form.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::options::{BriefVerbOptions, NoteOption};
+use crate::verbs::options::{BriefVerbOptions, DryRunOption, NoteOption, UndoDirOption, WaitOption};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_cli::arguments::{age, parse, undo_format};
 use patchadm_cli::call::Invocation;
@@ -19,26 +17,23 @@ use patchadm_core::operation::patches::repack::{
 use patchadm_core::operation::session::Caller;
 use patchadm_planning::plan::refusal::Command;
 
-const USAGE: &str = "patchadm [-R root] undo-data repack --format gz|Z|none|zst|xz [--cold age] [--dry-run] [option...] [id...]";
+const USAGE: &str = "patchadm [-R root] undo-data repack --undo-format gz|Z|none|zst|xz [--older-than age] [--dry-run] [option...] [id...]";
 
 /// Write undo archives again in another form
 #[derive(clap::Parser)]
 struct RepackArgs {
-    /// The form: gz, Z, none, zst or xz
+    /// Recompress undo data in this format: gz, Z, none, zst, or xz
     #[arg(long, value_name = "FORM", value_parser = undo_format(&UndoFormat::ARCHIVES), hide_possible_values = true)]
-    format: Option<UndoFormat>,
-    /// Those of all patches that were applied longer ago than this (90d, 12w, 1y)
+    undo_format: Option<UndoFormat>,
+    /// Select patches applied longer ago than this (90d, 12w, 1y)
     #[arg(long, value_name = "AGE", value_parser = age)]
-    cold: Option<u64>,
-    /// The directory that holds the undo data, when it was moved
-    #[arg(long, value_name = "DIR")]
-    undo_dir: Option<PathBuf>,
-    /// Say what would be written, change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u64>,
+    older_than: Option<u64>,
+    #[command(flatten)]
+    undo_dir: UndoDirOption,
+    #[command(flatten)]
+    dry_run: DryRunOption,
+    #[command(flatten)]
+    wait: WaitOption,
     #[command(flatten)]
     note: NoteOption,
     #[command(flatten)]
@@ -80,18 +75,20 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data repack";
     let args: RepackArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
-    let format = args.format.ok_or_else(|| wrong("no form is named: --format gz, Z, none, zst or xz"))?;
-    if args.ids.is_empty() && args.cold.is_none() {
+    let format =
+        args.undo_format.ok_or_else(|| wrong("no form is named: --undo-format gz, Z, none, zst, or xz"))?;
+    if args.ids.is_empty() && args.older_than.is_none() {
         return Err(wrong("no patch is named").into());
     }
     let root = args.owner.open::<RepackArgs>(call, &args.common.root, Command::Repack)?;
-    if !args.dry_run {
+    if !args.dry_run.dry_run {
         call.output.heedless();
     }
-    let RepackArgs { ids, cold, undo_dir, dry_run, wait, note, .. } = args;
+    let RepackArgs { ids, older_than: cold, note, .. } = args;
+    let (undo_dir, dry_run) = (args.undo_dir.undo_dir, args.dry_run.dry_run);
     let request = RepackRequest { ids, cold, format, undo_dir, dry_run };
     let repack = |caller: &Caller<'_>| repack_undo(&root, &request, &caller.noting(note.text.as_deref()));
-    match call.change(&root, Command::Repack.name(), wait, repack)? {
+    match call.change(&root, Command::Repack.name(), args.wait.seconds, repack)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, RepackReply::of(&report, &request))),
         Err(failed) => Err(change_failed(&root, Command::Repack, &failed).into()),
     }

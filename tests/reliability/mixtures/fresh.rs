@@ -123,7 +123,7 @@ fn of_list(edits: &Edits, list: &[Applied]) -> Edits {
 /// The command that applies a patch.
 pub(super) fn add_line(engine: Engine, patch: &Made) -> String {
     let no_undo = if patch.has_no_undo { "--no-undo" } else { "" };
-    format!("add --engine {0} --edited replace {no_undo} -R @ROOT@ {0}/{1}", engine.name(), patch.id())
+    format!("add --scripts {0} --edited replace {no_undo} -R @ROOT@ {0}/{1}", engine.name(), patch.id())
 }
 
 /// Makes the edits of what one patch has written.

@@ -285,7 +285,7 @@ impl<'p> Play<'p> {
         let id = self.patches[number].id();
         let is_in_the_middle = self.is_in_the_middle(number);
         let way = if self.has_scripts && !is_in_the_middle {
-            *self.random.one(&["native", "native", "native", "native", "script", "pkgadd"])
+            *self.random.one(&["native", "native", "native", "native", "run", "pkgadd"])
         } else {
             "native"
         };
@@ -310,7 +310,7 @@ impl<'p> Play<'p> {
         self.forget_rewritten(&undo_files);
         self.count(match way {
             "native" => "backed out natively",
-            "script" => "backed out by scripts",
+            "run" => "backed out by scripts",
             _ => "backed out by pkgadd",
         });
         self.stuck.clear();
@@ -326,7 +326,7 @@ impl<'p> Play<'p> {
     /// The command that backs a patch out. One whose scripts keep its records is theirs to take back.
     fn remove_line(&self, number: usize, way: &str) -> String {
         let way = if self.engines[&number] == Engine::Script && way == "native" { "auto" } else { way };
-        format!("remove --engine {way} -R @ROOT@ {}", self.patches[number].id())
+        format!("remove --scripts {way} -R @ROOT@ {}", self.patches[number].id())
     }
 
     /// What a backout makes of edits: of what the patch had changed it keeps a copy, in what it had left alone they stay.

@@ -50,7 +50,7 @@ impl Engine {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
-            Self::Script => "script",
+            Self::Script => "run",
         }
     }
 }

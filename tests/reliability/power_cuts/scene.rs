@@ -81,9 +81,9 @@ impl Has {
             (Act::Package, Self { package: false, .. }) => "pkgadd -n -R @ROOT@ -d spool ACMEdoc",
             (Act::Package, _) => "pkgrm -n -R @ROOT@ ACMEdoc",
             (Act::Promotion, Self { promoted: false, .. }) => {
-                "stage promote own -R @ROOT@ --max-delete 100% --allow-set-id --exchange-or-stop usr/own"
+                "stage promote own -R @ROOT@ --max-delete 100% --allow-set-id --exchange usr/own"
             }
-            (Act::Promotion, _) => return format!("remove -R @ROOT@ --exchange-or-stop usr/own {promotion}"),
+            (Act::Promotion, _) => return format!("remove -R @ROOT@ --exchange usr/own {promotion}"),
         };
         line.to_owned()
     }

@@ -308,7 +308,7 @@ pub fn patches_text(patches: &PatchesReport) -> String {
         line(&format!("  {} takes {} away, which these need: {packages}", taken.id, taken.library));
     }
     if !patches.takes_away.is_empty() {
-        line("  Apply these together with the patches of what needs them, or with --keep-shlibs.");
+        line("  Apply these together with the patches of what needs them, or with --libs keep.");
     }
     for (field, words) in WITHOUT {
         let names = patches.others.get(field).and_then(serde_json::Value::as_array);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::arguments::fetching::{FetchOptions, fetch_bar};
+use crate::arguments::fetching::{DepotOption, FetchOptions, fetch_bar};
 use crate::arguments::verbs::SignatureOptions;
 use crate::call::Invocation;
 use crate::reply::Stop;
@@ -33,21 +33,10 @@ pub struct ComparisonOptions {
     /// Compare with this cross-reference of patches, a patchdiag.xref
     #[arg(long, value_name = "FILE|URL", conflicts_with = "depot")]
     xref: Option<OsString>,
-    /// Compare with the patches of this depot: a directory, or an address that begins with file:, http: or https:
-    #[arg(short = 'M', id = "depot", value_name = "DEPOT")]
-    depot: Option<OsString>,
     #[command(flatten)]
-    fetching: FetchOptions,
+    depot: DepotOption,
     #[command(flatten)]
     signature: SignatureOptions,
-}
-
-impl ComparisonOptions {
-    /// The options of a question that can do without an answer: the depot of the policy, if it answers soon.
-    pub fn impatient(is_offline: bool) -> Self {
-        let fetching = FetchOptions { offline: is_offline, is_impatient: true, ..FetchOptions::default() };
-        Self { fetching, ..Self::default() }
-    }
 }
 
 /// What machines are compared with.
@@ -70,7 +59,7 @@ enum NamedPlace {
 impl ComparisonOptions {
     /// Tells whether something to compare with is named.
     pub fn is_said(&self) -> bool {
-        self.xref.is_some() || self.depot.is_some()
+        self.xref.is_some() || self.depot.depot.is_some()
     }
 }
 
@@ -79,12 +68,12 @@ impl Comparison {
     /// root of the running system says which keys are trusted.
     pub fn open(
         call: &mut Invocation,
-        options: &ComparisonOptions,
+        (options, fetching): (&ComparisonOptions, &FetchOptions),
         root: &Root,
         usage: &'static str,
     ) -> anyhow::Result<Self> {
         let now = call.surroundings.now;
-        let (place, name) = match (&options.xref, &options.depot) {
+        let (place, name) = match (&options.xref, &options.depot.depot) {
             (Some(file), _) => (place_of_file(file).map_err(|error| depot_refused(&error))?, file.clone()),
             (None, Some(depot)) => {
                 let location = DepotLocation::parse(depot).map_err(|error| depot_refused(&error))?;
@@ -99,7 +88,7 @@ impl Comparison {
                 Ok(Self { reference, name, depot: None, now })
             }
             NamedPlace::Address(address) => {
-                let text = fetch(call, options, root, |session, _| {
+                let text = fetch(call, (options, fetching), root, |session, _| {
                     fetch_bytes(session, &address, LARGEST_FILE as u64)
                 })?;
                 let reference =
@@ -107,7 +96,7 @@ impl Comparison {
                 Ok(Self { reference, name, depot: None, now })
             }
             NamedPlace::Depot(location) => {
-                let (depot, word) = fetch(call, options, root, |session, demands| {
+                let (depot, word) = fetch(call, (options, fetching), root, |session, demands| {
                     Ok((open_depot(&location, demands, session)?, strictest(demands)))
                 })?;
                 let reference = from_depot(depot.index());
@@ -147,7 +136,7 @@ fn of_policy(root: &Root, usage: &'static str) -> anyhow::Result<(NamedPlace, Os
     let Some(depot) = ground.policy.depot else {
         let last = last_used_depot(root).map(|last| without_password(&last));
         let last = last.map(|last| format!("; the last depot used was {last}")).unwrap_or_default();
-        let message = format!("nothing to compare with is named: --xref names a file, -M a depot{last}");
+        let message = format!("nothing to compare with: name a depot with -M, or a file with --xref{last}");
         return Err(Stop::Usage { message, usage }.into());
     };
     let location = DepotLocation::parse(depot.as_ref()).map_err(|error| depot_refused(&error))?;
@@ -157,7 +146,7 @@ fn of_policy(root: &Root, usage: &'static str) -> anyhow::Result<(NamedPlace, Os
 /// Fetches something, with a bar if someone watches.
 fn fetch<T>(
     call: &mut Invocation,
-    options: &ComparisonOptions,
+    (options, fetching): (&ComparisonOptions, &FetchOptions),
     root: &Root,
     work: impl FnOnce(&FetchSession<'_>, &[Demand]) -> Result<T, DepotError>,
 ) -> anyhow::Result<T> {
@@ -170,7 +159,7 @@ fn fetch<T>(
     let bar = fetch_bar(call);
     let progress = |progress: DepotProgress<'_>| bar.show(progress);
     let fetched = with_signals(|interrupt| {
-        let access = options.fetching.access(&call.surroundings, &ground.policy, None, interrupt, &progress);
+        let access = fetching.access(&call.surroundings, &ground.policy, None, interrupt, &progress);
         work(&FetchSession::new(access), &demands)
     })?;
     drop(bar);

@@ -1,5 +1,6 @@
 //! Options of the commands that take patches from depots and addresses.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,37 +11,55 @@ use patchadm_core::operation::depots::{DepotAccess, DepotProgress};
 use patchadm_inputs::http::{HttpSettings, Patience, Proxies};
 use patchadm_inputs::policy::Policy;
 
-/// Options that say how patches are fetched; what is not said is as the policy says, else as the environment does.
+/// The option that names a depot.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct FetchOptions {
-    /// Fetch nothing over a network
+pub struct DepotOption {
+    /// Use the patches of DEPOT, a directory or a file:, http: or https: URL
+    #[arg(short = 'M', long = "depot", id = "depot", value_name = "DEPOT")]
+    pub depot: Option<OsString>,
+}
+
+/// The option of every verb that may use a network. How it does is set by the policy, else by the environment.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct OfflineOption {
+    /// Do not use the network
     #[arg(long)]
     pub offline: bool,
-    /// Keep what is fetched in this directory
+}
+
+/// Options of the verbs that mostly fetch; what they do not set is set by the policy, else by the environment.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct FetchOptions {
+    #[command(flatten)]
+    pub network: OfflineOption,
+    /// Keep downloads in DIR [default: policy, else a directory of the user]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// Believe the authorities in this file, too
+    /// Also trust the CA certificates in FILE
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// Fetch through this proxy
-    #[arg(short = 'x', id = "proxy", value_name = "HOST:PORT")]
+    /// Download through this proxy [default: policy, else environment]
+    #[arg(short = 'x', long = "proxy", id = "proxy", value_name = "HOST:PORT")]
     pub proxy: Option<String>,
     /// Whether a server that does not answer within seconds is given up: the answer can do without it.
     #[arg(skip)]
     pub is_impatient: bool,
 }
 
-impl FetchOptions {
-    /// Them, and whether each was said.
-    pub fn said(&self) -> [(&'static str, bool); 4] {
-        [
-            ("--offline", self.offline),
-            ("--cache", self.cache.is_some()),
-            ("--ca", self.ca.is_some()),
-            ("-x", self.proxy.is_some()),
-        ]
+impl From<OfflineOption> for FetchOptions {
+    fn from(network: OfflineOption) -> Self {
+        Self { network, ..Self::default() }
     }
+}
 
+impl OfflineOption {
+    /// The option, and whether it was given.
+    pub fn said(self) -> [(&'static str, bool); 1] {
+        [("--offline", self.offline)]
+    }
+}
+
+impl FetchOptions {
     /// Returns how depots are reached with these options under a policy. `wait` is the time that another command may hold
     /// up a download, if one was named.
     pub fn access<'a>(
@@ -63,7 +82,7 @@ impl FetchOptions {
             cache: cache.or_else(|| network.cache()),
             temporary: surroundings.temporary.clone(),
             cache_limit: policy.cache_limit,
-            is_offline: self.offline,
+            is_offline: self.network.offline,
             http: HttpSettings {
                 authorities: self.ca.clone().or_else(|| policy.ca.clone()),
                 certificate_file: network.certificate_file.clone(),

@@ -13,8 +13,10 @@ use clap::error::ErrorKind;
 
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
 
 use super::later::later_option;
+use super::sections::{arranged, help_text};
 use super::suggest::did_you_mean;
 use super::synopsis::folded_synopsis;
 use crate::call::Invocation;
@@ -31,6 +33,11 @@ const QUIET: &str = "global-quiet";
 const VERBOSE: &str = "global-verbose";
 pub const POLICY: &str = "global-policy";
 pub const COLOUR: &str = "global-colour";
+const ROOT: &str = "root";
+const HELP: &str = "help";
+
+/// The id of the option that names files and directories of roots.
+pub const ROOT_LISTS: &str = "lists";
 
 /// The options that patchadm adds to every classic command; without them a command prints what it always printed.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -55,7 +62,7 @@ pub struct JsonOption {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct HelpOption {
     /// Print help
-    #[arg(short = 'h', long = "help", action = ArgAction::HelpLong)]
+    #[arg(short = 'h', long = "help", id = HELP, action = ArgAction::Help)]
     _help: Option<bool>,
 }
 
@@ -71,22 +78,22 @@ pub struct VersionOption {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct QuietOption {
     /// Print errors only
-    #[arg(short = 'q', id = QUIET)]
+    #[arg(short = 'q', long = "quiet", id = QUIET)]
     _quiet: bool,
 }
 
 /// The option of a verb that has more to say than it says by itself; it stands beside [`QuietOption`].
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct VerboseOption {
-    /// Print more: a line for each path
-    #[arg(short = 'v', id = VERBOSE, conflicts_with = QUIET)]
+    /// Print more, such as a line for each path
+    #[arg(short = 'v', long = "verbose", id = VERBOSE, conflicts_with = QUIET)]
     _verbose: bool,
 }
 
 /// The option of every verb about colours.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ColourOption {
-    /// Colour states: auto (on a terminal), always or never
+    /// Color the output: auto (on a terminal), always, or never [default: auto]
     #[arg(long = "color", id = COLOUR, value_name = "WHEN", hide_possible_values = true)]
     _colour: Option<WhenToColour>,
 }
@@ -94,7 +101,7 @@ pub struct ColourOption {
 /// The option of a verb that reads the policy of a root.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PolicyOption {
-    /// Take the policy in this file instead of that of the root
+    /// Use the policy in FILE instead of that of the root
     #[arg(long = "policy", id = POLICY, value_name = "FILE")]
     policy: Option<PathBuf>,
 }
@@ -107,18 +114,18 @@ impl PolicyOption {
     }
 }
 
-/// The root that a command works on.
+/// The root that a command works on. Only verbs that also have `--roots` accept it more than once.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RootOption {
-    /// Work on the root below this directory instead of `PKG_INSTALL_ROOT` or /
-    #[arg(short = 'R', value_name = "ROOT")]
-    pub root: Option<PathBuf>,
+    /// Work on the root at ROOT [default: $PKG_INSTALL_ROOT, else /]
+    #[arg(short = 'R', long = "root", id = ROOT, value_name = "ROOT", action = ArgAction::Append)]
+    roots: Vec<PathBuf>,
 }
 
 /// Packages by what they are for.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct CategoryOption {
-    /// All packages of these categories, separated by commas, instead of named ones
+    /// Select all packages of these categories, separated by commas
     #[arg(short = 'Y', value_name = "CATEGORY", value_delimiter = ',', conflicts_with = "packages")]
     pub categories: Vec<String>,
 }
@@ -130,21 +137,31 @@ pub fn listed(words: &[String]) -> Vec<String> {
 }
 
 impl RootOption {
+    /// The option with this root.
+    pub fn at(root: Option<PathBuf>) -> Self {
+        Self { roots: root.into_iter().collect() }
+    }
+
+    /// Returns the named roots.
+    pub fn named(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
     /// Tells whether the root was named. Otherwise it is `/` by default.
     pub fn is_named(&self, call: &Invocation) -> bool {
-        self.root.is_some() || call.surroundings.install_root.is_some()
+        !self.roots.is_empty() || call.surroundings.install_root.is_some()
     }
 
     /// Returns the root of a package manager that calls a hook: the one that is named, else that of `DPKG_ADMINDIR`, which
     /// dpkg sets for its hooks, else that of every command.
     #[must_use]
     pub fn of_package_manager(&self, surroundings: &Surroundings) -> Self {
-        Self { root: self.root.clone().or_else(|| surroundings.dpkg_root.clone()) }
+        Self::at(self.roots.first().or(surroundings.dpkg_root.as_ref()).cloned())
     }
 
     /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.
     pub fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
-        let path = call.surroundings.root(self.root.as_deref())?;
+        let path = call.surroundings.root(self.roots.first().map(PathBuf::as_path))?;
         let root = Root::open(&std::path::absolute(path)?)?;
         call.output.is_about(&root);
         Ok(call.surroundings.under_locks(call.surroundings.under_policy(root)))
@@ -160,8 +177,12 @@ pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Res
     }
     let name = call.name;
     let is_verb = is_of_verbs(call.program);
-    let stop = |error: clap::Error| stop(&error, (name, is_verb), usage);
-    let matches = command.try_get_matches_from(words(call)).map_err(stop)?;
+    let stop = |error: clap::Error| match error.kind() {
+        ErrorKind::DisplayHelp => Stop::Help(help_text(&command, &error)),
+        _ => stop(&error, (name, is_verb), usage),
+    };
+    let matches = command.clone().try_get_matches_from(words(call)).map_err(stop)?;
+    must_suit_several_roots(&command, &matches, usage)?;
     call.in_json = is_set(&matches, JSON);
     speak_as_asked(call, &matches);
     if let Some(path) = matches.try_get_one::<PathBuf>(POLICY).ok().flatten() {
@@ -202,13 +223,56 @@ fn is_set(matches: &ArgMatches, option: &str) -> bool {
 
 /// Returns the description of a command's arguments, without the options that clap adds.
 pub fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
-    A::command()
+    let command =
+        if is_of_verbs(call.program) { of_verb(A::command()) } else { A::command().mut_args(as_classic) };
+    command
         .name(call.program)
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
         .term_width(call.surroundings.width)
         .mut_args(repeatable)
+}
+
+/// Returns the options of a verb. It accepts several roots only if it also has the option for lists of them.
+fn of_verb(command: clap::Command) -> clap::Command {
+    let has_lists = command.get_arguments().any(|arg| arg.get_id() == ROOT_LISTS);
+    let single =
+        |arg: clap::Arg| if arg.get_id() == ROOT && !has_lists { arg.action(ArgAction::Set) } else { arg };
+    arranged(command.mut_args(single))
+}
+
+/// Returns an option of a classic command: only letters that SVR4 has, without long names, and no headings.
+fn as_classic(arg: clap::Arg) -> clap::Arg {
+    let arg = if arg.get_id() == ROOT { arg.action(ArgAction::Set) } else { arg };
+    let arg = arg.help_heading(None);
+    if arg.get_short().is_some() && arg.get_id() != HELP { arg.long(None) } else { arg }
+}
+
+/// Refuses options that are for one root if several are named with `-R`.
+fn must_suit_several_roots(
+    command: &clap::Command,
+    matches: &ArgMatches,
+    usage: &'static str,
+) -> Result<(), Stop> {
+    let roots = matches.try_get_many::<PathBuf>(ROOT).ok().flatten().map_or(0, Iterator::count);
+    if roots < 2 {
+        return Ok(());
+    }
+    let is_said = |arg: &&clap::Arg| {
+        matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+            && command.get_arg_conflicts_with(arg).iter().any(|other| other.get_id() == ROOT_LISTS)
+    };
+    // Only options of a complete description can be shown.
+    let mut command = command.clone();
+    command.build();
+    match command.get_arguments().find(is_said) {
+        None => Ok(()),
+        Some(arg) => {
+            let message = format!("the argument '{arg}' cannot be used with several roots");
+            Err(Stop::Usage { message, usage })
+        }
+    }
 }
 
 /// Allows a flag to be repeated; an option with a value only if it takes several: of two roots none is the right one.
@@ -241,7 +305,7 @@ pub fn refuse_unsupported<const N: usize>(
 
 fn stop(error: &clap::Error, (command, is_verb): (&str, bool), usage: &'static str) -> Stop {
     let text = error.render().to_string();
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if error.kind() == ErrorKind::DisplayVersion {
         return Stop::Help(text);
     }
     let named = |kind| match error.get(kind) {

@@ -1,5 +1,6 @@
 //! Options about procedure scripts.
 
+use super::duration::seconds;
 use super::words::{meant_by, one_of, word_for};
 use crate::call::Invocation;
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
@@ -7,44 +8,74 @@ use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_planning::plan::patch::engine::Engine;
 
-const ENGINES: [(&str, Engine); 3] =
+/// How patch scripts are handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ScriptHandling {
+    engine: Option<Engine>,
+    /// Whether a patch that needs a script is refused.
+    is_refused: bool,
+}
+
+const HANDLING: [(&str, ScriptHandling); 4] = [
+    ("auto", ScriptHandling { engine: Some(Engine::Auto), is_refused: false }),
+    ("native", ScriptHandling { engine: Some(Engine::Native), is_refused: false }),
+    ("run", ScriptHandling { engine: Some(Engine::Script), is_refused: false }),
+    ("refuse", ScriptHandling { engine: None, is_refused: true }),
+];
+
+/// The words of a plan file for `engine`.
+const PLAN_ENGINES: [(&str, Engine); 3] =
     [("auto", Engine::Auto), ("native", Engine::Native), ("script", Engine::Script)];
 
-/// Who does the work of patch scripts, and how long a script may take.
+/// How patch scripts are handled, and how long a script may take.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ScriptOptions {
-    /// Who does the work of patch scripts: auto, native (the program) or script (the scripts)
-    #[arg(long, value_name = "ENGINE", value_parser = one_of(&ENGINES), hide_possible_values = true)]
-    engine: Option<Engine>,
-    /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
-    #[arg(long, value_name = "SECONDS")]
-    script_timeout: Option<u64>,
+    /// Set how patch scripts are handled: auto, native (do their work without running them), run, or refuse
+    /// [default: auto]
+    #[arg(long, value_name = "WORD", value_parser = one_of(&HANDLING), hide_possible_values = true)]
+    scripts: Option<ScriptHandling>,
+    #[command(flatten)]
+    limit: ScriptTimeout,
+}
+
+/// How long a script may take.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct ScriptTimeout {
+    /// Stop scripts that run longer than this; 0 for no limit [default: policy]
+    #[arg(long = "script-timeout", id = "script_timeout", value_name = "DURATION", value_parser = seconds)]
+    pub seconds: Option<u64>,
 }
 
 impl ScriptOptions {
-    /// Returns the request that the options stand for; `none` where no script may run.
-    pub fn request(&self, call: &Invocation, none: bool) -> PatchScriptRequest {
+    /// Returns the request of the options.
+    pub fn request(&self, call: &Invocation) -> PatchScriptRequest {
         PatchScriptRequest {
-            settings: script_settings(call, false, self.script_timeout),
-            engine: self.engine.unwrap_or_default(),
-            none,
+            settings: script_settings(call, false, self.limit),
+            engine: self.scripts.and_then(|scripts| scripts.engine).unwrap_or_default(),
+            none: self.scripts.is_some_and(|scripts| scripts.is_refused),
         }
     }
 
-    /// Writes them down in a plan file.
+    /// Writes them to a plan file.
     pub fn write(&self, options: &mut PlanOptions) {
-        options.engine = word_for(&ENGINES, self.engine);
-        options.script_timeout = self.script_timeout;
+        options.engine = word_for(&PLAN_ENGINES, self.scripts.and_then(|scripts| scripts.engine));
+        options.no_scripts = self.scripts.is_some_and(|scripts| scripts.is_refused);
+        options.script_timeout = self.limit.seconds;
     }
 
-    /// Returns the options that a plan file has.
+    /// Reads them from a plan file.
     pub fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
-        let engine = meant_by(&ENGINES, "engine", options.engine.as_deref())?;
-        Ok(Self { engine, script_timeout: options.script_timeout })
+        let engine = meant_by(&PLAN_ENGINES, "engine", options.engine.as_deref())?;
+        let handling = ScriptHandling { engine, is_refused: options.no_scripts };
+        let is_said = handling.engine.is_some() || handling.is_refused;
+        Ok(Self {
+            scripts: is_said.then_some(handling),
+            limit: ScriptTimeout { seconds: options.script_timeout },
+        })
     }
 }
 
-/// Returns how scripts are run: `trace` shows their commands, `limit` ends them after so many seconds.
-pub fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>) -> ScriptSettings {
-    ScriptSettings { trace, limit, ..call.surroundings.script_settings() }
+/// Returns how scripts are run: `trace` shows their commands.
+pub fn script_settings(call: &Invocation, trace: bool, limit: ScriptTimeout) -> ScriptSettings {
+    ScriptSettings { trace, limit: limit.seconds, ..call.surroundings.script_settings() }
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::one_of;
 use super::options::{ColourOption, Extensions, PolicyOption, QuietOption, RootOption, VerboseOption};
+use super::{one_of, seconds};
 use patchadm_core::operation::patches::apply::SignatureRequest;
 use patchadm_inputs::sign::DemandWord;
 
@@ -44,7 +44,7 @@ impl BriefVerbOptions {
     /// accepts none of them.
     #[cfg(feature = "sign")]
     pub fn about_root(&self) -> [(&'static str, bool); 2] {
-        [("-R", self.root.root.is_some()), ("--policy", self.policy.is_said())]
+        [("-R", !self.root.named().is_empty()), ("--policy", self.policy.is_said())]
     }
 }
 
@@ -74,13 +74,45 @@ pub struct RootlessOptions {
     _extensions: Extensions,
 }
 
+/// The option of a verb that changes or writes something.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct DryRunOption {
+    /// Show what would be done, but change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+/// The option of a verb that takes a lock.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct WaitOption {
+    /// Wait this long, such as 10m, for another command to finish [default: policy, else 0s]
+    #[arg(long = "wait", id = "wait", value_name = "DURATION", value_parser = seconds)]
+    pub seconds: Option<u64>,
+}
+
+/// The option that tells by the exit code if something is not as it should be.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct CheckOption {
+    /// Change nothing, and exit with 4 if there is a finding
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// The option that names the directory of moved undo data.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct UndoDirOption {
+    /// Use DIR for undo data instead of the package database
+    #[arg(long, value_name = "DIR")]
+    pub undo_dir: Option<PathBuf>,
+}
+
 /// Options that say what is demanded of signatures.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SignatureOptions {
-    /// What is demanded of signatures: require, warn or off
+    /// Set how signatures are checked: require, warn, or off [default: policy]
     #[arg(long, value_name = "WORD", value_parser = one_of(&DemandWord::ALL), hide_possible_values = true)]
     pub signature: Option<DemandWord>,
-    /// Trust the keys in this directory of this machine instead of those of the root
+    /// Trust the keys in DIR instead of those of the root
     #[arg(long, value_name = "DIR")]
     pub keys: Option<PathBuf>,
 }

@@ -1,8 +1,7 @@
 //! The answer of a command: one value, the faces that render it, and the exit code.
 //!
 //! A command hands back a `Reply`. Its report is printed as text, for people and for scripts that read it, or with
-//! `--json` as one document; commands that speak while they work print that part themselves. The page is a face for a
-//! browser, written to a file.
+//! `--json` as one document; commands that speak while they work print that part themselves.
 
 pub mod adopted;
 pub mod advice;
@@ -24,7 +23,6 @@ pub mod object_state;
 pub mod overtaken;
 pub mod package_entry;
 pub mod packages;
-pub mod page;
 pub mod patch_entry;
 pub mod patch_list;
 pub mod patch_list_entry;

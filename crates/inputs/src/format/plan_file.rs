@@ -68,31 +68,31 @@ pub struct PlanOptions {
     pub undo_format: Option<String>,
     /// `--edited`.
     pub edited: Option<String>,
-    /// `--override`, each.
+    /// `--replace-edited`, each.
     #[serde(rename = "override")]
     pub overridden: Vec<String>,
-    /// `--preserve`, each.
+    /// `--keep-edited`, each.
     #[serde(rename = "preserve")]
     pub preserved: Vec<String>,
     /// `--signature`.
     pub signature: Option<String>,
     /// `--keys`.
     pub keys: Option<String>,
-    /// `--engine`.
+    /// `--scripts`: `auto`, `native`, or `script` for `run`.
     pub engine: Option<String>,
     /// `--script-timeout`, in seconds.
     pub script_timeout: Option<u64>,
-    /// `--no-scripts`.
+    /// `--scripts refuse`.
     pub no_scripts: bool,
-    /// `--shlibs`.
+    /// `--libs` other than `keep-always`, in the words of a policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shlibs: Option<String>,
-    /// `--keep-shlibs`: `allowed` or `always`.
+    /// `allowed`, or `always` for `--libs keep-always`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_shlibs: Option<String>,
     /// `--all-or-nothing`.
     pub all_or_nothing: bool,
-    /// `--withdrawn`.
+    /// `--allow-withdrawn`.
     pub withdrawn: bool,
     /// `--no-requires`.
     pub no_requires: bool,

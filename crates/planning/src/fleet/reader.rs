@@ -47,7 +47,7 @@ pub enum InventoryError {
     /// The document of another command.
     #[error("it is a document of <{0}>, not of list")]
     Command(String),
-    /// A document of `list --lacking`.
+    /// A document of `list --missing`.
     #[error("it lists no patches: it answers another question than `patchadm list`")]
     OtherQuestion,
     /// A document of `list` with an option that leaves patches out.

@@ -8,11 +8,11 @@ class ModuleDocFragment(object):
     DOCUMENTATION = r'''
 options:
   root:
-    description: The root on the target, as for C(patchadm -R).
+    description: The root directory of the target below which the software is, as C(patchadm -R) takes it.
     type: path
     default: /
   executable:
-    description: The patchadm program, as a path or a name.
+    description: The program, by its path or its name.
     type: path
     default: patchadm
 requirements:
@@ -23,13 +23,13 @@ requirements:
     CHANGE = r'''
 options:
   policy:
-    description: Use this policy file on the target instead of the policy of the root.
+    description: Take the policy in this file of the target instead of that of the root.
     type: path
   wait:
-    description: Wait this many seconds for another command that is changing the root.
-    type: int
+    description: Wait this long, such as C(10m), for another command that is changing the root.
+    type: str
   note:
-    description: A line to keep with the run in the history of the root.
+    description: Keep this line with the run in the history of the root.
     type: str
   as_owner:
     description: Do everything as the owner of the root directory.
@@ -46,19 +46,16 @@ options:
   trial:
     description:
       - Put the run on trial for this time, such as C(30s), C(10m), C(2h) or C(1d).
-      - Afterwards the run is reverted unless I(state=confirmed) of M(patchadm.patch.patch) keeps it, even if nobody can log
-        in any more.
+      - Everything goes back afterwards unless I(state=confirmed) of M(patchadm.patch.patch) keeps it, also when nobody can
+        log in any more.
     type: str
   trial_reboots:
-    description: Survive this many reboots; by default the first reboot ends the trial.
+    description: Let the trial go on after this many boots; without it the first boot ends it.
     type: int
   probe:
     description:
-      - Run this command with C(/bin/sh) on the target after the run.
-      - If it fails, everything is backed out, and the task fails with the end of its output.
+      - Run this command with C(/bin/sh) on the target when everything is applied.
+      - If it fails or takes more than 60 seconds, everything is backed out, and the task fails with the end of its output.
       - The command is visible to other users of the target while it runs; pass secrets with C(environment) of the task.
     type: str
-  probe_timeout:
-    description: Give the command of I(probe) this many seconds instead of 60.
-    type: int
 '''

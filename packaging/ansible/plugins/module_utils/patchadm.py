@@ -41,7 +41,7 @@ ADDRESS = re.compile(r'(https?|file):', re.IGNORECASE)
 USER_IN_ADDRESS = re.compile(r'(https?|ftp):.*@', re.IGNORECASE | re.DOTALL)
 
 # A time: a number and its unit.
-DURATION = re.compile(r'[0-9]+[smhd]\Z')
+DURATION = re.compile(r'[0-9]+(s|m|min|h|d|w|y)\Z')
 
 # What patches may ask for after they were applied, the most urgent first.
 RESTARTS = ('rebootimmediate', 'reconfigimmediate', 'rebootafter', 'reconfigafter')
@@ -159,8 +159,6 @@ def check_durations(params):
         raise Refused('trial %s is no time, as 30s, 10m, 2h or 1d' % json.dumps(trial))
     if params.get('trial_reboots') is not None and trial is None:
         raise Refused('trial_reboots means nothing without trial')
-    if params.get('probe_timeout') is not None and params.get('probe') is None:
-        raise Refused('probe_timeout means nothing without probe')
     if params.get('probe') is not None and not params['probe'].strip():
         raise Refused('probe is empty')
 
@@ -425,7 +423,7 @@ def changing_arguments():
     arguments = root_arguments()
     arguments.update({
         'policy': {'type': 'path'},
-        'wait': {'type': 'int'},
+        'wait': {'type': 'str'},
         'note': {'type': 'str'},
         'as_owner': {'type': 'bool', 'default': False},
         'trust_root': {'type': 'bool', 'default': False},
@@ -439,7 +437,6 @@ def trial_arguments():
         'trial': {'type': 'str'},
         'trial_reboots': {'type': 'int'},
         'probe': {'type': 'str'},
-        'probe_timeout': {'type': 'int'},
     }
 
 

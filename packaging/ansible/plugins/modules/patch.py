@@ -60,12 +60,12 @@ options:
     description: What to do with locally modified files; the default is set by the policy.
     type: str
     choices: [stop, replace, keep]
-  override:
-    description: Replace these edited files in any case.
+  replace_edited:
+    description: Replace these locally modified files.
     type: list
     elements: str
-  preserve:
-    description: Keep these edited files in any case.
+  keep_edited:
+    description: Keep these locally modified files.
     type: list
     elements: str
   adopt:
@@ -103,21 +103,23 @@ options:
     description: Trust the public keys in this directory on the target instead of those of the root.
     type: path
   scripts:
-    description: Whether procedure scripts may run. A patch that needs one is refused otherwise.
-    type: bool
-    default: true
-  script_timeout:
-    description: End a script that takes longer than this many seconds.
-    type: int
-  shlibs:
-    description: What happens to shared libraries that programs still need.
+    description:
+      - How patch scripts are handled. With C(native) their work is done without running them, with C(refuse) a patch that
+        needs one is refused.
     type: str
-    choices: [report, keep, stop, 'keep,stop']
+    choices: [auto, native, run, refuse]
+  script_timeout:
+    description: Stop a script that runs longer than this, such as C(10m).
+    type: str
+  libs:
+    description: What happens to old shared libraries that programs still need.
+    type: str
+    choices: [report, stop, keep, keep-or-stop, keep-always]
   exclude:
     description: Leave out these patches of the depot.
     type: list
     elements: str
-  withdrawn:
+  allow_withdrawn:
     description: Accept a withdrawn patch that is named with its revision.
     type: bool
     default: false
@@ -285,26 +287,26 @@ OPTIONS = {
     'adopt': Option('--adopt', 'yes', APPLYING),
     'all_or_nothing': Option('--all-or-nothing', 'yes', CHANGING),
     'allow_unsigned': Option('--allow-unsigned', 'yes', APPLYING),
+    'allow_withdrawn': Option('--allow-withdrawn', 'yes', APPLYING),
     'as_owner': Option('--as-owner', 'yes', ALWAYS),
     'ca': Option('--ca', 'value', APPLYING),
     'cache': Option('--cache', 'value', APPLYING),
     'edited': Option('--edited', 'value', APPLYING),
     'exclude': Option('--exclude', 'each', APPLYING),
     'force': Option('--force', 'yes', ('absent',)),
+    'keep_edited': Option('--keep-edited', 'each', APPLYING),
     'keys': Option('--keys', 'value', APPLYING),
+    'libs': Option('--libs', 'value', CHANGING),
     'note': Option('--note', 'value', ALWAYS),
     'offline': Option('--offline', 'yes', APPLYING),
-    'override': Option('--override', 'each', APPLYING),
     'policy': Option('--policy', 'value', ALWAYS),
-    'preserve': Option('--preserve', 'each', APPLYING),
     'probe': Option('--probe', 'value', APPLYING),
-    'probe_timeout': Option('--probe-timeout', 'value', APPLYING),
     'proxy': Option('-x', 'hidden', APPLYING),
     'refresh': Option('--refresh', 'yes', CHANGING),
+    'replace_edited': Option('--replace-edited', 'each', APPLYING),
     'requires': Option('--no-requires', 'no', APPLYING),
     'script_timeout': Option('--script-timeout', 'value', CHANGING),
-    'scripts': Option('--no-scripts', 'no', CHANGING),
-    'shlibs': Option('--shlibs', 'value', CHANGING),
+    'scripts': Option('--scripts', 'value', CHANGING),
     'signature': Option('--signature', 'value', APPLYING),
     'trial': Option('--trial', 'value', APPLYING),
     'trial_reboots': Option('--trial-reboots', 'value', APPLYING),
@@ -314,7 +316,6 @@ OPTIONS = {
     'undo_format': Option('--undo-format', 'value', APPLYING),
     'wait': Option('--wait', 'value', ALWAYS),
     'with_dependents': Option('--with-dependents', 'yes', ('absent',)),
-    'withdrawn': Option('--withdrawn', 'yes', APPLYING),
 }
 
 
@@ -333,8 +334,8 @@ def arguments():
         'group': {'type': 'str', 'choices': ['missing', 'recommended', 'security']},
         'not_applicable': {'type': 'str', 'choices': ['fail', 'skip'], 'default': 'fail'},
         'edited': {'type': 'str', 'choices': ['stop', 'replace', 'keep']},
-        'override': {'type': 'list', 'elements': 'str'},
-        'preserve': {'type': 'list', 'elements': 'str'},
+        'replace_edited': {'type': 'list', 'elements': 'str'},
+        'keep_edited': {'type': 'list', 'elements': 'str'},
         'adopt': {'type': 'bool', 'default': False},
         'refresh': {'type': 'bool', 'default': False},
         'undo': {'type': 'bool', 'default': True},
@@ -345,11 +346,11 @@ def arguments():
         'allow_unsigned': {'type': 'bool', 'default': False},
         # A directory of public keys.
         'keys': {'type': 'path', 'no_log': False},
-        'scripts': {'type': 'bool', 'default': True},
-        'script_timeout': {'type': 'int'},
-        'shlibs': {'type': 'str', 'choices': ['report', 'keep', 'stop', 'keep,stop']},
+        'scripts': {'type': 'str', 'choices': ['auto', 'native', 'run', 'refuse']},
+        'script_timeout': {'type': 'str'},
+        'libs': {'type': 'str', 'choices': ['report', 'stop', 'keep', 'keep-or-stop', 'keep-always']},
         'exclude': {'type': 'list', 'elements': 'str'},
-        'withdrawn': {'type': 'bool', 'default': False},
+        'allow_withdrawn': {'type': 'bool', 'default': False},
         'requires': {'type': 'bool', 'default': True},
         'offline': {'type': 'bool', 'default': False},
         'cache': {'type': 'path'},

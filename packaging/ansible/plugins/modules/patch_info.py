@@ -216,7 +216,7 @@ class InfoWork(Work):
         """Returns what is known of the patches that are asked about."""
         has, lacking = {}, []
         for one in self.params['id']:
-            document = self.answer(['list'], ['--lacking=%s' % one])
+            document = self.answer(['list'], ['--missing=%s' % one])
             if document['lacking']:
                 lacking.append(one)
             else:

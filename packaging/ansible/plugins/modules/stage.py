@@ -59,11 +59,11 @@ options:
     description: What to do with paths that were changed in the stage and on the root.
     type: str
     choices: [stop, replace, keep]
-  override:
+  replace_edited:
     description: Take these paths in any case.
     type: list
     elements: str
-  preserve:
+  keep_edited:
     description: Leave these paths alone in any case.
     type: list
     elements: str
@@ -209,16 +209,15 @@ OPTIONS = {
     'exclude': Option('--exclude', 'each', ('new', 'promote')),
     'force': Option('--force', 'yes', ('absent',)),
     'hooks': Option('--no-hooks', 'no', PROMOTE),
+    'keep_edited': Option('--keep-edited', 'each', BOTH_SIDES),
     'max_delete': Option('--max-delete', 'value', PROMOTE),
     'name': Option('--name', 'value', ('new',)),
     'note': Option('--note', 'value', ('promote', 'backout')),
-    'override': Option('--override', 'each', BOTH_SIDES),
     'paths': Option('--path', 'each', ('new', 'promote')),
     'policy': Option('--policy', 'value', ALWAYS),
-    'preserve': Option('--preserve', 'each', BOTH_SIDES),
     'probe': Option('--probe', 'value', PROMOTE),
-    'probe_timeout': Option('--probe-timeout', 'value', PROMOTE),
     'records': Option('--records', 'yes', ('new',)),
+    'replace_edited': Option('--replace-edited', 'each', BOTH_SIDES),
     'tree_only': Option('--tree-only', 'yes', PROMOTE),
     'trial': Option('--trial', 'value', PROMOTE),
     'trial_reboots': Option('--trial-reboots', 'value', PROMOTE),
@@ -245,8 +244,8 @@ def arguments():
         'exclude': {'type': 'list', 'elements': 'str'},
         'id': {'type': 'list', 'elements': 'str'},
         'edited': {'type': 'str', 'choices': ['stop', 'replace', 'keep']},
-        'override': {'type': 'list', 'elements': 'str'},
-        'preserve': {'type': 'list', 'elements': 'str'},
+        'replace_edited': {'type': 'list', 'elements': 'str'},
+        'keep_edited': {'type': 'list', 'elements': 'str'},
         'two_way': {'type': 'bool', 'default': False},
         'delete': {'type': 'bool', 'default': False},
         'tree_only': {'type': 'bool', 'default': False},

@@ -29,7 +29,7 @@ use patchadm_svr4::package::ObjectPath;
 
 /// The lock of the root.
 pub(super) fn lock(examination: &Examination<'_>) -> Vec<Finding> {
-    let wait = format!("{} --wait SECONDS", examination.wording().verb("VERB").trim_matches('`'));
+    let wait = format!("{} --wait DURATION", examination.wording().verb("VERB").trim_matches('`'));
     vec![match &examination.holder {
         Ok(None) => Finding::ok("lock", "no command is changing the root"),
         Ok(Some(holder)) => {

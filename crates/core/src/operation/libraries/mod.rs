@@ -29,11 +29,11 @@ pub use scan::{LibraryScan, ScanError, ScanRequest, loader_settings, read_facts,
 /// The options about libraries; without them the policy of the root decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LibraryRequest {
-    /// `--shlibs`: replaces the words of the policy.
+    /// Replaces the words of the policy.
     pub words: Option<LibraryWords>,
-    /// `--keep-shlibs`: libraries stay, regardless of other options.
+    /// Libraries stay, regardless of the words.
     pub keep: bool,
-    /// `--keep-shlibs=always`: also those of patches that forbid it.
+    /// Also those of patches that forbid it.
     pub always: bool,
 }
 

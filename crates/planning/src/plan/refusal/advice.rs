@@ -90,8 +90,10 @@ impl Refusal {
         match &*self.reason {
             Reason::Edited { can_keep, .. } => {
                 let keep = if *can_keep { " or --edited keep" } else { "" };
-                let preserve = if *can_keep { " and --preserve PATH" } else { "" };
-                format!("decide with --edited replace{keep}, or path by path with --override PATH{preserve}")
+                let keep_path = if *can_keep { " and --keep-edited PATH" } else { "" };
+                format!(
+                    "decide with --edited replace{keep}, or path by path with --replace-edited PATH{keep_path}"
+                )
             }
             Reason::OtherBaseDirectory { installed, .. } => {
                 format!("make the patch again, from the content of {installed} in both releases, with --basedir {installed}")
@@ -99,13 +101,13 @@ impl Refusal {
             Reason::KeepWithoutUndo(_) => format!("leave {} out, or use --edited replace", wording.no_undo()),
             Reason::NoWayBack(_) => format!("if it need not be backed out, use {}", wording.no_undo()),
             Reason::BeyondScripts { by_choice: true, .. } => {
-                "let the program do the work of the scripts, with --engine native".to_owned()
+                "do the work of the scripts without running them, with `--scripts native`".to_owned()
             }
             Reason::BeyondScripts { by_choice: false, .. } => {
-                "ask its maker to make the patch anew: its scripts have to run, and cannot do this".to_owned()
+                "its scripts cannot do this; ask the vendor for a rebuilt patch".to_owned()
             }
-            Reason::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
-            Reason::ScriptForbidden { by_option: true, .. } => "leave --no-scripts out".to_owned(),
+            Reason::RecordsByScripts(_) => "allow it with `--scripts run` or `--scripts auto`".to_owned(),
+            Reason::ScriptForbidden { by_option: true, .. } => "leave out `--scripts refuse`".to_owned(),
             Reason::ScriptForbidden { .. } => format!("if it may run, say scripts=run in {}", policy()),
             Reason::Excluded => format!("if it is wanted, take it out of exclude= in {}", policy()),
             Reason::NoSpace { file_system, needed, free, inodes, undo } => {
@@ -119,11 +121,11 @@ impl Refusal {
                 format!("make room for {missing} more {what} in {file_system}{elsewhere}")
             }
             Reason::LibrariesLost(_) if self.command == Command::Pkgrm => {
-                "renew those who need it first, or accept the loss with --shlibs report".to_owned()
+                "renew those who need it first, or accept the loss with --libs report".to_owned()
             }
             Reason::LibrariesLost(_) => {
-                "renew those who need them first, keep what can be kept with --shlibs keep, or accept the loss with \
-                 --shlibs report"
+                "renew those who need them first, keep what can be kept with --libs keep, or accept the loss with \
+                 --libs report"
                     .to_owned()
             }
             Reason::ReadOnly(file_system) => format!("mount {file_system} for writing"),

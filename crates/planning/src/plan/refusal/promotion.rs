@@ -171,12 +171,12 @@ impl PromotionReason {
         match self {
             Self::Conflicts(_) => {
                 "--edited replace takes those of the stage, --edited keep leaves the live ones; \
-                --override PATH and --preserve PATH decide about one"
+                --replace-edited PATH and --keep-edited PATH decide about one"
                     .to_owned()
             }
             Self::RefreshConflicts(_) => {
                 "--edited replace takes those of the live tree, --edited keep leaves those of the stage; \
-                --override PATH and --preserve PATH decide about one"
+                --replace-edited PATH and --keep-edited PATH decide about one"
                     .to_owned()
             }
             Self::TooManyDeleted { .. } => "if that is meant, --max-delete N or N% allows it".to_owned(),

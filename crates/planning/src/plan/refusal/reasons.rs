@@ -268,7 +268,9 @@ impl SetReason {
             Self::RequiredNowhere { .. } => "put it into the depot, or leave this patch out with --exclude",
             Self::NotInDepot(_) => "`patchadm missing total` with this depot lists what it has",
             Self::TwoContents(..) => "take one of the two away",
-            Self::Withdrawn => "if it is wanted all the same, name it with its revision and --withdrawn",
+            Self::Withdrawn => {
+                "if it is wanted all the same, name it with its revision and --allow-withdrawn"
+            }
             _ => "",
         }
     }
@@ -347,7 +349,7 @@ impl HookReason {
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Forbidden { is_backout: true, .. } => {
-                "--no-scripts backs it out without the hook".to_owned()
+                "`--scripts refuse` removes it without the hook".to_owned()
             }
             Self::Forbidden { .. } => "--no-hooks promotes without it".to_owned(),
             Self::Unfit { remedy, .. } => remedy.clone(),

@@ -86,7 +86,7 @@ impl Wording {
 
     /// Returns the option that waits for the lock; the classic commands have none.
     pub fn wait(&self) -> Option<&'static str> {
-        (!self.is_classic).then_some("--wait SECONDS")
+        (!self.is_classic).then_some("--wait DURATION")
     }
 
     /// Returns a command of dpkg for the root.
@@ -162,6 +162,6 @@ mod tests {
         assert_eq!(here.completed(message), message);
         assert_eq!((here.verb("list"), here.path("etc")), ("`patchadm list`".to_owned(), "/etc".to_owned()));
         assert_eq!((verbs.undo_dir(), classic.undo_dir()), ("--undo-dir DIR", "-B DIR"));
-        assert_eq!((verbs.wait(), classic.wait()), (Some("--wait SECONDS"), None));
+        assert_eq!((verbs.wait(), classic.wait()), (Some("--wait DURATION"), None));
     }
 }

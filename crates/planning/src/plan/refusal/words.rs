@@ -261,7 +261,7 @@ fn forbidden(package: Option<&str>, script: &str, by_option: bool) -> String {
         Some(class) => format!("needs the script {script} of class {class}"),
         None => format!("has the script {script}"),
     };
-    let who = if by_option { "--no-scripts" } else { "the policy of this root" };
+    let who = if by_option { "--scripts refuse" } else { "the policy of this root" };
     format!("{whose} {what}, which {who} does not allow")
 }
 

@@ -341,7 +341,7 @@ fn without_privileges_nothing_goes_in_that_would_take_what_only_root_can_bring_b
 #[test]
 fn what_scripts_cannot_do_is_done_natively_or_by_a_patch_that_is_made_anew() {
     for (by_choice, advice) in
-        [(true, "with --engine native"), (false, "ask its maker to make the patch anew")]
+        [(true, "with `--scripts native`"), (false, "ask the vendor for a rebuilt patch")]
     {
         let reason =
             Reason::BeyondScripts { what: "/opt/a b has white space in its name".to_owned(), by_choice };

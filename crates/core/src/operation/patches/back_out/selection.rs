@@ -9,7 +9,7 @@ use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::patches::undone_run::named_run;
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
 use crate::operation::session::RootAndPolicy;
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
+use chrono::DateTime;
 use patchadm_changeset::format::run::Run;
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::{RecordView, ledger};
@@ -67,7 +67,7 @@ fn after(ground: &RootAndPolicy, applied: &AppliedPatches, point: &str) -> Resul
         };
         return Ok(order.all().filter(|id| is_later(id)).cloned().collect());
     }
-    if let Some(end) = end_of(point) {
+    if let Ok(end) = DateTime::parse_from_rfc3339(point) {
         return Ok(order.all().filter(|id| order.date(id).is_some_and(|date| date > end)).cloned().collect());
     }
     let id = PatchId::parse(point, &ground.policy.separator).ok().filter(|id| applied.get(id).is_some());
@@ -82,15 +82,6 @@ fn run_named(view: &RecordView<'_>, word: &str) -> Option<u64> {
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
     let known = || named_run(&readable_history(view), word).and_then(Run::parse);
     Run::parse(word).or_else(|| if is_number { known() } else { None }).map(|run| run.number)
-}
-
-fn end_of(text: &str) -> Option<DateTime<FixedOffset>> {
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        return Some(moment);
-    }
-    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    let end = day.and_time(NaiveTime::from_hms_opt(23, 59, 59)?);
-    Some(end.and_utc().fixed_offset())
 }
 
 /// Adds to patches what the promotions among them brought, as far as it is still applied as they brought it.
@@ -205,14 +196,6 @@ pub(super) fn in_order(ids: Vec<PatchId>, needs: impl Fn(&PatchId) -> Vec<PatchI
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_day_is_its_end() {
-        let end = end_of("2026-11-20").unwrap();
-        assert_eq!(end.to_rfc3339(), "2026-11-20T23:59:59+00:00");
-        assert_eq!(end_of("2026-11-20T07:00:00+01:00").unwrap().to_rfc3339(), "2026-11-20T07:00:00+01:00");
-        assert_eq!(end_of("100-01"), None);
-    }
 
     fn ordered(patches: &[(&str, &[&str])]) -> Vec<String> {
         let id = |text: &str| PatchId::new(text).unwrap();

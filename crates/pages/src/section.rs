@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::content::{PagePatch, PageSection};
 use super::graph::graph;
 use super::references::{alternatives, anchor, base_of};
-use crate::reply::words::{human, reboot_sentence};
+use patchadm_cli::reply::words::{human, reboot_sentence};
 use patchadm_svr4::package::control::visible;
 
 /// The choices for narrowing a table: the kind and its words.

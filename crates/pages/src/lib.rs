@@ -1,7 +1,9 @@
-//! The third form of an answer: a page for a browser, one file that requests nothing else.
+//! Pages for a browser, each one file that requests nothing else.
 //!
 //! Its policy allows its own style and script by their digests and nothing else: no request, no image, no form. All its
 //! information is there without the script. Texts of strangers are always shown as text.
+
+#![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 
 mod content;
 mod document;

@@ -1,4 +1,4 @@
-//! `patchadm adopt --foresee`: what an upgrade that apt is about to make would do to applied patches.
+//! `patchadm adopt --before-upgrade`: what an upgrade that apt is about to make would do to applied patches.
 
 use std::io::{BufReader, stdin};
 

@@ -1,0 +1,90 @@
+//! Options about durations and days.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use patchadm_inputs::duration::{DAY, duration};
+
+use crate::surroundings::Zone;
+
+/// Reads a duration, in seconds.
+pub fn age(text: &str) -> Result<u64, String> {
+    duration(text).map_err(|error| error.to_string())
+}
+
+/// Reads the duration of a wait or a limit, in seconds. A number without a unit is one of seconds, as for `timeout`(1).
+pub fn seconds(text: &str) -> Result<u64, String> {
+    text.parse().or_else(|_| age(text))
+}
+
+/// Reads a duration of whole days.
+pub fn days(text: &str) -> Result<u32, String> {
+    let seconds = age(text)?;
+    if !seconds.is_multiple_of(DAY) {
+        return Err("not a number of whole days: write 7d or 2w".to_owned());
+    }
+    u32::try_from(seconds / DAY).map_err(|_| "the duration is too long".to_owned())
+}
+
+/// A point in time as an option names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointInTime {
+    Moment(DateTime<Utc>),
+    /// A day of the local calendar.
+    Day(NaiveDate),
+}
+
+impl PointInTime {
+    /// Reads a day (`2026-11-27`) or a moment (RFC 3339).
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let moment = DateTime::parse_from_rfc3339(text).map(|moment| Self::Moment(moment.to_utc()));
+        let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Self::Day);
+        moment
+            .or_else(|_| day())
+            .map_err(|_| "not a date: write 2026-11-20, or 2026-11-20T07:00:00+01:00".to_owned())
+    }
+
+    /// Returns the moment, or the first of the day.
+    pub fn first(self, zone: Zone) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Moment(moment) => Some(moment),
+            Self::Day(day) => zone.moment(day.and_time(NaiveTime::MIN)),
+        }
+    }
+
+    /// Returns the moment, or the last second of the day.
+    pub fn last(self, zone: Zone) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Moment(moment) => Some(moment),
+            Self::Day(day) => {
+                let next = zone.moment(day.succ_opt()?.and_time(NaiveTime::MIN))?;
+                next.checked_sub_signed(chrono::TimeDelta::seconds(1))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_may_be_a_number_of_seconds_and_an_age_needs_a_unit() {
+        assert_eq!((seconds("0"), seconds("90"), seconds("5min")), (Ok(0), Ok(90), Ok(300)));
+        assert!(age("90").is_err() && seconds("-1").is_err() && seconds("soon").is_err());
+        assert_eq!((days("7d"), days("2w"), days("48h")), (Ok(7), Ok(14), Ok(2)));
+        assert!(days("36h").is_err() && days("7").is_err());
+    }
+
+    #[test]
+    fn a_day_lasts_from_its_first_to_its_last_moment() {
+        let day = PointInTime::parse("2026-11-20").unwrap();
+        let at = |moment: Option<DateTime<Utc>>| moment.unwrap().to_rfc3339();
+        assert_eq!(at(day.first(Zone::Utc)), "2026-11-20T00:00:00+00:00");
+        assert_eq!(at(day.last(Zone::Utc)), "2026-11-20T23:59:59+00:00");
+        let moment = PointInTime::parse("2026-11-20T07:00:00+01:00").unwrap();
+        assert_eq!(at(moment.first(Zone::Utc)), "2026-11-20T06:00:00+00:00");
+        assert_eq!(moment.first(Zone::Utc), moment.last(Zone::Utc));
+        for bad in ["20.11.2026", "2026-11-20T07:00:00", ""] {
+            assert!(PointInTime::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

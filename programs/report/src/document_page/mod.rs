@@ -1,0 +1,203 @@
+//! `patchadm-report page`: the JSON document of a command as a page for a browser.
+//!
+//! Documents are read leniently: a field that is missing or unknown leaves its cell empty or is ignored.
+
+mod history;
+mod list;
+mod missing;
+mod plan;
+mod value;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_core::operation::analysis::write_page;
+use patchadm_core::operation::fleet::LARGEST_INVENTORY;
+use patchadm_inputs::input_file::{is_standard_input, read_own};
+use patchadm_pages::{PagePart, TablePage, html_of_tables};
+use serde_json::Value;
+
+use crate::answer::WrittenDocument;
+use crate::made::ReportMessages;
+use value::Fields as _;
+
+const USAGE: &str = "patchadm-report page [-o file] [document|-]";
+
+/// Render the JSON document of list, plan, missing, or history as a page for a browser
+#[derive(clap::Parser)]
+struct PageArgs {
+    /// Write the output to FILE
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    _quiet: QuietOption,
+    #[command(flatten)]
+    _colour: ColourOption,
+    #[command(flatten)]
+    _help: HelpOption,
+    #[command(flatten)]
+    _version: VersionOption,
+    /// The document; - or none for standard input
+    #[arg(value_name = "DOCUMENT")]
+    document: Option<PathBuf>,
+}
+
+/// A page of tables, without its parts.
+struct PageHead {
+    title: String,
+    facts: Vec<(&'static str, String)>,
+    skip: &'static str,
+}
+
+/// Runs the action.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "report page";
+    let args: PageArgs = parse(call, USAGE)?;
+    let source = args.document.unwrap_or_else(|| PathBuf::from("-"));
+    let text = read(&source).map_err(|error| unreadable(&source, &error.to_string(), ExitCause::NotFound))?;
+    let document: Value = serde_json::from_slice(&text)
+        .map_err(|error| unreadable(&source, &format!("not JSON: {error}"), ExitCause::DamagedInput))?;
+    let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
+    let page =
+        page_of(&document, made).map_err(|reason| unreadable(&source, &reason, ExitCause::DamagedInput))?;
+    let text = match &args.output {
+        None => Some(page),
+        Some(path) => {
+            write_page(path, page.as_bytes())
+                .with_context(|| format!("the page {} was not written", path.display()))?;
+            None
+        }
+    };
+    Ok(Reply::new(Exit::OK, WrittenDocument { text, messages: ReportMessages::default() }))
+}
+
+fn read(source: &Path) -> std::io::Result<Vec<u8>> {
+    if source != Path::new("-") && !is_standard_input(source) {
+        return read_own(source, LARGEST_INVENTORY);
+    }
+    let mut text = Vec::new();
+    std::io::stdin().take(LARGEST_INVENTORY + 1).read_to_end(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST_INVENTORY) {
+        return Err(std::io::Error::other(format!("larger than {LARGEST_INVENTORY} bytes")));
+    }
+    Ok(text)
+}
+
+fn unreadable(source: &Path, reason: &str, cause: ExitCause) -> Stop {
+    let source = source.display();
+    Stop::Refused { exit: Exit::failed(cause), message: format!("cannot render {source}: {reason}") }
+}
+
+/// Returns the page about a document, or the reason why there is none.
+fn page_of(document: &Value, made: String) -> Result<String, String> {
+    let schema = document.text("schema");
+    if schema != "patchadm/1" {
+        return Err(format!("not a document of patchadm: its schema is <{}>", schema.escape_debug()));
+    }
+    let command = document.text("command");
+    // A document about several roots holds one document for each.
+    let roots = document.items("roots");
+    let is_about_several = !roots.is_empty();
+    let documents: Vec<&Value> = if is_about_several { roots.iter().collect() } else { vec![document] };
+    match command {
+        "missing" | "analyze" => Ok(missing::page_of(&documents, made)),
+        "list" => Ok(of_tables(&documents, is_about_several, made, list::head, list::parts)),
+        "history" => Ok(of_tables(&documents, is_about_several, made, history::head, history::parts)),
+        "plan" => Ok(of_tables(&documents, is_about_several, made, plan::head, plan::parts)),
+        other => Err(format!(
+            "a document of `{}`; pages show documents of list, plan, missing, and history",
+            other.escape_debug()
+        )),
+    }
+}
+
+fn of_tables(
+    documents: &[&Value],
+    is_about_several: bool,
+    made: String,
+    head: fn(&Value) -> PageHead,
+    parts: fn(&Value) -> Vec<PagePart>,
+) -> String {
+    let heads: Vec<PageHead> = documents.iter().map(|document| head(document)).collect();
+    let mut facts = vec![("Made".to_owned(), made)];
+    let (title, skip) = match heads.as_slice() {
+        [one] => {
+            facts.extend(one.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            (one.title.clone(), one.skip)
+        }
+        several => {
+            facts.push(("Roots".to_owned(), several.len().to_string()));
+            (format!("{} roots", several.len()), several.first().map_or("", |head| head.skip))
+        }
+    };
+    let parts = documents.iter().flat_map(|document| {
+        let root = is_about_several.then(|| document.text("root").to_owned());
+        parts(document).into_iter().chain(failure(document)).map(move |part| match &root {
+            Some(root) => PagePart { heading: format!("{root}: {}", part.heading), ..part },
+            None => part,
+        })
+    });
+    html_of_tables(&TablePage { title, facts, skip, parts: parts.collect() })
+}
+
+/// Returns the error of a root that could not be read or planned.
+fn failure(document: &Value) -> Option<PagePart> {
+    let error = document.text("error");
+    let is_told = error.is_empty() || document.text("command") == "plan";
+    (!is_told).then(|| PagePart {
+        heading: "Error".to_owned(),
+        remarks: vec![error.to_owned()],
+        ..PagePart::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_documents_of_four_commands_have_pages() {
+        let page = |document: Value| page_of(&document, "today".to_owned());
+        for command in ["list", "plan", "missing", "analyze", "history"] {
+            assert!(page(json!({"schema": "patchadm/1", "command": command})).is_ok(), "{command}");
+        }
+        let refused = page(json!({"schema": "patchadm/1", "command": "show"})).unwrap_err();
+        assert!(refused.contains("a document of `show`"), "{refused}");
+        for other in [json!([]), json!("list"), json!({"command": "list"})] {
+            assert!(page(other.clone()).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn values_of_other_types_than_expected_are_left_out() {
+        for command in ["list", "plan", "missing", "history"] {
+            for value in [json!(7), json!("x"), json!([[], 7, {}]), json!({"a": 1}), Value::Null] {
+                let document = json!({"schema": "patchadm/1", "command": command, "root": value,
+                    "patches": value, "runs": value, "lost": value, "overtaken": value, "notes": value});
+                page_of(&document, String::new()).unwrap();
+                let entry = json!({"id": value, "state": value, "undo": value, "removable": value,
+                    "files": value, "changes": value, "scripts": value, "packages": value, "run": value,
+                    "refreshed": value, "trial": value, "trial_end": value, "age_days": value, "size": value});
+                let document = json!({"schema": "patchadm/1", "command": command,
+                    "patches": [entry], "runs": [entry]});
+                page_of(&document, String::new()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_about_several_roots_has_parts_for_each() {
+        let of = |root: &str| json!({"root": root, "patches": [{"id": "100-01", "state": ["effective"]}]});
+        let document = json!({"schema": "patchadm/1", "command": "list", "roots": [of("/a"), of("/b"),
+            {"root": "/c", "error": "no such directory"}]});
+        let page = page_of(&document, String::new()).unwrap();
+        for wanted in ["/a: Patches", "/b: Patches", "/c: Error", "no such directory"] {
+            assert!(page.contains(wanted), "{wanted}");
+        }
+    }
+}
