@@ -298,11 +298,6 @@ impl ChoiceOptions {
 }
 
 impl SetOptions {
-    /// The options that only name a depot, if any, and say how it is reached.
-    pub(crate) fn naming(depot: Option<OsString>, fetching: FetchOptions) -> Self {
-        Self { depot, fetching, ..Self::default() }
-    }
-
     /// Writes to a plan file what is taken from where. How it is fetched is not part of a plan.
     pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
         let ChoiceOptions { all_or_nothing, withdrawn, no_requires, exclude } = self.choices.clone();

@@ -17,7 +17,7 @@ use crate::packages::Package;
 use crate::scenario::{Run, Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
-const LINE: &str = "doctor -R @ROOT@";
+const LINE: &str = "check -R @ROOT@";
 const JOURNAL: &str = "/var/sadm/patchadm/journal";
 
 fn web(text: &str) -> Package {
@@ -91,8 +91,8 @@ fn a_healthy_root_needs_nothing_and_is_as_before() {
     }
     let columns = run.stdout.lines().map(|line| line.as_bytes().iter().position(|byte| *byte == b' '));
     assert!(columns.flatten().all(|column| column <= "user-namespaces".len()));
-    assert_eq!(stage.run("doctor -q -R @ROOT@").ok(), "");
-    let document: Value = serde_json::from_str(&stage.run("doctor --json -R @ROOT@").ok()).unwrap();
+    assert_eq!(stage.run("check -q -R @ROOT@").ok(), "");
+    let document: Value = serde_json::from_str(&stage.run("check --json -R @ROOT@").ok()).unwrap();
     let findings = document["findings"].as_array().unwrap();
     assert_eq!(findings.len(), run.stdout.lines().count());
     assert_eq!((&findings[0]["what"], &findings[0]["command"]), (&"openat2".into(), &Value::Null));
@@ -105,7 +105,7 @@ fn a_root_without_a_database_is_told_and_nothing_is_made() {
     let run = stage.run(LINE);
     assert_eq!(found(&run, "exchange").0, "unknown", "{}", run.stdout);
     assert!(!stage.at("/var").exists());
-    assert!(stage.run("doctor -R /no/such/root").fails(1).contains("/no/such/root"));
+    assert!(stage.run("check -R /no/such/root").fails(1).contains("/no/such/root"));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
     let run = stage.run(LINE);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!((run.code, found(&run, "index").0.as_str()), (1, "attention"), "{}", run.stdout);
-    let run = stage.run("doctor --offline -R @ROOT@");
+    let run = stage.run("check --offline -R @ROOT@");
     assert_eq!((run.code, found(&run, "index").0.as_str()), (0, "unknown"), "{}", run.stdout);
     depot("/no/such/depot");
     assert_attention(&stage, LINE, "index", &["/no/such/depot is not there"]);

@@ -93,7 +93,7 @@ fn the_name_of_an_exit_is_its_cause() {
     }
     std::fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz")).unwrap();
     assert_eq!(ended("patchrm --json -R @ROOT@ 100-01"), (4, "undo-data".to_owned()));
-    assert_eq!(ended("verify --json -R @ROOT@"), (4, "undo-data".to_owned()));
+    assert_eq!(ended("check --contents --json -R @ROOT@"), (4, "undo-data".to_owned()));
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn every_check_ends_with_68_until_a_lost_fix_is_accepted() {
     stage.run("adopt --refresh -R @ROOT@").ok();
     with_cross_reference(&stage);
     let lost = "100-01: LOST to web 1.0-2 (dpkg)\n";
-    for line in ["verify", "analyze --xref patchdiag.xref"] {
+    for line in ["check --contents", "analyze --xref patchdiag.xref"] {
         let said = stage.run(&format!("{line} -R @ROOT@")).ok();
         assert!(said.starts_with(lost), "{said}");
         let run = stage.run(&format!("{line} --check -R @ROOT@"));
@@ -70,10 +70,10 @@ fn every_check_ends_with_68_until_a_lost_fix_is_accepted() {
         assert_eq!(document["lost"][0]["id"], "100-01", "{line}");
         assert_eq!(document["lost"][0]["outcome"], "lost", "{line}");
     }
-    let quiet = stage.run("verify -q --check -R @ROOT@");
+    let quiet = stage.run("check --contents -q --check -R @ROOT@");
     assert_eq!((quiet.code, quiet.stderr), (68, format!("patchadm: ERROR: {lost}")));
     stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
-    for line in ["list", "verify", "analyze --xref patchdiag.xref"] {
+    for line in ["list", "check --contents", "analyze --xref patchdiag.xref"] {
         assert_eq!(stage.run(&format!("{line} --check -R @ROOT@")).code, 0, "{line}");
     }
 }
@@ -84,7 +84,7 @@ fn every_check_ends_with_68_while_a_registration_is_stale_although_nothing_is_lo
     with_cross_reference(&stage);
     let again = Version { version: "1.0-2", ..ONE };
     dpkg_installs(&stage, Some(&ONE), &again, &[]);
-    for line in ["list", "verify", "analyze --xref patchdiag.xref"] {
+    for line in ["list", "check --contents", "analyze --xref patchdiag.xref"] {
         let run = stage.run(&format!("{line} --check -R @ROOT@"));
         assert_eq!(run.code, 68, "{line}");
         let note = "NOTE: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was adopted; \
@@ -96,7 +96,7 @@ fn every_check_ends_with_68_while_a_registration_is_stale_although_nothing_is_lo
         assert_eq!(document["stale"][0]["package"], "DEBweb", "{line}");
     }
     stage.run("adopt --refresh -R @ROOT@").ok();
-    for line in ["list", "verify", "analyze --xref patchdiag.xref"] {
+    for line in ["list", "check --contents", "analyze --xref patchdiag.xref"] {
         assert_eq!(stage.run(&format!("{line} --check -R @ROOT@")).code, 0, "{line}");
     }
 }
@@ -110,7 +110,7 @@ fn damage_comes_before_a_lost_fix_and_that_before_a_missing_patch() {
     let run = stage.run(&format!("{analyze} --check"));
     assert!(run.code == 68 && run.stdout.contains("100007 -- < 01"), "{}", run.stdout);
     stage.file("/opt/ACMEshop/bin/shop", "mine\n");
-    assert_eq!(stage.run("verify --check -R @ROOT@").code, 1);
+    assert_eq!(stage.run("check --contents -R @ROOT@").code, 1);
     stage.file("/opt/ACMEshop/bin/shop", "shop one\n");
     stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
     assert_eq!(stage.run(&format!("{analyze} --check")).code, 66);
@@ -120,7 +120,7 @@ fn damage_comes_before_a_lost_fix_and_that_before_a_missing_patch() {
 fn a_lost_fix_of_one_of_many_roots_is_told_by_the_code_and_first_on_the_page() {
     let stage = refreshed("dpkg web >= 1.0-3");
     with_cross_reference(&stage);
-    for line in ["list", "verify", "analyze --xref patchdiag.xref --html page.html"] {
+    for line in ["list", "check --contents", "analyze --xref patchdiag.xref --html page.html"] {
         let run = stage.run(&format!("{line} --check --root @ROOT@"));
         assert_eq!(run.code, 68, "{line}: {}{}", run.stdout, run.stderr);
         assert!(run.stdout.contains("LOST to web 1.0-2 (dpkg)"), "{line}: {}", run.stdout);

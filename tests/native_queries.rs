@@ -189,7 +189,7 @@ fn told(root: &DpkgRoot) -> Told {
         why: stdout("why -R @ROOT@ 100-01"),
         owner: stdout("owner -R @ROOT@ /usr/share/lib/data"),
         files: stdout("files -R @ROOT@ 100-01"),
-        remove: root.unwatched("plan --remove -R @ROOT@ 100-01"),
+        remove: root.unwatched("remove --dry-run -R @ROOT@ 100-01"),
     }
 }
 

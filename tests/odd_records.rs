@@ -104,7 +104,7 @@ fn a_package_without_version_stops_only_those_who_change_it() {
     }
     refused("pkgrm -n -R @ROOT@ ACMEdb".to_owned(), 99);
     refused("removef -R @ROOT@ ACMEdb /opt/ACMEdb/bin/db".to_owned(), 99);
-    refused("verify -R @ROOT@".to_owned(), 1);
+    refused("check --contents -R @ROOT@".to_owned(), 1);
     refused("pkgchk -R @ROOT@".to_owned(), 99);
     stage.run("pkgchk -f -R @ROOT@ ACMEdb");
     assert!(stage.text(pkginfo).contains("\nVERSION="), "{}", stage.text(pkginfo));
@@ -143,7 +143,7 @@ fn the_first_package_of_a_root_may_have_no_object_that_is_installed() {
     assert!(stage.at(CONTENTS).exists());
     stage.run("status -R @ROOT@").ok();
     stage.run("pkgchk -R @ROOT@").ok();
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     let run = stage.run("pkgrm -n -R @ROOT@ ACMEcls");
     assert_eq!(run.code, 0, "{}", run.stderr);
 }

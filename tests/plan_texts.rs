@@ -74,7 +74,7 @@ fn the_lines_that_a_patch_changes_are_shown_before_it_is_applied_and_before_it_i
     let back = texts(&stage, "remove -R @ROOT@ --json --dry-run --diff 100-01");
     assert_eq!(back.keys().collect::<Vec<_>>(), shown.keys().collect::<Vec<_>>());
     assert!(back["conf"].ends_with("@@ -1,3 +1,3 @@\n one\n-2\n+two\n three\n"), "{}", back["conf"]);
-    assert_eq!(texts(&stage, "plan -R @ROOT@ --json --diff --remove 100-01"), back);
+    assert_eq!(texts(&stage, "remove -R @ROOT@ --json --dry-run --diff 100-01"), back);
     assert_eq!(texts(&stage, "undo -R @ROOT@ --json --dry-run --diff"), back);
 }
 

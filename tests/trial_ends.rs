@@ -32,7 +32,7 @@ fn openssl() -> Option<(Scenario, PathBuf)> {
 fn assert_state(stage: &Scenario, case: &Path, state: &str) {
     assert_same(&found(stage), &expected(case, state));
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "", "{state}");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 fn add(stage: &Scenario, case: &Path, options: &str, patch: &str) {

@@ -29,7 +29,7 @@ const UNDER_A_POLICY: [(&str, &str); 33] = [
     ("undo-export", "undo-export -o @/export 100-01"),
     ("undo-import", "undo-import @/export"),
     ("recover", "recover"),
-    ("doctor", "doctor"),
+    ("check", "check"),
     ("stage new", "stage new --path /opt @/other"),
     ("stage status", "stage status @/stage"),
     ("stage refresh", "stage refresh @/stage"),
@@ -253,7 +253,6 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
         ("-R @ROOT@ shlibs --wait 1", "required arguments were not provided:\n      --prune"),
         ("-R @ROOT@ shlibs --trust-root", "--trust-root is for what changes a root: with --prune"),
         ("-R @ROOT@ adopt --forget --pkg ACMEweb --arch x", "cannot be used with '--arch <ARCH>'"),
-        ("-R @ROOT@ plan --remove --edited keep 100-01", "cannot be used with '--edited <CHOICE>'"),
         ("-R @ROOT@ undo 2 --offline", "--offline is about patches that are applied again"),
         ("-R @ROOT@ undo 2 --keys @/", "--keys is about patches that are applied again"),
     ] {
@@ -271,6 +270,6 @@ fn a_planned_removal_looks_for_undo_data_where_it_was_moved_to() {
     fs::create_dir(stage.beside("undo")).unwrap();
     stage.run(&at(&stage, "-R @ROOT@ add --undo-dir @/undo @/100-02")).ok();
     fs::rename(stage.beside("undo"), stage.beside("moved")).unwrap();
-    assert_ne!(stage.run("-R @ROOT@ plan --remove 100-02").code, 0);
-    stage.run(&at(&stage, "-R @ROOT@ plan --remove --undo-dir @/moved 100-02")).ok();
+    assert_ne!(stage.run("-R @ROOT@ remove --dry-run 100-02").code, 0);
+    stage.run(&at(&stage, "-R @ROOT@ remove --dry-run --undo-dir @/moved 100-02")).ok();
 }

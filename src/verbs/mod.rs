@@ -3,21 +3,18 @@
 pub(crate) mod add;
 pub(crate) mod adopt;
 pub(crate) mod analyze;
+pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod demo;
-pub(crate) mod diff;
-pub(crate) mod doctor;
 pub(crate) mod explain;
-pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod hooks;
 #[cfg(feature = "sign")]
 pub(crate) mod key;
 pub(crate) mod links;
 pub(crate) mod list;
-pub(crate) mod owner;
 pub(crate) mod plan;
 pub(crate) mod promote;
 pub(crate) mod recover;
@@ -32,10 +29,7 @@ pub(crate) mod undo;
 pub(crate) mod undo_export;
 pub(crate) mod undo_import;
 pub(crate) mod update;
-pub(crate) mod verify;
-pub(crate) mod why;
 
-mod applied_id;
 mod change;
 mod lacking;
 mod meant;

@@ -1,4 +1,4 @@
-//! `patchadm plan`: show what `add` or `remove` would do.
+//! `patchadm plan`: show what `add` would do.
 
 mod page;
 
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::change::{application, backout, change, settle_plan_file};
+use super::change::{application, change, settle_plan_file};
 use super::options::{ApplicationOptions, BriefVerbOptions, ChangeOptions, NoteOption};
 use super::patch_lines::print_report;
 use crate::as_owner::options::OwnerOptions;
@@ -16,22 +16,13 @@ use patchadm_cli::arguments::{LibraryOptions, RootOption, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
 use patchadm_core::operation::analysis::write_page;
-use patchadm_core::operation::patches::back_out::BackOutRequest;
 
 const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan [option...] -M depot [id|listfile...]\n\
-     patchadm [-R root] plan --remove id...\n\
      patchadm plan [option...] --roots file patch...";
 
-/// Show what applying or removing patches would do, and change nothing
+/// Show what `add` would do, without doing it
 #[derive(clap::Parser)]
 struct PlanArgs {
-    /// Plan the removal of applied patches instead
-    #[arg(long, conflicts_with_all = [
-        "depot", "all_or_nothing", "withdrawn", "no_requires", "exclude", "save_plan", "plan_file",
-        "no_undo", "undo_format", "edited", "overridden", "preserved", "signature", "keys",
-        "offline", "cache", "ca", "proxy", "adopt",
-    ])]
-    remove: bool,
     /// Show the lines of text files that would change, too
     #[arg(long, conflicts_with_all = ["lists", "named"])]
     diff: bool,
@@ -53,7 +44,7 @@ struct PlanArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The patches to apply, or the ids of those to remove
+    /// The patches to apply
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }
@@ -72,17 +63,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         many: args.many,
         owner: args.owner,
     };
-    let request = if args.remove {
-        let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
-        let refresh = args.options.preparation.refresh.refresh;
-        let undo_dir = args.options.choices.undo.undo_dir;
-        PatchRequest::BackOut(BackOutRequest { refresh, ..backout(call, &changing, undo_dir, ids) })
-    } else {
-        let (options, patches) = (&mut args.options, &mut args.patches);
-        let plan_file = settle_plan_file(options, &mut changing, patches, "add", USAGE)?;
-        let command = application(call, &changing, args.options, args.patches, plan_file);
-        PatchRequest::Apply(Box::new(command))
-    };
+    let (options, patches) = (&mut args.options, &mut args.patches);
+    let plan_file = settle_plan_file(options, &mut changing, patches, "add", USAGE)?;
+    let command = application(call, &changing, args.options, args.patches, plan_file);
+    let request = PatchRequest::Apply(Box::new(command));
     match &args.html {
         None => change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request),
         Some(path) => with_page(call, (&args.common.root, path), &changing, request),

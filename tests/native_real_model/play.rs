@@ -481,7 +481,7 @@ impl<'a, M: Manager> Play<'a, M> {
         self.look_at_owner(&facts);
         if self.random.once_in(3) {
             for (line, codes) in
-                [("verify --check", &[0, 1, 68][..]), ("pkgchk", &[0, 1]), ("verify", &[0, 1])]
+                [("check --contents", &[0, 1, 68][..]), ("pkgchk", &[0, 1]), ("check --contents", &[0, 1])]
             {
                 let run = self.manager.root().unwatched(&format!("{line} -R @ROOT@"));
                 assert!(codes.contains(&run.code), "{line}: {} {}", run.code, run.said());

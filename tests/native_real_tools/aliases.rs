@@ -178,7 +178,7 @@ fn a_copied_root_is_as_fresh_as_its_original_and_nothing_is_said() {
     root.ok("adopt --all -R @ROOT@");
     root.applied(&patch_of("100-01", "acme", "1", &[("/usr/lib/acme/a.so", "a fixed\n")]));
     let copy = copied(&root);
-    for line in ["list --check", "verify --check", "status"] {
+    for line in ["list --check", "check --contents", "status"] {
         let run = on(&root, &copy, &format!("{line} -R @COPY@"));
         assert!(run.code == 0 && run.stderr.is_empty(), "{line}: {} {}", run.code, run.said());
     }
