@@ -28,7 +28,7 @@ fn document(stage: &Scenario, line: &str) -> Value {
 }
 
 fn undo_of(stage: &Scenario, id: &str) -> Value {
-    document(stage, &format!("show --json -R @ROOT@ {id}"))["patch"]["undo"][0]["state"].clone()
+    document(stage, &format!("show --json -R @ROOT@ {id}"))["answers"][0]["undo"][0]["state"].clone()
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn patches_with_undo_data_in_every_form_are_listed_shown_verified_and_backed_out
     for (line, (id, state, undo)) in listed.lines().zip(PATCHED) {
         assert!(line.starts_with(&format!("{id}  {state} ")) && line.contains("undo data: "), "{line}");
         let shown = left.document(&format!("show --json -R @/root {id}"));
-        let file = shown["patch"]["undo"][0]["path"].as_str().unwrap();
+        let file = shown["answers"][0]["undo"][0]["path"].as_str().unwrap();
         assert!(file.ends_with(undo) && left.at("root/var/sadm/pkg").join(undo).exists(), "{shown}");
         assert!(verified.contains(&format!("{undo} is sound")), "{verified}");
     }
@@ -154,7 +154,7 @@ fn patches_with_undo_data_in_every_form_are_listed_shown_verified_and_backed_out
     assert_eq!(left.run("history -R @/root").lines().count(), 9);
     let note = &left.document("history --json -R @/root 3")["runs"][0]["note"];
     assert_eq!(note, "the first");
-    assert!(left.run("owner -R @/root /opt/acme/bin/acmed").contains("ACMEweb"));
+    assert!(left.run("show -R @/root /opt/acme/bin/acmed").contains("ACMEweb"));
     assert_eq!(left.text("root/opt/acme/etc/more.conf"), "more=maybe\n");
     assert_eq!(left.text("root/opt/acme/etc/more.conf.patch-100004-01"), "more=yes\n");
     for (id, ..) in PATCHED.iter().rev() {

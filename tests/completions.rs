@@ -47,7 +47,7 @@ fn verbs_commands_and_options_are_completed() {
     let all = candidates(&stage, "patchadm ");
     assert!(verbs().iter().all(|verb| all.contains(verb)) && all.contains(&"patchrm".to_owned()), "{all:?}");
     assert_eq!(candidates(&stage, "patchadm rem"), ["remove", "removef"]);
-    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ ver"), ["verify"]);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ che"), ["check"]);
     assert_eq!(candidates(&stage, "patchadm --color never expl"), ["explain"]);
     assert_eq!(candidates(&stage, "patchadm add --ed"), ["--edited"]);
     assert_eq!(candidates(&stage, "patchrm --tr"), ["--trust-root"]);

@@ -359,11 +359,11 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
 
     let shown = document(&stage, 0, "show --json -R @ROOT@ 200-01");
     for (name, value) in list["patches"][1].as_object().unwrap() {
-        assert_eq!(shown["patch"][name], *value, "{name} is the same as in the list");
+        assert_eq!(shown["answers"][0][name], *value, "{name} is the same as in the list");
     }
-    assert_eq!(shown["patch"]["reboot"], "rebootafter");
+    assert_eq!(shown["answers"][0]["reboot"], "rebootafter");
     assert_eq!(
-        shown["patch"]["files"],
+        shown["answers"][0]["files"],
         serde_json::json!({ "replaced": 1, "added": 0, "deleted": 0, "kept": 0 })
     );
     let delivered = document(&stage, 0, "show --json -R @ROOT@ delivered/200-01");

@@ -94,13 +94,13 @@ fn every_verb_says_for_whom_a_patch_is_not_in_force() {
     let show = stage.run("show -R @ROOT@ 100-01").ok();
     assert!(show.contains(&format!("       State: effective\n              {EXCEPTION}\n")), "{show}");
     let verify = stage.run("check --contents -R @ROOT@").ok();
-    assert!(verify.contains(&format!("100-01: can be backed out\n  {EXCEPTION}\n")), "{verify}");
+    assert!(verify.contains(&format!("100-01: can be backed out\n    {EXCEPTION}\n")), "{verify}");
     let analyze = stage.run(&format!("analyze -R @ROOT@ -M {depot} all")).ok();
     assert!(analyze.ends_with(&format!("\n  {EXCEPTION}\n")), "{analyze}");
 
     for (line, at) in [
         ("list --json -R @ROOT@", "/patches/0"),
-        ("show --json -R @ROOT@ 100-01", "/patch"),
+        ("show --json -R @ROOT@ 100-01", "/answers/0"),
         ("check --contents --json -R @ROOT@", "/patches/0"),
         (&format!("analyze --json -R @ROOT@ -M {depot} all"), "/patches/0"),
     ] {
@@ -324,7 +324,7 @@ fn a_kept_package_is_a_package_like_any_other() {
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     let paths = stage.run("pkgchk -R @ROOT@ -l -p /usr/lib64/libx.so.1.0").ok();
     assert!(paths.contains("ACMEx-SO"), "{paths}");
-    let owner = document(&stage, "owner --json -R @ROOT@ /usr/lib64/libx.so.1");
+    let owner = document(&stage, "show --json -R @ROOT@ /usr/lib64/libx.so.1");
     assert!(owner.to_string().contains("ACMEx-SO"), "{owner}");
     fs::write(stage.at("/usr/lib64/libx.so.1.0"), "other\n").unwrap();
     stage.run("pkgchk -R @ROOT@ ACMEx-SO").fails(1);

@@ -60,7 +60,7 @@ fn a_line_with_blanks_in_its_path_stops_nobody_and_stays_byte_for_byte() {
 #[test]
 fn such_a_line_is_about_the_object_with_that_name() {
     let stage = with_fonts();
-    let said = stage.command("owner -R @ROOT@").arg("/zz/two  words").output().unwrap();
+    let said = stage.command("show -R @ROOT@").arg("/zz/two  words").output().unwrap();
     assert!(String::from_utf8_lossy(&said.stdout).contains("ZZfonts"), "{said:?}");
     fs::remove_file(stage.at("/zz/two  words")).unwrap();
     let run = stage.run("pkgchk -n -R @ROOT@ ZZfonts");

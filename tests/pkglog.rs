@@ -41,7 +41,7 @@ fn readers_see_what_is_logged_and_the_next_run_writes_it_and_removes_the_log() {
     let before = stage.lines();
     logged(&stage, WEB);
     assert!(stage.run(&format!("pkgchk -l -p {WEB} -R @ROOT@")).ok().contains("ACMEweb"));
-    assert!(stage.run(&format!("owner -R @ROOT@ {WEB}")).ok().contains("ACMEweb"));
+    assert!(stage.run(&format!("show -R @ROOT@ {WEB}")).ok().contains("ACMEweb"));
     stage.run("pkgchk -R @ROOT@").ok();
     assert!(stage.at(LOG).exists(), "no reader removes it");
 
@@ -140,7 +140,7 @@ fn a_change_that_never_became_complete_is_no_part_of_the_database_and_stops_chan
     let whole = stage.lines();
     logged(&stage, WEB);
     fs::write(stage.at(LOG), stage.text(LOG) + "+/opt/ACMEweb/half f none 0644 ro").unwrap();
-    assert!(stage.run(&format!("owner -R @ROOT@ {WEB}")).ok().contains("ACMEweb"));
+    assert!(stage.run(&format!("show -R @ROOT@ {WEB}")).ok().contains("ACMEweb"));
     let run = stage.run("pkgrm -n -R @ROOT@ ACMEweb");
     assert_eq!(run.code, 99, "{}", run.stderr);
     assert!(run.stderr.contains("pkglog: its last 33 bytes belong to a change"), "{}", run.stderr);

@@ -51,7 +51,7 @@ fn can_go(stage: &Scenario, ids: &[&str]) {
     for (id, can_go) in &list {
         let shown: Value =
             serde_json::from_str(&stage.run(&format!("show --json -R @ROOT@ {id}")).ok()).unwrap();
-        assert_eq!(shown["patch"]["removable"]["now"], *can_go, "{id}");
+        assert_eq!(shown["answers"][0]["removable"]["now"], *can_go, "{id}");
     }
 }
 

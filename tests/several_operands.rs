@@ -270,7 +270,7 @@ fn the_depot_of_the_policy_serves_what_operands_require() {
     assert_eq!(found["patches"][2]["depot"], Value::Null);
     assert_eq!(stage.text("/opt/ACMEweb/bin/new"), "new\n");
     // The history says for whom it came, and a patch that needs nothing asks no depot.
-    let why = document(&stage, "why -R @ROOT@ 500-02");
+    let why = document(&stage, "show -R @ROOT@ 500-02")["answers"][0].clone();
     assert_eq!((&why["named"], &why["because"][0]), (&false.into(), &"400-01".into()));
     std::fs::write(stage.beside("policy"), "depot=/nowhere/at/all\n").unwrap();
     stage.run("add --policy policy -R @ROOT@ delivered/100-01").ok();

@@ -61,7 +61,7 @@ fn save(stage: &Scenario, id: &str, name: &str) -> PathBuf {
 }
 
 fn state_of(stage: &Scenario, id: &str) -> Value {
-    document(stage, &format!("show --json -R @ROOT@ {id}"))["patch"]["undo"][0]["state"].clone()
+    document(stage, &format!("show --json -R @ROOT@ {id}"))["answers"][0]["undo"][0]["state"].clone()
 }
 
 /// The ledger of `ACMEweb`.

@@ -93,10 +93,13 @@ fn every_command_that_reads_undo_data_reads_it() {
         assert!(fs::read(archive(&stage, form, "100-01")).unwrap().starts_with(form.magic));
         let undo = &document(&stage, "list --json -R @ROOT@")["patches"][0]["undo"];
         assert!(undo.to_string().contains(&*name), "{undo}");
-        assert_eq!(document(&stage, "show --json -R @ROOT@ 100-01")["patch"]["undo"][0]["state"], "saved");
+        assert_eq!(
+            document(&stage, "show --json -R @ROOT@ 100-01")["answers"][0]["undo"][0]["state"],
+            "saved"
+        );
         stage.run("check --contents -R @ROOT@").ok();
-        let said = stage.run("diff -R @ROOT@ 100-01");
-        assert!(said.code == 0 && said.stdout.contains("\n+base\n"), "{said:?}");
+        let said = stage.run("show --diff -R @ROOT@ 100-01");
+        assert!(said.code == 0 && said.stdout.contains("\n-base\n"), "{said:?}");
         let said = document(&stage, "space --json -R @ROOT@");
         assert_eq!(said["patches"][0]["undo"][0]["form"], form.word);
         let said = stage.run("check -R @ROOT@");

@@ -227,7 +227,10 @@ fn a_package_that_was_just_installed_is_bound_too() {
     let text = stage.text(PKGINFO) + "SITE=a\n";
     fs::write(stage.at(PKGINFO), text).unwrap();
     assert!(
-        stage.run("check --contents -R @ROOT@").stdout.contains("pkginfo: changed since run 1, not by this program")
+        stage
+            .run("check --contents -R @ROOT@")
+            .stdout
+            .contains("pkginfo: changed since run 1, not by this program")
     );
 }
 
@@ -267,7 +270,8 @@ fn a_stamp_that_is_not_the_one_of_the_last_run_is_named_and_nothing_is_concluded
             "gone" => gone(&stage),
             _ => older(&stage),
         }
-        let document: Value = serde_json::from_str(&stage.run("check --contents --json -R @ROOT@").ok()).unwrap();
+        let document: Value =
+            serde_json::from_str(&stage.run("check --contents --json -R @ROOT@").ok()).unwrap();
         let changed = document["changed_records"].as_array().unwrap();
         assert_eq!((changed.len(), &changed[0]["run"]), (1, &run.into()), "{document}");
         assert!(changed[0]["path"].as_str().unwrap().ends_with("contents.stamp"), "{document}");

@@ -565,13 +565,11 @@ impl Comparison {
         for PatchState { id, removable, undo, kept_shlibs, is_damaged, .. } in &self.patches {
             let undo: Vec<&VerifiedUndoEntry> =
                 undo.iter().filter(|one| is_verbose || one.error.is_some()).collect();
-            if is_verbose || *is_damaged || !undo.is_empty() {
+            if is_verbose || *is_damaged || !undo.is_empty() || !kept_shlibs.is_empty() {
                 let words = removable.as_ref().map(RemovableEntry::words);
                 details.push(words.map_or_else(|| id.clone(), |words| format!("{id}: {words}")));
             }
-            if is_verbose {
-                details.extend(kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}")));
-            }
+            details.extend(kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}")));
             details.extend(undo.iter().map(|one| format!("  {}: {}", one.undo.package, one.words())));
         }
         details.extend((self.closed > 0).then(|| self.way_on.clone()));

@@ -503,7 +503,7 @@ impl<'a, M: Manager> Play<'a, M> {
         let owners = facts.owners_of(&path);
         let other = path.strip_prefix("/usr").filter(|other| plain(other) == path).unwrap_or(&path);
         for spelling in [&*path, other] {
-            let run = self.manager.root().unwatched(&format!("owner -R @ROOT@ {spelling}"));
+            let run = self.manager.root().unwatched(&format!("show -R @ROOT@ {spelling}"));
             let is_named = owners.iter().any(|owner| run.stdout.contains(owner));
             assert!(
                 run.code == 0 && is_named,

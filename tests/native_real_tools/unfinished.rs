@@ -71,7 +71,9 @@ fn a_damaged_registration_is_made_good_by_adopting_again() {
     let pkginfo = root.at("/var/sadm/pkg/DEBacme/pkginfo");
     fs::write(&pkginfo, "=\u{1}damaged\n").unwrap();
     let mut said = String::new();
-    for line in ["list", "check --contents", "check --offline", "show 100-01", "adopt --refresh", "remove 100-01"] {
+    for line in
+        ["list", "check --contents", "check --offline", "show 100-01", "adopt --refresh", "remove 100-01"]
+    {
         said += &root.run(&format!("{line} -R @ROOT@")).said();
     }
     assert!(!said.contains("pkgadd"), "{said}");

@@ -154,7 +154,7 @@ impl Watched {
     /// What is wrong in the answers about one patch.
     fn about(&self, id: &str, end: &End<'_>) -> Vec<String> {
         let mut wrong = Vec::new();
-        let commands = ["show", "why", "files", "remove --dry-run"];
+        let commands = ["show", "show --files", "remove --dry-run"];
         // Of a patch that went with its package, nothing need be known.
         for command in commands.iter().filter(|_| !matches!(end, End::Ended)) {
             let run = self.unwatched(&format!("{command} -R @ROOT@ {id}"));
@@ -171,7 +171,7 @@ impl Watched {
             if !names(&show, path) {
                 wrong.push(format!("show {id} does not name {path}: {show}"));
             }
-            for command in ["show", "owner"] {
+            for command in ["show"] {
                 let run = self.unwatched(&format!("{command} -R @ROOT@ {path}"));
                 let is_told = run.said().contains(id) && run.said().to_lowercase().contains("lost");
                 if run.code != 0 || !is_told {
@@ -190,7 +190,7 @@ impl Watched {
     #[track_caller]
     pub(crate) fn owned(&self, spellings: &[&str], by: &str) {
         for (command, path) in
-            ["owner", "show"].iter().flat_map(|command| spellings.iter().map(move |path| (command, path)))
+            ["show"].iter().flat_map(|command| spellings.iter().map(move |path| (command, path)))
         {
             let run = self.unwatched(&format!("{command} -R @ROOT@ {path}"));
             assert!(

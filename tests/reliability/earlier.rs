@@ -184,15 +184,22 @@ fn a_run_that_an_earlier_build_was_killed_in_is_left_to_that_build() {
         let Some((_dir, root)) = earlier.unpack() else { return };
         let picture = || Tree::of(&root, &LOCKS);
         let before = picture();
-        for line in ["recover -R", "recover --discard-journal -R", "list -R", "check --contents -R", "remove 100-01 -R"]
-        {
+        for line in [
+            "recover -R",
+            "recover --discard-journal -R",
+            "list -R",
+            "check --contents -R",
+            "remove 100-01 -R",
+        ] {
             let said = story.stage.run(&format!("{line} {}", root.display())).fails(65);
             assert!(
                 said.contains("of an unfinished run of an earlier form of this program"),
                 "{line}: {said}"
             );
             let way_on = match line {
-                "check --contents -R" => &format!("`patchadm -R {} recover` says what can be done", root.display()),
+                "check --contents -R" => {
+                    &format!("`patchadm -R {} recover` says what can be done", root.display())
+                }
                 _ => "Let the version of patchadm that wrote it recover the run",
             };
             assert!(said.contains(way_on), "{line}: {said}");

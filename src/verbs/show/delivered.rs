@@ -9,11 +9,13 @@ use super::objects::PackageObjects;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::failure::{reason, verb_code};
+use patchadm_cli::reply::patch_reasons::{FitEntry, NeedEntry};
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::delivered_changes;
 use patchadm_core::operation::queries::inspect::PatchWords;
+use patchadm_core::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use patchadm_core::operation::queries::recorded_path::is_within;
 use patchadm_inputs::native::fixed_in_said;
 use patchadm_inputs::source::Image;
@@ -30,6 +32,10 @@ pub(super) struct DeliveredPatch {
     packages: Vec<String>,
     obsoletes: Vec<String>,
     requires: Vec<String>,
+    /// Its requirements, and what meets them in the root.
+    needs: Vec<NeedEntry>,
+    /// Its packages, and the instances of the root that they are for.
+    fits: Vec<FitEntry>,
     incompatibles: Vec<String>,
     /// What it fixes, as it says.
     fixes: Vec<String>,
@@ -74,7 +80,7 @@ impl DeliveredPatch {
         (patch, image): (&Path, &Image),
         query: &ShowQuery,
     ) -> anyhow::Result<Self> {
-        let summary = Self::summary(image, query);
+        let summary = Self::summary(root, image, query);
         if !query.has_files && !query.has_diff {
             return Ok(summary);
         }
@@ -99,7 +105,7 @@ impl DeliveredPatch {
         }
     }
 
-    fn summary(image: &Image, query: &ShowQuery) -> Self {
+    fn summary(root: &Root, image: &Image, query: &ShowQuery) -> Self {
         let facts: Vec<PatchMacros> = image
             .packages
             .iter()
@@ -115,13 +121,17 @@ impl DeliveredPatch {
             all
         };
         let words = PatchWords::of_image(image);
+        let id = union(&|one| vec![one.id.to_string()]).join(", ");
+        // A root without a database has neither packages nor patches.
+        let reasons = patch_reasons(root, &id, PatchAtHand::Delivered(image)).ok().flatten();
+        let (needs, fits) = reasons.map(|found| (found.needs, found.packages)).unwrap_or_default();
         let of_patchinfo =
             image.patchinfo.iter().flat_map(|info| &info.fixes).filter_map(|id| FixId::new(id).ok());
         let of_packages = facts.iter().flat_map(|one| one.fixes.iter().cloned());
         let fixes: FixList = of_packages.chain(of_patchinfo).collect();
         let packages = image.packages.iter();
         Self {
-            id: union(&|one| vec![one.id.to_string()]).join(", "),
+            id,
             state: ["delivered"],
             synopsis: words.synopsis,
             packages: packages.clone().map(|package| package.params.text("PKG").into_owned()).collect(),
@@ -138,6 +148,8 @@ impl DeliveredPatch {
             ),
             delivers: packages.clone().map(|package| package.files().count()).sum(),
             deletes: packages.map(|package| package.deletes.len()).sum(),
+            needs: needs.into_iter().map(NeedEntry::from).collect(),
+            fits: fits.into_iter().map(FitEntry::from).collect(),
             packages_with_objects: None,
             listed: None,
             has_files: query.has_files,
@@ -174,20 +186,23 @@ impl DeliveredPatch {
 
     pub(super) fn print(&self, output: &mut Output) -> anyhow::Result<()> {
         let patch = self;
-        let fields = [
+        let mut fields = vec![
             ("Patch", patch.id.clone()),
             ("Synopsis", patch.synopsis.clone().unwrap_or_default()),
             ("State", patch.state.join(", ")),
             ("Packages", patch.packages.join(", ")),
-            ("Obsoletes", patch.obsoletes.join(", ")),
-            ("Requires", patch.requires.join(", ")),
+        ];
+        fields.extend(patch.fits.iter().map(|fit| ("For", fit.words())));
+        fields.push(("Obsoletes", patch.obsoletes.join(", ")));
+        fields.extend(patch.needs.iter().map(|need| ("Requires", need.words())));
+        fields.extend([
             ("Incompatible", patch.incompatibles.join(", ")),
             ("Fixes", patch.fixes.join(", ")),
             ("Fixed in", patch.fixed_in.clone().unwrap_or_default()),
             ("Restart", reboot_sentence(patch.reboot).unwrap_or_default().to_owned()),
             ("Files", patch.delivers.to_string()),
             ("Deletes", if patch.deletes == 0 { String::new() } else { patch.deletes.to_string() }),
-        ];
+        ]);
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
             output.line(named_value(name, value))?;
         }

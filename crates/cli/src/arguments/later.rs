@@ -19,7 +19,7 @@ const QUERIES: [&str; 13] = [
     "order",
     "list",
     "show",
-    "verify",
+    "check",
     "lint",
     "explain",
     "help",

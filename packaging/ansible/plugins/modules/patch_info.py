@@ -29,7 +29,7 @@ options:
     choices: [missing, recommended, security]
     default: missing
   verify:
-    description: Also compare files and undo data with the records, which reads all of them.
+    description: Also check the root as C(patchadm check --contents) does, which reads all files and undo data.
     type: bool
     default: false
   policy:
@@ -124,11 +124,11 @@ missing:
   type: list
   elements: dict
 sound:
-  description: Whether files, records and undo data are as recorded.
+  description: True if C(patchadm check --contents) has no finding.
   returned: when I(verify) is true
   type: bool
 verification:
-  description: The document of C(patchadm verify --json).
+  description: The document of C(patchadm check --contents --json).
   returned: when I(verify) is true
   type: dict
 inventory:
@@ -231,7 +231,8 @@ class InfoWork(Work):
 
     def verified(self):
         """Returns whether everything is as recorded."""
-        answer = self.program.ask(['verify'], self.words)
+        words = self.words + ['--contents'] + (['--offline'] if self.params['offline'] else [])
+        answer = self.program.ask(['check'], words)
         if 'sound' not in answer.document:
             finished(answer, is_plan=False)
         return {'sound': answer.document['sound'], 'verification': answer.document}

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 /// Advice that names one of these verbs without a root would be about `/`.
-const OF_A_ROOT: [&str; 27] = [
-    "add", "adopt", "analyze", "commit", "confirm", "diff", "doctor", "files", "history", "hooks", "key",
-    "list", "owner", "plan", "promote", "recover", "remove", "repack", "shlibs", "show", "space", "stage",
-    "status", "undo", "update", "verify", "why",
+const OF_A_ROOT: [&str; 22] = [
+    "add", "adopt", "analyze", "check", "commit", "confirm", "history", "hooks", "key", "list", "plan",
+    "promote", "recover", "remove", "repack", "shlibs", "show", "space", "stage", "status", "undo", "update",
 ];
 
 const COMMAND: &str = "`patchadm ";

@@ -1,4 +1,4 @@
-//! `patchadm verify`: what is damaged is found and named, what is somebody's to change is not, and what is said to be
+//! `patchadm check --contents`: what is damaged is found and named, what is somebody's to change is not, and what is said to be
 //! possible is.
 
 use std::fs;
@@ -381,7 +381,8 @@ fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed()
     let stage = stage();
     let archive = undo("ACMEweb", "100-01", "undo.gz");
     stage.mode(&archive, 0);
-    let verify = as_ordinary_user(&stage, "check --contents -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
+    let verify =
+        as_ordinary_user(&stage, "check --contents -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
     let said = String::from_utf8(verify.stdout).unwrap();
     assert_eq!(verify.status.code(), Some(3), "{said}");
     assert!(said.contains("100-01/undo.gz: Permission denied"), "{said}");
@@ -407,7 +408,8 @@ fn a_ledger_that_the_caller_may_not_read_is_told_by_verify_and_is_no_damage() {
     }
     let stage = stage();
     stage.mode("/var/sadm/patchadm/ledger/ACMEweb", 0);
-    let output = as_ordinary_user(&stage, "check --contents -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
+    let output =
+        as_ordinary_user(&stage, "check --contents -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("ledger/ACMEweb: Permission denied"), "{said}");
