@@ -27,18 +27,13 @@ const APPLETS: &[Applet] = &[
     verb(Inspect, "show", "Show a patch, a path, or a fix such as CVE-2026-1234", verbs::show::run),
     verb(Inspect, "plan", "Show what `add` would do, without doing it", verbs::plan::run),
     verb(Inspect, "missing", "List the patches that the root is missing", verbs::missing::run),
+    verb(Inspect, "history", "List the runs that changed the root, or show one of them", verbs::history::run),
     verb(
         Inspect,
-        "verify",
-        "check files against records, and undo archives against their digests",
-        verbs::verify::run,
+        "check",
+        "Check the root: records, files, undo data, and the system around it",
+        verbs::check::run,
     ),
-    verb(Inspect, "why", "show why a patch is applied, or would not be", verbs::why::run),
-    verb(Inspect, "diff", "show what taking a patch out would change", verbs::diff::run),
-    verb(Inspect, "files", "list the objects of an applied patch", verbs::files::run),
-    verb(Inspect, "owner", "show whose paths are, and which patches changed them", verbs::owner::run),
-    verb(Inspect, "history", "List the runs that changed the root, or show one of them", verbs::history::run),
-    verb(Inspect, "doctor", "say what works here and what does not", verbs::doctor::run),
     verb(Maintain, "undo-data", "Manage saved undo data and the disk space used", verbs::undo_data::run),
     verb(Maintain, "libs", "List or prune old shared libraries still in use", verbs::libs::run),
     verb(Maintain, "recover", "Finish or roll back an interrupted run", verbs::recover::run),
@@ -98,21 +93,16 @@ static PATCHADM: Program = Program {
     only: None,
     overall: Some("status"),
     queries: &[
-        "diff",
-        "doctor",
-        "files",
+        "check",
         "history",
         "key list",
         "libs list",
         "list",
         "missing",
         "order",
-        "owner",
         "report",
         "show",
         "status",
-        "verify",
-        "why",
         "lint",
         "help",
         "setup completions",
@@ -136,8 +126,11 @@ static PATCHADM: Program = Program {
         ("backout", "remove"),
         ("commit", "undo-data"),
         ("completions", "setup"),
+        ("diff", "show"),
+        ("doctor", "check"),
         ("explain", "help"),
-        ("fsck", "verify"),
+        ("files", "show"),
+        ("fsck", "check"),
         ("hooks", "setup"),
         ("info", "show"),
         ("install", "add"),
@@ -145,6 +138,7 @@ static PATCHADM: Program = Program {
         ("log", "history"),
         ("ls", "list"),
         ("outdated", "missing"),
+        ("owner", "show"),
         ("promote", "stage promote"),
         ("repack", "undo-data"),
         ("revert", "undo"),
@@ -156,6 +150,8 @@ static PATCHADM: Program = Program {
         ("undo-import", "undo-data"),
         ("uninstall", "remove"),
         ("upgrade", "update"),
+        ("verify", "check"),
+        ("why", "show"),
     ],
     never_suggested: &[
         "add",
@@ -177,13 +173,13 @@ static PATCHADM: Program = Program {
     ],
     schemas: patchadm_cli::schemas!(
         "../docs/schema":
-            "add" "adopt" "confirm" "demo" "diff" "doctor" "files" "help" "history" "installf" "key" "libs"
-            "libs-list" "libs-prune" "list" "missing" "owner" "patchadd" "patches" "patchrm" "pkgadd"
+            "add" "adopt" "check" "confirm" "demo" "help" "history" "installf" "key" "libs"
+            "libs-list" "libs-prune" "list" "missing" "patchadd" "patches" "patchrm" "pkgadd"
             "pkgask" "pkgchk" "pkginfo" "pkgparam" "pkgrm" "pkgtrans" "plan" "puttext" "recover" "remove"
             "removef" "setup" "setup-completions" "setup-hooks" "setup-links" "show" "showrev" "stage"
             "stage-drop" "stage-list" "stage-new" "stage-promote" "stage-refresh" "stage-status" "status"
             "undo" "undo-data" "undo-data-drop" "undo-data-export" "undo-data-import" "undo-data-list"
-            "undo-data-repack" "update" "valpath" "verify" "why"
+            "undo-data-repack" "update" "valpath"
     ),
 };
 

@@ -305,11 +305,6 @@ impl ChoiceOptions {
 }
 
 impl SetOptions {
-    /// The options that only name a depot, if any, and say how it is reached.
-    pub(crate) fn naming(depot: DepotOption, fetching: FetchOptions) -> Self {
-        Self { depot, fetching, ..Self::default() }
-    }
-
     /// Writes to a plan file what is taken from where. How it is fetched is not part of a plan.
     pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
         let ChoiceOptions { atomicity, allow_withdrawn, no_requires, exclude } = self.choices.clone();

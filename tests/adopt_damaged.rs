@@ -120,7 +120,7 @@ fn where_nothing_says_which_package_it_was_it_is_adopted_again_by_its_name() {
         assert_eq!(run.stderr.contains(ended), is_patched, "{}", run.stderr);
         assert_eq!(stage.tree(), tree, "no object is touched");
         assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
-        assert_eq!(stage.run("verify -R @ROOT@").code, 0);
+        assert_eq!(stage.run("check --contents -R @ROOT@").code, 0);
         assert_eq!(stage.run("list -R @ROOT@").ok(), "No patches are applied.\n");
         assert!(pkginfo(&stage).contains("PATCHADM_ADOPTED=dpkg web:amd64\n"));
     }
@@ -134,7 +134,7 @@ fn a_lost_directory_and_an_empty_one_are_registered_again() {
         if is_empty {
             stage.directory(RECORDS);
         }
-        let said = stage.run("verify -R @ROOT@").stdout;
+        let said = stage.run("check --contents -R @ROOT@").stdout;
         assert!(said.contains("Run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
         let run = stage.run("adopt --dpkg web -R @ROOT@");
         assert_eq!((run.code, run.stdout.as_str()), (0, "Package DEBweb is adopted: 8 objects.\n"));

@@ -40,7 +40,7 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
     assert_eq!(stage.run("history -R @ROOT@").ok().lines().count(), 1, "it is one run");
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     assert_eq!(
-        stage.run("verify -R @ROOT@").ok().lines().last(),
+        stage.run("check --contents -R @ROOT@").ok().lines().last(),
         Some("8 objects are as recorded; no undo data is damaged.")
     );
 
@@ -150,7 +150,7 @@ fn an_add_refreshes_first_where_that_is_asked_for_and_its_plan_says_so() {
 #[test]
 fn a_remove_refreshes_first_and_a_patch_that_ends_with_that_is_no_failure() {
     let stage = upgraded();
-    let said = stage.run("plan --remove --refresh -R @ROOT@ 100-01").ok();
+    let said = stage.run("remove --dry-run --refresh -R @ROOT@ 100-01").ok();
     assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)\n"), "{said}");
     let said = stage.run("remove --refresh -R @ROOT@ 100-01").ok();
     assert!(said.contains("100-01: LOST to web 1.0-2 (dpkg)\n"), "{said}");
@@ -164,7 +164,7 @@ fn a_remove_with_a_refresh_backs_out_what_stands() {
     patched_at_two_paths(&stage);
     // The same version comes again, and a path filter of dpkg keeps a file of the patch.
     dpkg_installs(&stage, Some(&ONE), &ONE, &["/usr/lib/libweb.so"]);
-    stage.run("plan --remove --refresh -R @ROOT@ 100-01").ok();
+    stage.run("remove --dry-run --refresh -R @ROOT@ 100-01").ok();
     let said = stage.run("remove --refresh -R @ROOT@ 100-01").ok();
     assert!(said.contains("100-01: PARTLY LOST to web 1.0-1 (dpkg)"), "{said}");
     assert!(said.contains("100-01: removed"), "{said}");

@@ -175,7 +175,7 @@ fn a_patch_whose_file_was_held_stands_in_part_and_goes_back_to_what_it_found() {
     assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "100-01\n");
     assert_eq!(stage.run("list --check -R @ROOT@").code, 68);
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib one\n", "dpkg did not write it since");
     assert_eq!(stage.text("/usr/bin/web"), "web one\n", "and this it wrote");
@@ -449,12 +449,12 @@ fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_names_what_is_lost_first(
 #[test]
 fn the_doctor_names_stale_registrations_and_lost_fixes_with_their_commands() {
     let stage = upgraded();
-    let run = stage.run("doctor --offline -R @ROOT@");
+    let run = stage.run("check --offline -R @ROOT@");
     assert_eq!(run.code, 1);
     assert!(run.stdout.contains("package DEBweb: dpkg changed web from 1.0-1 to 1.0-2"), "{}", run.stdout);
     assert!(run.stdout.contains("adopt --refresh"), "{}", run.stdout);
     stage.run("adopt --refresh -R @ROOT@").ok();
-    let run = stage.run("doctor --offline -R @ROOT@");
+    let run = stage.run("check --offline -R @ROOT@");
     assert!(run.stdout.contains("100-01: LOST to web 1.0-2 (dpkg)"), "{}", run.stdout);
     assert!(run.stdout.contains("adopt --refresh --accept 100-01"), "{}", run.stdout);
 }

@@ -43,7 +43,7 @@ const PLANS: [(&str, [i32; 2]); 6] = [
     ("plan -R @ROOT@ delivered/100-02", [7, 3]),
     ("add --dry-run -R @ROOT@ delivered/100-02", [7, 3]),
     ("patchadd -a -R @ROOT@ delivered/100-02", [7, 3]),
-    ("plan --remove -R @ROOT@ 100-01", [7, 3]),
+    ("remove --dry-run -R @ROOT@ 100-01", [7, 3]),
     ("remove --dry-run -R @ROOT@ 100-01", [7, 3]),
     ("patchrm -a -R @ROOT@ 100-01", [7, 3]),
 ];

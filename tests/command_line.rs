@@ -197,7 +197,7 @@ fn without_free_space(text: &str) -> Vec<&str> {
 fn options_of_every_verb_stand_before_or_after_it() {
     let (stage, patch) = patched();
     stage.run(&format!("add -R @ROOT@ {patch}")).ok();
-    for verb in ["list", "show 105181-05", "verify", "plan --remove 105181-05", "recover"] {
+    for verb in ["list", "show 105181-05", "check --contents", "remove --dry-run 105181-05", "recover"] {
         let plain = stage.run(&format!("{verb} -R @ROOT@")).ok();
         for line in [
             format!("-R @ROOT@ {verb}"),

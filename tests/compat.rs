@@ -126,7 +126,7 @@ impl Left {
     #[track_caller]
     fn assert_root(&self, expected: &str) {
         assert_same(&self.tree(), &Tree::parse(&self.text(expected)));
-        self.run("verify -R @/root");
+        self.run("check --contents -R @/root");
     }
 
     /// Asserts that the root is as it was without patches, records included. One file has another mode than its record says.
@@ -142,11 +142,11 @@ fn patches_with_undo_data_in_every_form_are_listed_shown_verified_and_backed_out
     let Some(left) = Left::of_root("patches_with_undo_data…", "patched") else { return };
     left.assert_root("after.tree");
     let listed = left.run("list -R @/root");
-    let verified = left.run("verify -v -R @/root");
+    let verified = left.run("check --contents -v -R @/root");
     for (line, (id, state, undo)) in listed.lines().zip(PATCHED) {
         assert!(line.starts_with(&format!("{id}  {state} ")) && line.contains("undo data: "), "{line}");
         let shown = left.document(&format!("show --json -R @/root {id}"));
-        let file = shown["patch"]["undo"][0]["path"].as_str().unwrap();
+        let file = shown["answers"][0]["undo"][0]["path"].as_str().unwrap();
         assert!(file.ends_with(undo) && left.at("root/var/sadm/pkg").join(undo).exists(), "{shown}");
         assert!(verified.contains(&format!("{undo} is sound")), "{verified}");
     }
@@ -154,7 +154,7 @@ fn patches_with_undo_data_in_every_form_are_listed_shown_verified_and_backed_out
     assert_eq!(left.run("history -R @/root").lines().count(), 9);
     let note = &left.document("history --json -R @/root 3")["runs"][0]["note"];
     assert_eq!(note, "the first");
-    assert!(left.run("owner -R @/root /opt/acme/bin/acmed").contains("ACMEweb"));
+    assert!(left.run("show -R @/root /opt/acme/bin/acmed").contains("ACMEweb"));
     assert_eq!(left.text("root/opt/acme/etc/more.conf"), "more=maybe\n");
     assert_eq!(left.text("root/opt/acme/etc/more.conf.patch-100004-01"), "more=yes\n");
     for (id, ..) in PATCHED.iter().rev() {
@@ -185,7 +185,7 @@ fn undo_data_in_every_form_is_written_again_in_another_one() {
 #[test]
 fn undo_data_that_the_scripts_of_a_patch_made_is_used() {
     let Some(left) = Left::of_root("undo_data_that_the_scripts…", "scripted") else { return };
-    left.run("verify -R @/root");
+    left.run("check --contents -R @/root");
     left.run("patchrm -R @/root 100001-01");
     left.assert_root("before.tree");
 }
@@ -359,7 +359,7 @@ fn a_signed_depot_is_read_by_everybody() {
     assert!(said.contains("100002-01: planned") && said.contains("the patch is signed by key "), "{said}");
     assert!(left.run("list -R @/root").starts_with("100001-01  effective "));
     // It finds other owners, unless the caller is the superuser.
-    let verified = left.stage.run(&left.line("verify -R @/root"));
+    let verified = left.stage.run(&left.line("check --contents -R @/root"));
     assert!(verified.stdout.contains("no undo data is damaged"), "{verified:?}");
     left.run("show -R @/root 100001-01");
     left.run("history -R @/root");

@@ -47,7 +47,7 @@ fn verbs_commands_and_options_are_completed() {
     let all = candidates(&stage, "patchadm ");
     assert!(verbs().iter().all(|verb| all.contains(verb)) && all.contains(&"patchrm".to_owned()), "{all:?}");
     assert_eq!(candidates(&stage, "patchadm rem"), ["remove", "removef"]);
-    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ ver"), ["verify"]);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ che"), ["check"]);
     assert_eq!(candidates(&stage, "patchadm --color never hist"), ["history"]);
     assert_eq!(candidates(&stage, "patchadm add --ed"), ["--edited"]);
     assert_eq!(candidates(&stage, "patchrm --tr"), ["--trust-root"]);
@@ -72,14 +72,14 @@ fn values_are_those_of_the_root_that_is_named() {
         "patchrm -R @ROOT@ ",
         "patchrm -aR @ROOT@ ",
         "patchadm patchrm -R@ROOT@ ",
-        "patchadm plan --remove -R @ROOT@ ",
+        "patchadm remove --dry-run -R @ROOT@ ",
         "patchadm remove -R ~/root ",
     ] {
         assert_eq!(candidates(&stage, line), ids, "{line}");
     }
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 105"), ["105181-05"]);
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 105181-05 106"), ["106793-01"]);
-    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ verify ACMEw"), ["ACMEweb"]);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ check --contents ACMEw"), ["ACMEweb"]);
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ show 10"), ["105181-05", "106793-01", ":files"]);
     assert_eq!(candidates(&stage, "pkginfo -R @ROOT@ "), ["ACMElib", "ACMEweb"]);
     assert_eq!(
@@ -169,7 +169,7 @@ fn bash_and_zsh_complete_what_is_typed() {
             ("patchadm hist", "patchadm history"),
             ("patchadm -R @ROOT@ show 1051", "patchadm -R @ROOT@ show 105181-05"),
             ("patchadm -R @ROOT@ remove 106", "patchadm -R @ROOT@ remove 106793-01"),
-            ("patchadm -R @ROOT@ verify ACMEw", "patchadm -R @ROOT@ verify ACMEweb"),
+            ("patchadm -R @ROOT@ check --contents ACMEw", "patchadm -R @ROOT@ check --contents ACMEweb"),
             ("patchadm list --color=al", "patchadm list --color=always"),
             ("patchadm add patches/2001", "patchadm add patches/200100-01.zip"),
             ("patchadm add --roots patches/REA", "patchadm add --roots patches/README"),
@@ -187,7 +187,7 @@ fn fish_completes_what_is_typed() {
     for (typed, expected) in [
         ("patchadm hist", "history"),
         ("patchadm -R @ROOT@ remove 105", "105181-05"),
-        ("patchadm -R @ROOT@ verify ACMEw", "ACMEweb"),
+        ("patchadm -R @ROOT@ check --contents ACMEw", "ACMEweb"),
         ("patchadm list --color=al", "--color=always"),
         ("patchadm add patches/2001", "patches/200100-01.zip"),
         ("patchrm -R @ROOT@ 106", "106793-01"),

@@ -99,7 +99,7 @@ fn no_command_prints_control_characters_of_a_package() {
             "list -R @ROOT@",
             "show -R @ROOT@ 101-01",
             "show --json -R @ROOT@ 101-01",
-            "verify -R @ROOT@",
+            "check --contents -R @ROOT@",
             "pkgtrans -s spool stream all",
             "pkgadd -n -R @ROOT@ -d stream all",
             "pkgask -R @ROOT@ -r response -d spool ACMEweb",
@@ -150,7 +150,10 @@ fn no_message_has_control_characters_of_a_name_or_a_record() {
     let hostile = stage.beside("sp\u{1b}[2Jool");
     fs::create_dir_all(&hostile).unwrap();
     fs::write(hostile.join("b\u{1b}[2J"), HOSTILE).unwrap();
-    play(&stage, &["pkgchk -R @ROOT@ ACMEweb", "verify -R @ROOT@", "patchadd -R @ROOT@ delivered/101-01"]);
+    play(
+        &stage,
+        &["pkgchk -R @ROOT@ ACMEweb", "check --contents -R @ROOT@", "patchadd -R @ROOT@ delivered/101-01"],
+    );
     for name in ["pkgadd -n -R @ROOT@ -d", "patchadd -R @ROOT@", "pkginfo -d", "pkgparam -f"] {
         for path in [hostile.clone(), hostile.join("b\u{1b}[2J")] {
             let mut command = stage.command(name);
@@ -169,7 +172,7 @@ fn no_message_has_control_characters_of_a_name_or_a_record() {
                 "pkginfo -l -R @ROOT@",
                 "pkgchk -R @ROOT@",
                 "list -R @ROOT@",
-                "verify -R @ROOT@",
+                "check --contents -R @ROOT@",
                 "patchadd -R @ROOT@ delivered/101-01",
                 "patchrm -R @ROOT@ 100-01",
             ],

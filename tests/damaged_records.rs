@@ -86,14 +86,14 @@ fn commands(stage: &Scenario) -> Vec<(String, i32)> {
         (format!("patchadd -R @ROOT@ {patch}"), 28),
         (format!("patchadd -a -R @ROOT@ {patch}"), 28),
         ("remove -R @ROOT@ 100-01".to_owned(), 28),
-        ("plan -R @ROOT@ --remove 100-01".to_owned(), 28),
+        ("remove -R @ROOT@ --dry-run 100-01".to_owned(), 28),
         ("patchrm -R @ROOT@ 100-01".to_owned(), 5),
         (format!("pkgadd -n -R @ROOT@ -d {spool} ACMEmore"), 99),
         ("pkgrm -n -R @ROOT@ ACMEdb".to_owned(), 99),
         ("installf -R @ROOT@ ACMEdb /opt/extra d 0755 root root".to_owned(), 99),
         ("removef -R @ROOT@ ACMEdb /opt/ACMEdb/bin/db".to_owned(), 99),
         ("pkgchk -R @ROOT@".to_owned(), 99),
-        ("verify -R @ROOT@".to_owned(), 1),
+        ("check --contents -R @ROOT@".to_owned(), 1),
     ]
     .into()
 }
@@ -112,7 +112,7 @@ fn everybody_says_which_pkginfo_is_damaged_and_nobody_changes_anything() {
             ("patchadd -p -R @ROOT@".to_owned(), 28),
             ("showrev -p -R @ROOT@".to_owned(), 1),
             ("pkgchk -R @ROOT@ ACMEweb".to_owned(), 99),
-            ("verify -R @ROOT@ ACMEweb".to_owned(), 1),
+            ("check --contents -R @ROOT@ ACMEweb".to_owned(), 1),
         ]);
         for (line, code) in all {
             let said = refused(&stage, &line, code);
@@ -174,7 +174,7 @@ fn a_package_that_contents_names_and_that_has_no_directory_is_damage_however_con
             "{}",
             added.stderr
         );
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
     }
 }
 
@@ -204,7 +204,7 @@ fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object(
         let said = refused(&stage, "pkgchk -R @ROOT@", 99);
         assert!(said.contains("contents: line 1: package ACMEgone owns objects"), "{said}");
         assert!(said.contains("If ACMEgone was removed, run `pkgchk -f -R @ROOT@ ACMEgone`"), "{said}");
-        let said = stage.run("doctor -R @ROOT@").stdout;
+        let said = stage.run("check -R @ROOT@").stdout;
         assert!(said.contains("pkgchk -R @ROOT@ -f ACMEgone"), "{said}");
         let said = stage.run(&format!("pkgchk -f -R @ROOT@{package}")).ok();
         for words in [
@@ -220,7 +220,7 @@ fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object(
         assert_eq!(tree.difference(&stage.tree()), "");
         assert!(stage.run("history -R @ROOT@").ok().contains("pkgchk"));
         stage.run("pkgchk -f -R @ROOT@").ok();
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         stage.patchadd("", &other()).ok();
     }
 }
@@ -237,7 +237,7 @@ fn a_package_that_is_gone_leaves_contents_in_the_run_that_makes_it_anew() {
     assert_eq!(lines(&stage.text(CONTENTS)), lines(&before));
     assert_eq!(runs(&stage), earlier + 1, "one transaction");
     assert_eq!(stage.text("/opt/gone"), "gone\n");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn a_package_whose_directory_was_there_after_the_last_run_leaves_contents_only_b
     let contents = stage.text(CONTENTS);
     assert!(lines(&contents).iter().all(|line| !line.contains("ACMEweb")), "{contents}");
     assert_eq!(tree.difference(&stage.tree()), "");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.patchadd("", &other()).ok();
     // The package can come back over what stayed.
     web().write(&stage.beside("spool"));
@@ -260,18 +260,18 @@ fn a_package_whose_directory_was_there_after_the_last_run_leaves_contents_only_b
     let spool = stage.beside("spool");
     let run = stage.run(&format!("pkgadd -n -a admin -R @ROOT@ -d {} ACMEweb", spool.display()));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
 fn a_directory_without_pkginfo_is_damage_though_contents_does_not_name_it() {
     let stage = stage();
     stage.directory("/var/sadm/pkg/ACMEx");
-    let said = refused(&stage, "verify -R @ROOT@", 1);
+    let said = refused(&stage, "check --contents -R @ROOT@", 1);
     assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEx: it is empty"), "{said}");
     assert!(said.contains("`rmdir @ROOT@/var/sadm/pkg/ACMEx`"), "{said}");
     fs::remove_dir(stage.at("/var/sadm/pkg/ACMEx")).unwrap();
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.file("/var/sadm/pkg/ACMEx/install/depend", "");
     let said = refused(&stage, &format!("add -R @ROOT@ {}", other().directory(&stage).display()), 28);
     assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEx/pkginfo: it is not there"), "{said}");
@@ -281,7 +281,7 @@ fn a_directory_without_pkginfo_is_damage_though_contents_does_not_name_it() {
 fn the_documents_name_file_line_and_advice() {
     let stage = stage();
     fs::write(stage.at(WEB), "PKG=ACMEweb\nNAME=\"open\n").unwrap();
-    let run = stage.run("verify --json -R @ROOT@");
+    let run = stage.run("check --contents --json -R @ROOT@");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     let record = &document["records"][0];
     assert_eq!((&document["sound"], &record["line"]), (&false.into(), &2.into()), "{document}");
@@ -299,7 +299,7 @@ fn pkgchk_f_makes_the_pkginfo_of_a_patched_package_anew_as_it_was() {
         assert!(said.contains("ACMEweb/pkginfo: ") && said.contains("it is made anew"), "{name}: {said}");
         assert_eq!(stage.text(WEB), before, "{name}");
         assert_eq!(tree.difference(&stage.tree()), "", "{name}");
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         stage.run("remove -R @ROOT@ 200-01 100-01").ok();
         assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
     }
@@ -323,7 +323,7 @@ fn pkgchk_f_collects_the_lines_of_patches_from_all_of_them_also_where_undo_data_
     fs::remove_file(stage.at(WEB)).unwrap();
     stage.run("pkgchk -f -R @ROOT@ ACMEweb").ok();
     assert_eq!(lines(&stage.text(WEB)), before);
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn pkgchk_f_makes_the_pkginfo_of_an_unpatched_package_anew_and_says_what_it_coul
     let environment = |line: &&str| ["PATH=", "OAMBASE=", "TZ="].iter().all(|name| !line.starts_with(name));
     let expected: Vec<&str> = before.lines().filter(environment).collect();
     assert_eq!(stage.text(WEB).lines().collect::<Vec<_>>(), expected);
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.patchadd("", &first()).ok();
 }
 
@@ -368,10 +368,10 @@ fn pkgadd_makes_a_damaged_record_anew_and_names_the_patches_that_it_ends() {
         assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
         assert!(!stage.at("/var/sadm/pkg/ACMEweb/save/100-01").exists());
         assert!(!stage.at("/var/sadm/patchadm/ledger/ACMEweb").exists());
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         assert!(stage.run("list -R @ROOT@").ok().contains("100-01"), "the other package keeps its part");
         stage.patchadd("", &second()).ok();
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
     }
 }
 
@@ -389,7 +389,7 @@ fn pkgadd_of_a_package_with_scripts_makes_its_record_anew_too() {
     let run = stage.run(&line);
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     assert!(stage.text(WEB).contains("PKG=ACMEweb\n"));
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -411,11 +411,11 @@ fn pkgchk_f_makes_contents_anew_from_packages_and_patches() {
         let is_file = |line: &&String| !line.contains(" d none ");
         let (was, is) = (before.iter().filter(is_file), stage.lines());
         assert_eq!(is.iter().filter(is_file).collect::<Vec<_>>(), was.collect::<Vec<_>>(), "{name}");
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         stage.run("pkgchk -R @ROOT@").ok();
         stage.patchadd("", &other()).ok();
         stage.run("remove -R @ROOT@ 300-01 200-01 100-01").ok();
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         assert_eq!(stage.text("/opt/ACMEweb/bin/tool"), "one\n");
     }
 }
@@ -434,7 +434,7 @@ fn a_bad_line_goes_and_every_other_one_stays_as_it_is() {
     assert!(run.stdout.contains("the damaged file is kept as @ROOT@/var/sadm/install/contents.damaged"));
     assert_eq!(stage.lines(), before);
     assert!(stage.text("/var/sadm/install/contents.damaged").starts_with("rubbish\n"));
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -451,7 +451,7 @@ fn what_patches_without_undo_data_changed_is_in_the_contents_that_is_made_anew()
         is.iter().filter(is_file).collect::<Vec<_>>(),
         before.iter().filter(is_file).collect::<Vec<_>>()
     );
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]

@@ -346,7 +346,7 @@ fn packages_of_before_the_merge_go_into_a_merged_usr_and_leave_it() {
         assert_eq!(lines.iter().filter(is_of_libc).count(), 1, "{path}");
     }
     assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
-    scenario.run("verify -R @ROOT@").ok();
+    scenario.run("check --contents -R @ROOT@").ok();
     for package in ["DEBbash", "DEBe2fsprogs", "DEBlibc6"] {
         let run = scenario.run(&format!("pkgrm -n -R @ROOT@ {package}"));
         assert_eq!(run.code, 0, "{}", run.stderr);
@@ -370,7 +370,7 @@ fn a_patch_with_one_directory_under_two_names_is_backed_out_exactly() {
     let patch = crate::delivery::Patch::of("900-01", package);
     assert_eq!(scenario.patchadd("", &patch).code, 0);
     assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
-    scenario.run("verify -R @ROOT@").ok();
+    scenario.run("check --contents -R @ROOT@").ok();
     scenario.run("patchrm -R @ROOT@ 900-01").ok();
     assert_eq!(before.0.difference(&scenario.tree()), "");
     assert_eq!(before.1, scenario.lines());

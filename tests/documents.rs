@@ -247,7 +247,7 @@ fn a_plan_tells_what_a_run_leaves_object_by_object_and_list_by_list() {
     let run = stage.run(&format!("add -R @ROOT@ {patches}"));
     assert_eq!(run.code, 25, "{}", run.stderr);
 
-    let (lists, then, back) = sides("plan --remove --json -R @ROOT@ 100-01 150-01");
+    let (lists, then, back) = sides("remove --dry-run --json -R @ROOT@ 100-01 150-01");
     let expected = serde_json::json!([{ "package": "ACMEweb", "before": ["100-01", "150-01"], "after": [] }]);
     assert_eq!(lists, expected);
     assert_eq!(then, after, "the run left what the plan told");
@@ -359,11 +359,11 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
 
     let shown = document(&stage, 0, "show --json -R @ROOT@ 200-01");
     for (name, value) in list["patches"][1].as_object().unwrap() {
-        assert_eq!(shown["patch"][name], *value, "{name} is the same as in the list");
+        assert_eq!(shown["answers"][0][name], *value, "{name} is the same as in the list");
     }
-    assert_eq!(shown["patch"]["reboot"], "rebootafter");
+    assert_eq!(shown["answers"][0]["reboot"], "rebootafter");
     assert_eq!(
-        shown["patch"]["files"],
+        shown["answers"][0]["files"],
         serde_json::json!({ "replaced": 1, "added": 0, "deleted": 0, "kept": 0 })
     );
     let delivered = document(&stage, 0, "show --json -R @ROOT@ delivered/200-01");
@@ -394,7 +394,7 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
         sound bool";
     stage.mode("/opt/ACMEweb/bin/new", 0o700);
     fs::write(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz"), "damage").unwrap();
-    assert_fields(&stage, 4, "verify --json -R @ROOT@", verified);
+    assert_fields(&stage, 4, "check --contents --json -R @ROOT@", verified);
 
     let recovered =
         assert_fields(&stage, 0, "recover --json -R @ROOT@", "changed bool\nnotes[]\nresult string");

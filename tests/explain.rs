@@ -15,8 +15,8 @@ fn a_code_is_explained_for_one_command_with_its_causes() {
     let text = Scenario::new().run("help 10 add").ok();
     assert!(text.starts_with("10 from add: Something about the packages or files does not fit"), "{text}");
     assert!(text.contains("  Causes (exit.name of --json):\n    edited "), "{text}");
-    let document = explained("4 verify");
-    assert_eq!((&document["explained"], &document["of"]), (&4.into(), &"verify".into()));
+    let document = explained("4 check");
+    assert_eq!((&document["explained"], &document["of"]), (&4.into(), &"check".into()));
     assert_eq!(document["meanings"].as_array().unwrap().len(), 1);
     assert_eq!(document["meanings"][0]["causes"], serde_json::json!(["undo-data"]));
 }
@@ -86,7 +86,7 @@ fn the_name_of_an_exit_is_its_cause() {
     }
     std::fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz")).unwrap();
     assert_eq!(ended("patchrm --json -R @ROOT@ 100-01"), (4, "undo-data".to_owned()));
-    assert_eq!(ended("verify --json -R @ROOT@"), (4, "undo-data".to_owned()));
+    assert_eq!(ended("check --contents --json -R @ROOT@"), (4, "undo-data".to_owned()));
 }
 
 #[test]

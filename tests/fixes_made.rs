@@ -37,7 +37,7 @@ fn a_patch_that_is_built_says_what_it_fixes_in_its_packages_its_patchinfo_and_it
     let readme = read("README.100-01");
     assert!(readme.contains("Bugs fixed with this patch: \ntypo\nCVE-2026-1234\nACME-17\n"), "{readme}");
     let shown = document(&stage, "show 100-01");
-    assert_eq!(shown["patch"]["fixes"], json!(["CVE-2026-1234", "ACME-17"]));
+    assert_eq!(shown["answers"][0]["fixes"], json!(["CVE-2026-1234", "ACME-17"]));
     assert!(stage.run("show 100-01").ok().contains("       Fixes: CVE-2026-1234, ACME-17\n"));
 }
 
@@ -48,7 +48,7 @@ fn a_later_revision_fixes_what_the_earlier_one_does() {
     stage.run(&build("100-02", "newer", "--previous 100-01 --fixes CVE-2026-1235")).ok();
     let shown = document(&stage, "show 100-02");
     let mut fixes: Vec<&str> =
-        shown["patch"]["fixes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        shown["answers"][0]["fixes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     fixes.sort_unstable();
     assert_eq!(fixes, ["CVE-2026-1234", "CVE-2026-1235"]);
 }

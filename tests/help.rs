@@ -125,7 +125,7 @@ fn help_about_nothing_names_what_was_meant() {
     let stage = Scenario::new();
     let text = stage.run("help verfy").fails(1);
     assert!(
-        text.starts_with("patchadm: ERROR: there is no command `verfy`\n    did you mean `verify`?\n"),
+        text.starts_with("patchadm: ERROR: there is no command `chekc`\n    did you mean `check`?\n"),
         "{text}"
     );
     assert!(!stage.run("help frobnicate").fails(1).contains("did you mean"));

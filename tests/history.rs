@@ -138,9 +138,10 @@ fn a_note_is_kept_with_the_run() {
     stage.run("undo-data drop -R @ROOT@ --note sixth 100-01").ok();
     let expected = json!([null, "first", "second", "third", null, "fifth", "sixth"]);
     assert_eq!(Value::from(notes(&stage)), expected);
-    let why: Value = serde_json::from_str(&stage.run("why --json -R @ROOT@ 200-01").ok()).unwrap();
+    let why: Value = serde_json::from_str(&stage.run("show --json -R @ROOT@ 200-01").ok()).unwrap();
+    let why = &why["answers"][0];
     assert_eq!((&why["note"], &why["named"]), (&json!("fifth"), &json!(true)));
-    assert!(stage.run("why -R @ROOT@ 200-01").ok().contains("        Note: fifth\n"));
+    assert!(stage.run("show -R @ROOT@ 200-01").ok().contains("        Note: fifth\n"));
     for bad in ["", "two\nlines", "\u{1b}[31m", &"x".repeat(1_001)] {
         let output = stage
             .command("add")
@@ -165,5 +166,5 @@ fn the_history_says_for_whom_a_patch_was_taken() {
     assert!(because.len() == 1 && because[0].contains("\"patches\":[\"300-01\"]"), "{text}");
     let said = document(&stage, "history --json -R @ROOT@");
     assert_eq!(said["runs"][1]["because"], json!({ "300-01": "100-01" }));
-    assert!(stage.run("why -R @ROOT@ 300-01").ok().contains("   Taken for: 100-01\n"));
+    assert!(stage.run("show -R @ROOT@ 300-01").ok().contains("         Why: required by 100-01\n"));
 }

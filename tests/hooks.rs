@@ -234,7 +234,7 @@ fn links_of_a_root_lead_to_nothing_outside_it() {
 #[test]
 fn the_doctor_says_which_hooks_are_missing_where_packages_were_adopted() {
     let of_hooks = |stage: &Scenario| {
-        let document = document(stage, "doctor --offline --json -R @ROOT@");
+        let document = document(stage, "check --offline --json -R @ROOT@");
         let findings = document["findings"].as_array().unwrap().clone();
         findings.into_iter().filter(|finding| finding["what"] == "hooks").collect::<Vec<Value>>()
     };

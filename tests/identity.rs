@@ -45,7 +45,7 @@ fn remove(stage: &Scenario, path: &str) {
 
 /// Backs the patch out, which takes its undo archive to be this root's.
 fn is_backed_out(stage: &Scenario) {
-    let said = stage.run("verify --json -R @ROOT@").ok();
+    let said = stage.run("check --contents --json -R @ROOT@").ok();
     assert!(!said.contains("another root"), "{said}");
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
@@ -97,7 +97,7 @@ fn a_journal_that_is_removed_takes_nothing_with_it() {
     let stage = patched();
     let (marker, last) = (stage.text(ROOT_ID), number(&stage));
     remove(&stage, JOURNAL);
-    let verified = stage.run("verify -R @ROOT@").ok();
+    let verified = stage.run("check --contents -R @ROOT@").ok();
     assert!(verified.contains("sound"), "{verified}");
     stage.patchadd("", &patch("200-01")).ok();
     assert_eq!((format!("{}\n", header(&stage)), number(&stage)), (marker, last + 1));
@@ -114,7 +114,7 @@ fn a_root_that_lost_both_answers_queries_and_is_changed_after_it_got_a_new_ident
     for line in [
         "list -R @ROOT@",
         "patchadd -p -R @ROOT@",
-        "verify -R @ROOT@",
+        "check --contents -R @ROOT@",
         "pkgparam -R @ROOT@ ACMEweb PATCHLIST",
     ] {
         stage.run(line).ok();
@@ -123,7 +123,7 @@ fn a_root_that_lost_both_answers_queries_and_is_changed_after_it_got_a_new_ident
     for line in [
         "patchrm -R @ROOT@ 100-01",
         "remove -R @ROOT@ 100-01",
-        "plan --remove -R @ROOT@ 100-01",
+        "remove --dry-run -R @ROOT@ 100-01",
         "pkgrm -n -R @ROOT@ ACMEweb",
         "recover -R @ROOT@",
     ] {
@@ -339,7 +339,7 @@ fn an_archive_that_the_ledger_names_is_this_roots_whatever_marker_is_in_it() {
     let bytes = with_marker(&fs::read(stage.at(JOURNAL)).unwrap(), "00112233445566ff").unwrap();
     fs::write(stage.at(JOURNAL), bytes).unwrap();
     fs::write(stage.at(ROOT_ID), "00112233445566ff\n").unwrap();
-    let said = stage.run("verify --json -R @ROOT@").ok();
+    let said = stage.run("check --contents --json -R @ROOT@").ok();
     let told: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&told["sound"], &told["patches"][0]["undo"][0]["state"]), (&true.into(), &"saved".into()));
     assert!(!said.contains("damaged") && !said.contains("another root"), "{said}");
@@ -363,7 +363,7 @@ fn an_unfinished_run_whose_stage_is_gone_is_given_up_and_its_journal_kept() {
     assert!(said.contains("journal"), "{said}");
     assert!(kept.join("journal").exists());
     stage.run("recover -R @ROOT@").ok();
-    assert_ne!(stage.run("verify -R @ROOT@").code, 65);
+    assert_ne!(stage.run("check --contents -R @ROOT@").code, 65);
 }
 
 /// Somebody removed all of our own files: archives are bound anew by the command that the refusal names.

@@ -129,7 +129,7 @@ fn a_patch_whose_records_a_second_call_put_back_is_known_as_interrupted() {
     assert!(!stage.at("/var/sadm/pkg/ACMEweb/ACMEweb").exists());
     assert_eq!(stage.run("pkgchk -R @ROOT@ ACMEweb").ok(), "");
     stage.run("patchrm -R @ROOT@ 100-01").fails(4);
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -144,18 +144,18 @@ fn list_verify_and_recover_say_that_a_patch_was_left_half_applied() {
         let shown = stage.run("show -R @ROOT@ 100-01").ok();
         assert!(shown.contains("State: interrupted\n"), "{shown}");
 
-        let run = stage.run("verify -R @ROOT@");
+        let run = stage.run("check --contents -R @ROOT@");
         let found = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(run.code, 1, "{found}");
         assert!(found.contains("100-01: ") && found.contains(why), "{found}");
         assert!(found.ends_with("; a patch was left half applied.\n"), "{found}");
-        let document = stage.run("verify --json -R @ROOT@").stdout;
+        let document = stage.run("check --contents --json -R @ROOT@").stdout;
         let document: serde_json::Value = serde_json::from_str(&document).unwrap();
         assert_eq!(document["sound"], false);
         let half = &document["interrupted"][0];
         assert_eq!((half["id"].as_str(), half["package"].as_str()), (Some("100-01"), Some("ACMEweb")));
 
-        assert!(stage.run("verify -R @ROOT@ 100-01").stdout.contains(why));
+        assert!(stage.run("check --contents -R @ROOT@ 100-01").stdout.contains(why));
 
         let told = stage.run("recover -R @ROOT@").ok();
         assert!(told.starts_with("No run was interrupted.\n  note: 100-01: applying it"), "{told}");
@@ -170,7 +170,7 @@ fn whole_files_do_not_make_an_interrupted_patch_sound() {
     fs::write(stage.at("/opt/ACMEweb/bin/tool"), "new\n").unwrap();
     stage.run("pkgchk -f -R @ROOT@ ACMEweb");
     assert_eq!(stage.run("pkgchk -R @ROOT@ ACMEweb").ok(), "");
-    assert_eq!(stage.run("verify -R @ROOT@").code, 1);
+    assert_eq!(stage.run("check --contents -R @ROOT@").code, 1);
 }
 
 #[test]

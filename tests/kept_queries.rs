@@ -93,15 +93,15 @@ fn every_verb_says_for_whom_a_patch_is_not_in_force() {
     assert_eq!(list.lines().nth(1), Some(format!("        {EXCEPTION}").as_str()), "{list}");
     let show = stage.run("show -R @ROOT@ 100-01").ok();
     assert!(show.contains(&format!("       State: effective\n              {EXCEPTION}\n")), "{show}");
-    let verify = stage.run("verify -R @ROOT@").ok();
-    assert!(verify.contains(&format!("100-01: can be backed out\n  {EXCEPTION}\n")), "{verify}");
+    let verify = stage.run("check --contents -R @ROOT@").ok();
+    assert!(verify.contains(&format!("100-01: can be backed out\n    {EXCEPTION}\n")), "{verify}");
     let analyze = stage.run(&format!("missing -R @ROOT@ -M {depot} all")).ok();
     assert!(analyze.ends_with(&format!("\n  {EXCEPTION}\n")), "{analyze}");
 
     for (line, at) in [
         ("list --json -R @ROOT@", "/patches/0"),
-        ("show --json -R @ROOT@ 100-01", "/patch"),
-        ("verify --json -R @ROOT@", "/patches/0"),
+        ("show --json -R @ROOT@ 100-01", "/answers/0"),
+        ("check --contents --json -R @ROOT@", "/patches/0"),
         (&format!("missing --json -R @ROOT@ -M {depot} all"), "/patches/0"),
     ] {
         let said = document(&stage, line);
@@ -124,7 +124,7 @@ fn the_document_of_add_says_it_and_nothing_where_nothing_is_kept() {
     let said = document(&stage, &format!("add --json -R @ROOT@ {}", patch.display()));
     assert!(said["patches"][0].get("kept_shlibs").is_none(), "{said}");
     assert_eq!(excepted(&stage), [""; 0]);
-    assert!(!stage.run("verify -R @ROOT@").ok().contains("except"));
+    assert!(!stage.run("check --contents -R @ROOT@").ok().contains("except"));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn it_is_said_of_every_effective_patch_of_the_package_that_changed_a_library_and
     assert_eq!(excepted(&stage), ["100-01", "200-02"], "what is superseded is not in force anyway");
     stage.run("undo-data drop -R @ROOT@ 300-01").ok();
     assert_eq!(excepted(&stage), ["100-01", "200-02"], "its manifest tells without undo data");
-    let said = document(&stage, "verify --json -R @ROOT@");
+    let said = document(&stage, "check --contents --json -R @ROOT@");
     let patches = said["patches"].as_array().unwrap().iter().filter(|one| one.get("kept_shlibs").is_some());
     assert_eq!(patches.map(|one| one["id"].clone()).collect::<Vec<_>>(), ["100-01", "200-02"]);
 }
@@ -162,10 +162,10 @@ fn a_list_tells_what_was_recorded_and_verify_what_is_there() {
     fs::remove_file(stage.at("/usr/local/bin/own")).unwrap();
     assert!(stage.run("list -R @ROOT@").ok().contains(EXCEPTION));
     let one = "in force, except for 1 program that still loads libx.so.1: /usr/bin/p";
-    assert!(stage.run("verify -R @ROOT@").ok().contains(one));
+    assert!(stage.run("check --contents -R @ROOT@").ok().contains(one));
     stage.file("/opt/new", program(&["libx.so.1"]));
     let two = "in force, except for 2 programs that still load libx.so.1: /opt/new, /usr/bin/p";
-    assert!(stage.run("verify -R @ROOT@").ok().contains(two));
+    assert!(stage.run("check --contents -R @ROOT@").ok().contains(two));
     // The next run that looks records it.
     stage.patchadd("", &Patch::of("400-01", package("ACMEp").file("usr/bin/p2", 0o755, program(&[])))).ok();
     assert!(stage.run("list -R @ROOT@").ok().contains(two));
@@ -187,14 +187,14 @@ fn records_of_consumers_that_make_no_sense_are_passed_over() {
 /// The words of verify where something is wrong.
 #[track_caller]
 fn wrong(stage: &Scenario) -> String {
-    let run = stage.run("verify -R @ROOT@");
+    let run = stage.run("check --contents -R @ROOT@");
     assert_eq!((run.code, run.stderr.as_str()), (1, ""), "{}", run.stdout);
     run.stdout
 }
 
 /// What verify finds wrong with kept libraries: finding, library, and who is misled.
 fn findings(stage: &Scenario) -> Vec<Value> {
-    let said = document(stage, "verify --json -R @ROOT@");
+    let said = document(stage, "check --contents --json -R @ROOT@");
     assert_eq!(said["exit"], json!({"code": 1, "name": "edited"}));
     assert_eq!(said["sound"], false);
     let all = said["kept_libraries"].as_array().unwrap().iter();
@@ -218,7 +218,7 @@ fn verify_finds_a_kept_library_that_nobody_needs() {
     assert_eq!(findings(&stage), [json!(["unneeded", "ACMEx-SO", "libx.so.1", null])]);
     assert!(!said.contains("except"), "{said}");
     // Of another package nothing is said.
-    assert!(!stage.run("verify -R @ROOT@ ACMEx").ok().contains("kept library"));
+    assert!(!stage.run("check --contents -R @ROOT@ ACMEx").ok().contains("kept library"));
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_kept_package_is_a_package_like_any_other() {
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     let paths = stage.run("pkgchk -R @ROOT@ -l -p /usr/lib64/libx.so.1.0").ok();
     assert!(paths.contains("ACMEx-SO"), "{paths}");
-    let owner = document(&stage, "owner --json -R @ROOT@ /usr/lib64/libx.so.1");
+    let owner = document(&stage, "show --json -R @ROOT@ /usr/lib64/libx.so.1");
     assert!(owner.to_string().contains("ACMEx-SO"), "{owner}");
     fs::write(stage.at("/usr/lib64/libx.so.1.0"), "other\n").unwrap();
     stage.run("pkgchk -R @ROOT@ ACMEx-SO").fails(1);

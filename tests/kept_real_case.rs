@@ -127,7 +127,7 @@ fn the_old_program_goes_on_with_the_old_library() {
     let param = |name: &str| stage.run(&format!("pkgparam -R @ROOT@ DEBlibdav1d-SO {name}")).ok();
     assert_eq!(param("KEPT_FROM"), "DEBlibdav1d\n");
     assert_eq!(param("KEPT_BY"), "300003-01\n");
-    let owner = stage.run("owner -R @ROOT@ /usr/lib/x86_64-linux-gnu/libdav1d.so.6").ok();
+    let owner = stage.run("show -R @ROOT@ /usr/lib/x86_64-linux-gnu/libdav1d.so.6").ok();
     assert!(owner.contains("DEBlibdav1d-SO"), "{owner}");
     assert_eq!(stage.text("/var/sadm/pkg/DEBlibdav1d-SO/install/consumers"), "needed /usr/bin/dav1d\n");
     let depend = stage.text("/var/sadm/pkg/DEBlibdav1d-SO/install/depend");

@@ -147,9 +147,9 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     let list: Value = serde_json::from_str(&stage.run("list --json -R @ROOT@").stdout).unwrap();
     assert!(list["unfinished"].as_str().unwrap().starts_with("3-"), "{list}");
     patch("300-01").directory(&stage);
-    let said = stage.run("verify -R @ROOT@").fails(65);
+    let said = stage.run("check --contents -R @ROOT@").fails(65);
     assert!(said.contains("recover`"), "{said}");
-    let plans = ["plan -R @ROOT@ delivered/300-01", "plan --remove -R @ROOT@ 100-01"];
+    let plans = ["plan -R @ROOT@ delivered/300-01", "remove --dry-run -R @ROOT@ 100-01"];
     let before = plans.map(|line| {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);

@@ -70,7 +70,7 @@ fn readers_take_no_lock() {
         "add --dry-run -R @ROOT@ delivered/100-02",
         "remove --dry-run -R @ROOT@ 100-01",
         "plan -R @ROOT@ delivered/100-02",
-        "plan --remove -R @ROOT@ 100-01",
+        "remove --dry-run -R @ROOT@ 100-01",
         "list -R @ROOT@",
         "show -R @ROOT@ 100-01",
         "showrev -p -R @ROOT@",

@@ -274,7 +274,7 @@ fn patches_are_planned_applied_removed_and_recovered_on_all_roots() {
         said(&format!("recover {all}")),
         (lines(idle), "0 recovered, 3 with nothing to do.\n".to_owned())
     );
-    assert_eq!(said(&format!("plan --remove {all} 200-01")).1, "3 planned.\n");
+    assert_eq!(said(&format!("remove --dry-run {all} 200-01")).1, "3 planned.\n");
     let (said_of_roots, _) = said(&format!("remove {all} 100-01 200-01"));
     let removed =
         "200-01 removed (1 replaced, 0 added, 0 deleted); 100-01 removed (1 replaced, 0 added, 0 deleted)";
@@ -537,7 +537,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert!(shown.stdout.ends_with(&format!("  100-01 cannot be backed out: {both}\n")), "{}", shown.stdout);
 
     fs::remove_dir_all(roots[0].join("var/sadm/pkg/ACMEweb/save/100-01")).unwrap();
-    let verified = stage.run("verify --json --roots list");
+    let verified = stage.run("check --contents --json --roots list");
     let document: Value = serde_json::from_str(&verified.stdout).unwrap();
     let codes: Vec<u64> = (0..5).map(|at| document["roots"][at]["exit"]["code"].as_u64().unwrap()).collect();
     assert_eq!(codes, [0, 0, 1, 4, 0]);
@@ -545,7 +545,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert_eq!(document["summary"]["failed"], 2);
     let stuck = serde_json::json!([{ "id": "100-01", "roots": [both, first] }]);
     assert_eq!(document["summary"]["not_removable"], stuck);
-    let text = stage.run("verify --roots list");
+    let text = stage.run("check --contents --roots list");
     assert!(
         text.stdout.starts_with(&format!(
             "{other}: 6 objects are as recorded; no undo data is damaged.\n{both}: 6 "
@@ -561,7 +561,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     );
     assert!(text.stdout.contains(" is lost\n"), "{}", text.stdout);
     assert_eq!(text.stderr.lines().count(), 1, "only what could not be asked: {}", text.stderr);
-    let quiet = stage.run("verify -q --roots list");
+    let quiet = stage.run("check --contents -q --roots list");
     assert_eq!(quiet.stdout, "");
     assert!(quiet.stderr.contains(&format!("ERROR: {first}: failed (4): ")), "{}", quiet.stderr);
     assert!(quiet.stderr.contains(" is lost\n"), "{}", quiet.stderr);

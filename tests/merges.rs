@@ -81,9 +81,8 @@ fn the_queries_name_a_merge_until_the_file_beside_is_gone() {
     );
     let told = |line: &str| stage.run(line).ok().contains(&sentence());
     let lines = [
-        format!("owner -R @ROOT@ {CONF}"),
-        format!("owner -R @ROOT@ {CONF}.patch-100-01"),
         format!("show -R @ROOT@ {CONF}"),
+        format!("show -R @ROOT@ {CONF}.patch-100-01"),
         "show -R @ROOT@ 100-01".to_owned(),
         "history -R @ROOT@ 2".to_owned(),
     ];

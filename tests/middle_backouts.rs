@@ -55,7 +55,7 @@ fn is_as_with(stage: &Scenario, ids: &[&str]) {
     let differences = alone.tree().difference(&stage.tree());
     assert!(differences.is_empty(), "{ids:?}: {differences}");
     assert_eq!(stage.lines(), alone.lines(), "{ids:?}");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 fn save(stage: &Scenario, id: &str) -> PathBuf {
@@ -284,7 +284,7 @@ fn a_patch_with_a_script_of_its_own_leaves_the_next_archive_as_if_it_had_never_b
     stage.patchadd("", &Patch::of("200-01", later)).ok();
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     assert_eq!(line_of(&stage, "200-01")["undo"], digest(&save(&stage, "200-01").join("undo.gz")));
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("patchrm -R @ROOT@ 200-01").ok();
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb WORD").ok(), "base\n");
     is_as_with(&stage, &[]);

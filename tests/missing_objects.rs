@@ -65,7 +65,7 @@ fn what_a_backout_makes_again_is_named_too() {
     let stage = Scenario::with(&[package("one\n")]);
     stage.patchadd("", &Patch::of("100-01", package("two\n"))).ok();
     fs::remove_file(stage.at("/opt/ACMEweb/bin/httpd")).unwrap();
-    for ask in ["plan --remove", "remove"] {
+    for ask in ["remove --dry-run", "remove"] {
         let said = stage.run(&format!("{ask} -R @ROOT@ 100-01")).ok();
         assert!(said.contains("@ROOT@/opt/ACMEweb/bin/httpd is missing; it is made again"), "{ask}: {said}");
     }

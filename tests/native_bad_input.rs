@@ -237,7 +237,7 @@ fn a_forged_line_cannot_say_more_than_a_line() {
     for name in ["web\\nERROR: all is lost", "web\\u001b[2J", "web\\r100-01 effective", "web\\u0000"] {
         let forged = lost(&root, "777-01", name) + &lost(&root, name, "web");
         stage.file("/var/sadm/patchadm/lost", own.clone() + &forged);
-        for line in ["list", "list --check", "doctor --offline"] {
+        for line in ["list", "list --check", "check --offline"] {
             let run = stage.run(&format!("{line} -R @ROOT@"));
             let said = run.stdout + &run.stderr;
             assert!(!said.contains("ERROR: all") && !said.contains(['\u{1b}', '\r', '\0']), "{line}: {said}");

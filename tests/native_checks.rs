@@ -59,22 +59,22 @@ fn every_check_ends_with_68_until_a_lost_fix_is_accepted() {
     let stage = upgraded();
     stage.run("adopt --refresh -R @ROOT@").ok();
     with_cross_reference(&stage);
-    let lost = "100-01: LOST to web 1.0-2 (dpkg)\n";
-    for line in ["verify", "missing --xref patchdiag.xref"] {
-        let said = stage.run(&format!("{line} -R @ROOT@")).ok();
-        assert!(said.starts_with(lost), "{said}");
-        let run = stage.run(&format!("{line} --check -R @ROOT@"));
-        assert_eq!((run.code, run.stdout), (68, said), "{line}");
-        let document = document(&stage, &format!("{line} --check --json -R @ROOT@"));
+    let lost = "100-01: LOST to web 1.0-2 (dpkg)";
+    for line in ["check --contents", "missing --xref patchdiag.xref --check"] {
+        let run = stage.run(&format!("{line} -R @ROOT@"));
+        assert_eq!(run.code, 68, "{line}");
+        assert!(run.stdout.contains(lost), "{}", run.stdout);
+        let document = document(&stage, &format!("{line} --json -R @ROOT@"));
         assert_eq!(document["exit"]["code"], 68, "{line}");
         assert_eq!(document["lost"][0]["id"], "100-01", "{line}");
         assert_eq!(document["lost"][0]["outcome"], "lost", "{line}");
     }
-    let quiet = stage.run("verify -q --check -R @ROOT@");
-    assert_eq!((quiet.code, quiet.stderr), (68, format!("patchadm: ERROR: {lost}")));
+    let quiet = stage.run("check --contents -q -R @ROOT@");
+    assert_eq!(quiet.code, 68);
+    assert!(quiet.stderr.contains(&format!("native: {lost}; `")), "{}", quiet.stderr);
     stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
-    for line in ["list", "verify", "missing --xref patchdiag.xref"] {
-        assert_eq!(stage.run(&format!("{line} --check -R @ROOT@")).code, 0, "{line}");
+    for line in ["list --check", "check --contents", "missing --xref patchdiag.xref --check"] {
+        assert_eq!(stage.run(&format!("{line} -R @ROOT@")).code, 0, "{line}");
     }
 }
 
@@ -84,20 +84,22 @@ fn every_check_ends_with_68_while_a_registration_is_stale_although_nothing_is_lo
     with_cross_reference(&stage);
     let again = Version { version: "1.0-2", ..ONE };
     dpkg_installs(&stage, Some(&ONE), &again, &[]);
-    for line in ["list", "verify", "missing --xref patchdiag.xref"] {
-        let run = stage.run(&format!("{line} --check -R @ROOT@"));
+    for line in ["list --check", "check --contents", "missing --xref patchdiag.xref --check"] {
+        let run = stage.run(&format!("{line} -R @ROOT@"));
         assert_eq!(run.code, 68, "{line}");
         let note = "NOTE: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was adopted; \
                     `patchadm -R @ROOT@ adopt --refresh` takes the change up\n";
         assert_eq!(run.stderr, note, "{line}");
-        let run = stage.run(&format!("{line} -R @ROOT@"));
-        assert_eq!((run.code, run.stderr.as_str()), (0, note), "{line}");
+        if line != "check --contents" {
+            let run = stage.run(&format!("{} -R @ROOT@", line.replace(" --check", "")));
+            assert_eq!((run.code, run.stderr.as_str()), (0, note), "{line}");
+        }
         let document = document(&stage, &format!("{line} --json -R @ROOT@"));
         assert_eq!(document["stale"][0]["package"], "DEBweb", "{line}");
     }
     stage.run("adopt --refresh -R @ROOT@").ok();
-    for line in ["list", "verify", "missing --xref patchdiag.xref"] {
-        assert_eq!(stage.run(&format!("{line} --check -R @ROOT@")).code, 0, "{line}");
+    for line in ["list --check", "check --contents", "missing --xref patchdiag.xref --check"] {
+        assert_eq!(stage.run(&format!("{line} -R @ROOT@")).code, 0, "{line}");
     }
 }
 
@@ -110,7 +112,7 @@ fn damage_comes_before_a_lost_fix_and_that_before_a_missing_patch() {
     let run = stage.run(&format!("{analyze} --check"));
     assert!(run.code == 68 && run.stdout.contains("100007 -- < 01"), "{}", run.stdout);
     stage.file("/opt/ACMEshop/bin/shop", "mine\n");
-    assert_eq!(stage.run("verify --check -R @ROOT@").code, 1);
+    assert_eq!(stage.run("check --contents -R @ROOT@").code, 1);
     stage.file("/opt/ACMEshop/bin/shop", "shop one\n");
     stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
     assert_eq!(stage.run(&format!("{analyze} --check")).code, 66);
@@ -120,11 +122,11 @@ fn damage_comes_before_a_lost_fix_and_that_before_a_missing_patch() {
 fn a_lost_fix_of_one_of_many_roots_is_told_by_the_code_and_first_on_the_page() {
     let stage = refreshed("dpkg web >= 1.0-3");
     with_cross_reference(&stage);
-    for line in ["list", "verify", "missing --xref patchdiag.xref"] {
-        let run = stage.run(&format!("{line} --check --roots @ROOT@"));
+    for line in ["list --check", "check --contents", "missing --xref patchdiag.xref --check"] {
+        let run = stage.run(&format!("{line} --roots @ROOT@"));
         assert_eq!(run.code, 68, "{line}: {}{}", run.stdout, run.stderr);
         assert!(run.stdout.contains("LOST to web 1.0-2 (dpkg)"), "{line}: {}", run.stdout);
-        let found = document(&stage, &format!("{line} --check --json --roots @ROOT@"));
+        let found = document(&stage, &format!("{line} --json --roots @ROOT@"));
         fs::write(stage.beside("found.json"), found.to_string()).unwrap();
     }
     let page = stage.run("report page found.json").ok();
@@ -135,10 +137,9 @@ fn a_lost_fix_of_one_of_many_roots_is_told_by_the_code_and_first_on_the_page() {
 #[test]
 fn a_requirement_of_a_contained_patch_is_met() {
     let stage = refreshed("dpkg web >= 1.0-2");
-    let why = stage.run("why -R @ROOT@ delivered/200-01").ok();
-    assert!(why.contains("       Needs: 100-01, which is contained in web 1.0-2 (dpkg)\n"), "{why}");
-    assert!(why.contains("         Add: would be applied\n"), "{why}");
-    let why = document(&stage, "why --json -R @ROOT@ delivered/200-01");
+    let why = stage.run("show -R @ROOT@ delivered/200-01").ok();
+    assert!(why.contains("    Requires: 100-01 (contained in web 1.0-2 (dpkg))\n"), "{why}");
+    let why = document(&stage, "show --json -R @ROOT@ delivered/200-01")["answers"][0].clone();
     let need = json!({ "requirement": "100-01", "met_by": "100-01", "contained_in": "web 1.0-2 (dpkg)" });
     assert_eq!(why["needs"], json!([need]));
     assert!(stage.run("plan -R @ROOT@ delivered/200-01").ok().contains("200-01"));
@@ -151,8 +152,8 @@ fn a_requirement_of_a_contained_patch_is_met() {
 fn a_requirement_of_a_lost_patch_is_not_met_even_where_that_is_offered_for_another_version() {
     let stage = refreshed("dpkg web >= 1.0-3");
     let before = stage.tree();
-    let why = stage.run("why -R @ROOT@ delivered/200-01").ok();
-    assert!(why.contains("       Needs: 100-01, which is not met\n"), "{why}");
+    let why = stage.run("show -R @ROOT@ delivered/200-01").ok();
+    assert!(why.contains("    Requires: 100-01 (not applied)\n"), "{why}");
     stage.run("patchadd -R @ROOT@ delivered/200-01").fails(25);
     for line in [
         "plan -R @ROOT@ delivered/200-01",
@@ -253,16 +254,16 @@ fn show_says_which_versions_have_the_fix_and_what_a_refresh_would_make_of_the_pa
         let said = stage.run(line).ok();
         assert!(said.contains(&format!("    Fixed in: {fixed}\n")), "{said}");
         let document = document(&stage, &line.replace("show", "show --json"));
-        assert_eq!(document["patch"]["fixed_in"], fixed);
+        assert_eq!(document["answers"][0]["fixed_in"], fixed);
     }
-    let silent = document(&stage, "show --json -R @ROOT@ delivered/200-01");
-    assert_eq!(silent["patch"]["fixed_in"], Value::Null);
+    let silent = document(&stage, "show --json -R @ROOT@ delivered/200-01")["answers"][0].clone();
+    assert_eq!(silent["answers"][0]["fixed_in"], Value::Null);
     assert!(!stage.run("show -R @ROOT@ delivered/200-01").ok().contains("Fixed in"));
     dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
     let run = stage.run("show -R @ROOT@ 100-01");
     assert!(run.stdout.contains("       State: LOST to web 1.0-2 (dpkg)\n"), "{}", run.stdout);
     assert!(run.stderr.contains("dpkg changed web from 1.0-1 to 1.0-2"), "{}", run.stderr);
     let document = document(&stage, "show --json -R @ROOT@ 100-01");
-    assert_eq!(document["patch"]["state"], json!(["lost"]));
-    assert_eq!(document["patch"]["native"], "LOST to web 1.0-2 (dpkg)");
+    assert_eq!(document["answers"][0]["state"], json!(["lost"]));
+    assert_eq!(document["answers"][0]["native"], "LOST to web 1.0-2 (dpkg)");
 }

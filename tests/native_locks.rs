@@ -103,7 +103,7 @@ fn a_change_beside_a_running_dpkg_is_refused_and_told_which_process_it_is() {
         let said = stage.run(line).fails(code);
         assert!(said.contains(&held) && said.contains("Try again when it has finished"), "{line}: {said}");
     }
-    for line in ["list -R @ROOT@", "plan --remove -R @ROOT@ 100-01", "recover -R @ROOT@"] {
+    for line in ["list -R @ROOT@", "remove --dry-run -R @ROOT@ 100-01", "recover -R @ROOT@"] {
         stage.run(line).ok();
     }
     assert_same(&stage.everything(), &before);

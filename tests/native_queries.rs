@@ -41,24 +41,27 @@ fn patched(test: &str) -> Option<DpkgRoot> {
 #[test]
 fn a_path_is_found_under_every_name_of_its_directory() {
     let Some(root) = patched("a_path_is_found_under_every_name_of_its_directory") else { return };
-    let by_link = root.ok("owner -R @ROOT@ /bin/web");
+    let by_link = root.ok("show -R @ROOT@ /bin/web");
     assert!(
-        by_link.starts_with("@ROOT@/bin/web: of DEBweb\n  web 1 (dpkg) lists it\n  100-01  "),
+        by_link.starts_with("@ROOT@/bin/web: owned by DEBweb\n  current version: as patch 100-01 left it\n  web 1 (dpkg) lists it\n  100-01  "),
         "{by_link}"
     );
-    assert_eq!(root.ok("owner -R @ROOT@ /usr/bin/web"), by_link, "as packages list it");
+    assert_eq!(root.ok("show -R @ROOT@ /usr/bin/web"), by_link, "as packages list it");
     assert_eq!(root.ok("show -R @ROOT@ /usr/bin/web"), by_link);
-    let differences = root.ok("diff -R @ROOT@ 100-01 /bin/web");
-    assert!(differences.contains("-web fixed\n+web 1\n"), "{differences}");
-    assert_eq!(root.ok("diff -R @ROOT@ 100-01 /usr/bin/web"), differences);
-    assert!(root.ok("diff -R @ROOT@ 100-01 /usr/bin").contains("+web 1\n"), "and below a directory");
+    let differences = root.ok("show --diff -R @ROOT@ 100-01 -- /bin/web");
+    assert!(differences.contains("-web 1\n+web fixed\n"), "{differences}");
+    assert_eq!(root.ok("show --diff -R @ROOT@ 100-01 -- /usr/bin/web"), differences);
+    assert!(
+        root.ok("show --diff -R @ROOT@ 100-01 -- /usr/bin").contains("-web 1\n"),
+        "and below a directory"
+    );
     let listed = root.ok("pkgchk -R @ROOT@ -l -p /bin/web");
     assert!(listed.contains("/bin/web\n") && listed.contains("\tDEBweb"), "{listed}");
     assert_eq!(root.ok("pkgchk -R @ROOT@ -l -p /usr/bin/web"), listed);
     assert_eq!(root.ok("order -R @ROOT@ /usr/bin/web"), root.ok("order -R @ROOT@ /bin/web"));
-    let said = document(&root, "owner --json -R @ROOT@ /usr/bin/web");
+    let said = document(&root, "show --json -R @ROOT@ /usr/bin/web");
     assert_eq!(
-        said["paths"][0]["native"],
+        said["answers"][0]["native"],
         json!([{"manager": "dpkg", "name": "web", "version": "1", "listed": "/bin/web"}])
     );
 }
@@ -68,20 +71,20 @@ fn a_path_of_a_package_that_nobody_adopted_has_its_owner_named() {
     let Some(root) = patched("a_path_of_a_package_that_nobody_adopted_has_its_owner_named") else { return };
     root.install(&Deb::new("other", "7").file("/usr/bin/other", "other\n"));
     assert_eq!(
-        root.ok("owner -R @ROOT@ /bin/other"),
-        "@ROOT@/bin/other: no package has it now\n  other 7 (dpkg) lists it as /usr/bin/other\n  \
+        root.ok("show -R @ROOT@ /bin/other"),
+        "@ROOT@/bin/other: no package owns it\n  other 7 (dpkg) lists it as /usr/bin/other\n  \
          no applied patch changed or delivers it\n"
     );
 }
 
 #[test]
-fn what_owner_says_of_verifiers_is_what_these_say() {
-    let Some(root) = patched("what_owner_says_of_verifiers_is_what_these_say") else { return };
+fn what_show_says_of_verifiers_is_what_these_say() {
+    let Some(root) = patched("what_show_says_of_verifiers_is_what_these_say") else { return };
     let (mut verified, mut summed) = (Vec::new(), Vec::new());
     for name in ["bin/web", "etc/web.conf", "usr/share/web/data", "usr/share/web/page", "usr/share/web/more"]
     {
-        let said = document(&root, &format!("owner --json -R @ROOT@ /{name}"));
-        for report in said["paths"][0]["verifiers"].as_array().into_iter().flatten() {
+        let said = document(&root, &format!("show --json -R @ROOT@ /{name}"));
+        for report in said["answers"][0]["verifiers"].as_array().into_iter().flatten() {
             let says = report["says"].as_str().unwrap().to_owned();
             match report["command"].as_str().unwrap() {
                 "dpkg --verify web" => verified.push(says),
@@ -93,7 +96,7 @@ fn what_owner_says_of_verifiers_is_what_these_say() {
     assert_eq!(verified, root.dpkg_quietly("--verify web").lines().collect::<Vec<_>>());
     assert_eq!(verified.len(), 3, "mode and added files are nothing to dpkg: {verified:?}");
     assert_eq!(summed, ["/bin/web FAILED", "/etc/web.conf FAILED", "missing file /usr/share/web/data"]);
-    let text = root.ok("owner -R @ROOT@ /bin/web");
+    let text = root.ok("show -R @ROOT@ /bin/web");
     assert!(text.contains("  `dpkg --verify web` says: ??5??????   /bin/web\n"), "{text}");
     let debsums = |words: &str| {
         let mut command = Command::new("debsums");
@@ -119,20 +122,20 @@ fn a_diverted_file_is_found_where_it_is_and_its_path_says_so() {
         if is_refreshed {
             root.refresh();
         }
-        let said = root.ok("owner -R @ROOT@ /usr/bin/web");
-        assert!(said.contains("no package has it now\n  other 7 (dpkg) lists it"), "{said}");
+        let said = root.ok("show -R @ROOT@ /usr/bin/web");
+        assert!(said.contains("no package owns it\n  other 7 (dpkg) lists it"), "{said}");
         let diverted = "  the file of web is @ROOT@/bin/web.real: other diverts it (dpkg-divert)\n";
         assert!(said.contains(diverted), "{said}");
         assert!(!said.contains("100-01") && !said.contains("--verify"), "that file is not patched: {said}");
-        let said = root.ok("owner -R @ROOT@ /usr/bin/web.real");
-        assert!(said.contains("of DEBweb\n  web 1 (dpkg) lists it as /bin/web\n"), "{said}");
+        let said = root.ok("show -R @ROOT@ /usr/bin/web.real");
+        assert!(said.contains("\n  web 1 (dpkg) lists it as /bin/web\n"), "{said}");
         assert!(said.contains("  100-01  "), "{said}");
         assert!(!said.contains("dpkg --verify"), "dpkg compares no sum of what is diverted: {said}");
     }
     assert!(!root.dpkg_quietly("--verify web").contains("web.real"));
-    let differences = root.ok("diff -R @ROOT@ 100-01 /bin/web");
-    assert!(differences.contains("+web 1\n"), "{differences}");
-    assert_eq!(root.ok("diff -R @ROOT@ 100-01 /usr/bin/web.real"), differences);
+    let differences = root.ok("show --diff -R @ROOT@ 100-01 -- /bin/web");
+    assert!(differences.contains("-web 1\n"), "{differences}");
+    assert_eq!(root.ok("show --diff -R @ROOT@ 100-01 -- /usr/bin/web.real"), differences);
 }
 
 /// A version of a library: two files.
@@ -173,7 +176,6 @@ struct Told {
     check: i32,
     status: String,
     show: Run,
-    why: String,
     owner: String,
     files: String,
     remove: Run,
@@ -186,10 +188,9 @@ fn told(root: &DpkgRoot) -> Told {
         check: root.unwatched("list --check -R @ROOT@").code,
         status: stdout("status --offline -R @ROOT@"),
         show: root.unwatched("show -R @ROOT@ 100-01"),
-        why: stdout("why -R @ROOT@ 100-01"),
-        owner: stdout("owner -R @ROOT@ /usr/share/lib/data"),
-        files: stdout("files -R @ROOT@ 100-01"),
-        remove: root.unwatched("plan --remove -R @ROOT@ 100-01"),
+        owner: stdout("show -R @ROOT@ /usr/share/lib/data"),
+        files: stdout("show --files -R @ROOT@ 100-01"),
+        remove: root.unwatched("remove --dry-run -R @ROOT@ 100-01"),
     }
 }
 
@@ -201,10 +202,10 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
     let lost = "LOST to lib 2 (dpkg)";
     let next = "`patchadm -R @ROOT@ add PATCH` applies a patch for lib 2; \
                 `patchadm -R @ROOT@ adopt --refresh --accept 100-01` accepts the loss";
-    let Told { list, check, status, show, why, owner, files, remove } = told(&root);
+    let Told { list, check, status, show, owner, files, remove } = told(&root);
     assert_eq!((list.as_str(), check), (&*format!("100-01  {lost}\n"), 68));
     assert!(status.contains("lost        100-01\n"), "{status}");
-    for (query, text) in [("show", &show.stdout), ("why", &why), ("files", &files)] {
+    for (query, text) in [("show", &show.stdout), ("files", &files)] {
         assert!(text.contains(lost) && text.contains(next), "{query}: {text}");
         assert!(
             text.contains("@ROOT@/usr/lib/lib.so\n") && text.contains("@ROOT@/usr/share/lib/data\n"),
@@ -212,8 +213,7 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
         );
     }
     assert!(owner.contains(&format!("  100-01: {lost}\n    {next}\n")), "{owner}");
-    for run in [&remove, &root.unwatched("diff -R @ROOT@ 100-01"), &root.unwatched("remove -R @ROOT@ 100-01")]
-    {
+    for run in [&remove, &root.unwatched("remove -R @ROOT@ 100-01")] {
         let said = &run.stderr;
         assert_eq!(run.code, 2, "{said}");
         assert!(said.contains(&format!("{lost}, at @ROOT@/usr/lib/lib.so and 1 more\n")), "{said}");
@@ -234,11 +234,11 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
     let Some(root) = with_library(test) else { return };
     root.upgrade(&library("2"));
     root.ok("adopt --refresh --accept 100-01 -R @ROOT@");
-    let Told { list, check, status, show, why, owner, files, remove } = told(&root);
+    let Told { list, check, status, show, owner, files, remove } = told(&root);
     let accepted = "lost to lib 2 (dpkg), which was accepted";
     assert_eq!((list.as_str(), check), ("No patches are applied.\n", 0));
     assert!(status.contains("lost        nothing\n"), "{status}");
-    for text in [&show.stdout, &why, &owner, &files, &remove.stderr] {
+    for text in [&show.stdout, &owner, &files, &remove.stderr] {
         assert!(text.contains(accepted) && !text.contains("--accept"), "{text}");
     }
 }
@@ -260,13 +260,13 @@ fn a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_ac
                 "{remove}"
             );
         }
-        let Told { list, check, status, show, why, owner, files, .. } = told(&root);
+        let Told { list, check, status, show, owner, files, .. } = told(&root);
         assert!(list.starts_with(&format!("100-01  {lost}  ")), "{list}");
         assert_eq!((list.lines().count(), check), (1, 68), "{list}");
         assert!(status.contains("lost        100-01\n"), "{status}");
         assert!(status.contains("1 of them not in force"), "{status}");
         assert!(show.stdout.contains("effective, partly lost\n"), "{}", show.stdout);
-        for (query, text) in [("show", &show.stdout), ("why", &why), ("files", &files)] {
+        for (query, text) in [("show", &show.stdout), ("files", &files)] {
             assert!(text.contains(lost) && text.contains(next), "{query}: {text}");
             assert!(text.contains("@ROOT@/usr/share/lib/data\n"), "{query}: {text}");
         }
@@ -276,7 +276,7 @@ fn a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_ac
         assert_eq!(document["lost"][0]["outcome"], "partly-lost");
         assert_eq!(document["lost"][0]["paths"], json!(["/usr/share/lib/data"]));
     }
-    assert!(!root.ok("owner -R @ROOT@ /etc/lib.conf").contains("LOST"), "that one stands");
+    assert!(!root.ok("show -R @ROOT@ /etc/lib.conf").contains("LOST"), "that one stands");
 
     root.ok("adopt --refresh --accept 100-01 -R @ROOT@");
     let Told { list, check, status, show, .. } = told(&root);
@@ -403,7 +403,7 @@ fn a_path_of_another_package_is_refused_with_its_owner_and_a_command_that_helps(
             assert_ne!(run.code, 0);
             let said = run.stderr;
             assert!(said.contains("@ROOT@/usr/share/other/data belongs to other 2 (dpkg)"), "{said}");
-            assert!(said.contains("`patchadm -R @ROOT@ owner @ROOT@/usr/share/other/data`"), "{said}");
+            assert!(said.contains("`patchadm -R @ROOT@ show @ROOT@/usr/share/other/data`"), "{said}");
         }
         fs::remove_dir_all(at).unwrap();
     }

@@ -300,7 +300,7 @@ impl Case {
                 wrong.push(format!("{what}: {found:?} instead of {expected:?}"));
             }
         };
-        compare("plan", stage.run("plan --remove 100-01 -R @ROOT@").code.to_string(), "11");
+        compare("plan", stage.run("remove --dry-run 100-01 -R @ROOT@").code.to_string(), "11");
         compare("refresh", stage.run("adopt --refresh -R @ROOT@").code.to_string(), "0");
         for (path, expected) in self.expected() {
             compare(path, content(&stage, path), &expected);
@@ -310,7 +310,7 @@ impl Case {
         let told = listed.stdout + &listed.stderr;
         compare("list", told.chars().take(self.listed.0.len()).collect(), self.listed.0);
         compare("list --check", listed.code.to_string(), &self.listed.1.to_string());
-        compare("verify", stage.run("verify -R @ROOT@").code.to_string(), "0");
+        compare("verify", stage.run("check --contents -R @ROOT@").code.to_string(), "0");
         compare("pkgchk", stage.run("pkgchk -R @ROOT@").stdout, "");
         let records = || Tree::of(&stage.at("/var/sadm"), &[]);
         let before = (stage.tree(), records());

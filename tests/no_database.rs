@@ -10,11 +10,11 @@ use crate::scenario::Scenario;
 const COMMANDS: &[(&str, i32)] = &[
     ("list -R @ROOT@", 7),
     ("show -R @ROOT@ 100-01", 7),
-    ("verify -R @ROOT@", 7),
+    ("check --contents -R @ROOT@", 7),
     ("recover -R @ROOT@", 7),
     ("recover -R @ROOT@ --adopt-undo", 7),
     ("plan -R @ROOT@ delivered/100-01", 7),
-    ("plan -R @ROOT@ --remove 100-01", 7),
+    ("remove -R @ROOT@ --dry-run 100-01", 7),
     ("add -R @ROOT@ delivered/100-01", 7),
     ("remove -R @ROOT@ 100-01", 7),
     ("patchadd -R @ROOT@ delivered/100-01", 7),
@@ -71,7 +71,7 @@ fn pkgadd_makes_the_database_of_a_new_root_and_then_every_query_has_an_answer() 
     assert_eq!(stage.run("list -R @ROOT@").ok(), "No patches are applied.\n");
     assert_eq!(stage.run("showrev -p -R @ROOT@").ok(), "No patches are installed\n");
     assert_eq!(stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn what_a_line_gives_is_all_that_an_object_has_and_without_one_it_keeps_its_own(
     assert_eq!(value(&stage, "/opt/ACMEweb/new", "user.new").as_deref(), Some("n"));
     assert_eq!(value(&stage, "/opt/ACMEweb/share/text", "user.mine").as_deref(), Some("mine"));
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
-    assert_eq!(stage.run("verify -R @ROOT@").code, 0);
+    assert_eq!(stage.run("check --contents -R @ROOT@").code, 0);
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     before.assert_again(&stage, "it comes back");
 }

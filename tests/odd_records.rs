@@ -60,7 +60,7 @@ fn a_line_with_blanks_in_its_path_stops_nobody_and_stays_byte_for_byte() {
 #[test]
 fn such_a_line_is_about_the_object_with_that_name() {
     let stage = with_fonts();
-    let said = stage.command("owner -R @ROOT@").arg("/zz/two  words").output().unwrap();
+    let said = stage.command("show -R @ROOT@").arg("/zz/two  words").output().unwrap();
     assert!(String::from_utf8_lossy(&said.stdout).contains("ZZfonts"), "{said:?}");
     fs::remove_file(stage.at("/zz/two  words")).unwrap();
     let run = stage.run("pkgchk -n -R @ROOT@ ZZfonts");
@@ -104,7 +104,7 @@ fn a_package_without_version_stops_only_those_who_change_it() {
     }
     refused("pkgrm -n -R @ROOT@ ACMEdb".to_owned(), 99);
     refused("removef -R @ROOT@ ACMEdb /opt/ACMEdb/bin/db".to_owned(), 99);
-    refused("verify -R @ROOT@".to_owned(), 1);
+    refused("check --contents -R @ROOT@".to_owned(), 1);
     refused("pkgchk -R @ROOT@".to_owned(), 99);
     stage.run("pkgchk -f -R @ROOT@ ACMEdb");
     assert!(stage.text(pkginfo).contains("\nVERSION="), "{}", stage.text(pkginfo));
@@ -143,7 +143,7 @@ fn the_first_package_of_a_root_may_have_no_object_that_is_installed() {
     assert!(stage.at(CONTENTS).exists());
     stage.run("status -R @ROOT@").ok();
     stage.run("pkgchk -R @ROOT@").ok();
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     let run = stage.run("pkgrm -n -R @ROOT@ ACMEcls");
     assert_eq!(run.code, 0, "{}", run.stderr);
 }

@@ -92,7 +92,7 @@ fn another_version_leaves_what_it_would_leave_on_an_empty_root() {
         assert_eq!(said.code, 0, "{}", said.stderr);
         assert!(said.stderr.ends_with("\nInstallation of <ACMEfoo> was successful.\n"), "{}", said.stderr);
         assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         let fresh = Scenario::with(&[to]);
         assert_same(&stage.tree(), &fresh.tree());
         assert_eq!(stage.lines(), fresh.lines());
@@ -218,7 +218,7 @@ fn patches_of_the_old_version_go_with_it_and_are_named() {
     assert_eq!(stage.text("/opt/ACMEfoo/bin/tool"), "tool 2\n");
     let said = stage.run("patchrm -R @ROOT@ 200-01").fails(2);
     assert!(said.contains("200-01"), "{said}");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     assert_eq!(stage.text("/opt/ACMEbar/bar"), "bar 1\n");
     assert_eq!(stage.text("/opt/ACMEfoo/bin/tool"), "tool 2\n");

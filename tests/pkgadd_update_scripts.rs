@@ -87,7 +87,7 @@ fn a_script_that_fails_leaves_the_old_version_and_its_patches() {
         assert!(run.stderr.ends_with("No changes were made to the system.\n"), "{failing}: {}", run.stderr);
         assert_same(&all(&stage), &before);
     }
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("patchrm -R @ROOT@ 100-01").ok();
 }
 

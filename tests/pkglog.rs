@@ -41,7 +41,7 @@ fn readers_see_what_is_logged_and_the_next_run_writes_it_and_removes_the_log() {
     let before = stage.lines();
     logged(&stage, WEB);
     assert!(stage.run(&format!("pkgchk -l -p {WEB} -R @ROOT@")).ok().contains("ACMEweb"));
-    assert!(stage.run(&format!("owner -R @ROOT@ {WEB}")).ok().contains("ACMEweb"));
+    assert!(stage.run(&format!("show -R @ROOT@ {WEB}")).ok().contains("ACMEweb"));
     stage.run("pkgchk -R @ROOT@").ok();
     assert!(stage.at(LOG).exists(), "no reader removes it");
 
@@ -54,7 +54,7 @@ fn readers_see_what_is_logged_and_the_next_run_writes_it_and_removes_the_log() {
     assert!(!stage.at(LOG).exists());
     let of_web: Vec<String> = stage.lines().into_iter().filter(|line| line.ends_with("ACMEweb")).collect();
     assert_eq!(of_web, before.iter().filter(|line| line.ends_with("ACMEweb")).cloned().collect::<Vec<_>>());
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_log_that_cannot_be_read_is_named_and_pkgchk_f_takes_over_what_can_be() {
     let there = stage.everything();
     db().write(&stage.beside("spool"));
     let add = format!("pkgadd -n -R @ROOT@ -d {} ACMEdb", stage.beside("spool").display());
-    for (line, code) in [(&*add, 99), ("pkgrm -n -R @ROOT@ ACMEweb", 99), ("verify -R @ROOT@", 1)] {
+    for (line, code) in [(&*add, 99), ("pkgrm -n -R @ROOT@ ACMEweb", 99), ("check --contents -R @ROOT@", 1)] {
         let run = stage.run(line);
         let said = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(run.code, code, "{line}: {said}");
@@ -131,7 +131,7 @@ fn a_log_that_cannot_be_read_is_named_and_pkgchk_f_takes_over_what_can_be() {
     assert_eq!(stage.lines(), before);
     assert!(!stage.at(LOG).exists() && stage.text(&format!("{LOG}.damaged")).starts_with("rubbish\n"));
     assert!(!stage.at(&format!("{CONTENTS}.damaged")).exists(), "contents itself was not damaged");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_change_that_never_became_complete_is_no_part_of_the_database_and_stops_chan
     let whole = stage.lines();
     logged(&stage, WEB);
     fs::write(stage.at(LOG), stage.text(LOG) + "+/opt/ACMEweb/half f none 0644 ro").unwrap();
-    assert!(stage.run(&format!("owner -R @ROOT@ {WEB}")).ok().contains("ACMEweb"));
+    assert!(stage.run(&format!("show -R @ROOT@ {WEB}")).ok().contains("ACMEweb"));
     let run = stage.run("pkgrm -n -R @ROOT@ ACMEweb");
     assert_eq!(run.code, 99, "{}", run.stderr);
     assert!(run.stderr.contains("pkglog: its last 33 bytes belong to a change"), "{}", run.stderr);

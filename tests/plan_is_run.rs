@@ -171,7 +171,6 @@ fn a_plan_for_a_read_only_root_ends_as_the_command_would() {
         ("plan", "add", &*patch),
         ("add --dry-run", "add", &*patch),
         ("patchadd -a", "patchadd", &*patch),
-        ("plan --remove", "remove", "100-01"),
         ("remove --dry-run", "remove", "100-01"),
         ("patchrm -a", "patchrm", "100-01"),
     ] {

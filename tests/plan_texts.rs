@@ -74,7 +74,7 @@ fn the_lines_that_a_patch_changes_are_shown_before_it_is_applied_and_before_it_i
     let back = texts(&stage, "remove -R @ROOT@ --json --dry-run --diff 100-01");
     assert_eq!(back.keys().collect::<Vec<_>>(), shown.keys().collect::<Vec<_>>());
     assert!(back["conf"].ends_with("@@ -1,3 +1,3 @@\n one\n-2\n+two\n three\n"), "{}", back["conf"]);
-    assert_eq!(texts(&stage, "plan -R @ROOT@ --json --diff --remove 100-01"), back);
+    assert_eq!(texts(&stage, "remove -R @ROOT@ --json --dry-run --diff 100-01"), back);
     assert_eq!(texts(&stage, "undo -R @ROOT@ --json --dry-run --diff"), back);
 }
 
@@ -273,19 +273,17 @@ fn what_keeps_its_content_is_not_said_to_be_replaced() {
   attributes       @ROOT@/opt/ACMEweb/bin/tool
     mode 0700 -> 0755
   link             @ROOT@/opt/ACMEweb/lib/current
-    target one -> two
+    link one → two
 ";
     let plan = stage.run(&format!("plan -R @ROOT@ {at}")).ok();
     assert!(plan.contains(expected), "{plan}");
     assert!(!plan.contains("recorded"), "{plan}");
     let said = stage.run(&format!("add -v -R @ROOT@ {at}")).ok();
     assert!(said.contains(expected.split_once('\n').unwrap().1), "{said}");
-    let shown = stage.run("show -v -R @ROOT@ 100-01").ok();
-    assert!(shown.contains("attributes @ROOT@/opt/ACMEweb/bin/tool: mode 0700 -> 0755\n"), "{shown}");
-    let files = stage.run("files -R @ROOT@ 100-01").ok();
-    assert!(files.contains("  attributes  @ROOT@/opt/ACMEweb/bin/tool: mode 0700 -> 0755\n"), "{files}");
-    let owner = stage.run("owner -R @ROOT@ /opt/ACMEweb/bin/tool").ok();
-    assert!(owner.contains("attributes: mode 0700 -> 0755"), "{owner}");
+    let files = stage.run("show --files -R @ROOT@ 100-01").ok();
+    assert!(files.contains("  changed    @ROOT@/opt/ACMEweb/bin/tool: mode 0700 → 0755\n"), "{files}");
+    let owner = stage.run("show -R @ROOT@ /opt/ACMEweb/bin/tool").ok();
+    assert!(owner.contains("attributes: mode 0700 → 0755"), "{owner}");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_sti
     fs::create_dir_all(stage.beside("new")).unwrap();
     fs::create_dir_all(stage.beside("stable")).unwrap();
     let lines = [
-        ("verify -R @ROOT@", r"verifying \[[^\]]*\] 4/5 objects +[\d.]+/s +\d+s"),
+        ("check --contents -R @ROOT@", r"verifying \[[^\]]*\] 4/5 objects +[\d.]+/s +\d+s"),
         (
             "build --from old --to new --pkg ACMEweb --id 900-01 -o patch --dry-run",
             r"building \[[^\]]*\] [\d.]+ \w+/64.00 GiB +[\d.]+ \w+/s +\d+s",
@@ -141,7 +141,7 @@ fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_sti
         let text = shown(line, path);
         assert!(regex::Regex::new(wanted).unwrap().is_match(&text), "{line}: {text:?}");
     }
-    let text = shown("verify -q -R @ROOT@", &read[0]);
+    let text = shown("check --contents -q -R @ROOT@", &read[0]);
     assert!(!text.contains("verifying"), "quiet is without a bar: {text:?}");
 }
 

@@ -306,7 +306,7 @@ fn what_a_hook_edits_in_the_moment_of_the_switch_is_seen_by_the_backout() {
     }
     staged.promote("").ok();
     assert_eq!(staged.text("many/7"), "Y\n");
-    let said = staged.live.run("verify -R @ROOT@ /usr/pkg/many/7").stdout;
+    let said = staged.live.run("check --contents -R @ROOT@ /usr/pkg/many/7").stdout;
     staged.live.run("remove -R @ROOT@ --scripts refuse web-01").ok();
     let kept = Tree::of(&staged.live.at("/usr/pkg"), &[]);
     assert!(kept.objects().keys().any(|path| path.contains("7.edited-")), "{said}: {}", kept.paths());

@@ -134,7 +134,7 @@ fn patches_of_a_stage_go_live_as_if_they_had_been_applied_there() {
     assert_eq!(patched.live.lines(), other.lines());
     assert_eq!(undated(&patched.live), undated(&other));
     assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
-    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    assert_eq!(patched.live.run("check --contents -R @ROOT@").code, 0);
     assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
 }
 
@@ -341,7 +341,7 @@ fn packages_that_are_new_and_patched_in_the_stage_come_with_their_patches() {
         ("web-01 300-01 300-02\n".into(), "100-01 300-01\n".into())
     );
     assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
-    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    assert_eq!(patched.live.run("check --contents -R @ROOT@").code, 0);
     assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
     let record = fs::read_to_string(patched.live.at("/var/sadm/patch/web-01/promotion")).unwrap();
     assert!(record.contains("\"brought\":[\"100-01\",\"300-01\",\"300-02\"]"), "{record}");
@@ -370,7 +370,7 @@ fn patches_of_a_new_package_come_off_alone_and_leave_it_as_it_was_installed() {
     assert_same(&patched.live.tree(), &other.tree());
     assert_eq!(patched.live.lines(), other.lines());
     assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
-    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    assert_eq!(patched.live.run("check --contents -R @ROOT@").code, 0);
     patched.patchrm("web-01");
     patched.before.assert_again(&patched.live, "one by one");
 }
@@ -470,7 +470,7 @@ fn a_refresh_brings_the_records_of_what_was_patched_on_the_root() {
     let stage = patched.stage.display();
     let list = |package: &str| patched.live.run(&format!("pkgparam -R {stage} {package} PATCHLIST")).ok();
     assert_eq!((list("ACMEweb").as_str(), list("ACMEmail").as_str()), ("100-01\n", "100-01\n"));
-    assert_eq!(patched.live.run(&format!("verify -R {stage}")).code, 0);
+    assert_eq!(patched.live.run(&format!("check --contents -R {stage}")).code, 0);
     assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
     patched.patchadd("", &second());
     patched.promote("").ok();
@@ -521,7 +521,7 @@ fn a_patch_with_scripts_comes_with_them_and_they_run_when_it_goes() {
     patched.patchadd("", &first().beside("postbackout", hook));
     patched.promote("").ok();
     assert!(patched.live.at("/var/sadm/patch/100-01/postbackout").exists());
-    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    assert_eq!(patched.live.run("check --contents -R @ROOT@").code, 0);
     let run = patched.live.run("patchrm -R @ROOT@ 100-01");
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(patched.live.text("/opt/said"), "gone\n");
@@ -553,7 +553,7 @@ fn records_refused(patched: &Patched, code: i32, words: &[&str]) {
         }
     }
     patched.live.run("list -R @ROOT@").ok();
-    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    assert_eq!(patched.live.run("check --contents -R @ROOT@").code, 0);
 }
 
 const HTTPD: &str = "/opt/ACMEweb/bin/httpd";
@@ -635,7 +635,7 @@ fn a_new_package_that_shares_a_patched_path_comes_and_goes_with_the_promotion() 
         let line = contents.lines().find(|line| line.starts_with(&format!("{HTTPD} "))).unwrap();
         assert!(line.ends_with(" ACMEweb ACMEnew"), "{line}");
         assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
-        assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+        assert_eq!(patched.live.run("check --contents -R @ROOT@").code, 0);
         patched.patchrm("web-01");
         patched.before.assert_again(&patched.live, "everything came off");
         patched.live.run("list -R @ROOT@").ok();

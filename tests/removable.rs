@@ -45,13 +45,13 @@ fn said(stage: &Scenario, verb: &str) -> BTreeMap<String, bool> {
 #[track_caller]
 fn can_go(stage: &Scenario, ids: &[&str]) {
     let list = said(stage, "list");
-    assert_eq!(list, said(stage, "verify"), "list and verify");
+    assert_eq!(list, said(stage, "check --contents"), "list and verify");
     let found: Vec<&str> = list.iter().filter(|(_, can_go)| **can_go).map(|(id, _)| id.as_str()).collect();
     assert_eq!(found, ids);
     for (id, can_go) in &list {
         let shown: Value =
             serde_json::from_str(&stage.run(&format!("show --json -R @ROOT@ {id}")).ok()).unwrap();
-        assert_eq!(shown["patch"]["removable"]["now"], *can_go, "{id}");
+        assert_eq!(shown["answers"][0]["removable"]["now"], *can_go, "{id}");
     }
 }
 
@@ -137,7 +137,7 @@ fn a_patch_before_others_stays_where_the_ledger_does_not_name_its_archive() {
     applied(&stage, "", &Patch::of("200-01", web().file("conf", 0o644, "new\n")));
     can_go(&stage, &["100-01", "200-01"]);
     stage.forget_ledgers();
-    assert!(!said(&stage, "list")["100-01"] && !said(&stage, "verify")["100-01"]);
+    assert!(!said(&stage, "list")["100-01"] && !said(&stage, "check --contents")["100-01"]);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_backout_from_each_form_is_the_same() {
                 let digest = fs::read_to_string(save(&stage, id).join("undo.b3")).unwrap();
                 assert!(digest.contains(&format!("  undo{suffix}  ")), "{digest}");
             }
-            stage.run("verify -R @ROOT@").ok();
+            stage.run("check --contents -R @ROOT@").ok();
         }
         stage.run("remove -R @ROOT@ 100-02").ok();
         stage.run("remove -R @ROOT@ 100-01").ok();
@@ -157,7 +157,7 @@ fn an_archive_outside_the_root_is_written_beside_the_old_one_and_the_pointer_fol
         .collect();
     let [name] = &names[..] else { panic!("{names:?}") };
     assert!(name.starts_with("undo-") && std::path::Path::new(&name).extension().is_none(), "{name}");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert!(before.difference(&stage.tree()).is_empty());
 }

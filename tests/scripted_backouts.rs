@@ -350,7 +350,7 @@ fn the_ledger_names_the_snapshot_and_another_one_is_refused() {
             assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
             assert_same(&stage.everything(), &before);
         }
-        let (code, said) = run(&stage, "verify -R @ROOT@");
+        let (code, said) = run(&stage, "check --contents -R @ROOT@");
         assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
         assert_same(&stage.everything(), &before);
     }
@@ -382,7 +382,7 @@ fn what_scripts_did_is_known_to_later_patches_from_the_snapshot() {
         let (code, said) = run(&stage, "patchrm -R @ROOT@ 700-01");
         assert!(code == 6 && said.contains("800-01") && said.contains("/opt/ACMEweb/new"), "{code} {said}");
         assert_same(&stage.everything(), &before);
-        ok(&stage, "verify -R @ROOT@ 800-01");
+        ok(&stage, "check --contents -R @ROOT@ 800-01");
         ok(&stage, "patchrm -R @ROOT@ 800-01 700-01");
     }
 }

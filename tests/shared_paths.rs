@@ -52,7 +52,7 @@ fn goes(stage: &Scenario, heir: &str) {
     let httpd = manifest.objects.iter().find(|object| object.path == HTTPD).unwrap();
     let was = httpd.was.as_ref().unwrap().b3.as_ref().map(ToString::to_string);
     assert_eq!(was, Some(Digest::of(b"old\n").to_string()));
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 /// Shows that 100-01 cannot go, because a later patch has `httpd`, and that nothing happens to it.
@@ -94,8 +94,8 @@ fn a_patch_without_undo_data_keeps_its_manifest_and_its_fix() {
     let httpd = manifest.objects.iter().find(|object| object.path == HTTPD).unwrap();
     assert!(httpd.delivered && httpd.was == httpd.became && httpd.was.is_some());
     assert!(manifest.objects.iter().all(|object| object.member.is_none()), "nothing is saved");
-    stage.run("verify -R @ROOT@").ok();
-    assert!(stage.run("verify -R @ROOT@ 200-01").ok().contains("no files were saved"));
+    stage.run("check --contents -R @ROOT@").ok();
+    assert!(stage.run("check --contents -R @ROOT@ 200-01").ok().contains("no files were saved"));
     goes(&stage, "200-01");
     stage.run("remove -R @ROOT@ 200-01").fails(4);
 }
@@ -122,7 +122,7 @@ fn a_kept_manifest_that_is_lost_or_another_one_is_told_by_verify_and_its_paths_a
         } else {
             fs::write(&at, "another").unwrap();
         }
-        let said = stage.run("verify -R @ROOT@");
+        let said = stage.run("check --contents -R @ROOT@");
         assert_eq!(said.code, 4, "{said:?}");
         assert!(said.stdout.contains("save/200-01/manifest.gz of a patch without undo data"), "{said:?}");
         let said = stage.run("remove -R @ROOT@ 100-01").fails(4);
@@ -179,7 +179,7 @@ fn what_an_earlier_patch_of_another_package_delivers_is_no_reason_against_a_back
             assert_eq!(fs::read_to_string(stage.at(HTTPD)).unwrap(), "fixed again\n");
             stage.run("remove -R @ROOT@ 200-01").ok();
         }
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
     }
 }
 
@@ -210,7 +210,7 @@ fn what_scripts_applied_without_undo_data_keeps_a_manifest_as_well() {
     assert!(data.delivered && data.was != data.became);
     assert_eq!(data.became.as_ref().unwrap().b3.as_ref().map(ToString::to_string), Some(is));
     assert!(save.join("undo.paths").exists());
-    stage.ok("verify -R @ROOT@");
+    stage.ok("check --contents -R @ROOT@");
     let (code, said) = stage.run("patchrm -R @ROOT@ 103203-01");
     assert_eq!(code, 4, "{said}");
 }

@@ -29,9 +29,10 @@ fn stage() -> Scenario {
 /// What is shown, without the size of the undo data.
 fn shown(stage: &Scenario, words: &str) -> String {
     let text = stage.run(&format!("show -R @ROOT@ {words}")).ok();
-    let line = |line: &str| match line.split_once("Undo data: ACMEweb ") {
-        Some((before, _)) => format!("{before}Undo data: ACMEweb SIZE\n"),
-        None => format!("{line}\n"),
+    let line = |line: &str| match (line.split_once("Undo data: ACMEweb "), line.split_once("  Run: ")) {
+        (Some((before, _)), _) => format!("{before}Undo data: ACMEweb SIZE\n"),
+        (_, Some((before, _))) => format!("{before}  Run: RUN\n"),
+        _ => format!("{line}\n"),
     };
     text.lines().map(line).collect()
 }
@@ -47,6 +48,8 @@ fn everything_about_an_applied_patch_is_shown() {
        State: effective
      Applied: Fri Nov 20 07:00:00 UTC 2026
           On: {}
+         Run: RUN
+         Why: named by the user
     Packages: ACMEweb
 Incompatible: 999-01
      Changed: 1 replaced, 1 added, 1 deleted
@@ -57,20 +60,22 @@ Incompatible: 999-01
         host.trim()
     );
     assert_eq!(shown(&stage, "100-01"), expected);
-    let paths = "              replace  @ROOT@/opt/ACMEweb/bin/httpd
-              add      @ROOT@/opt/ACMEweb/bin/new
-              delete   @ROOT@/opt/ACMEweb/bin/old
-     Restart: ";
-    assert_eq!(shown(&stage, "-v 100-01"), expected.replace("     Restart: ", paths));
+    let objects = "ACMEweb:
+  replaced   @ROOT@/opt/ACMEweb/bin/httpd
+  added      @ROOT@/opt/ACMEweb/bin/new
+  deleted    @ROOT@/opt/ACMEweb/bin/old
+";
+    assert_eq!(shown(&stage, "--files 100-01"), expected + objects);
     assert_eq!(stage.run("show -q -R @ROOT@ 100-01").ok(), "");
 
-    let document: Value = serde_json::from_str(&stage.run("show -v --json -R @ROOT@ 100-01").ok()).unwrap();
-    let patch = &document["patch"];
+    let document: Value =
+        serde_json::from_str(&stage.run("show --files --json -R @ROOT@ 100-01").ok()).unwrap();
+    let patch = &document["answers"][0];
     assert_eq!(patch["date"], "2026-11-20T07:00:00+00:00");
     assert_eq!(patch["reboot"], "rebootafter");
     assert_eq!(patch["files"], json!({ "replaced": 1, "added": 1, "deleted": 1, "kept": 0 }));
-    assert_eq!(patch["changes"][2]["action"], "delete");
-    assert_eq!(patch["changes"][2]["path"], "@ROOT@/opt/ACMEweb/bin/old");
+    assert_eq!(patch["objects"][0]["objects"][2]["action"], "deleted");
+    assert_eq!(patch["objects"][0]["objects"][2]["path"], "/opt/ACMEweb/bin/old");
     assert_eq!(patch["removable"], json!({ "now": true, "code": 0, "blocked_by": [], "reason": null }));
 }
 
@@ -83,7 +88,7 @@ fn the_patch_that_is_in_the_way_of_a_backout_is_named() {
     let needs = Package::new("ACMEweb").file("bin/x", 0o755, "x\n");
     stage.patchadd("", &Patch::of("300-01", needs).says("SUNW_REQUIRES", "200-01")).ok();
     let list: Value = serde_json::from_str(&stage.run("list --json -R @ROOT@").ok()).unwrap();
-    let verified: Value = serde_json::from_str(&stage.run("verify --json -R @ROOT@").ok()).unwrap();
+    let verified: Value = serde_json::from_str(&stage.run("check --contents --json -R @ROOT@").ok()).unwrap();
     for (at, (id, code, by)) in
         [("100-01", 6, json!(["200-01"])), ("200-01", 15, json!(["300-01"])), ("300-01", 0, json!([]))]
             .into_iter()
@@ -91,10 +96,10 @@ fn the_patch_that_is_in_the_way_of_a_backout_is_named() {
     {
         let removable = &list["patches"][at]["removable"];
         assert_eq!((&removable["code"], &removable["blocked_by"]), (&code.into(), &by), "{id}");
-        assert_eq!(removable, &verified["patches"][at]["removable"], "{id}: verify says the same");
+        assert_eq!(removable, &verified["patches"][at]["removable"], "{id}: check says the same");
         let shown: Value =
             serde_json::from_str(&stage.run(&format!("show --json -R @ROOT@ {id}")).ok()).unwrap();
-        assert_eq!(removable, &shown["patch"]["removable"], "{id}: show says the same");
+        assert_eq!(removable, &shown["answers"][0]["removable"], "{id}: show says the same");
         assert_eq!(stage.run(&format!("remove --dry-run -R @ROOT@ {id}")).code, code, "{id}: and remove");
     }
     let path = "@ROOT@/opt/ACMEweb/bin/httpd";
@@ -125,7 +130,7 @@ fn a_patchinfo_is_kept_and_asks_for_the_restart() {
 fn a_patch_that_asks_for_nothing_says_so_and_one_without_files_says_nothing() {
     let stage = stage();
     stage.patchadd("", &Patch::of("200-01", Package::new("ACMEweb").file("bin/x", 0o755, "x\n"))).ok();
-    assert!(stage.run("show -R @ROOT@ 200-01").ok().contains("     Restart: none is advised\n"));
+    assert!(stage.run("show -R @ROOT@ 200-01").ok().contains("     Restart: none needed\n"));
     fs::remove_dir_all(stage.at("/var/sadm/patch/200-01")).unwrap();
     let text = stage.run("show -R @ROOT@ 200-01").ok();
     assert!(!text.contains("Restart") && !text.contains("Synopsis"), "{text}");
@@ -139,7 +144,7 @@ fn who_may_not_read_undo_data_is_shown_what_the_records_say() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     if fs::metadata(stage.beside("")).unwrap().permissions().readonly() || crate::scenario::is_root() {
-        assert!(text.contains("     Changed: not known: its undo data does not tell\n"), "{text}");
+        assert!(text.contains("     Changed: unknown: its undo data does not tell\n"), "{text}");
     }
     assert!(
         text.contains("     Removal: not checked: its records allow it, its undo data was not read\n"),
@@ -148,7 +153,7 @@ fn who_may_not_read_undo_data_is_shown_what_the_records_say() {
 }
 
 #[test]
-fn a_delivered_patch_is_shown_with_its_paths_where_more_is_wanted() {
+fn a_delivered_patch_is_shown_with_its_objects_on_request() {
     let stage = stage();
     let text = stage.run("show -R @ROOT@ delivered/100-01").ok();
     assert_eq!(
@@ -157,16 +162,17 @@ fn a_delivered_patch_is_shown_with_its_paths_where_more_is_wanted() {
     Synopsis: web server: memory leak
        State: delivered
     Packages: ACMEweb
+         For: ACMEweb (i386) 1.0 (installed as ACMEweb)
 Incompatible: 999-01
      Restart: Reboot this machine when it suits to put the patch into effect.
        Files: 2
      Deletes: 1
 "
     );
-    let more = stage.run("show -v -R @ROOT@ delivered/100-01").ok();
+    let more = stage.run("show --files -R @ROOT@ delivered/100-01").ok();
     assert!(more.starts_with(&text), "{more}");
-    assert!(more.contains("     ACMEweb: f bin/httpd\n"), "{more}");
-    assert!(more.contains("     ACMEweb: deletes bin/old\n"), "{more}");
+    assert!(more.contains("  replaced   @ROOT@/opt/ACMEweb/bin/httpd\n"), "{more}");
+    assert!(more.contains("  deleted    @ROOT@/opt/ACMEweb/bin/old\n"), "{more}");
 }
 
 #[test]

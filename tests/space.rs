@@ -102,7 +102,7 @@ fn one_archive_has_one_size_whoever_is_asked() {
     let size = du(&[&save.join("undo.gz"), &save.join("undo.b3")]);
     assert_eq!(number(&added["patches"][0]["undo"][0]["bytes"]), size);
     assert_eq!(number(&json("list --json -R @ROOT@")["patches"][0]["undo"][0]["bytes"]), size);
-    assert_eq!(number(&json("show --json -R @ROOT@ 100-01")["patch"]["undo"][0]["bytes"]), size);
+    assert_eq!(number(&json("show --json -R @ROOT@ 100-01")["answers"][0]["undo"][0]["bytes"]), size);
     let said = document(&stage);
     assert_eq!(number(&said["patches"][0]["freeable"]), size);
     let shown = format!("{}.0 KiB", size >> 10);

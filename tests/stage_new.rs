@@ -265,7 +265,7 @@ fn with_records_the_stage_is_a_root_that_can_be_patched() {
     root.run(&format!("remove -R {named} 100-02")).ok();
     root.run(&format!("remove -R {named} 100-01")).ok();
     assert_eq!(fs::read_to_string(stage.join("opt/ACMEweb/bin/httpd")).unwrap(), "one\n");
-    assert_eq!(root.run("verify -R @ROOT@").code, 0);
+    assert_eq!(root.run("check --contents -R @ROOT@").code, 0);
     assert_eq!(fs::read_to_string(root.at("/opt/ACMEweb/bin/httpd")).unwrap(), "two\n");
 }
 

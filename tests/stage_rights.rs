@@ -460,9 +460,9 @@ fn the_list_of_stages_that_is_damaged_is_found_by_verify_and_doctor() {
     let line = staged.live.text(STAGES);
     fs::write(staged.live.at(STAGES), line.replace("\"owners\":true,", "")).unwrap();
     let words = "var/sadm/patchadm/stages: line 1: of `owner`, `owners` and `bases` one is missing";
-    let said = staged.live.run("verify -R @ROOT@");
+    let said = staged.live.run("check --contents -R @ROOT@");
     assert!(said.code == 1 && (said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
-    let said = staged.live.run("doctor -R @ROOT@");
+    let said = staged.live.run("check -R @ROOT@");
     assert!((said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
     assert!(staged.promote("").fails(33).contains(words));
     // It stops nothing else.

@@ -49,6 +49,10 @@ mod bundles;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// The system around a root: what works, and the command that helps.
+mod check;
+/// Files against records, undo archives against their digests.
+mod check_contents;
 /// The scripts of the checks before a merge.
 mod checks;
 /// Which patches a backout is about.
@@ -92,14 +96,10 @@ mod depot;
 mod depots;
 /// Where packages may come from.
 mod devices;
-/// What taking a patch out would change.
-mod diff;
 /// What differs from the classic tools, and why.
 mod differences;
 /// Directory entries where the root has a symbolic link to a directory.
 mod directories_behind_links;
-/// What works and what does not, and the command that helps.
-mod doctor;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -270,8 +270,6 @@ mod order;
 mod other_names;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
-/// Whose a path is, and what a patch did.
-mod owner;
 /// The URLs by which scanners know packages.
 mod package_urls;
 /// The packages of the program itself.
@@ -404,6 +402,14 @@ mod several_patches;
 mod shared_paths;
 /// What show tells of a patch.
 mod show;
+/// What a patch changed, before and after.
+mod show_diff;
+/// Paths of a root, and the objects of patches.
+mod show_paths;
+/// Why a patch is here, and why it would be refused.
+mod show_why;
+/// What each operand of show names.
+mod show_words;
 mod showrev;
 /// Signed patches, verified before they are believed.
 mod signatures;
@@ -494,8 +500,6 @@ mod update;
 mod valpath;
 /// The options that each verb has, and those that it refuses.
 mod verb_options;
-/// `patchadm verify`: files against records, undo archives against their digests.
-mod verify;
 /// What goes in comes out, or is refused.
 mod way_back;
 /// The ways to objects and roots.
@@ -504,8 +508,6 @@ mod ways;
 mod whole_contents;
 /// Whose root it is that the superuser changes.
 mod whose_root;
-/// Why a patch is on a root, or is not.
-mod why;
 /// Commands that a script of a run starts.
 mod within_run;
 /// Commands within real runs.

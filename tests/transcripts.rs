@@ -168,7 +168,7 @@ fn what_would_be_done_is_told_and_nothing_is_touched() {
     let said = untouched(&[
         "patchrm -a -R @ROOT@ 100-01",
         "remove --dry-run -R @ROOT@ 100-01",
-        "plan --remove -R @ROOT@ 100-01",
+        "remove --dry-run -R @ROOT@ 100-01",
         "list -R @ROOT@",
         "show -R @ROOT@ 100-01",
     ]);

@@ -32,7 +32,7 @@ fn openssl() -> Option<(Scenario, PathBuf)> {
 fn assert_state(stage: &Scenario, case: &Path, state: &str) {
     assert_same(&found(stage), &expected(case, state));
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "", "{state}");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 fn add(stage: &Scenario, case: &Path, options: &str, patch: &str) {
@@ -341,7 +341,7 @@ fn limits_of_undo_data_wait_for_the_end_of_a_trial_and_follow_when_it_is_confirm
         stage.file("/etc/patchadm/policy", "undo_max=0\n");
         let state = |id: &str| {
             let said = stage.run(&format!("show --json -R @ROOT@ {id}")).ok();
-            serde_json::from_str::<Value>(&said).unwrap()["patch"]["undo"][0]["state"].clone()
+            serde_json::from_str::<Value>(&said).unwrap()["answers"][0]["undo"][0]["state"].clone()
         };
         let said = if probe {
             stage.run("add --json --probe true -R @ROOT@ delivered/100-03")

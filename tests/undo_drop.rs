@@ -28,7 +28,7 @@ fn document(stage: &Scenario, line: &str) -> Value {
 }
 
 fn undo_of(stage: &Scenario, id: &str) -> Value {
-    document(stage, &format!("show --json -R @ROOT@ {id}"))["patch"]["undo"][0]["state"].clone()
+    document(stage, &format!("show --json -R @ROOT@ {id}"))["answers"][0]["undo"][0]["state"].clone()
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn undo_data_that_is_given_up_leaves_the_list_of_paths_and_the_manifest() {
     assert_eq!((&line["undo"], &line["why"]), (&Value::Null, &"committed".into()));
     assert!(line["manifest"].is_string());
     stage.run("remove -R @ROOT@ 100-02").fails(4);
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     let again = document(&stage, "undo-data drop --json -R @ROOT@ 100-02");
     assert_eq!((&again["result"], &again["changed"]), (&"nothing-to-do".into(), &false.into()));
     let nothing = stage.run("undo-data drop -R @ROOT@ --keep 9").ok();
@@ -93,7 +93,7 @@ fn an_archive_that_was_moved_elsewhere_is_named_and_goes_after_the_commit() {
     stage.run(&format!("undo-data drop --undo-dir {} -R @ROOT@ 200-01", moved.display())).ok();
     assert!(!moved.join("200-01").exists(), "{:?}", fs::read_dir(&moved).unwrap().collect::<Vec<_>>());
     assert_eq!(undo_of(&stage, "200-01"), "committed");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_patch_under_one_without_undo_data_still_goes() {
     stage.run("undo-data drop -R @ROOT@ 100-02").ok();
     stage.run("patchrm -f -R @ROOT@ 100-01").ok();
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "as of 100-02\n");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn undo_data_shrinks_to_a_size_the_oldest_first() {
     assert!(note.contains("too much") && note.contains("newest revisions"), "{note}");
     assert_eq!(undo_of(&stage, "100-03"), "saved");
     assert_eq!(undo_of(&stage, "200-01"), "saved");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_limit_of_the_policy_is_kept_after_a_run_and_each_patch_is_named() {
     assert_eq!(commands, ["undo-limit", "patchadd"]);
     // The last run that can be undone is still that of the patch.
     stage.run("undo -R @ROOT@").ok();
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     assert!(!stage.run("list -R @ROOT@").ok().contains("100-04"));
 }
 
@@ -349,7 +349,7 @@ fn shrinking_frees_what_it_promises_within_a_hundredth_of_large_undo_data() {
             "{form}: {freed} freed, {told} told"
         );
         assert_eq!(undo_of(&stage, "100-03"), "saved");
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
     }
 }
 

@@ -61,7 +61,7 @@ fn save(stage: &Scenario, id: &str, name: &str) -> PathBuf {
 }
 
 fn state_of(stage: &Scenario, id: &str) -> Value {
-    document(stage, &format!("show --json -R @ROOT@ {id}"))["patch"]["undo"][0]["state"].clone()
+    document(stage, &format!("show --json -R @ROOT@ {id}"))["answers"][0]["undo"][0]["state"].clone()
 }
 
 /// The ledger of `ACMEweb`.
@@ -86,7 +86,7 @@ fn what_is_exported_is_away_and_is_the_same_to_the_byte_when_it_is_back() {
         assert_eq!(state_of(&stage, id), "exported");
     }
     assert!(stage.run("list -R @ROOT@").ok().contains("exported"));
-    assert!(stage.run("verify -R @ROOT@").ok().contains("its undo data was exported"));
+    assert!(stage.run("check --contents -R @ROOT@").ok().contains("its undo data was exported"));
     assert_same(&stage.tree(), &tree);
 
     let said = document(&stage, &importing(&stage).replace("-R", "--json -R"));
@@ -100,7 +100,7 @@ fn what_is_exported_is_away_and_is_the_same_to_the_byte_when_it_is_back() {
         }
         assert_eq!(is["applied"], was["run"], "the run that applied it is still known");
     }
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     let said = document(&stage, &importing(&stage).replace("-R", "--json -R"));
     assert_eq!(
         (&said["result"], &said["archives"][0]["verdict"]),
@@ -160,7 +160,7 @@ fn a_later_revision_may_come_and_go_while_the_undo_data_is_away() {
     stage.run(&exporting(&stage, "200-01")).ok();
     stage.patchadd("", &patch("200-02")).ok();
     stage.run(&importing(&stage)).ok();
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     for id in ["200-02", "200-01", "100-01"] {
         stage.run(&format!("patchrm -R @ROOT@ {id}")).ok();
     }
@@ -174,7 +174,7 @@ fn undo_data_of_a_superseded_patch_is_that_of_one_when_it_is_back() {
     stage.run(&exporting(&stage, "200-01")).ok();
     stage.run(&importing(&stage)).ok();
     assert!(save(&stage, "200-01", "obsolete.gz").exists());
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run(&exporting_to(&stage, "again", "200-01")).ok();
     stage.run("patchrm -R @ROOT@ 200-02").ok();
     stage.run(&importing_from(&stage, "again")).ok();
@@ -199,7 +199,7 @@ fn undo_data_of_every_form_goes_and_comes_and_old_files_become_an_archive() {
         let stored = stage.at("/var/sadm/patchadm/undo");
         assert!(!stored.exists() || fs::read_dir(stored).unwrap().next().is_none(), "{form}");
         stage.run(&importing(&stage)).ok();
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         stage.run("remove -R @ROOT@ 100-01").ok();
         before.assert_again(&stage, form);
     }
@@ -216,7 +216,7 @@ fn an_archive_outside_the_root_goes_into_the_file_and_comes_back_into_the_root()
     assert!(!elsewhere.join("100-01/ACMEweb/undo.gz").exists());
     stage.run(&importing(&stage)).ok();
     assert!(save(&stage, "100-01", "undo.gz").exists());
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     before.assert_again(&stage, "it came from the file");
 }

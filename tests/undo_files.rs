@@ -63,7 +63,7 @@ fn a_backout_brings_back_the_old_files_themselves() {
     assert!(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.files").exists());
     let told = stage.run("list -R @ROOT@").ok();
     assert!(told.contains("undo data: files ("), "{told}");
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     before.assert_again(&stage, "old files are back");
     assert_eq!(FILES.map(|path| inode(&stage, path)), inodes);
@@ -90,7 +90,7 @@ fn patches_of_one_run_go_one_by_one_and_a_patch_below_another_leaves_its_files_t
         assert_eq!(undo_directories(&stage).len(), 1, "it was one run");
         for id in order {
             stage.run(&format!("remove -R @ROOT@ {id}")).ok();
-            stage.run("verify -R @ROOT@").ok();
+            stage.run("check --contents -R @ROOT@").ok();
         }
         before.assert_again(&stage, "both are gone");
         assert!(!stage.at("/var/sadm/patchadm/undo").exists(), "nothing is left");
@@ -121,7 +121,7 @@ fn a_file_with_a_name_that_the_patch_does_not_change_is_copied() {
     stage.link("/home/mine", "/opt/ACMEweb/share/data");
     stage.patchadd("", &first()).ok();
     fs::write(stage.at("/home/mine"), "an edit by another name\n").unwrap();
-    stage.run("verify -R @ROOT@ 100-01").ok();
+    stage.run("check --contents -R @ROOT@ 100-01").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert_eq!(stage.text("/opt/ACMEweb/share/data"), "data one\n");
     assert_eq!(stage.text("/home/mine"), "an edit by another name\n");
@@ -134,7 +134,7 @@ fn what_is_written_through_an_old_descriptor_does_not_reach_the_undo_data() {
     let mut open = fs::OpenOptions::new().append(true).open(stage.at(data)).unwrap();
     stage.patchadd("", &first()).ok();
     open.write_all(b"late\n").unwrap();
-    stage.run("verify -R @ROOT@ 100-01").ok();
+    stage.run("check --contents -R @ROOT@ 100-01").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert_eq!(stage.text(data), "data one\n");
 }
@@ -160,7 +160,7 @@ fn a_stored_file_that_is_not_what_was_saved_is_named_and_nothing_is_changed() {
         let told = stage.run("patchrm -R @ROOT@ 100-01");
         assert_eq!(told.code, 4, "{what}: {}", told.stderr);
         assert_eq!(before.difference(&stage.tree()), "", "{what}");
-        assert_eq!(stage.run("verify -R @ROOT@ 100-01").code, 4, "{what}");
+        assert_eq!(stage.run("check --contents -R @ROOT@ 100-01").code, 4, "{what}");
     }
 }
 
@@ -188,7 +188,7 @@ fn in_a_copied_root_all_files_are_read_and_it_is_backed_out_the_same() {
     assert!(copied.unwrap().success());
     fs::remove_dir_all(stage.root()).unwrap();
     fs::rename(copy, stage.root()).unwrap();
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     before.assert_again(&stage, "a copied root");
 }
@@ -234,7 +234,7 @@ fn an_obsolete_patch_keeps_its_old_files_and_is_active_again_later() {
     stage.patchadd("", &first()).ok();
     stage.patchadd("", &Patch::of("100-02", package("three"))).ok();
     assert!(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/obsolete.files").exists());
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run("patchrm -R @ROOT@ 100-02").ok();
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     before.assert_again(&stage, "one after the other");

@@ -58,13 +58,13 @@ fn assert_named(stage: &Scenario, what: &str, words: &str) {
         assert_eq!(named.len(), 1, "{what}, {line}: {said}");
         assert_eq!(before.difference(&stage.everything()), "", "{what}, {line}");
     }
-    assert_eq!(stage.run("verify -R @ROOT@ 100-01").code, 4, "{what}");
+    assert_eq!(stage.run("check --contents -R @ROOT@ 100-01").code, 4, "{what}");
 }
 
 /// The way back is whole.
 #[track_caller]
 fn assert_backed_out(stage: &Scenario, before: &Before, what: &str) {
-    stage.run("verify -R @ROOT@ 100-01").ok();
+    stage.run("check --contents -R @ROOT@ 100-01").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     before.assert_again(stage, what);
     assert_eq!(undo_directories(stage), Vec::<String>::new(), "{what}: nothing is left");
@@ -237,7 +237,7 @@ fn exchange_directories(stage: &Scenario, before: &Before) {
     let said = stage.run("remove -R @ROOT@ 200-01").fails(4);
     assert_eq!(said.lines().filter(|line| line.contains("is not what was saved")).count(), 1, "{said}");
     assert_eq!(tree.difference(&stage.tree()), "");
-    assert_eq!(stage.run("verify -R @ROOT@").code, 4);
+    assert_eq!(stage.run("check --contents -R @ROOT@").code, 4);
     exchange();
     stage.run("remove -R @ROOT@ 200-01").ok();
     assert_backed_out(stage, before, "as they were");
@@ -270,7 +270,7 @@ fn what_lies_on_another_file_system_meanwhile_is_copied() {
         return crate::skipped("what lies on another file system is copied: may not mount");
     }
     let is_copied = copied(&kept, &undo);
-    let said = stage.run("verify -R @ROOT@ 100-01");
+    let said = stage.run("check --contents -R @ROOT@ 100-01");
     let run = stage.run("remove -R @ROOT@ 100-01");
     assert!(Command::new("umount").arg("-l").arg(&undo).status().unwrap().success());
     assert!(is_copied);

@@ -93,13 +93,16 @@ fn every_command_that_reads_undo_data_reads_it() {
         assert!(fs::read(archive(&stage, form, "100-01")).unwrap().starts_with(form.magic));
         let undo = &document(&stage, "list --json -R @ROOT@")["patches"][0]["undo"];
         assert!(undo.to_string().contains(&*name), "{undo}");
-        assert_eq!(document(&stage, "show --json -R @ROOT@ 100-01")["patch"]["undo"][0]["state"], "saved");
-        stage.run("verify -R @ROOT@").ok();
-        let said = stage.run("diff -R @ROOT@ 100-01");
-        assert!(said.code == 0 && said.stdout.contains("\n+base\n"), "{said:?}");
+        assert_eq!(
+            document(&stage, "show --json -R @ROOT@ 100-01")["answers"][0]["undo"][0]["state"],
+            "saved"
+        );
+        stage.run("check --contents -R @ROOT@").ok();
+        let said = stage.run("show --diff -R @ROOT@ 100-01");
+        assert!(said.code == 0 && said.stdout.contains("\n-base\n"), "{said:?}");
         let said = document(&stage, "undo-data list --json -R @ROOT@");
         assert_eq!(said["patches"][0]["undo"][0]["form"], form.word);
-        let said = stage.run("doctor -R @ROOT@");
+        let said = stage.run("check -R @ROOT@");
         assert!(!said.stdout.contains(&*name), "{said:?}");
         assert!(stage.run("remove --dry-run -R @ROOT@ 100-01").ok().contains("100-01"));
     }
@@ -130,7 +133,7 @@ fn the_policy_asks_for_it_and_a_later_revision_renames_it() {
             save.join(format!("100-01/obsolete.{word}")).exists()
                 && save.join(format!("100-02/undo.{word}")).exists()
         );
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         stage.run("patchrm -R @ROOT@ 100-02").ok();
         assert!(save.join(format!("100-01/undo.{word}")).exists());
         stage.run("patchrm -R @ROOT@ 100-01").ok();
@@ -146,7 +149,7 @@ fn a_patch_in_the_middle_goes_and_the_archive_above_it_is_written_anew_in_its_fo
         stage.run(&format!("add --undo-format {} -R @ROOT@ delivered/200-01", form.word)).ok();
         stage.run("remove -R @ROOT@ 100-01").ok();
         assert!(archive(&stage, form, "200-01").exists());
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         stage.run("remove -R @ROOT@ 200-01").ok();
         before.assert_again(&stage, "the later one has what the first had found");
     }
@@ -212,7 +215,7 @@ fn what_is_cut_or_no_archive_is_refused_though_the_ledger_vouches_for_it() {
             let tree = stage.everything();
             let said = stage.run("remove -R @ROOT@ 100-01").fails(4);
             assert!(said.contains(&*name), "{what}: {said}");
-            let said = stage.run("verify -R @ROOT@");
+            let said = stage.run("check --contents -R @ROOT@");
             assert!(said.code != 0 && said.stdout.contains(&*name), "{what}: {said:?}");
             stage.run("undo-data repack -R @ROOT@ --undo-format gz 100-01").fails(4);
             assert_same(&stage.everything(), &tree);
@@ -238,7 +241,7 @@ fn what_follows_the_objects_is_found_by_verify_and_spoils_no_backout() {
         for (what, damage) in damages {
             let (stage, before) = patched(form);
             put_as_true(&stage, form, &damage(&fs::read(archive(&stage, form, "100-01")).unwrap(), form));
-            let said = stage.run("verify -R @ROOT@");
+            let said = stage.run("check --contents -R @ROOT@");
             assert!(said.code != 0 && said.stdout.contains(&*name), "{what}: {said:?}");
             // Each object has the digest of the manifest.
             let said = stage.run("remove -R @ROOT@ 100-01");
@@ -302,7 +305,7 @@ fn archives_save(name: &str, form: Form) {
     let packed = saved_as_told(&stage, name, (form, &ids), &gz);
     // Beside what gzip makes of them.
     assert!(packed * 100 < total(&gz) * 92, "{name}: {} to {packed}", total(&gz));
-    stage.run("verify -R @ROOT@").ok();
+    stage.run("check --contents -R @ROOT@").ok();
     stage.run(&format!("remove -R @ROOT@ {number}-02")).ok();
     assert_same(&found(&stage), &expected(&case, &format!("{number}-01")));
     stage.run(&format!("remove -R @ROOT@ {number}-01")).ok();
@@ -364,7 +367,7 @@ fn an_archive_outside_the_root_is_written_and_repacked_in_it() {
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(names(), [format!("undo.{word}")]);
-        stage.run("verify -R @ROOT@").ok();
+        stage.run("check --contents -R @ROOT@").ok();
         for (format, suffix) in [("gz", ".gz"), (word, word)] {
             let said = stage.run(&format!(
                 "undo-data repack --undo-dir {elsewhere} --undo-format {format} -R @ROOT@ 100-01"

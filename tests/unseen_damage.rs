@@ -34,7 +34,7 @@ fn without_lines(stage: &Scenario, path: &str, is_gone: impl Fn(&str) -> bool) {
 /// `verify` finds nothing wrong, and nothing that another program changed.
 #[track_caller]
 fn assert_unchanged(stage: &Scenario, after: &str) {
-    let run = stage.run("verify --json -R @ROOT@");
+    let run = stage.run("check --contents --json -R @ROOT@");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((run.code, &document["changed_records"]), (0, &Value::Null), "{after}: {}", run.stdout);
 }
@@ -48,7 +48,7 @@ fn everybody_misses(stage: &Scenario, record: &str, missing: &str) {
     for (line, code) in [
         ("list -R @ROOT@", 28),
         ("show -R @ROOT@ 100-01", 28),
-        ("verify -R @ROOT@", 1),
+        ("check --contents -R @ROOT@", 1),
         ("pkgchk -R @ROOT@", 99),
         ("plan -R @ROOT@ delivered/100-02", 28),
         ("patchadd -R @ROOT@ delivered/100-02", 28),
@@ -81,13 +81,13 @@ fn what_another_tool_took_out_of_contents_and_off_the_disk_is_a_change_that_veri
     let stage = stage();
     without_lines(&stage, CONTENTS, |line| line.starts_with("/opt/ACMEweb/etc/conf "));
     fs::remove_file(stage.at("/opt/ACMEweb/etc/conf")).unwrap();
-    let said = stage.run("verify -R @ROOT@").ok();
+    let said = stage.run("check --contents -R @ROOT@").ok();
     let note = "@ROOT@/var/sadm/install/contents: changed since run 2, not by this program\n";
     assert!(said.contains(note), "{said}");
-    let document: Value = serde_json::from_str(&stage.run("verify -R @ROOT@ --json").ok()).unwrap();
+    let document: Value = serde_json::from_str(&stage.run("check --contents -R @ROOT@ --json").ok()).unwrap();
     assert_eq!((&document["sound"], &document["changed_records"][0]["run"]), (&true.into(), &2.into()));
     stage.patchadd("", &Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, "new\n"))).ok();
-    assert!(!stage.run("verify -R @ROOT@").ok().contains("changed since"));
+    assert!(!stage.run("check --contents -R @ROOT@").ok().contains("changed since"));
 }
 
 #[test]
@@ -115,11 +115,11 @@ fn a_parameter_that_another_tool_set_is_a_change_that_verify_names_until_the_nex
     let stage = stage();
     let text = stage.text(PKGINFO) + "SITE=a\n";
     fs::write(stage.at(PKGINFO), text).unwrap();
-    let said = stage.run("verify -R @ROOT@").ok();
+    let said = stage.run("check --contents -R @ROOT@").ok();
     let note = "@ROOT@/var/sadm/pkg/ACMEweb/pkginfo: changed since run 2, not by this program\n";
     assert!(said.contains(note), "{said}");
     stage.patchadd("", &Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, "new\n"))).ok();
-    assert!(!stage.run("verify -R @ROOT@").ok().contains("changed since"));
+    assert!(!stage.run("check --contents -R @ROOT@").ok().contains("changed since"));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_package_that_lost_its_copy_of_what_was_delivered_is_told_and_nothing_stops(
     for (line, code) in [
         ("list -R @ROOT@", 0),
         ("show -R @ROOT@ 100-01", 0),
-        ("verify -R @ROOT@", 1),
+        ("check --contents -R @ROOT@", 1),
         ("pkgchk -R @ROOT@", 1),
         ("pkgchk -f -R @ROOT@", 1),
     ] {
@@ -146,7 +146,7 @@ fn a_package_that_lost_its_copy_of_what_was_delivered_is_told_and_nothing_stops(
         0o644,
         "objects are compared and mended"
     );
-    assert!(stage.run("verify -R @ROOT@").stdout.contains("100-01: can be backed out"));
+    assert!(stage.run("check --contents -R @ROOT@").stdout.contains("100-01: can be backed out"));
     stage.run("patchrm -R @ROOT@ 100-01").ok();
 }
 
@@ -163,7 +163,7 @@ fn undo_data_that_nobody_read_is_not_said_to_be_of_use() {
     let document: Value = serde_json::from_str(&stage.run("list -R @ROOT@ --json").ok()).unwrap();
     let listed = &document["patches"][0];
     assert_eq!((&listed["removable"]["now"], &listed["checked"]), (&true.into(), &false.into()));
-    let run = stage.run("verify -R @ROOT@ --json");
+    let run = stage.run("check --contents -R @ROOT@ --json");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!((run.code, &document["patches"][0]["checked"]), (4, &true.into()));
 }
@@ -222,12 +222,15 @@ fn what_another_program_changed_is_taken_over_with_a_note() {
 fn a_package_that_was_just_installed_is_bound_too() {
     let stage = Scenario::with(&[web("one")]);
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/pspool")).unwrap();
-    let said = stage.run("verify -R @ROOT@").stdout;
+    let said = stage.run("check --contents -R @ROOT@").stdout;
     assert!(said.contains("pspool/ACMEweb/pkgmap: it is not there, and was after run 1"), "{said}");
     let text = stage.text(PKGINFO) + "SITE=a\n";
     fs::write(stage.at(PKGINFO), text).unwrap();
     assert!(
-        stage.run("verify -R @ROOT@").stdout.contains("pkginfo: changed since run 1, not by this program")
+        stage
+            .run("check --contents -R @ROOT@")
+            .stdout
+            .contains("pkginfo: changed since run 1, not by this program")
     );
 }
 
@@ -240,7 +243,7 @@ fn an_object_that_removef_gave_up_is_not_missed_when_another_tool_takes_another_
     without_lines(&stage, CONTENTS, |line| line.starts_with("/opt/ACMEweb/bin/httpd "));
     fs::remove_file(stage.at("/opt/ACMEweb/bin/httpd")).unwrap();
     stage.run("list -R @ROOT@").ok();
-    assert!(stage.run("verify -R @ROOT@").ok().contains("contents: changed since run "));
+    assert!(stage.run("check --contents -R @ROOT@").ok().contains("contents: changed since run "));
 }
 
 #[test]
@@ -267,7 +270,8 @@ fn a_stamp_that_is_not_the_one_of_the_last_run_is_named_and_nothing_is_concluded
             "gone" => gone(&stage),
             _ => older(&stage),
         }
-        let document: Value = serde_json::from_str(&stage.run("verify --json -R @ROOT@").ok()).unwrap();
+        let document: Value =
+            serde_json::from_str(&stage.run("check --contents --json -R @ROOT@").ok()).unwrap();
         let changed = document["changed_records"].as_array().unwrap();
         assert_eq!((changed.len(), &changed[0]["run"]), (1, &run.into()), "{document}");
         assert!(changed[0]["path"].as_str().unwrap().ends_with("contents.stamp"), "{document}");

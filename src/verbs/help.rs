@@ -195,10 +195,10 @@ mod tests {
                 "patchadm undo",
                 "patchadm report",
                 "patchadm stage promote, stage status",
-                "patchadm show and files",
+                "patchadm show",
                 "pkgadd and pkgrm",
                 "pkgadd -s",
-                "patchadm verify",
+                "patchadm check",
                 "pkgtrans",
                 "removef",
                 "patchadm undo-data repack",
@@ -208,7 +208,7 @@ mod tests {
         let one =
             |code, command| meanings(code, Some(command)).iter().map(|one| one.group).collect::<Vec<_>>();
         assert_eq!(one(2, "remove"), ["patchrm"]);
-        assert_eq!(one(4, "verify"), ["patchadm verify"]);
+        assert_eq!(one(4, "check"), ["patchadm check"]);
         assert!(one(98, "add").is_empty() && meanings(98, None).is_empty());
     }
 

@@ -2,11 +2,9 @@
 
 pub(crate) mod add;
 pub(crate) mod adopt;
+pub(crate) mod check;
 pub(crate) mod confirm;
 pub(crate) mod demo;
-pub(crate) mod diff;
-pub(crate) mod doctor;
-pub(crate) mod files;
 pub(crate) mod help;
 pub(crate) mod history;
 #[cfg(feature = "sign")]
@@ -14,7 +12,6 @@ pub(crate) mod key;
 pub(crate) mod libs;
 pub(crate) mod list;
 pub(crate) mod missing;
-pub(crate) mod owner;
 pub(crate) mod plan;
 pub(crate) mod recover;
 pub(crate) mod remove;
@@ -25,10 +22,7 @@ pub(crate) mod status;
 pub(crate) mod undo;
 pub(crate) mod undo_data;
 pub(crate) mod update;
-pub(crate) mod verify;
-pub(crate) mod why;
 
-mod applied_id;
 mod change;
 mod lacking;
 mod meant;

@@ -4,7 +4,7 @@
 use super::meant::refusal_text;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
 use patchadm_cli::reply::patch_entry::PatchEntry;
-use patchadm_cli::reply::patch_text::{done_lines, in_use_lines, over_edits_text, plan_text};
+use patchadm_cli::reply::patch_text::{done_lines, in_use_lines, plan_text, refused_text};
 use patchadm_cli::reply::patches::PatchesReport;
 use patchadm_cli::reply::trial_entry::TrialEntry;
 use patchadm_cli::reply::unified_diff::print_difference;
@@ -31,7 +31,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
             }
             Some(failed) => {
                 print_refusal(output, (root, report.command), &format!("patch {}", entry.id), failed)?;
-                output.print(over_edits_text(root, entry))?;
+                output.print(refused_text(root, entry))?;
             }
             None => print_patch(root, entry, output)?,
         }

@@ -1,8 +1,8 @@
-//! `patchadm plan`: show what `add` or `remove` would do.
+//! `patchadm plan`: show what `add` would do.
 
 use std::path::PathBuf;
 
-use super::change::{application, backout, change, settle_plan_file};
+use super::change::{application, change, settle_plan_file};
 use super::options::{
     ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, WaitOption,
 };
@@ -10,25 +10,16 @@ use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::patch_command::PatchRequest;
 use patchadm_cli::arguments::options::ROOT_LISTS;
-use patchadm_cli::arguments::{LibraryOptions, SELECTING, ScriptOptions, parse};
+use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Reply;
-use patchadm_core::operation::patches::back_out::BackOutRequest;
 
 const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan [option...] -M depot [id|listfile...]\n\
-     patchadm [-R root] plan --remove id...\n\
      patchadm plan [option...] --roots file patch...";
 
-/// Show what applying or removing patches would do, and change nothing
+/// Show what `add` would do, without doing it
 #[derive(clap::Parser)]
 struct PlanArgs {
-    /// Plan the removal of applied patches instead
-    #[arg(long, help_heading = SELECTING, conflicts_with_all = [
-        "depot", "all_or_nothing", "allow_withdrawn", "no_requires", "exclude", "save_plan", "plan_file",
-        "no_undo", "undo_format", "edited", "overridden", "preserved", "signature", "keys",
-        "offline", "cache", "ca", "proxy", "adopt",
-    ])]
-    remove: bool,
     /// Show the changed lines of text files
     #[arg(long, conflicts_with = ROOT_LISTS)]
     diff: bool,
@@ -47,7 +38,7 @@ struct PlanArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The patches to apply, or the ids of those to remove
+    /// The patches to apply
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }
@@ -66,16 +57,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         many: args.many,
         owner: args.owner,
     };
-    let request = if args.remove {
-        let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
-        let refresh = args.options.preparation.refresh.refresh;
-        let undo_dir = args.options.choices.undo.undo_dir;
-        PatchRequest::BackOut(BackOutRequest { refresh, ..backout(call, &changing, undo_dir, ids) })
-    } else {
-        let (options, patches) = (&mut args.options, &mut args.patches);
-        let plan_file = settle_plan_file(options, &mut changing, patches, args.save_plan, ("add", USAGE))?;
-        let command = application(call, &changing, args.options, args.patches, plan_file);
-        PatchRequest::Apply(Box::new(command))
-    };
+    let (options, patches) = (&mut args.options, &mut args.patches);
+    let plan_file = settle_plan_file(options, &mut changing, patches, args.save_plan, ("add", USAGE))?;
+    let command = application(call, &changing, args.options, args.patches, plan_file);
+    let request = PatchRequest::Apply(Box::new(command));
     change::<PlanArgs>(call, USAGE, &args.common.root, &changing, request)
 }

@@ -1,364 +1,399 @@
-//! `patchadm show`: everything about an applied patch, of a root or of many, about one that is not applied yet or not any more,
-//! or whose a path is.
+//! `patchadm show`: shows patches, applied or delivered, paths of the root, and fixes. Each operand decides by itself what it is.
+//!
+//! ```text
+//!   word ─► id of an applied patch ─► file or directory that is a patch ─► path of the root ─► fix ─► unknown
+//! ```
+//! A word that could be two things is the applied patch, and the output says so. A word with a slash is never an id.
 
+mod applied;
 mod delivered;
+mod fix;
+mod objects;
+mod path;
 
-use std::fmt::Write as _;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::meant::applied_like;
 use super::options::VerbOptions;
-use super::owner::OwnerReport;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
+use applied::{AppliedPatch, EndedPatch};
 use delivered::DeliveredPatch;
-use patchadm_changeset::format::history::SignatureRecord;
+use fix::FixAnswer;
+use patchadm_cli::arguments::fetching::FetchOptions;
+use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::suggest::did_you_mean;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::advice::damage_remark;
-use patchadm_cli::reply::failure::query_refused;
-use patchadm_cli::reply::listed_patch::ListedPatch;
-use patchadm_cli::reply::merge_entry::MergeEntry;
-use patchadm_cli::reply::object_state::differences;
-use patchadm_cli::reply::overtaken::{NativeEntries, OvertakenEntry, ending_of};
-use patchadm_cli::reply::patch_entry::ChangeCounts;
-use patchadm_cli::reply::trial_standing::TrialStanding;
-use patchadm_cli::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
+use patchadm_cli::reply::overtaken::ending_of;
+use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Surroundings};
-use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::overtaken::NativeOverview;
-use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
-use patchadm_core::operation::queries::patch_objects::{
-    ChangedObject, ObjectAction, PatchAction, changed_objects,
-};
-use patchadm_core::operation::queries::runs::{applied_signature, open_merges};
-use patchadm_inputs::source::{self, Extent, Origin};
-use patchadm_planning::plan::refusal::Wording;
+use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
+use patchadm_inputs::source::{self, Extent, Image, Origin};
 use patchadm_rootfs::Root;
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::{FixId, PatchId, PatchMacros};
+use path::PathAnswer;
 
-const USAGE: &str = "patchadm [-R root] show id|patch|path\npatchadm show --roots file|dir id";
+const USAGE: &str = "patchadm [-R root] show [option...] what...\npatchadm [-R root] show --diff [option...] id|patch... [-- path...]\n\
+     patchadm show [option...] --roots file|dir what...";
 
-/// A patch that is not applied: the code of patchrm(1M) for it.
-const NOT_APPLIED: Exit = Exit::new(2, ExitCause::NotFound);
+/// Nothing here has that name: the code of patchrm(1M) for a patch that is not applied.
+const NOT_FOUND: Exit = Exit::new(2, ExitCause::NotFound);
 
-/// Show everything about an applied patch (its id) or a delivered one (its path), or whose a path of the root is
+/// Show a patch, a path, or a fix such as CVE-2026-1234
 #[derive(clap::Parser)]
 struct ShowArgs {
+    /// List every object of the patch with what happened to it
+    #[arg(long)]
+    files: bool,
+    /// Show what the patch changes in each file
+    #[arg(long, conflicts_with_all = ["lists", "named", "jobs"])]
+    diff: bool,
+    /// Look in this depot for patches that bring a fix [default: the depot of the policy]
+    #[arg(short = 'M', value_name = "DEPOT")]
+    depot: Option<OsString>,
+    #[command(flatten)]
+    fetching: FetchOptions,
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
-    /// The id of an applied patch, the path of a delivered one, or a path of the root
-    #[arg(value_name = "ID|PATCH|PATH")]
-    subject: Option<String>,
+    /// The id of an applied patch, the path of a delivered patch, a path in the root (./WORD forces a path), or a fix
+    #[arg(value_name = "WHAT")]
+    words: Vec<PathBuf>,
+    /// With --files or --diff: only these paths, and what is below them
+    #[arg(value_name = "PATH", last = true)]
+    paths: Vec<PathBuf>,
 }
 
-/// Everything about an applied patch.
+/// What is shown about each word, and where it is looked for.
+struct ShowQuery {
+    has_files: bool,
+    has_diff: bool,
+    paths: Vec<PathBuf>,
+    depot: Option<OsString>,
+    fetching: FetchOptions,
+    is_verbose: bool,
+    surroundings: Surroundings,
+}
+
+/// The answers about all words.
 #[derive(Debug, Serialize)]
-struct AppliedReport {
-    patch: ShownPatch,
-    /// The interrupted run. The output describes the root before it.
+struct ShowReport {
+    answers: Vec<ShownWord>,
+    /// The interrupted run. Records are shown as they were before it.
     unfinished: Option<String>,
-    /// The lines of the text: a name and a value; those with an empty value are not printed.
-    #[serde(skip)]
-    lines: Vec<(&'static str, String)>,
     #[serde(skip)]
     remarks: Vec<String>,
 }
 
-/// An applied patch with what it changed.
+/// The answer about a word.
 #[derive(Debug, Serialize)]
-struct ShownPatch {
+struct ShownWord {
+    word: String,
     #[serde(flatten)]
-    listed: ListedPatch,
-    /// The reboot that it asks for after installation.
-    reboot: Option<&'static str>,
-    /// The native versions that have its fix, as it says.
-    fixed_in: Option<String>,
-    /// What of it is lost, or would be with the next refresh, to dpkg or rpm.
+    answer: Answer,
+    /// How to name the other thing that the word could mean.
     #[serde(skip_serializing_if = "Option::is_none")]
-    overtaken: Option<OvertakenEntry>,
-    /// The number of objects by kind of change; null where its undo data does not tell the caller.
-    files: Option<ChangeCounts>,
-    /// The known facts about its signature when it was applied, if it was examined or an option forbade that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signature: Option<SignatureRecord>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    changes: Option<Vec<ShownChange>>,
-    /// The edited files that it left in place and nobody has merged yet.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    merges: Vec<MergeEntry>,
+    ambiguous: Option<String>,
 }
 
-/// A patch that is not applied any more, because dpkg or rpm changed its package.
+/// What a word names.
 #[derive(Debug, Serialize)]
-struct EndedReport {
-    ended: OvertakenEntry,
-    #[serde(skip)]
-    next: Option<String>,
-    #[serde(skip)]
-    paths: Vec<(&'static str, String)>,
-}
-
-/// An object that the patch changed.
-#[derive(Debug, Serialize)]
-struct ShownChange {
-    package: String,
-    path: String,
-    action: &'static str,
-    /// What it has that became another one, with both values.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    differences: Vec<String>,
-    /// Whether its bytes, or what it leads to, are others.
-    #[serde(skip)]
-    is_of_content: bool,
-}
-
-impl ShownChange {
-    fn of(root: &Root, object: &ChangedObject) -> Self {
-        let (was, became) = (object.was.as_ref(), object.became.as_ref());
-        let is_replaced = object.action == PatchAction::Replace;
-        Self {
-            package: object.package.to_string(),
-            path: root.show(&object.path),
-            action: object.action.word(),
-            differences: if is_replaced { differences(was, became) } else { Vec::new() },
-            is_of_content: ObjectAction::between(was, became) == ObjectAction::Replaced,
-        }
-    }
-
-    /// Says what the patch did: only a file with other bytes is replaced.
-    fn words(&self) -> String {
-        let Self { path, action, differences, .. } = self;
-        let is_replaced = *action != "replace" || self.is_of_content || differences.is_empty();
-        let action = if is_replaced { action } else { "attributes" };
-        let differences =
-            if differences.is_empty() { String::new() } else { format!(": {}", differences.join(", ")) };
-        format!("{action:<8} {path}{differences}")
-    }
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Answer {
+    Applied(Box<AppliedPatch>),
+    Delivered(Box<DeliveredPatch>),
+    /// A patch that is no longer applied, because dpkg or rpm changed its package.
+    Ended(EndedPatch),
+    Path(Box<PathAnswer>),
+    Fix(FixAnswer),
+    Unknown {
+        reason: String,
+    },
 }
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let ShowArgs { mut many, common, subject } = parse(call, USAGE)?;
+    let ShowArgs { files, diff, depot, fetching, mut many, common, words, paths } = parse(call, USAGE)?;
     many.also(&common.root);
-    let is_verbose = call.output.is_verbose();
-    let Some(subject) = subject else {
-        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
+    let wrong = |message: String| Stop::Usage { message, usage: USAGE };
+    if words.is_empty() {
+        return Err(wrong("name a patch, a path, or a fix".to_owned()).into());
+    }
+    if !paths.is_empty() && !files && !diff {
+        return Err(wrong("paths after -- are for --files and --diff".to_owned()).into());
+    }
+    let query = ShowQuery {
+        has_files: files,
+        has_diff: diff,
+        paths,
+        depot,
+        fetching,
+        is_verbose: call.output.is_verbose(),
+        surroundings: call.surroundings.clone(),
     };
     if many.are_named() {
-        if Path::new(&subject).exists() && PatchId::new(&subject).is_err() {
-            let message = format!("{subject} is delivered, and the same for every root: name no root for it");
-            return Err(Stop::Usage { message, usage: USAGE }.into());
+        let is_delivered = |word: &&PathBuf| word.exists() && PatchId::new(&word.to_string_lossy()).is_err();
+        if let Some(word) = words.iter().find(is_delivered).filter(|word| is_patch(word)) {
+            let word = word.display();
+            return Err(wrong(format!(
+                "{word} is delivered, and the same for every root: name no root for it"
+            ))
+            .into());
         }
-        let query = RootsQuery { usage: USAGE, answered: "asked", lacking: None };
-        let surroundings = call.surroundings.clone();
-        return ask_many(call, &many, query, &|root| answer(root, &subject, is_verbose, &surroundings));
+        let of_roots = RootsQuery { usage: USAGE, answered: "asked", lacking: None };
+        return ask_many(call, &many, of_roots, &|root| match shown(root, &words, &query, None) {
+            Ok((_, report)) => report.answer_of_root(root),
+            Err(error) => RootAnswer::failed(root, &error),
+        });
     }
     let root = common.root.open(call)?;
-    if let Some(report) = applied(&root, &subject, is_verbose, &call.surroundings)? {
-        return Ok(Reply::about(&root, Exit::OK, report));
-    }
-    let delivered = Path::new(&subject)
-        .exists()
-        .then(|| source::open(Origin::Path(Path::new(&subject)), Extent::Everything));
-    if let Some(Ok((_, image))) = &delivered {
-        return Ok(Reply::new(Exit::OK, DeliveredPatch::of(image, is_verbose)));
-    }
-    // What is no patch may be an object of the root.
-    if subject.starts_with('/') {
-        let report = OwnerReport::of(call, &root, &[PathBuf::from(&subject)])?;
-        if report.is_about_something() {
-            return Ok(Reply::about(&root, Exit::OK, report));
-        }
-    }
-    if let Some(delivered) = delivered {
-        delivered?;
-    }
-    if let Some(report) = EndedReport::of(&root, &subject) {
-        return Ok(Reply::about(&root, Exit::OK, report));
-    }
-    let meant = applied_like(&root, &subject).map(|meant| format!("\n{}", did_you_mean(&meant)));
-    let why = "is not applied, and there is no file or directory of that name";
-    let message = format!("patch {subject} {why}{}", meant.unwrap_or_default());
-    Err(Stop::Refused { exit: NOT_APPLIED, message }.into())
+    let (exit, report) = shown(&root, &words, &query, Some(call))?;
+    Ok(Reply::about(&root, exit, report))
 }
 
-/// Returns the report of one root of many. That it lacks the patch is no answer there, either.
+/// Returns the answers about all words. A single word that names nothing is an error.
+fn shown(
+    root: &Root,
+    words: &[PathBuf],
+    query: &ShowQuery,
+    call: Option<&Invocation>,
+) -> anyhow::Result<(Exit, ShowReport)> {
+    let mut report = ShowReport { answers: Vec::new(), unfinished: None, remarks: Vec::new() };
+    for word in words {
+        let (answer, ambiguous) = answer(root, word, query, call)?;
+        if let Answer::Applied(patch) = &answer {
+            report.unfinished = report.unfinished.or_else(|| patch.unfinished.clone());
+            let remarks = patch.remarks.iter().filter(|one| !report.remarks.contains(one)).cloned();
+            let remarks: Vec<String> = remarks.collect();
+            report.remarks.extend(remarks);
+        }
+        if let Answer::Path(path) = &answer {
+            report.remarks.extend(path.remark().filter(|one| !report.remarks.contains(one)));
+        }
+        if let Answer::Delivered(patch) = &answer {
+            report.remarks.extend(patch.remark.clone());
+        }
+        report.answers.push(ShownWord { word: word.display().to_string(), answer, ambiguous });
+    }
+    if let [ShownWord { answer: Answer::Unknown { reason }, .. }] = report.answers.as_slice() {
+        return Err(Stop::Refused { exit: NOT_FOUND, message: reason.clone() }.into());
+    }
+    let unfinished = report.unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
+    let unfinished: Vec<String> = unfinished.collect();
+    report.remarks.splice(0..0, unfinished);
+    let is_unknown = report.answers.iter().any(|one| matches!(one.answer, Answer::Unknown { .. }));
+    Ok((if is_unknown { NOT_FOUND } else { Exit::OK }, report))
+}
+
+/// Returns what a word names, and how to name the other thing that it could mean. Only with `call` it can be a delivered
+/// patch.
 fn answer(
     root: &Root,
-    subject: &str,
-    is_verbose: bool,
-    surroundings: &Surroundings,
-) -> RootAnswer<AppliedReport> {
-    match applied(root, subject, is_verbose, surroundings) {
-        Err(error) => RootAnswer::failed(root, &error),
-        Ok(None) => {
-            let ended = ending_of(root, subject).map(|(ended, _)| format!(": {ended}")).unwrap_or_default();
-            let message = format!("patch {subject} is not applied{ended}");
-            RootAnswer::failed(root, &Stop::Refused { exit: NOT_APPLIED, message }.into())
+    word: &Path,
+    query: &ShowQuery,
+    call: Option<&Invocation>,
+) -> anyhow::Result<(Answer, Option<String>)> {
+    let text = word.to_string_lossy();
+    let is_path = text.contains('/');
+    if !is_path && let Some(patch) = AppliedPatch::of(root, &text, query)? {
+        let ambiguous = other_meaning(root, word, &text);
+        return Ok((Answer::Applied(Box::new(patch)), ambiguous));
+    }
+    let mut unreadable = None;
+    if let Some(call) = call.filter(|_| word.exists()) {
+        match source::open(Origin::Path(word), Extent::Everything) {
+            Ok((_, image)) if id_of(&image).is_some() => {
+                let patch = DeliveredPatch::of(call, root, (word, &image), query)?;
+                return Ok((Answer::Delivered(Box::new(patch)), None));
+            }
+            // A package is no patch, and may be an object of the root.
+            Ok(_) => {}
+            Err(error) => unreadable = Some(error),
         }
-        Ok(Some(report)) => {
-            let listed = &report.patch.listed;
-            let line = format!("{} {}, {}", listed.id, listed.state_text(), listed.removable.words());
-            let stuck = if listed.removable.now { Vec::new() } else { vec![listed.id.clone()] };
-            let remarks = report.remarks.iter().map(|remark| format!("note: {remark}"));
-            let notes = report.text().chain(remarks).collect();
-            RootAnswer { stuck, ..RootReport::of_answer(line, notes, report).into() }
+    }
+    let is_id = !is_path && PatchId::new(&text).is_ok();
+    let fix = FixId::new(&text).ok().filter(|_| !is_path);
+    let is_like_fix = fix.as_ref().is_some_and(|fix| fix.is_cve() || fix.cve_fault().is_some());
+    if !is_id && !is_like_fix {
+        must_be_of_patch(&text, "a path", query)?;
+        if let Some(answer) = PathAnswer::of(root, word, query)? {
+            return Ok((Answer::Path(Box::new(answer)), None));
         }
     }
-}
-
-fn applied(
-    root: &Root,
-    subject: &str,
-    is_verbose: bool,
-    surroundings: &Surroundings,
-) -> anyhow::Result<Option<AppliedReport>> {
-    let wanted = PatchId::new(subject).ok();
-    let inspection = match inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of)) {
-        // A delivered patch is the same for every root.
-        Err(Failure::NoDatabase(_)) if Path::new(subject).exists() => return Ok(None),
-        answer => answer.map_err(|failed| query_refused(root, &failed))?,
-    };
-    let mut patches = inspection.patches.iter();
-    let Some(one) = patches.find(|one| Some(&one.patch.id) == wanted.as_ref()) else { return Ok(None) };
-    let overview = NativeOverview::as_far_as_known(root, &now(surroundings), inspection.has_native);
-    let changed = changed_objects(root, &one.patch)?;
-    let changes = changed.as_ref().filter(|_| is_verbose);
-    let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
-    // The history is no record: where it cannot be read, the rest of the answer stands.
-    let (merges, unknown) = match open_merges(root) {
-        Ok(open) => (MergeEntry::of_open(root, &open), None),
-        Err(failed) => (Vec::new(), Some(format!("open merges are not known: {failed}"))),
-    };
-    let merges = merges.into_iter().filter(|merge| merge.is_of(one.patch.id.as_str())).collect();
-    let patch = ShownPatch {
-        listed: ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref()),
-        reboot: one.words.reboot,
-        fixed_in: one.fixed_in.clone(),
-        overtaken: overview.of_patch(one.patch.id.as_str()).map(OvertakenEntry::of),
-        files: changed.as_deref().map(ChangeCounts::of_objects),
-        signature: applied_signature(root, &one.patch.id),
-        merges,
-        changes: changes.map(|changes| changes.iter().map(|object| ShownChange::of(root, object)).collect()),
-    };
-    let unfinished = inspection.unfinished;
-    let of_run = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix()));
-    let of_copies = inspection.lost_copies.iter().map(damage_remark);
-    let remarks =
-        of_run.chain(of_copies).chain(NativeEntries::of(&overview).remarks()).chain(unknown).collect();
-    let lines = lines(root, &patch, one);
-    Ok(Some(AppliedReport { patch, unfinished, lines, remarks }))
-}
-
-impl EndedReport {
-    fn of(root: &Root, id: &str) -> Option<Self> {
-        let overview = NativeOverview::of_ended(root);
-        let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
-        let next = ended.next_step(&Wording::of_verbs(root.prefix()));
-        Some(Self { next, paths: ended.path_lines(root).collect(), ended })
+    if let Some(error) = unreadable {
+        return Err(error.into());
     }
-}
-
-impl CommandReport for EndedReport {
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let OvertakenEntry { id, told, time, fixes, fixed_in, .. } = &self.ended;
-        let mut lines = vec![("Patch", id.clone()), ("State", format!("not applied, {told}"))];
-        lines.extend(self.paths.iter().cloned());
-        lines.extend([
-            ("Since", time.clone().unwrap_or_default()),
-            ("Fixes", fixes.join(", ")),
-            ("Fixed in", fixed_in.clone().unwrap_or_default()),
-            ("Next", self.next.clone().unwrap_or_default()),
-        ]);
-        let lines = lines.iter().filter(|(_, value)| !value.is_empty());
-        Ok(lines.map(|line| named_value(line.0, &line.1)).try_for_each(|line| output.line(line))?)
+    if let Some(fix) = &fix
+        && let Some(answer) = FixAnswer::known(root, fix, query)?
+    {
+        must_be_of_patch(&text, "a fix", query)?;
+        return Ok((Answer::Fix(answer), None));
     }
+    if let Some(ended) = EndedPatch::of(root, &text).filter(|_| !is_path) {
+        return Ok((Answer::Ended(ended), None));
+    }
+    if let Some(fix) = &fix
+        && let Ok(Some(answer)) = FixAnswer::offered(root, fix, query)
+    {
+        return Ok((Answer::Fix(answer), None));
+    }
+    let reason = if is_like_fix { no_fix(&text, query) } else { unknown(root, &text, is_id) };
+    Ok((Answer::Unknown { reason }, None))
 }
 
-fn lines(root: &Root, patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)> {
-    let listed = &patch.listed;
-    let restart = match reboot_sentence(patch.reboot) {
-        Some(sentence) => sentence.to_owned(),
-        None if one.words.is_told => "none is advised".to_owned(),
+/// Refuses options about the objects of a patch for a word that is something else.
+fn must_be_of_patch(word: &str, what: &str, query: &ShowQuery) -> Result<(), Stop> {
+    if !query.has_files && !query.has_diff {
+        return Ok(());
+    }
+    let option = if query.has_diff { "--diff" } else { "--files" };
+    let message = format!("{option} is for patches, and {word} is {what}");
+    Err(Stop::Usage { message, usage: USAGE })
+}
+
+/// Returns how to name the file or the fix that has the name of an applied patch.
+fn other_meaning(root: &Root, word: &Path, text: &str) -> Option<String> {
+    if word.exists() {
+        return Some(format!("{text} is an applied patch; ./{text} names the file or directory"));
+    }
+    let fix = FixId::new(text).ok()?;
+    let is_fix = fix_reasons(root, &fix).is_ok_and(|reasons| !reasons.brought.is_empty());
+    is_fix.then(|| format!("{text} is an applied patch; it is also the id of a fix"))
+}
+
+/// Returns why nothing is shown about a fix.
+fn no_fix(word: &str, query: &ShowQuery) -> String {
+    let of_depot = match &query.depot {
+        Some(depot) => format!(", and none in {}", depot.display()),
         None => String::new(),
     };
-    let changed = match &patch.files {
-        Some(files) => files.to_string(),
-        None => "not known: its undo data does not tell".to_owned(),
+    format!("no patch of this root fixes {}{of_depot}", word.escape_debug())
+}
+
+/// Returns why nothing is shown about a word.
+fn unknown(root: &Root, word: &str, is_id: bool) -> String {
+    let word = word.escape_debug();
+    if !is_id {
+        return format!("{word} is no applied patch, no delivered patch, no path of the root, and no fix");
+    }
+    let word = word.to_string();
+    let reasons = patch_reasons(root, &word, PatchAtHand::Nothing).ok().flatten();
+    let reasons = reasons.map(|reasons| (reasons.superseded_by, reasons.obsoleted_by));
+    let why = match reasons {
+        Some((Some(later), _)) => format!(": its later revision {later} is applied"),
+        Some((None, Some(by))) => format!(": {by}, which is applied, contains it"),
+        _ => match ending_of(root, &word) {
+            Some((ended, _)) => format!(": {ended}"),
+            None => String::new(),
+        },
     };
-    let mut lines = vec![
-        ("Patch", listed.id.clone()),
-        ("Synopsis", listed.synopsis.clone().unwrap_or_default()),
-        ("State", listed.state_or_states()),
-        ("Trial", listed.trial.as_ref().map(|trial| trial.sentence.clone()).unwrap_or_default()),
-    ];
-    if let Some(overtaken) = &patch.overtaken {
-        // Else it is the state of the patch.
-        let is_told = listed.native.as_ref() == Some(&overtaken.told) && !listed.is_partly_lost();
-        lines.extend((!is_told).then(|| ("", overtaken.told.clone())));
-        lines.extend(overtaken.path_lines(root));
-        let next = overtaken.next_step(&Wording::of_verbs(root.prefix()));
-        lines.extend(next.map(|next| ("Next", next)));
-    }
-    lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
-    lines.extend([
-        ("Applied", listed.date_text.clone().unwrap_or_default()),
-        ("On", listed.host.clone().unwrap_or_default()),
-        ("Packages", listed.packages.join(", ")),
-        ("Obsoletes", listed.obsoletes.join(", ")),
-        ("Requires", listed.requires.join(", ")),
-        ("Incompatible", listed.incompatibles.join(", ")),
-        ("Fixes", listed.fixes.join(", ")),
-        ("Fixed in", patch.fixed_in.clone().unwrap_or_default()),
-        ("Changed", changed),
-    ]);
-    let changes = patch.changes.iter().flatten();
-    lines.extend(changes.map(|change| ("", change.words())));
-    lines.extend(patch.merges.iter().map(|merge| ("Merge", merge.sentence())));
-    lines.push(("Restart", restart));
-    lines.push(("SHA-256", listed.sha256.clone().unwrap_or_default()));
-    lines.push(("Signature", patch.signature.as_ref().map(signature_words).unwrap_or_default()));
-    lines.extend(listed.undo.iter().map(|undo| ("Undo data", format!("{} {}", undo.package, undo.words()))));
-    lines.push(("Removal", listed.removable.words()));
-    lines
+    let meant = applied_like(root, &word).filter(|_| why.is_empty());
+    let meant = meant.map(|meant| format!("\n{}", did_you_mean(&meant))).unwrap_or_default();
+    let file = if why.is_empty() { ", and there is no file or directory of that name" } else { "" };
+    format!("patch {word} is not applied{why}{file}{meant}")
 }
 
-/// Returns a signature in a few words.
-fn signature_words(signature: &SignatureRecord) -> String {
-    let mut words = signature.state.clone();
-    if let Some(key) = &signature.key {
-        let _ = write!(words, ", by key {key}");
-    }
-    if let Some(name) = &signature.name {
-        let _ = write!(words, " ({name})");
-    }
-    if let Some(time) = &signature.time {
-        let _ = write!(words, ", {time}");
-    }
-    words
+/// Returns the id that a delivered patch names.
+fn id_of(image: &Image) -> Option<String> {
+    let macros = |params| PatchMacros::from_params(params, PatchId::SEPARATOR).ok().flatten();
+    image.packages.iter().find_map(|package| Some(macros(&package.params)?.id.to_string()))
 }
 
-impl AppliedReport {
-    fn text(&self) -> impl Iterator<Item = String> + '_ {
-        self.lines.iter().filter(|(_, value)| !value.is_empty()).map(|line| named_value(line.0, &line.1))
+fn is_patch(word: &Path) -> bool {
+    source::open(Origin::Path(word), Extent::Everything).is_ok_and(|(_, image)| id_of(&image).is_some())
+}
+
+impl ShowQuery {
+    /// Returns the paths to which objects are limited; all if there are none.
+    fn paths_in(&self, root: &Root) -> Result<Vec<ObjectPath>, Stop> {
+        paths_in_root(root, &self.paths, USAGE)
     }
 }
 
-impl CommandReport for AppliedReport {
+impl Answer {
+    fn print(&self, output: &mut Output, query_is_verbose: bool) -> anyhow::Result<()> {
+        match self {
+            Self::Applied(patch) => patch.print(output),
+            Self::Delivered(patch) => patch.print(output),
+            Self::Ended(patch) => patch.print(output),
+            Self::Path(path) => path.print(output, query_is_verbose),
+            Self::Fix(fix) => fix.print(output),
+            Self::Unknown { reason } => Ok(output.error(reason)?),
+        }
+    }
+}
+
+impl CommandReport for ShowReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        Ok(self.text().try_for_each(|line| output.line(line))?)
+        let is_verbose = output.is_verbose();
+        for (place, one) in self.answers.iter().enumerate() {
+            if place > 0 {
+                output.line("")?;
+            }
+            one.answer.print(output, is_verbose)?;
+        }
+        Ok(())
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        Ok(print_notes(output, &self.remarks)?)
+        let ambiguous = self.answers.iter().filter_map(|one| one.ambiguous.clone());
+        let notes: Vec<String> = ambiguous.chain(self.remarks.iter().cloned()).collect();
+        Ok(print_notes(output, &notes)?)
+    }
+}
+
+impl ShowReport {
+    /// Returns the answer of one root of many. That it has no such patch is no answer there, either.
+    fn answer_of_root(self, root: &Root) -> RootAnswer<Self> {
+        let lines: Vec<String> = self.answers.iter().map(|one| one.answer.line()).collect();
+        let unknown = self.answers.iter().find_map(|one| match &one.answer {
+            Answer::Unknown { reason } => Some(reason.clone()),
+            _ => None,
+        });
+        if let Some(message) = unknown {
+            return RootAnswer::failed(root, &Stop::Refused { exit: NOT_FOUND, message }.into());
+        }
+        let stuck = self.answers.iter().filter_map(|one| match &one.answer {
+            Answer::Applied(patch) => patch.stuck(),
+            _ => None,
+        });
+        let stuck = stuck.collect();
+        let remarks = self.remarks.iter().map(|remark| format!("note: {remark}"));
+        let texts = self.answers.iter().flat_map(|one| one.answer.texts());
+        let notes = texts.chain(remarks).collect();
+        RootAnswer { stuck, ..RootReport::of_answer(lines.join("; "), notes, self).into() }
+    }
+}
+
+impl Answer {
+    /// Returns the answer in a few words.
+    fn line(&self) -> String {
+        match self {
+            Self::Applied(patch) => patch.line(),
+            Self::Delivered(patch) => patch.id().to_owned(),
+            Self::Ended(patch) => patch.line(),
+            Self::Path(path) => path.line(),
+            Self::Fix(fix) => fix.line(),
+            Self::Unknown { reason } => reason.clone(),
+        }
+    }
+
+    /// Returns the lines below it.
+    fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Applied(patch) => patch.text().collect(),
+            Self::Ended(patch) => patch.text(),
+            Self::Path(path) => path.text(),
+            Self::Fix(fix) => fix.text(),
+            Self::Delivered(_) | Self::Unknown { .. } => Vec::new(),
+        }
     }
 }

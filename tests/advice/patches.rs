@@ -364,9 +364,7 @@ fn blocked() {
     applied(&stage, &[&patch("100-01")]);
     settings("200-01", "bin/httpd").directory(&stage);
     stage.run(&add("--no-undo", "200-01")).ok();
-    for line in
-        ["remove -R @ROOT@ 100-01", "remove --dry-run -R @ROOT@ 100-01", "plan --remove -R @ROOT@ 100-01"]
-    {
+    for line in ["remove -R @ROOT@ 100-01", "remove --dry-run -R @ROOT@ 100-01"] {
         let said = stage.run(line).fails(6);
         assert!(last_line(&said).starts_with("patch 200-01 cannot be backed out either: "), "{said}");
         assert!(!said.contains('`'), "{said}");

@@ -96,7 +96,7 @@ fn a_backout_keeps_what_a_program_needs_that_came_since_and_nothing_for_one_that
     stage.file("/opt/own/early", &program);
     stage.apply_tells("", &pair.patch);
     let plan = |stage: &Scenario| {
-        super::told(&stage.run("plan --json --remove --libs keep -R @ROOT@ 100-01").ok()).unwrap()
+        super::told(&stage.run("remove --dry-run --json --libs keep -R @ROOT@ 100-01").ok()).unwrap()
     };
     assert_eq!(plan(stage), Vec::<String>::new(), "it lacked the library before");
     stage.file("/opt/own/late", &program);

@@ -42,7 +42,7 @@ fn the_cache_is_written_by_runs_and_by_nothing_else() {
     assert_eq!(stage.at(CACHE).metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     let written = fs::read(stage.at(CACHE)).unwrap();
     assert!(written.starts_with(b"patchadm-elf 1\n\0") && written.len() > 100, "{written:?}");
-    let back = || super::told(&stage.run("plan --json --remove -R @ROOT@ 100-01").ok());
+    let back = || super::told(&stage.run("remove --dry-run --json -R @ROOT@ 100-01").ok());
     let told = back();
     assert_eq!(fs::read(stage.at(CACHE)).unwrap(), written);
     fs::remove_file(stage.at(CACHE)).unwrap();

@@ -118,7 +118,7 @@ fn one_that_a_postinst_gave_an_adopted_program_survives_a_patch_of_its_bytes_and
             (stage.text(WEB).as_str(), capability(&stage, WEB).as_deref()),
             ("web fixed\n", Some(&NET_RAW[..]))
         );
-        assert_eq!(stage.run("verify -R @ROOT@").code, 0);
+        assert_eq!(stage.run("check --contents -R @ROOT@").code, 0);
         if is_written_into {
             std::fs::write(stage.at(WEB), "mine\n").unwrap();
             assert_eq!(capability(&stage, WEB), None, "the system takes it");

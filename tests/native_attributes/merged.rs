@@ -45,7 +45,7 @@ fn a_file_that_moves_to_the_same_place_is_not_edited_and_comes_back() {
     assert_eq!(stage.text(MOVED), "two\n");
     let recorded: Vec<String> = stage.lines().into_iter().filter(|line| line.contains("a.so")).collect();
     assert!(recorded.len() == 1 && recorded[0].starts_with("/usr/lib/acme/a.so f "), "{recorded:?}");
-    assert_eq!(stage.run("verify -R @ROOT@").code, 0);
+    assert_eq!(stage.run("check --contents -R @ROOT@").code, 0);
     remove(&stage, "100-01");
     assert_eq!((stage.tree().difference(&tree), stage.lines()), (String::new(), lines));
 }

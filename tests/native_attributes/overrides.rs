@@ -30,7 +30,7 @@ fn an_override_counts_when_a_patch_brings_the_file_and_when_it_goes() {
     assert!(!is_root() || said.contains(note), "{said}");
     add(&stage, "", &fix(0o755));
     assert_eq!((stage.text(WEB).as_str(), mode(&stage, WEB)), ("web fixed\n", 0o710));
-    assert_eq!(stage.run("verify -R @ROOT@").code, 0, "the record says the same");
+    assert_eq!(stage.run("check --contents -R @ROOT@").code, 0, "the record says the same");
     remove(&stage, "100-01");
     assert_eq!((stage.text(WEB).as_str(), mode(&stage, WEB)), ("web one\n", 0o710));
     if is_root() {

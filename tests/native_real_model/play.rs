@@ -481,7 +481,7 @@ impl<'a, M: Manager> Play<'a, M> {
         self.look_at_owner(&facts);
         if self.random.once_in(3) {
             for (line, codes) in
-                [("verify --check", &[0, 1, 68][..]), ("pkgchk", &[0, 1]), ("verify", &[0, 1])]
+                [("check --contents", &[0, 1, 68][..]), ("pkgchk", &[0, 1]), ("check --contents", &[0, 1])]
             {
                 let run = self.manager.root().unwatched(&format!("{line} -R @ROOT@"));
                 assert!(codes.contains(&run.code), "{line}: {} {}", run.code, run.said());
@@ -503,7 +503,7 @@ impl<'a, M: Manager> Play<'a, M> {
         let owners = facts.owners_of(&path);
         let other = path.strip_prefix("/usr").filter(|other| plain(other) == path).unwrap_or(&path);
         for spelling in [&*path, other] {
-            let run = self.manager.root().unwatched(&format!("owner -R @ROOT@ {spelling}"));
+            let run = self.manager.root().unwatched(&format!("show -R @ROOT@ {spelling}"));
             let is_named = owners.iter().any(|owner| run.stdout.contains(owner));
             assert!(
                 run.code == 0 && is_named,

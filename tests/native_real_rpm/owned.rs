@@ -276,7 +276,7 @@ fn a_copied_root_is_as_fresh_as_its_original() {
     let copying =
         std::process::Command::new("cp").arg("-a").arg(root.stage.root()).arg(&copy).status().unwrap();
     assert!(copying.success());
-    for line in ["list --check", "verify --check", "remove 100-01"] {
+    for line in ["list --check", "check --contents", "remove 100-01"] {
         let run = root.unwatched(&format!("{line} -R {}", copy.display()));
         assert!(run.code == 0 && run.stderr.is_empty(), "{line}: {} {}", run.code, run.said());
     }

@@ -288,7 +288,7 @@ fn five_lost_patches_are_five_in_every_answer() {
         root.upgrade(&files("2"));
         let list = root.unwatched("list --check -R @ROOT@");
         assert_eq!(list.stdout.lines().filter(|line| line.contains("LOST")).count(), 5, "{}", list.said());
-        let verify = root.unwatched("verify --check -R @ROOT@");
+        let verify = root.unwatched("check --contents -R @ROOT@");
         assert_eq!(
             verify.stdout.lines().filter(|line| line.contains("LOST")).count(),
             5,

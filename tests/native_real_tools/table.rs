@@ -271,7 +271,7 @@ impl Case {
             }
         };
         if !by_hook {
-            let refused = debian.inside("patchadm plan --remove 100-01");
+            let refused = debian.inside("patchadm remove --dry-run 100-01");
             compare("plan before the refresh", refused.code.to_string(), "11");
         }
         debian.refresh(by_hook);
@@ -286,11 +286,11 @@ impl Case {
         let (told, expected) = (listed.stdout + &listed.stderr, self.listed.0.to_owned());
         compare("list", if is_listed { expected.clone() } else { told }, &expected);
         compare("list --check", listed.code.to_string(), &self.listed.1.to_string());
-        compare("verify", debian.inside("patchadm verify").code.to_string(), "0");
+        compare("verify", debian.inside("patchadm check --contents").code.to_string(), "0");
         compare("pkgchk", debian.inside("patchadm pkgchk").stdout, "");
         let version = debian.inside("patchadm pkgparam DEBacme NATIVE_VERSION").stdout;
         compare("version", version, &self.to.map(|version| format!("{version}\n")).unwrap_or_default());
-        let planned = debian.inside("patchadm plan --remove 100-01").code;
+        let planned = debian.inside("patchadm remove --dry-run 100-01").code;
         compare("plan", (planned == 0).to_string(), &self.stands.to_string());
         debian.assert_settled();
         if self.stands {

@@ -29,7 +29,7 @@ fn everybody_says_of_an_unfinished_package_that_dpkg_has_to_finish_it() {
         patched(&root);
         root.build(&acme("2"));
         root.dpkg_done("--unpack [acme_2]");
-        for line in ["list", "status", "verify", "adopt --refresh", "show 100-01"] {
+        for line in ["list", "status", "check --contents", "adopt --refresh", "show 100-01"] {
             let run = root.run(&format!("{line} -R @ROOT@"));
             assert!(!run.said().contains("takes it up"), "{line}: {}", run.said());
         }
@@ -71,7 +71,9 @@ fn a_damaged_registration_is_made_good_by_adopting_again() {
     let pkginfo = root.at("/var/sadm/pkg/DEBacme/pkginfo");
     fs::write(&pkginfo, "=\u{1}damaged\n").unwrap();
     let mut said = String::new();
-    for line in ["list", "verify", "doctor --offline", "show 100-01", "adopt --refresh", "remove 100-01"] {
+    for line in
+        ["list", "check --contents", "check --offline", "show 100-01", "adopt --refresh", "remove 100-01"]
+    {
         said += &root.run(&format!("{line} -R @ROOT@")).said();
     }
     assert!(!said.contains("pkgadd"), "{said}");

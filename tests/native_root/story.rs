@@ -124,9 +124,9 @@ impl Watched {
                 wrong.push(format!("list: {id} is {end:?}, not {line:?}"));
             }
         }
-        let verify = self.unwatched("verify --check -R @ROOT@");
+        let verify = self.unwatched("check --contents -R @ROOT@");
         if ![expected, 1].contains(&verify.code) {
-            wrong.push(format!("verify --check: {} instead of {expected}: {}", verify.code, verify.said()));
+            wrong.push(format!("check --contents: {} instead of {expected}: {}", verify.code, verify.said()));
         }
         let status = self.unwatched("status -R @ROOT@");
         let line = status.stdout.lines().find(|line| line.starts_with("lost ")).unwrap_or_default();
@@ -154,11 +154,11 @@ impl Watched {
     /// What is wrong in the answers about one patch.
     fn about(&self, id: &str, end: &End<'_>) -> Vec<String> {
         let mut wrong = Vec::new();
-        let commands = ["show", "why", "files", "plan --remove"];
+        let commands = ["show", "show --files", "remove --dry-run"];
         // Of a patch that went with its package, nothing need be known.
         for command in commands.iter().filter(|_| !matches!(end, End::Ended)) {
             let run = self.unwatched(&format!("{command} -R @ROOT@ {id}"));
-            let is_answered = run.code == 0 || *command == "plan --remove" && !matches!(end, End::Stands);
+            let is_answered = run.code == 0 || *command == "remove --dry-run" && !matches!(end, End::Stands);
             if let (false, _) | (_, Some(_)) = (is_answered, misfit(end, &run.said())) {
                 wrong.push(format!("{command} {id}, which is {end:?}: {} {}", run.code, run.said()));
             }
@@ -171,7 +171,7 @@ impl Watched {
             if !names(&show, path) {
                 wrong.push(format!("show {id} does not name {path}: {show}"));
             }
-            for command in ["show", "owner"] {
+            for command in ["show"] {
                 let run = self.unwatched(&format!("{command} -R @ROOT@ {path}"));
                 let is_told = run.said().contains(id) && run.said().to_lowercase().contains("lost");
                 if run.code != 0 || !is_told {
@@ -190,7 +190,7 @@ impl Watched {
     #[track_caller]
     pub(crate) fn owned(&self, spellings: &[&str], by: &str) {
         for (command, path) in
-            ["owner", "show"].iter().flat_map(|command| spellings.iter().map(move |path| (command, path)))
+            ["show"].iter().flat_map(|command| spellings.iter().map(move |path| (command, path)))
         {
             let run = self.unwatched(&format!("{command} -R @ROOT@ {path}"));
             assert!(

@@ -98,7 +98,7 @@ impl Play {
             (["", "-d", "-u"], ["", "--no-undo", "--edited replace", "--edited keep", "--scripts refuse"]);
         let undo = format!("{} {}", "--undo-dir", self.stage.beside("undo").display());
         let mut operands = Vec::new();
-        for _ in 0..=self.random.below(4) {
+        for _ in 0..=self.random.below(3) {
             operands.push(match self.random.below(20) {
                 0 => "/nowhere/100-01".to_owned(),
                 _ => self.random.one(&self.patches).at.display().to_string(),
@@ -143,7 +143,6 @@ impl Play {
         let (ask, give) = match self.random.below(4) {
             0 => ("patchrm -a", "patchrm"),
             1 => ("patchrm -f -a", "patchrm -f"),
-            2 => ("plan --remove", "remove"),
             _ => ("remove --dry-run", "remove"),
         };
         self.compare(&format!("{ask} --json -R @ROOT@ {ids}"), &format!("{give} --json -R @ROOT@ {ids}"))

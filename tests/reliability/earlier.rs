@@ -184,15 +184,22 @@ fn a_run_that_an_earlier_build_was_killed_in_is_left_to_that_build() {
         let Some((_dir, root)) = earlier.unpack() else { return };
         let picture = || Tree::of(&root, &LOCKS);
         let before = picture();
-        for line in ["recover -R", "recover --discard-journal -R", "list -R", "verify -R", "remove 100-01 -R"]
-        {
+        for line in [
+            "recover -R",
+            "recover --discard-journal -R",
+            "list -R",
+            "check --contents -R",
+            "remove 100-01 -R",
+        ] {
             let said = story.stage.run(&format!("{line} {}", root.display())).fails(65);
             assert!(
                 said.contains("of an unfinished run of an earlier form of this program"),
                 "{line}: {said}"
             );
             let way_on = match line {
-                "verify -R" => &format!("`patchadm -R {} recover` says what can be done", root.display()),
+                "check --contents -R" => {
+                    &format!("`patchadm -R {} recover` says what can be done", root.display())
+                }
                 _ => "Let the version of patchadm that wrote it recover the run",
             };
             assert!(said.contains(way_on), "{line}: {said}");
@@ -213,17 +220,17 @@ fn undo_data_of_an_earlier_build_is_told_as_that_and_neither_believed_nor_called
     assert_eq!(run("pkgchk -R ACMEweb").ok(), "");
     assert!(run("list -R").ok().contains("100-01  effective"));
     assert!(run("show -R 100-01").ok().contains(form));
-    let said = run("verify -R");
+    let said = run("check --contents -R");
     assert!(
         said.stdout.contains("no undo data is damaged, and that of 1 patch is of an earlier form"),
         "{}",
         said.stdout
     );
     for line in [
-        "verify -R",
+        "check --contents -R",
         "patchrm -R 100-01",
         "remove -R 100-01",
-        "plan -R --remove 100-01",
+        "remove -R --dry-run 100-01",
         "recover -R --adopt-undo",
     ] {
         let said = run(line);

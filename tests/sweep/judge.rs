@@ -125,9 +125,9 @@ pub(crate) fn verdict(
     }
     let is_same = answer.code == whole.code && answer.text == whole.text && answer.objects == whole.objects;
     if is_same {
-        let is_verify = line.starts_with("verify");
+        let is_verify = line.starts_with("check");
         return match record.kind {
-            Need::Record if is_verify => fault("verify is content"),
+            Need::Record if is_verify => fault("check --contents is content"),
             _ => Verdict::Same,
         };
     }

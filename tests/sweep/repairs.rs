@@ -46,7 +46,7 @@ impl Advice {
             ground.move_away(self.record);
             typed = ground.typed(&self.line);
         }
-        let verified = ground.typed("verify -R @ROOT@");
+        let verified = ground.typed("check --contents -R @ROOT@");
         let names_a_loss = |text: &str| text.contains("lost");
         let is_sound = verified.code == Some(0) || names_a_loss(&verified.text) || names_a_loss(&typed.text);
         (!is_sound).then(|| {

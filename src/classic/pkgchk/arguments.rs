@@ -82,6 +82,7 @@ impl PkgchkArgs {
     pub(super) fn aspects(&self) -> CheckedAspects {
         CheckedAspects {
             attributes: self.attributes || !self.contents,
+            sizes: false,
             contents: self.contents || !self.attributes,
             changing_contents: !self.no_volatile,
             exclusive: self.exclusive,

@@ -90,7 +90,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "The signature of the patch is missing, wrong or not trusted, or the keys of the root cannot be believed."
             "Get a signed patch, or trust its key with `patchadm key trust`; -n and --signature off apply it as it is."
     }
-    "patchrm", ["patchrm", "remove", "undo", "plan", "diff"] => {
+    "patchrm", ["patchrm", "remove", "undo", "show"] => {
         2 [NotFound] "The patch is not applied." "`patchadm list` shows those that are."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
@@ -151,7 +151,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm history", ["history"] => {
         2 [NotFound] "The history of the root does not have this run." "`patchadm history` lists its runs."
     }
-    "patchadm why", ["why"] => {
+    "patchadm show", ["show"] => {
         27 [NotFound] "The depot is no directory that is there." "Look at the spelling and at the working directory."
         33 [NotFound DamagedInput] "The depot does not have the patch, or its index cannot be read."
             "Look at the spelling, or name another depot with -M."
@@ -165,18 +165,18 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         10 [Restricted] "The run cannot be undone: it was none of patches, or its patches are no longer as it left them."
             "Back out or apply what is wanted by `patchadm remove` and `patchadm add`."
     }
-    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why", "order", "libs", "undo-data"] => {
+    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "check", "recover", "history", "order", "libs", "undo-data"] => {
         7 [NoDatabase ReadOnly NoRights NotFound] "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
     }
-    "patchadm remove", ["remove", "undo", "plan"] => {
+    "patchadm remove", ["remove", "undo"] => {
         10 [Restricted Script] "With --all-or-nothing: a patch cannot be backed out in one transaction with the others."
             "Leave out --all-or-nothing."
     }
-    "patchadm remove and diff", ["remove", "undo", "plan", "diff"] => {
+    "patchadm remove", ["remove", "undo"] => {
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
     }
-    "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why", "order", "libs", "undo-data"] => {
+    "patchadm recover and questions", ["list", "show", "check", "recover", "history", "order", "libs", "undo-data"] => {
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
             "Run it as one of them; --as-owner and --trust-root say whose a root is."
@@ -216,8 +216,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "An inventory, the report before, or what hosts are compared with could not be read; the report is about all others."
             "Collect it again: an inventory is what `patchadm list --json` prints."
     }
-    "patchadm list, verify, analyze and report", ["list", "verify", "missing", "report"] => {
-        68 [NativeChanged] "The fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale, and --check was given."
+    "patchadm list, check, analyze and report", ["list", "check", "missing", "report"] => {
+        68 [NativeChanged] "The fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale; all but check say so with --check only."
             "`patchadm adopt --refresh` takes up what dpkg or rpm did; --accept ID accepts a loss."
     }
     "patchadm update", ["update"] => {
@@ -227,7 +227,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
     }
-    "patchadm doctor", ["doctor"] => {
+    "patchadm check", ["check"] => {
         1 [Attention] "Something has to be done: a record, a run, a key, a depot or the machine is not as it should be."
             "Do what stands beside each finding that says attention."
     }
@@ -259,7 +259,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         27 [NotFound] "A staged path is not a directory of the root, or a symbolic link leads to it." "Name a directory that is there, by its physical path."
         28 [DamagedRecord] "A record of the root is damaged." "Do what the message says about that file."
         33 [DamagedInput Edited] "A stage or the list of stages is damaged, or something changed while it was read."
-            "Try again when nobody writes there; `stage list` and `patchadm verify` tell more."
+            "Try again when nobody writes there; `stage list` and `patchadm check --contents` tell more."
         36 [NoRights] "The system does not let you make namespaces, without which no stage is entered." "Change the setting that is named, or enter it as root."
         125 [Internal] "What is to be seen in the stage could not be put together." "Read the message: it names the path and what the system said."
         126 [NoRights] "The command is there in the stage and cannot be run." "Look at its mode and at the file system that it is on."
@@ -301,10 +301,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         68 [NativeChanged] "A refresh left a package with which dpkg has not finished, or of which nothing certain is known."
             "Finish with dpkg what the message names, and refresh again."
     }
-    "patchadm show and files", ["show", "files"] => {
-        2 [NotFound] "There is neither an applied patch of this id nor a file of this name." "`patchadm list` shows the applied patches."
+    "patchadm show", ["show"] => {
+        2 [NotFound] "No applied patch, delivered patch, path of the root, or fix has this name." "`patchadm list` shows the applied patches."
     }
-    "patchadm show and why", ["show", "why"] => {
+    "patchadm show", ["show"] => {
         1 [DamagedInput] "The file that was named is no patch, or is damaged." "Get the patch again."
     }
     "patchadm lint", ["lint"] => {
@@ -340,11 +340,11 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [AlreadyApplied] "A package of that name is in the directory already; nothing was copied."
             "Remove it there with pkgrm -s, or choose another directory."
     }
-    "pkgchk and patchadm verify", ["pkgchk", "verify"] => {
+    "pkgchk and patchadm check", ["pkgchk", "check"] => {
         1 [Edited Unfinished] "Objects are not as they are recorded; they are named."
             "Find out who changed them; pkgchk -f puts attributes and links right, content comes from the package."
     }
-    "patchadm verify", ["verify"] => {
+    "patchadm check", ["check"] => {
         1 [DamagedRecord] "Records of the root are damaged or disagree; they are named." "Do what is said beside each."
         2 [NotFound] "A name is neither that of an applied patch nor of an installed package."
             "`patchadm list` and pkginfo show what there is."
@@ -472,13 +472,13 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm undo-data repack", ["undo-data"] => {
         1 [UndoData] "The patch has no undo archive." "`patchadm list` shows which patches have undo data."
         2 [NotFound NotApplicable] "The patch is not applied." "`patchadm list` shows the patches that are."
-        4 [UndoData DamagedInput] "An undo archive is damaged; nothing was changed." "`patchadm verify` names what is damaged."
+        4 [UndoData DamagedInput] "An undo archive is damaged; nothing was changed." "`patchadm check --contents` names what is damaged."
         7 [Space ReadOnly NoDatabase] "There is not enough space for the archive in its new form." "Make room; `patchadm undo-data list` shows what takes it."
     }
     "patchadm undo-data export", ["undo-data"] => {
         1 [UndoData Usage NotFound NoRights ReadOnly DamagedInput] "The patch has no undo archive, or the file cannot be written: nothing was changed." "Name a file that is not there yet; `patchadm list` shows which patches have undo data."
         2 [NotFound NotApplicable] "The patch is not applied." "`patchadm list` shows the patches that are."
-        4 [UndoData DamagedInput] "An undo archive is damaged, or was made by another tool or by scripts; nothing was changed." "`patchadm verify` names what is damaged."
+        4 [UndoData DamagedInput] "An undo archive is damaged, or was made by another tool or by scripts; nothing was changed." "`patchadm check --contents` names what is damaged."
         7 [Space ReadOnly NoDatabase] "There is not enough space for the file." "Name a file on another file system, or make room."
     }
     "patchadm undo-data import", ["undo-data"] => {
@@ -490,7 +490,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         1 [DamagedInput Script] "What is kept cannot be looked at or removed." "Read the message: it names the file."
         20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
     }
-    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "missing", "report", "recover", "owner", "files", "diff", "history", "why", "order", "libs", "undo-data", "adopt", "stage", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "check", "missing", "report", "recover", "history", "order", "libs", "undo-data", "adopt", "stage", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait DURATION where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

@@ -1,30 +1,41 @@
 //! A patch that is delivered, and may be applied nowhere yet.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use patchadm_cli::reply::CommandReport;
+use super::ShowQuery;
+use super::objects::PackageObjects;
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::Stop;
+use patchadm_cli::reply::failure::{reason, verb_code};
+use patchadm_cli::reply::patch_reasons::{FitEntry, NeedEntry};
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::delivered_changes;
 use patchadm_core::operation::queries::inspect::PatchWords;
+use patchadm_core::operation::queries::reasons::{PatchAtHand, patch_reasons};
+use patchadm_core::operation::queries::recorded_path::is_within;
 use patchadm_inputs::native::fixed_in_said;
 use patchadm_inputs::source::Image;
+use patchadm_planning::plan::refusal::{Command, Reason};
+use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, FixList, PatchId, PatchMacros};
 
 /// Everything about a delivered patch.
 #[derive(Debug, Serialize)]
 pub(super) struct DeliveredPatch {
-    patch: DeliveredFields,
-}
-
-/// The fields of a delivered patch.
-#[derive(Debug, Serialize)]
-struct DeliveredFields {
     id: String,
     state: [&'static str; 1],
     synopsis: Option<String>,
     packages: Vec<String>,
     obsoletes: Vec<String>,
     requires: Vec<String>,
+    /// Its requirements, and what meets them in the root.
+    needs: Vec<NeedEntry>,
+    /// Its packages, and the instances of the root that they are for.
+    fits: Vec<FitEntry>,
     incompatibles: Vec<String>,
     /// What it fixes, as it says.
     fixes: Vec<String>,
@@ -35,21 +46,66 @@ struct DeliveredFields {
     delivers: usize,
     /// The number of paths that it deletes.
     deletes: usize,
+    /// What it would do to each object of the root, with --files or --diff.
+    #[serde(rename = "objects", skip_serializing_if = "Option::is_none")]
+    packages_with_objects: Option<Vec<PackageObjects>>,
+    /// The objects as the patch lists them, if the root has none of its packages.
     #[serde(skip_serializing_if = "Option::is_none")]
-    objects: Option<Vec<DeliveredObject>>,
+    listed: Option<Vec<ListedObject>>,
+    #[serde(skip)]
+    has_files: bool,
+    #[serde(skip)]
+    has_diff: bool,
+    #[serde(skip)]
+    is_verbose: bool,
+    #[serde(skip)]
+    pub(super) remark: Option<String>,
 }
 
 /// An object that the patch delivers, or a path that it deletes.
 #[derive(Debug, Serialize)]
-struct DeliveredObject {
+struct ListedObject {
     package: String,
     path: String,
     /// The letter of its type in pkgmap(4), or `deletes`.
-    kind: String,
+    #[serde(rename = "type")]
+    ftype: String,
 }
 
 impl DeliveredPatch {
-    pub(super) fn of(image: &Image, is_verbose: bool) -> Self {
+    /// Returns the answer about a delivered patch, compared with the root if its objects are asked for.
+    pub(super) fn of(
+        call: &Invocation,
+        root: &Root,
+        (patch, image): (&Path, &Image),
+        query: &ShowQuery,
+    ) -> anyhow::Result<Self> {
+        let summary = Self::summary(root, image, query);
+        if !query.has_files && !query.has_diff {
+            return Ok(summary);
+        }
+        let compared = call.change(root, Command::Patchadd.name(), None, |caller| {
+            delivered_changes(root, patch, query.has_diff, caller)
+        })?;
+        match compared {
+            Ok(changes) => {
+                let paths = query.paths_in(root)?;
+                let of = PackageObjects::of_delivered(root, &changes, &is_within(root, &paths));
+                Ok(Self { packages_with_objects: Some(of), ..summary })
+            }
+            Err(Failure::Refused(refusal)) if matches!(*refusal.reason, Reason::NotInstalled(_)) => {
+                let remark = format!("{} is not compared with the root: {}", summary.id, refusal.why());
+                Ok(Self { listed: Some(listed(image)), remark: Some(remark), ..summary })
+            }
+            Err(failed) => Err(Stop::Refused {
+                exit: verb_code(Command::Patchadd, &failed),
+                message: format!("the changes of {} cannot be computed: {}", summary.id, reason(&failed)),
+            }
+            .into()),
+        }
+    }
+
+    fn summary(root: &Root, image: &Image, query: &ShowQuery) -> Self {
         let facts: Vec<PatchMacros> = image
             .packages
             .iter()
@@ -65,13 +121,17 @@ impl DeliveredPatch {
             all
         };
         let words = PatchWords::of_image(image);
+        let id = union(&|one| vec![one.id.to_string()]).join(", ");
+        // A root without a database has neither packages nor patches.
+        let reasons = patch_reasons(root, &id, PatchAtHand::Delivered(image)).ok().flatten();
+        let (needs, fits) = reasons.map(|found| (found.needs, found.packages)).unwrap_or_default();
         let of_patchinfo =
             image.patchinfo.iter().flat_map(|info| &info.fixes).filter_map(|id| FixId::new(id).ok());
         let of_packages = facts.iter().flat_map(|one| one.fixes.iter().cloned());
         let fixes: FixList = of_packages.chain(of_patchinfo).collect();
         let packages = image.packages.iter();
-        let patch = DeliveredFields {
-            id: union(&|one| vec![one.id.to_string()]).join(", "),
+        Self {
+            id,
             state: ["delivered"],
             synopsis: words.synopsis,
             packages: packages.clone().map(|package| package.params.text("PKG").into_owned()).collect(),
@@ -88,17 +148,23 @@ impl DeliveredPatch {
             ),
             delivers: packages.clone().map(|package| package.files().count()).sum(),
             deletes: packages.map(|package| package.deletes.len()).sum(),
-            objects: is_verbose.then(|| objects(image)),
-        };
-        Self { patch }
+            needs: needs.into_iter().map(NeedEntry::from).collect(),
+            fits: fits.into_iter().map(FitEntry::from).collect(),
+            packages_with_objects: None,
+            listed: None,
+            has_files: query.has_files,
+            has_diff: query.has_diff,
+            is_verbose: query.is_verbose,
+            remark: None,
+        }
     }
 }
 
-fn objects(image: &Image) -> Vec<DeliveredObject> {
-    let of = |package: &str, path: String, kind: String| DeliveredObject {
+fn listed(image: &Image) -> Vec<ListedObject> {
+    let of = |package: &str, path: String, ftype: String| ListedObject {
         package: package.to_owned(),
         path,
-        kind,
+        ftype,
     };
     let mut all = Vec::new();
     for package in &image.packages {
@@ -113,28 +179,43 @@ fn objects(image: &Image) -> Vec<DeliveredObject> {
     all
 }
 
-impl CommandReport for DeliveredPatch {
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let patch = &self.patch;
-        let fields = [
+impl DeliveredPatch {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn print(&self, output: &mut Output) -> anyhow::Result<()> {
+        let patch = self;
+        let mut fields = vec![
             ("Patch", patch.id.clone()),
             ("Synopsis", patch.synopsis.clone().unwrap_or_default()),
             ("State", patch.state.join(", ")),
             ("Packages", patch.packages.join(", ")),
-            ("Obsoletes", patch.obsoletes.join(", ")),
-            ("Requires", patch.requires.join(", ")),
+        ];
+        fields.extend(patch.fits.iter().map(|fit| ("For", fit.words())));
+        fields.push(("Obsoletes", patch.obsoletes.join(", ")));
+        fields.extend(patch.needs.iter().map(|need| ("Requires", need.words())));
+        fields.extend([
             ("Incompatible", patch.incompatibles.join(", ")),
             ("Fixes", patch.fixes.join(", ")),
             ("Fixed in", patch.fixed_in.clone().unwrap_or_default()),
             ("Restart", reboot_sentence(patch.reboot).unwrap_or_default().to_owned()),
             ("Files", patch.delivers.to_string()),
             ("Deletes", if patch.deletes == 0 { String::new() } else { patch.deletes.to_string() }),
-        ];
+        ]);
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
             output.line(named_value(name, value))?;
         }
-        for DeliveredObject { package, path, kind } in patch.objects.iter().flatten() {
-            output.line(named_value(package, &format!("{kind} {path}")))?;
+        for ListedObject { package, path, ftype } in self.listed.iter().flatten() {
+            output.line(named_value(package, &format!("{ftype} {path}")))?;
+        }
+        for package in self.packages_with_objects.iter().flatten() {
+            if self.has_files {
+                package.print(output, self.is_verbose)?;
+            }
+            if self.has_diff {
+                package.print_differences(output)?;
+            }
         }
         Ok(())
     }

@@ -487,7 +487,7 @@ impl<'p> Play<'p> {
             .filter(is_known)
             .map(|number| (self.patches[*number].id(), self.why_not(*number).is_empty()))
             .collect();
-        for verb in ["list", "verify"] {
+        for verb in ["list", "check --contents"] {
             let run = self.scenario.run(&format!("{verb} --json -R @ROOT@"));
             let said: Value = serde_json::from_str(&run.stdout).unwrap();
             let patches = || said["patches"].as_array().unwrap().iter();
@@ -500,7 +500,7 @@ impl<'p> Play<'p> {
                 let difference = format!("expected {known:?}, found {found:?}: {}", why.join(" "));
                 self.differs(step, &format!("{verb} removable"), &difference);
             }
-            if verb == "verify" {
+            if verb == "check --contents" {
                 self.compare_discrepancies(step, &run, &said);
             }
         }
@@ -518,7 +518,7 @@ impl<'p> Play<'p> {
         let found: BTreeSet<String> =
             discrepancies.map(|one| one["path"].as_str().unwrap_or_default().to_owned()).collect();
         if found != expected || (run.code == 0) != found.is_empty() {
-            self.differs(step, "verify", &format!("expected {expected:?}, found {run:?}"));
+            self.differs(step, "check --contents", &format!("expected {expected:?}, found {run:?}"));
         }
     }
 }

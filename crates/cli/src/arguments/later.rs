@@ -22,7 +22,7 @@ const QUERIES: [&str; 12] = [
     "order",
     "list",
     "show",
-    "verify",
+    "check",
     "lint",
     "help",
     "setup completions",

@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_slip_is_understood_and_another_word_is_not() {
-        let verbs = ["add", "remove", "list", "verify", "patchadd"];
+        let verbs = ["add", "remove", "list", "check", "patchadd"];
         assert_eq!(similar("lsit", verbs), Some("list"));
         assert_eq!(similar("remvoe", verbs), Some("remove"));
         assert_eq!(similar("frobnicate", verbs), None);

@@ -76,6 +76,16 @@ impl ChangeEntry {
         differences(self.before.as_ref(), self.after.as_ref())
     }
 
+    /// Returns what is there, and what will be.
+    pub fn states(&self) -> (Option<RecordedState>, Option<RecordedState>) {
+        (self.before.clone(), self.after.clone())
+    }
+
+    /// Tells whether the bytes of a file stay as they are.
+    pub fn keeps_content(&self) -> bool {
+        self.keeps_content
+    }
+
     /// Returns the word for a person: a file whose bytes stay is not replaced, and a link gets another target.
     pub fn shown_action(&self) -> &'static str {
         let is_link = |state: &Option<RecordedState>| {

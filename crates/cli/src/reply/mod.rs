@@ -26,6 +26,7 @@ pub mod packages;
 pub mod patch_entry;
 pub mod patch_list;
 pub mod patch_list_entry;
+pub mod patch_reasons;
 pub mod patch_text;
 pub mod patches;
 pub mod preparation;

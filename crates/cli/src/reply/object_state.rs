@@ -43,14 +43,14 @@ pub fn differences(before: Option<&RecordedState>, after: Option<&RecordedState>
         && old != new
     {
         let shown = |target: &str| String::from_utf8_lossy(&decode(target)).into_owned();
-        changes.push(format!("target {} -> {}", shown(old), shown(new)));
+        changes.push(format!("link {} → {}", shown(old), shown(new)));
     }
     if before.mode != after.mode {
-        changes.push(format!("mode {:04o} -> {:04o}", before.mode, after.mode));
+        changes.push(format!("mode {:04o} → {:04o}", before.mode, after.mode));
     }
     let numbers = [("owner", before.uid, after.uid), ("group", before.gid, after.gid)];
     for (word, before, after) in numbers.into_iter().filter(|(_, before, after)| before != after) {
-        changes.push(format!("{word} {before} -> {after}"));
+        changes.push(format!("{word} {before} → {after}"));
     }
     let (before, after) = (before.xattrs(), after.xattrs());
     for (key, word) in [(CAPABILITY, "file capabilities"), (ACCESS_LIST, "access control list")] {

@@ -128,7 +128,7 @@ impl OvertakenEntry {
         self.paths.iter().map(show).collect()
     }
 
-    /// Returns the lines of `show` and `why` about these paths.
+    /// Returns the lines of `show` about these paths.
     pub fn path_lines(&self, root: &Root) -> impl Iterator<Item = (&'static str, String)> {
         let names = std::iter::once("Lost at").chain(std::iter::repeat(""));
         names.zip(self.shown_paths(root))

@@ -11,6 +11,7 @@ use super::failure;
 use super::json::as_text;
 use super::kept_shlibs::KeptShlibs;
 use super::merge_entry::MergeEntry;
+use super::patch_reasons::{FitEntry, NeedEntry};
 use super::result_word::ResultWord;
 use super::shlibs_entry::LibrariesEntry;
 use super::undo::{self, UndoEntry};
@@ -27,7 +28,6 @@ use patchadm_planning::plan::rights::{Grant, grants};
 use patchadm_planning::plan::{Action, Plan, SpaceNeed};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
-use patchadm_svr4::patch::Requirement;
 
 /// One patch in the answer; its fields are those of the JSON document.
 #[derive(Debug, Serialize)]
@@ -75,9 +75,6 @@ pub struct PatchEntry {
     /// The depot that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depot: Option<String>,
-    /// The patches that it needs according to the index of its depot.
-    #[serde(skip)]
-    pub requires: Vec<Requirement>,
     /// The known facts about its signature, if it was examined or an option forbade that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
@@ -98,10 +95,15 @@ pub struct PatchEntry {
     /// Each object with what happens to it; only of a patch that was not carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<Vec<ChangeEntry>>,
-    /// Each object with what would happen to it if the edited ones were replaced; only of a patch that is planned and refused
-    /// because of them.
+    /// Each object that a refused patch would change; only in a plan, and absent if that cannot be computed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub over_edits: Option<Vec<ChangeEntry>>,
+    pub refused_changes: Option<Vec<ChangeEntry>>,
+    /// The requirements of a refused patch; only in a plan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<NeedEntry>,
+    /// The packages that a refused patch is for; only in a plan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fits: Vec<FitEntry>,
     /// The size of the objects that undo data keeps, in bytes before compression; only of a planned patch.
     #[serde(skip)]
     pub saved_bytes: u64,
@@ -166,6 +168,8 @@ impl PatchEntry {
     ) -> Self {
         let named = one.set.as_ref().map(|set| set.is_named);
         let set = one.set.unwrap_or_default();
+        let (needs, packages) =
+            one.reasons.map(|reasons| (reasons.needs, reasons.packages)).unwrap_or_default();
         let (receipt, failure) = match one.result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
@@ -204,15 +208,16 @@ impl PatchEntry {
             named,
             because: set.because,
             depot: set.depot,
-            requires: set.requires,
             signature: one.signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
             shlibs: one.libraries.as_ref().map(LibrariesEntry::from),
             kept_shlibs: KeptShlibs::of(&one.kept),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned.map(|plan| ChangeEntry::of_plan(plan, &one.delivered, &one.texts)),
-            over_edits: one
-                .plan_over_edits
+            needs: needs.into_iter().map(NeedEntry::from).collect(),
+            fits: packages.into_iter().map(FitEntry::from).collect(),
+            refused_changes: one
+                .refused_plan
                 .as_ref()
                 .map(|plan| ChangeEntry::of_plan(plan, &BTreeMap::new(), &ChangedTexts::new())),
             saved_bytes: planned.map_or(0, saved_bytes),

@@ -50,10 +50,17 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     text
 }
 
-/// Returns what a patch that is refused because of edited objects would do if these were replaced; empty if that is not known.
-pub fn over_edits_text(root: &Root, entry: &PatchEntry) -> String {
-    let Some(changes) = &entry.over_edits else { return String::new() };
-    let mut text = format!("{}: the plan, if what was edited is replaced:\n", entry.id);
+/// Returns the requirements, the packages and the changes of a refused patch, as far as they are known.
+pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
+    let mut text = String::new();
+    for need in &entry.needs {
+        let _ = writeln!(text, "  Requires: {}", need.words());
+    }
+    for fit in &entry.fits {
+        let _ = writeln!(text, "  For: {}", fit.words());
+    }
+    let Some(changes) = &entry.refused_changes else { return text };
+    let _ = writeln!(text, "{} would make these changes:", entry.id);
     let mut package = None;
     for change in changes {
         if package != Some(&change.package) {

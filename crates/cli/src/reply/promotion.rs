@@ -319,7 +319,8 @@ fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failu
     ApplyOutcome {
         id,
         plan,
-        plan_over_edits: None,
+        refused_plan: None,
+        reasons: None,
         scripts: Vec::new(),
         missing: Vec::new(),
         moved: Vec::new(),

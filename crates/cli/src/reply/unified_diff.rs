@@ -15,12 +15,14 @@ const MOST_LINES: usize = 10_000;
 /// The lines around a change.
 const CONTEXT: usize = 3;
 
-/// Returns the difference of two files at `path`; `None` if one of them is not text in UTF-8, or has too many lines. A
-/// missing side is `None`, and called `/dev/null` as diff(1) does it.
-pub fn unified_diff(path: &str, now: Option<&[u8]>, then: Option<&[u8]>) -> Option<String> {
-    let side = |side: Option<&[u8]>, label| side.map(|_| format!("{path} ({label})"));
-    let names = [side(now, "now"), side(then, "then")];
-    difference(names, text(now.unwrap_or_default())?, text(then.unwrap_or_default())?)
+/// Returns the difference of two files at `path`, before and after a change; `None` if one of them is not text in UTF-8, or
+/// has too many lines. A missing side is `None`, and called `/dev/null` as diff(1) does it.
+pub fn unified_diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Option<String> {
+    let [old, new] = [before, after].map(|side| side.map(text));
+    if [old, new].contains(&Some(None)) {
+        return None;
+    }
+    text_difference(path, old.flatten(), new.flatten())
 }
 
 /// Returns the difference of two texts at `path`, before and after a change.
@@ -115,20 +117,20 @@ mod tests {
     #[test]
     fn a_changed_line_is_shown_with_those_around_it() {
         let diff = unified_diff("/etc/x", Some(b"a\nb\nc\n"), Some(b"a\nB\nc\n")).unwrap();
-        assert_eq!(diff, "--- /etc/x (now)\n+++ /etc/x (then)\n@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n");
+        assert_eq!(diff, "--- /etc/x (before)\n+++ /etc/x (after)\n@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n");
         let gone = unified_diff("/etc/x", Some(b"a\n"), None).unwrap();
-        assert_eq!(gone, "--- /etc/x (now)\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n");
+        assert_eq!(gone, "--- /etc/x (before)\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n");
     }
 
     #[test]
     fn hunks_far_apart_stand_by_themselves_and_a_last_line_without_a_newline_is_named() {
         let lines: Vec<String> = (1..=20).map(|line| line.to_string()).collect();
-        let now = lines.join("\n") + "\n";
-        let then = now.replace("2\n3\n", "2\n").replace("20\n", "twenty");
-        let diff = unified_diff("/etc/x", Some(now.as_bytes()), Some(then.as_bytes())).unwrap();
+        let before = lines.join("\n") + "\n";
+        let after = before.replace("2\n3\n", "2\n").replace("20\n", "twenty");
+        let diff = unified_diff("/etc/x", Some(before.as_bytes()), Some(after.as_bytes())).unwrap();
         assert_eq!(
             diff,
-            "--- /etc/x (now)\n+++ /etc/x (then)\n@@ -1,6 +1,5 @@\n 1\n 2\n-3\n 4\n 5\n 6\n\
+            "--- /etc/x (before)\n+++ /etc/x (after)\n@@ -1,6 +1,5 @@\n 1\n 2\n-3\n 4\n 5\n 6\n\
              @@ -17,4 +16,4 @@\n 17\n 18\n 19\n-20\n+twenty\n\\ No newline at end of file\n"
         );
         assert_eq!(unified_diff("/etc/x", Some(b"same\n"), Some(b"same\n")).unwrap(), "");

@@ -29,7 +29,7 @@ options:
     choices: [missing, recommended, security]
     default: missing
   verify:
-    description: Also read and check all files and undo data (C(patchadm check --contents)).
+    description: Also check the root as C(patchadm check --contents) does, which reads all files and undo data.
     type: bool
     default: false
   policy:
@@ -124,7 +124,7 @@ missing:
   type: list
   elements: dict
 sound:
-  description: True if files, records and undo data are as recorded.
+  description: True if C(patchadm check --contents) has no finding.
   returned: when I(verify) is true
   type: bool
 verification:
@@ -231,7 +231,8 @@ class InfoWork(Work):
 
     def verified(self):
         """Returns whether everything is as recorded."""
-        answer = self.program.ask(['verify'], self.words)
+        words = self.words + ['--contents'] + (['--offline'] if self.params['offline'] else [])
+        answer = self.program.ask(['check'], words)
         if 'sound' not in answer.document:
             finished(answer, is_plan=False)
         return {'sound': answer.document['sound'], 'verification': answer.document}

@@ -77,9 +77,14 @@ impl ComparisonWalk<'_> {
             });
         }
         if comparison.wants_content(line.object.ftype) && seen.file_type == FileType::Regular {
-            let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
-            self.buffer.resize(BUFFER, 0);
-            findings.extend(content(&dir, line, &seen, delivered, &mut self.buffer)?);
+            let mut found = sizes(line, &seen);
+            if comparison.aspects.contents {
+                let delivered =
+                    comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
+                self.buffer.resize(BUFFER, 0);
+                found = content(&dir, line, found, delivered, (&seen, &mut self.buffer))?;
+            }
+            findings.extend(found);
         }
         Ok(findings)
     }
@@ -173,7 +178,8 @@ impl ObjectComparison<'_> {
 
     fn wants_content(&self, ftype: Ftype) -> bool {
         let changes = matches!(ftype, Ftype::Editable | Ftype::Volatile);
-        ftype.is_regular() && self.aspects.contents && (self.aspects.changing_contents || !changes)
+        let CheckedAspects { sizes, contents, changing_contents, .. } = self.aspects;
+        ftype.is_regular() && (sizes || contents) && (changing_contents || !changes)
     }
 
     /// Compares type, device numbers, permissions, group and owner. If the type differs, it is the only finding.
@@ -222,15 +228,8 @@ fn symlink(dir: &Dir, line: &ContentsLine, seen: &ObjectStatus) -> Result<Option
     Ok((!is_same).then(|| Finding::NotSymlinked(target.to_vec())))
 }
 
-/// Compares modification time, size and sum; if these are right, also the digest of what a patch put there. The bytes are
-/// read even if the size differs, because the sum is reported too.
-fn content(
-    dir: &Dir,
-    line: &ContentsLine,
-    seen: &ObjectStatus,
-    delivered: Option<&DeliveredFile>,
-    buffer: &mut [u8],
-) -> Result<Vec<Finding>, RootError> {
+/// Compares modification time and size.
+fn sizes(line: &ContentsLine, seen: &ObjectStatus) -> Vec<Finding> {
     let expected = line.object.content;
     let mut findings = Vec::new();
     if let Some(mtime) = expected.mtime {
@@ -239,6 +238,19 @@ fn content(
     if let Some(size) = expected.size {
         findings.extend(differ(size, seen.size).map(Finding::Size));
     }
+    findings
+}
+
+/// Compares the sum; if all is right so far, also the digest of what a patch put there. The bytes are read even if the size
+/// differs, because the sum is reported too.
+fn content(
+    dir: &Dir,
+    line: &ContentsLine,
+    mut findings: Vec<Finding>,
+    delivered: Option<&DeliveredFile>,
+    (seen, buffer): (&ObjectStatus, &mut [u8]),
+) -> Result<Vec<Finding>, RootError> {
+    let expected = line.object.content;
     if expected.cksum.is_none() && delivered.is_none() {
         return Ok(findings);
     }

@@ -17,6 +17,8 @@ use patchadm_svr4::package::{Mode, Object, ObjectPath};
 pub struct CheckedAspects {
     /// Type, permissions, owner, group, device numbers, and targets of links.
     pub attributes: bool,
+    /// Size and modification time of files, which need no reading; part of `contents`.
+    pub sizes: bool,
     /// Size, sum and modification time of files.
     pub contents: bool,
     /// Also the contents of files that are expected to change (`e`, `v`).

@@ -8,7 +8,7 @@ use crate::operation::failure::Failure;
 use crate::operation::session::may_change;
 use crate::operation::whose_root::{RootStanding, SaidOfOwner, standing};
 use patchadm_changeset::records::OpenRun;
-use patchadm_inputs::database::{ViewError, open_run, policy};
+use patchadm_inputs::database::{RecordDamage, ViewError, open_run, policy};
 use patchadm_inputs::http::HttpSettings;
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::clock::Now;
@@ -31,6 +31,8 @@ pub struct DoctorRequest<'a> {
     pub http: HttpSettings,
     /// True if nothing is reached over a network.
     pub is_offline: bool,
+    /// The damage of the records, if they were examined before.
+    pub damage: Option<&'a [RecordDamage]>,
 }
 
 /// A root under examination.

@@ -33,7 +33,7 @@ struct KnownDepots {
 
 pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     let Ok(policy) = &examination.policy else {
-        return vec![Finding::unknown("index", "the policy does not say which depot")];
+        return vec![Finding::unknown("depot", "the policy does not say which depot")];
     };
     let is_of_others = match &examination.changes {
         Ok(RootStanding::Caller(_)) => false,
@@ -42,14 +42,14 @@ pub(super) fn index(examination: &Examination<'_>) -> Vec<Finding> {
     };
     // Another user who can write there would decide which address the superuser contacts.
     if is_of_others {
-        return vec![Finding::unknown("index", "not asked: others may write what names the depot")];
+        return vec![Finding::unknown("depot", "not asked: others may write what names the depot")];
     }
     let known = match known_depots(examination, policy) {
         Ok(known) => known,
         Err(finding) => return vec![finding],
     };
     if known.locations.is_empty() {
-        return vec![Finding::ok("index", "no depot is named by the policy or remembered")];
+        return vec![Finding::ok("depot", "no depot is named by the policy or remembered")];
     }
     let http = settings(examination, policy);
     let is_offline = examination.request.is_offline;
@@ -67,12 +67,12 @@ fn known_depots(examination: &Examination<'_>, policy: &Policy) -> Result<KnownD
     let shown = examination.root.show(&place);
     let text = match examination.root.read(&place, LARGEST_MEMORY as u64) {
         Ok(text) => text.unwrap_or_default(),
-        Err(error) if error.is_refused_access() => return Err(Finding::unknown("index", error.to_string())),
-        Err(error) => return Err(Finding::attention("index", error.to_string())),
+        Err(error) if error.is_refused_access() => return Err(Finding::unknown("depot", error.to_string())),
+        Err(error) => return Err(Finding::attention("depot", error.to_string())),
     };
     let seen = SeenDepots::parse(&text).map_err(|error| {
         Finding::attention(
-            "index",
+            "depot",
             format!("{shown}: {error}; put it back from a backup, or take out that line"),
         )
     })?;
@@ -174,18 +174,18 @@ fn of_answer(
     is_of_policy: bool,
 ) -> Finding {
     match answer {
-        None => Finding::unknown("index", format!("{named} is not asked with --offline")),
-        Some(Ok(())) if is_of_policy => Finding::ok("index", format!("{named} is reached")),
+        None => Finding::unknown("depot", format!("{named} is not asked with --offline")),
+        Some(Ok(())) if is_of_policy => Finding::ok("depot", format!("{named} is reached")),
         Some(Ok(())) => Finding::ok(
-            "index",
+            "depot",
             format!("the policy names no depot; {named}, which was used before, is reached"),
         ),
         Some(Err(reason)) if is_of_policy => {
-            Finding::attention("index", format!("the depot of the policy is not reached: {reason}"))
+            Finding::attention("depot", format!("the depot of the policy is not reached: {reason}"))
                 .with_command(format!("patchadm depot check {}", Wording::quoted(named)))
         }
         Some(Err(reason)) => {
-            Finding::limited("index", format!("a depot that was used before is not reached: {reason}"))
+            Finding::limited("depot", format!("a depot that was used before is not reached: {reason}"))
         }
     }
 }

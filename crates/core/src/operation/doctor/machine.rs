@@ -16,12 +16,12 @@ use patchadm_svr4::places;
 
 /// openat2(2), without which no root can be opened.
 pub(super) fn openat2(_: &Examination<'_>) -> Vec<Finding> {
-    vec![Finding::ok("openat2", "paths are kept inside the root")]
+    vec![Finding::ok("kernel", "openat2 available")]
 }
 
 /// The same where a root could not be opened for want of it.
 pub(super) fn without_openat2(error: &RootError) -> Finding {
-    Finding::attention("openat2", error.to_string())
+    Finding::attention("kernel", error.to_string())
 }
 
 /// Namespaces, which `stage enter` and the confinement of scripts need. Settings are read; nothing is tried.
@@ -117,7 +117,7 @@ fn seen(examination: &Examination<'_>) -> Result<Vec<SeenFileSystem>> {
     Ok(seen)
 }
 
-const PROGRAM: &str = "patchadm-doctor";
+const PROGRAM: &str = "patchadm-check";
 
 const BLOCK: usize = 1 << 12;
 
@@ -234,6 +234,9 @@ fn judged(shown: &str, FreeSpace { bytes, inodes, .. }: FreeSpace, examination: 
     }
 }
 
+/// The name of the program itself.
+const OWN_NAME: &str = "patchadm";
+
 struct OtherProgram {
     name: &'static str,
     file: PathBuf,
@@ -254,9 +257,12 @@ pub(super) fn search_path(examination: &Examination<'_>) -> Vec<Finding> {
         .map(|(name, file)| OtherProgram { name, file: file.clone() })
         .collect();
     if others.is_empty() {
-        let text = match found.len() {
-            0 => "PATH has no program of the names of these commands".to_owned(),
-            number => format!("PATH leads to this program by {number} of {} names", request.names.len()),
+        let is_found = |name: &&str| found.iter().any(|(found, _)| found == name);
+        let missing = request.names.iter().filter(|name| **name != OWN_NAME && !is_found(name)).count();
+        let text = match missing {
+            0 => "all classic commands are in PATH".to_owned(),
+            1 => "1 classic command is not in PATH".to_owned(),
+            number => format!("{number} classic commands are not in PATH"),
         };
         return vec![Finding::ok("path", text)];
     }

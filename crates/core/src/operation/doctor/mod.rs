@@ -1,4 +1,4 @@
-//! `doctor`: what works on a root and for its caller, what does not, and the command that helps.
+//! The part of `patchadm check` that needs no comparison: what works on a root and for its caller, what does not, and the command that helps.
 //!
 //! ```text
 //! DoctorRequest ─► Examination (policy, lock, run, rights) ─► each of CHECKS ─► Finding, Finding, …
@@ -8,7 +8,7 @@
 //! may change the root while nobody else does. Otherwise the finding says that it was not tried. Every depot has to answer
 //! within seconds.
 //!
-//! Objects are not compared with records, and undo archives are not read to their ends: `verify` does that.
+//! Objects are compared with records, and undo archives with ledgers, in `queries::verify`.
 
 mod examination;
 mod index;
@@ -53,6 +53,12 @@ pub fn diagnose(root: &Root, request: &DoctorRequest<'_>) -> Vec<Finding> {
     CHECKS.iter().flat_map(|check| check(&examination)).collect()
 }
 
+/// Examines only the records of a root.
+pub fn diagnose_records(root: &Root, request: &DoctorRequest<'_>) -> Vec<Finding> {
+    let examination = Examination::of(root, request);
+    [root::records, root::registrations].iter().flat_map(|check| check(&examination)).collect()
+}
+
 /// Returns the finding about a root that this system cannot keep paths inside; `None` for another error of opening it.
 pub fn diagnose_unopened(error: &RootError) -> Option<Finding> {
     matches!(error, RootError::NoOpenat2(_)).then(|| machine::without_openat2(error))
@@ -66,7 +72,7 @@ mod tests {
     #[test]
     fn a_kernel_without_openat2_is_a_finding_and_no_other_error_is() {
         let finding = diagnose_unopened(&RootError::NoOpenat2("/mnt".to_owned())).unwrap();
-        assert_eq!((finding.what, finding.state), ("openat2", FindingState::Attention));
+        assert_eq!((finding.what, finding.state), ("kernel", FindingState::Attention));
         assert!(finding.text.contains("Linux 5.6 or later"), "{}", finding.text);
         let missing = RootError::Call { action: "open", path: "/mnt".to_owned(), errno: Errno::NOENT };
         assert_eq!(diagnose_unopened(&missing), None);

@@ -155,7 +155,8 @@ pub(super) fn program(examination: &Examination<'_>) -> Vec<Finding> {
 const MOST_TOLD: usize = 20;
 
 pub(super) fn records(examination: &Examination<'_>) -> Vec<Finding> {
-    match found(examination) {
+    let known = examination.request.damage;
+    match known.map_or_else(|| found(examination), |damage| Ok(Some(damage.to_vec()))) {
         Ok(None) => {
             let root = examination.root.prefix().display();
             let text = format!(
@@ -192,7 +193,7 @@ fn of_all(examination: &Examination<'_>, damage: &[RecordDamage]) -> Vec<Finding
     let more = damage.len().saturating_sub(MOST_TOLD);
     if more > 0 {
         let finding = Finding::attention("records", format!("{more} more records are damaged"));
-        findings.push(finding.with_command(examination.wording().verb("verify")));
+        findings.push(finding.with_command(examination.wording().verb("check --json")));
     }
     findings
 }
@@ -253,7 +254,7 @@ pub(super) fn registrations(examination: &Examination<'_>) -> Vec<Finding> {
     });
     let findings: Vec<Finding> = stale.chain(lost).collect();
     if findings.is_empty() {
-        return vec![Finding::ok("native", "every registration is as its package manager has it")];
+        return vec![Finding::ok("native", "all adopted packages match their package manager")];
     }
     findings
 }
@@ -324,8 +325,8 @@ const SOON: u64 = 30;
 pub(super) fn keys(examination: &Examination<'_>) -> Vec<Finding> {
     let RootKeys { ring, place } = match read_keys(examination.root) {
         Ok(keys) => keys,
-        Err(KeysError::Failed(failure)) => return vec![Finding::unknown("key", failure.to_string())],
-        Err(error) => return vec![Finding::attention("key", error.to_string())],
+        Err(KeysError::Failed(failure)) => return vec![Finding::unknown("keys", failure.to_string())],
+        Err(error) => return vec![Finding::attention("keys", error.to_string())],
     };
     let today = examination.request.now.date_naive();
     let good: Vec<&TrustedKey> =
@@ -338,12 +339,12 @@ pub(super) fn keys(examination: &Examination<'_>) -> Vec<Finding> {
     let demand = examination.policy.as_ref().ok().and_then(|policy| policy.signature);
     vec![match good.len() {
         0 if demand == Some(DemandWord::Require) => {
-            Finding::attention("key", "the policy requires signatures, and no key is trusted")
+            Finding::attention("keys", "the policy requires signatures, and no key is trusted")
                 .with_command(examination.wording().verb("key trust FILE"))
         }
-        0 => Finding::ok("key", "no key is trusted"),
-        1 => Finding::ok("key", "1 key is trusted"),
-        number => Finding::ok("key", format!("{number} keys are trusted")),
+        0 => Finding::ok("keys", "no key is trusted"),
+        1 => Finding::ok("keys", "1 key is trusted"),
+        number => Finding::ok("keys", format!("{number} keys are trusted")),
     }]
 }
 
@@ -356,11 +357,11 @@ fn of_key(
     let (id, name) = (trusted.key.id, &trusted.name);
     if last < today {
         let text = format!("key {id} ({name}) expired on {last}: what it signed after that day is refused");
-        return Some(Finding::attention("key", text).with_command(renewal(examination, trusted, place)));
+        return Some(Finding::attention("keys", text).with_command(renewal(examination, trusted, place)));
     }
     let is_soon = last <= today.checked_add_days(Days::new(SOON)).unwrap_or(today);
     let text = format!("key {id} ({name}) expires on {last}");
-    is_soon.then(|| Finding::limited("key", text).with_command(renewal(examination, trusted, place)))
+    is_soon.then(|| Finding::limited("keys", text).with_command(renewal(examination, trusted, place)))
 }
 
 /// Returns the command that gives a key another last day. Its other rules are said again, because the new ones replace all.

@@ -3,6 +3,7 @@
 pub mod applied_patches;
 pub mod inspect;
 pub mod packages;
+pub mod patch_difference;
 pub mod patch_objects;
 pub mod path_owners;
 pub mod reasons;

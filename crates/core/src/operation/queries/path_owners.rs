@@ -8,6 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, FixedOffset};
 
+use crate::operation::check::{
+    CheckRequest, CheckScope, CheckedAspects, DeliveredFile, DeliveredFiles, Finding, PathPattern,
+    check_delivered,
+};
 use crate::operation::failure::Failure;
 use crate::operation::patches::order_on_root::OrderOnRoot;
 use crate::operation::queries::applied_patches::applied_date;
@@ -37,6 +41,8 @@ pub struct PathOwners {
     pub names: Vec<ObjectPath>,
     /// Its line of `contents`; `None` if no package has it now.
     pub line: Option<ContentsLine>,
+    /// How the object differs from its record; `None` if nothing is recorded, or if that is not known.
+    pub differences: Option<Vec<Finding>>,
     /// The applied patches of the path, newest first.
     pub patches: Vec<PatchOfPath>,
     /// True if these are all patches, with the action of each.
@@ -105,6 +111,7 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
             let patched = found.patches.iter().filter_map(|patch| applied.get(&patch.id));
             let params = patched.flat_map(|patch| &patch.packages).filter_map(|package| params.get(package));
             let origins: Vec<NativeOrigin> = params.filter_map(NativeOrigin::of).collect();
+            found.differences = differences(view, ground.as_ref(), &found);
             found.verifiers = verifiers(root, &path, &found.patches, &origins)?;
             let is_there = root.resolver().locate_object(&found.path).is_ok_and(|place| place == path.place);
             if let (false, Some(named)) = (is_there, path.spellings.first()) {
@@ -115,6 +122,35 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
         });
         each.collect()
     })
+}
+
+/// Compares an object with its record, and with the file that the last patch left. Another modification time alone does not
+/// count.
+fn differences(
+    view: &RecordView<'_>,
+    ground: Option<&RootAndPolicy>,
+    owners: &PathOwners,
+) -> Option<Vec<Finding>> {
+    let (line, ground) = (owners.line.as_ref()?, ground?);
+    let paths = vec![PathPattern::Exactly(line.path.clone())];
+    let aspects = CheckedAspects {
+        attributes: true,
+        contents: true,
+        changing_contents: true,
+        ..CheckedAspects::default()
+    };
+    let scope = CheckScope { paths, ..CheckScope::default() };
+    let request = CheckRequest { scope, aspects, workers: 1, ..CheckRequest::default() };
+    let newest = owners.patches.first().and_then(|patch| {
+        let b3 = patch.became.as_ref().and_then(RecordedState::digest)?;
+        let file = DeliveredFile { object: line.object.clone(), b3, patch: patch.id.to_string() };
+        Some((line.path.clone(), file))
+    });
+    let delivered: DeliveredFiles = newest.into_iter().collect();
+    let report = check_delivered(view, &ground.host, &request, &delivered, None).ok()?;
+    let mut findings = report.checked.into_iter().next()?.findings;
+    findings.retain(|finding| !matches!(finding, Finding::Mtime(_)));
+    Some(findings)
 }
 
 /// Returns what the verifiers of the native packages that are patched say of a path that patches changed. The first of them
@@ -225,6 +261,7 @@ impl OwnerReader<'_> {
             path,
             names: Vec::new(),
             line: line.cloned(),
+            differences: None,
             patches,
             known,
             native: Vec::new(),

@@ -78,6 +78,12 @@ pub fn recorded_lines(view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec
     found.into_iter().map(lines).collect()
 }
 
+/// Returns whether paths of records are at one of the places that were named, or below one; every path if none is named.
+pub fn is_within<'a>(root: &'a Root, named: &'a [ObjectPath]) -> impl Fn(&ObjectPath) -> bool + 'a {
+    let index = if named.is_empty() { NativeIndex::default() } else { NativeIndex::read(root) };
+    move |path| named.is_empty() || PathFinder::new(root, &index).is_within(path, named)
+}
+
 impl<'r> PathFinder<'r> {
     /// Returns a finder for a root with these native packages.
     pub fn new(root: &'r Root, index: &'r NativeIndex) -> Self {

@@ -1,7 +1,8 @@
-//! `patchadm verify`: checks whether everything that was recorded is still as recorded.
+//! The part of `patchadm check` that compares: whether everything that was recorded is still as recorded.
 //!
-//! Objects are compared with `contents` as pkgchk(1M) does it, and files that a patch delivered also with the BLAKE3 in its
-//! undo manifest. Every undo archive is read to its end. Then the backout of each patch is planned with the rules and the
+//! Quick, types, attributes and sizes of objects are compared with `contents`, and sizes of undo archives with the ledgers.
+//! With their contents, objects are compared as pkgchk(1M) does it, and files that a patch delivered also with the BLAKE3 in
+//! its undo manifest. Every undo archive is read to its end. Then the backout of each patch is planned with the rules and the
 //! reader of a real backout, so that a backout reported as possible is possible. Nothing is locked or changed. As for every
 //! query, the answer is made anew if a run begins or ends meanwhile, and there is none while a run is unfinished.
 //!
@@ -67,8 +68,8 @@ pub struct VerifiedPatch {
     pub id: PatchId,
     /// Its undo archives, package by package.
     pub archives: Vec<ArchiveVerdict>,
-    /// The reason why it could not be backed out now, if there is one.
-    pub backout: Result<(), Failure>,
+    /// The reason why it could not be backed out now, if there is one; `None` if contents were not read.
+    pub backout: Option<Result<(), Failure>>,
     /// The libraries from before the patch that are kept for the programs that still load them; only of an effective patch.
     pub kept: Vec<KeptLibrary>,
 }
@@ -104,7 +105,7 @@ impl VerifiedPatch {
     /// archive, or of its use by a backout. `None` if the undo data is sound, and if none was kept.
     pub fn damage(&self) -> Option<UndoDamage<'_>> {
         let of_archive = self.unusable().find(|error| !error.is_closed()).map(UndoDamage::Archive);
-        let of_backout = || match &self.backout {
+        let of_backout = || match self.backout.as_ref()? {
             Err(Failure::Archive(error)) if error.is_closed() => None,
             // It is away on purpose.
             Err(Failure::Archive(ArchiveError::Exported { .. })) => None,
@@ -123,7 +124,7 @@ impl VerifiedPatch {
     /// Returns whether the caller may not read the undo data of the patch, or the records of it. Then nothing is known of
     /// it.
     pub fn is_closed(&self) -> bool {
-        let is_backout_closed = matches!(&self.backout, Err(failure) if failure.is_refused_access());
+        let is_backout_closed = matches!(&self.backout, Some(Err(failure)) if failure.is_refused_access());
         is_backout_closed || self.unusable().any(ArchiveError::is_closed)
     }
 
@@ -151,18 +152,28 @@ impl VerifyReport {
     }
 }
 
-/// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with the
-/// patches that are applied to them. Verifies everything if there are no words. `undo_dir` is the directory of archives that
-/// are no longer where their `remote` points. `workers` threads read, and `meter` knows how far they are, where
-/// somebody looks at it.
+/// What to verify, and how thoroughly.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyRequest<'a> {
+    /// Ids of applied patches, which stand for the packages that they are applied to, and packages, which stand for the
+    /// patches that are applied to them. Everything if there are none.
+    pub words: &'a [String],
+    /// True to read every file and every undo archive; otherwise only types, attributes and sizes are compared.
+    pub contents: bool,
+    /// The directory of archives that are no longer where their `remote` points.
+    pub undo_dir: Option<&'a Path>,
+    /// The number of reading threads.
+    pub workers: usize,
+}
+
+/// Verifies what a request names. `meter` shows the progress.
 pub fn verify(
     root: &Root,
-    words: &[String],
-    undo_dir: Option<&Path>,
-    workers: usize,
+    request: VerifyRequest<'_>,
     now: &Now,
     meter: Option<&WorkMeter>,
 ) -> Result<VerifyReport, VerifyError> {
+    let VerifyRequest { words, contents, undo_dir, workers } = request;
     let ground = RootAndPolicy::of(root)?;
     must_have_database(root)?;
     read_consistently(root, |view| {
@@ -173,11 +184,13 @@ pub fn verify(
         damage.extend(damage_of_stages(view)?);
         let all = PatchedPackages::read(view, &ground.policy.separator, &damage)?;
         let chosen = all.chosen(words, &ground.policy.separator, &damage)?;
-        let (archives, known) = verify_all(&ground, &chosen.archives, undo_dir, workers, meter)?;
+        let (archives, known) = verify_all(&ground, &chosen.archives, request, meter)?;
         let has_contents = damage.iter().all(|damage| damage.repair != RecordRepair::Contents);
         let objects = if has_contents && !chosen.packages.is_empty() {
-            let delivered = delivered(&ground, &all, &chosen, &known);
-            check_delivered(view, &ground.host, &chosen.check_request(&all, workers), &delivered, meter)?
+            let delivered =
+                if contents { delivered(&ground, &all, &chosen, &known) } else { DeliveredFiles::default() };
+            let check = chosen.check_request(&all, contents, workers);
+            check_delivered(view, &ground.host, &check, &delivered, meter)?
         } else {
             CheckReport::default()
         };
@@ -189,8 +202,9 @@ pub fn verify(
             let identity = identity.clone().map(Failure::from);
             identity.or_else(|| stopping.clone().map(|damage| DatabaseError::from(damage).into()))
         };
-        let backouts = rehearse(&ground, &ids, known, undo_dir, now)?;
-        let (kept, mut loaded) = if stopping.is_none() {
+        let mut backouts =
+            if contents { rehearse(&ground, &ids, known, undo_dir, now)? } else { Vec::new() }.into_iter();
+        let (kept, mut loaded) = if contents && stopping.is_none() {
             kept_findings(view, &ground, now, &all, &chosen.packages)?
         } else {
             (Vec::new(), LibrariesBeforePatches::new())
@@ -199,10 +213,11 @@ pub fn verify(
         for (of, archive) in archives {
             verdicts.entry(of.patch).or_default().push(archive);
         }
-        let patches = ids.into_iter().zip(backouts).map(|(id, backout)| {
+        let patches = ids.into_iter().map(|id| {
             let archives = verdicts.remove(&id).unwrap_or_default();
             let kept = loaded.remove(&id).unwrap_or_default();
-            VerifiedPatch { id, archives, backout: obstacle().map_or(backout, Err), kept }
+            let backout = backouts.next().map(|backout| obstacle().map_or(backout, Err));
+            VerifiedPatch { id, archives, backout, kept }
         });
         let patches = patches.collect();
         let interrupted = chosen.interrupted(&all, &ground.policy.separator);
@@ -319,11 +334,12 @@ impl PatchedPackages {
 }
 
 impl ChosenArchives {
-    fn check_request(&self, all: &PatchedPackages, workers: usize) -> CheckRequest {
+    fn check_request(&self, all: &PatchedPackages, contents: bool, workers: usize) -> CheckRequest {
         let is_all = self.packages.len() == all.0.len();
         let named = self.packages.iter().filter(|_| !is_all);
         let packages = named.map(|package| PackagePattern::One(package.to_string())).collect();
-        let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
+        let aspects =
+            CheckedAspects { attributes: true, sizes: !contents, contents, ..CheckedAspects::default() };
         let scope = CheckScope { packages, ..CheckScope::default() };
         CheckRequest { scope, aspects, workers, ..CheckRequest::default() }
     }
@@ -423,14 +439,14 @@ impl ArchiveState {
 fn verify_all(
     ground: &RootAndPolicy,
     archives: &[ArchiveToVerify],
-    undo_dir: Option<&Path>,
-    workers: usize,
+    VerifyRequest { contents, undo_dir, workers, .. }: VerifyRequest<'_>,
     meter: Option<&WorkMeter>,
 ) -> Result<(Vec<(ArchiveToVerify, ArchiveVerdict)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
-    let reader = ArchiveVerifier { ground, marker, undo_dir, ledgers: ledgers(ground, archives) };
+    let ledgers = ledgers(ground, archives);
+    let reader = ArchiveVerifier { ground, marker, undo_dir, contents, ledgers };
     let bytes = || archives.iter().map(|of| reader.bytes(of)).fold(0, u64::saturating_add);
-    let step = meter.map(|meter| meter.begin(WorkUnit::Bytes, bytes()));
+    let step = meter.filter(|_| contents).map(|meter| meter.begin(WorkUnit::Bytes, bytes()));
     let done = side_by_side(workers, archives.len(), || {
         |at| {
             let of = archives.get(at)?;
@@ -455,6 +471,8 @@ struct ArchiveVerifier<'a> {
     ground: &'a RootAndPolicy,
     marker: Option<String>,
     undo_dir: Option<&'a Path>,
+    /// True if archives are read to their ends.
+    contents: bool,
     ledgers: BTreeMap<PkgInst, Ledger>,
 }
 
@@ -506,7 +524,12 @@ impl ArchiveVerifier<'_> {
             Some(ledger) => reader.find_with(&of.package, &of.saved_as, ledger)?,
             None => reader.find(&of.package, &of.saved_as)?,
         };
-        let VerifiedManifest { manifest, run } = undo.verify(&view, self.marker.as_deref(), &never)?;
+        let VerifiedManifest { manifest, run } = if self.contents {
+            undo.verify(&view, self.marker.as_deref(), &never)?
+        } else {
+            undo.at_a_glance(self.marker.as_deref())?;
+            VerifiedManifest { manifest: None, run: self.line(of).map(|line| line.run.clone()) }
+        };
         let (path, bytes, is_classic) = (undo.path().to_owned(), undo.size(), undo.is_classic());
         Ok((ArchiveState::Sound { path, bytes, run, is_classic }, manifest))
     }

@@ -625,7 +625,8 @@ impl ApplyPlanner<'_> {
         undo: &mut Vec<UndoArchive>,
     ) -> Result<RecordChange, Reason> {
         let target = &package.target;
-        if records::save_of(package.installed, self.id(), &self.policy.separator).is_some() {
+        let is_saved = records::save_of(package.installed, self.id(), &self.policy.separator).is_some();
+        if is_saved && !self.options.ignores_rules {
             return Err(Reason::StaleSave(target.package.clone()));
         }
         let undoing = Undoing {
@@ -685,7 +686,9 @@ impl ApplyPlanner<'_> {
         let RecordedPatch { mut draft, packages, records, undo } = recorded;
         let changes: Vec<_> = draft.changes.into_values().collect();
         let missing = patch_plan::missing(self.inventory, &changes, &mut draft.notes);
-        self.refuse_scripts_after_interruption(&packages)?;
+        if !self.options.ignores_rules {
+            self.refuse_scripts_after_interruption(&packages)?;
+        }
         let parts: Vec<PackagePlan> = packages.into_iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
         let held = if has_scripts { patch_plan::held(&parts, self.inventory) } else { Vec::new() };
@@ -695,7 +698,9 @@ impl ApplyPlanner<'_> {
         if has_scripts || !hooks.is_empty() {
             space = space::with_requests(space);
         }
-        space::enough(&space)?;
+        if !self.options.ignores_rules {
+            space::enough(&space)?;
+        }
         let last = self.validated.matches.last().map(|found| &found.package);
         let last = last.ok_or(Reason::NotInstalled(Vec::new()))?;
         let plan = Plan {
@@ -716,7 +721,9 @@ impl ApplyPlanner<'_> {
             direction: crate::plan::Direction::Forward,
         };
         let context = (&*self.policy.separator, self.now, self.interrupt);
-        must_have_way_back(&plan, self.id(), self.inventory, context)?;
+        if !self.options.ignores_rules {
+            must_have_way_back(&plan, self.id(), self.inventory, context)?;
+        }
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
         Ok(PatchPlan {
             plan,

@@ -120,6 +120,12 @@ pub(super) fn validate(
     options: &ApplyOptions,
 ) -> Result<Validated, Reason> {
     let separator = &policy.separator;
+    if options.ignores_rules {
+        let matches = matches(image, inventory)?;
+        let packages: Vec<PkgInst> = matches.iter().map(|found| found.package.clone()).collect();
+        let again = matches!(applied?.standing(&facts.id, &packages), PatchStanding::Applied);
+        return Ok(Validated { facts, matches, again, no_undo: true, notes: Vec::new() });
+    }
     if excludes(policy, &facts.id) {
         return Err(Reason::Excluded);
     }
@@ -390,6 +396,8 @@ pub struct ApplyOptions {
     /// Other operands of the same command that touch no installed package; requirements for them count as
     /// met.
     pub not_applicable: PatchList,
+    /// True to compute what the patch would change, whatever stands against applying it. Such a plan is never performed.
+    pub ignores_rules: bool,
     /// True if the patch is only planned: the plan then has notes for the maker of the patch as well.
     pub is_rehearsal: bool,
     /// The scripts that run.

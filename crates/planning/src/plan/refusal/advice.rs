@@ -170,8 +170,8 @@ fn of_object(problem: &ObjectProblem, path: &str, wording: &Wording) -> String {
     let quoted = Wording::quoted(path);
     match problem {
         ObjectProblem::NativeOwner { owner, .. } => format!(
-            "a patch for {owner} can change it: {} shows whose it is, and which patches have it",
-            wording.verb(&format!("owner {quoted}"))
+            "a patch for {owner} can change it: {} shows its owner and its patches",
+            wording.verb(&format!("show {quoted}"))
         ),
         ObjectProblem::NativeName { .. } => {
             format!("make two files of them first: `cp -p {quoted} {quoted}.new && mv {quoted}.new {quoted}`")

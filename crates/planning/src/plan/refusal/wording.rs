@@ -5,20 +5,16 @@ use std::borrow::Cow;
 use std::path::Path;
 
 /// Advice that names one of these verbs without a root would be about `/`.
-const OF_A_ROOT: [&str; 24] = [
+const OF_A_ROOT: [&str; 18] = [
     "add",
     "adopt",
     "check",
     "confirm",
-    "diff",
-    "doctor",
-    "files",
     "history",
     "key",
     "libs",
     "list",
     "missing",
-    "owner",
     "plan",
     "recover",
     "remove",
@@ -28,8 +24,6 @@ const OF_A_ROOT: [&str; 24] = [
     "undo",
     "undo-data",
     "update",
-    "verify",
-    "why",
 ];
 
 const COMMAND: &str = "`patchadm ";

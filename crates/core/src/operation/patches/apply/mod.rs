@@ -19,10 +19,11 @@ pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchO
 pub use signatures::{SignatureRequest, demands, lacks_trust, must_be_vouched_for};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::operation::adopt::unregistered_native;
-use crate::operation::changed_texts::TextReader;
+use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::{ManySources, OneSource, new_bytes};
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::{Failure, is_of_source};
@@ -34,6 +35,7 @@ use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
 use crate::operation::patches::preparation::{perform_preparation, prepare};
 use crate::operation::plan_file::{PlanFault, save_plan};
+use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
 use crate::operation::session::{
     Caller, RootAndPolicy, RunOptions, Session, must_agree, must_have_database, patch_record,
@@ -46,14 +48,19 @@ use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, Tran
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::must_be_whole;
 use patchadm_inputs::format::plan_differences::PlanDifferences;
+use patchadm_inputs::policy::ScriptPolicy;
+use patchadm_inputs::sign::DemandWord;
+use patchadm_planning::plan::edits::EditChoice;
 use patchadm_planning::plan::patch::combine::{Single, combine_plans};
+use patchadm_planning::plan::patch::engine::{Engine, ScriptChoice};
 use patchadm_planning::plan::patch::projected_root::MadeObjects;
+use patchadm_planning::plan::patch::validate::ApplyOptions;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Plan};
-use patchadm_planning::resolve::Resolution;
+use patchadm_planning::resolve::{Resolution, SetOutcome};
 use patchadm_rootfs::{Digest, Root};
 use patchadm_svr4::package::ObjectPath;
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{PatchId, PatchList};
 use plan::{
     ApplyBatch, ApplyInput, PlannedOperand, PlannedPatch, Position, as_one_run, gather, must_be_usable, plan,
     refuse_all, settle_libraries,
@@ -208,6 +215,7 @@ fn apply_to(
     let mut patches = run_all(&mut planner);
     // The preparation is still to come if no patch was applied.
     let ground = planner.input.ground;
+    let left_out = if is_rehearsal { planner.left_out(opened, &ordered) } else { Vec::new() };
     drop(planner);
     name_unregistered(ground, opened, &mut patches);
     let mut report = ApplyReport::default();
@@ -236,6 +244,7 @@ fn apply_to(
     if let Target::Locked(session) = target {
         report.recovered = session.recovered;
     }
+    patches.extend(left_out);
     let report = ApplyReport { preparation, patches, ..report };
     Ok(AppliedPatchSet { report, resolution: ordered.resolution })
 }
@@ -284,6 +293,55 @@ fn settle_plan_file(
         save_plan(path, &plan)?;
     }
     Ok(())
+}
+
+/// What a delivered patch would change in a root, whatever stands against applying it.
+#[derive(Debug)]
+pub struct DeliveredChanges {
+    /// The changes.
+    pub plan: Plan,
+    /// The digests of the files that it delivers, as far as the changes need them.
+    pub delivered: BTreeMap<ObjectPath, Digest>,
+    /// The texts of the files that change, on request.
+    pub texts: ChangedTexts,
+}
+
+/// Compares a delivered patch with a root. Returns the refusal if the changes cannot be computed, for example because none of
+/// its packages is installed.
+pub fn delivered_changes(
+    root: &Root,
+    patch: &Path,
+    texts: bool,
+    caller: &Caller<'_>,
+) -> Result<DeliveredChanges, Failure> {
+    must_have_database(root)?;
+    let ground = RootAndPolicy::of(root)?.for_who_may()?;
+    let signature = SignatureRequest { word: Some(DemandWord::Off), ..SignatureRequest::default() };
+    let request = ApplyRequest { dry_run: true, no_undo: true, signature, ..ApplyRequest::default() };
+    let operand = ApplyOperand::read(patch, &ground.policy.separator, &[], (&request, caller.interrupt))?;
+    without_lock(root, || {
+        let mut input = ApplyInput::of(&ground, &request, &PatchList::new(), caller, true)?;
+        input.options = without_rules(input.options);
+        let (patch_plan, inventory) = plan(&input, &operand, BTreeMap::new())?;
+        let planned = PlannedPatch::alone(patch_plan, inventory, None);
+        let one = PlannedOperand { operand: &operand, planned: Ok(planned) };
+        let delivered = one.delivered_digests(caller.interrupt).unwrap_or_default();
+        let patch_plan = one.planned?.patch_plan;
+        let scripted = patch_plan.known_to_scripts();
+        let read = |_| {
+            let of = (&patch_plan.plan, &delivered);
+            TextReader::new(root).read(of, &scripted, &mut operand.device.content())
+        };
+        let texts = Some(()).filter(|()| texts).map(read).unwrap_or_default();
+        Ok(DeliveredChanges { plan: patch_plan.plan, delivered, texts })
+    })
+}
+
+/// Returns options with which the changes of any patch are computed, also of one that is refused.
+fn without_rules(options: ApplyOptions) -> ApplyOptions {
+    let edits = EditChoice { replaces_stops: true, ..options.edits };
+    let scripts = ScriptChoice { policy: ScriptPolicy::Run, engine: Engine::Auto, ..options.scripts };
+    ApplyOptions { ignores_rules: true, no_undo: true, undo_dir: None, edits, scripts, ..options }
 }
 
 struct ApplyPlanner<'a> {
@@ -364,8 +422,7 @@ impl<'a> ApplyPlanner<'a> {
         let planned = match usable {
             Ok(planned) => planned,
             Err(failure) => {
-                let plan_over_edits = self.plan_over_edits(operand, &failure);
-                return ApplyOutcome { plan_over_edits, lists, ..operand.refused(failure) };
+                return ApplyOutcome { lists, ..self.refused(operand, failure) };
             }
         };
         let delivered = digests.unwrap_or_default();
@@ -384,17 +441,38 @@ impl<'a> ApplyPlanner<'a> {
         ApplyOutcome { delivered, texts, ..operand.applied(patch_plan, in_use, Ok(None)) }
     }
 
-    /// Plans a patch that is refused because of edited objects as if these were replaced. Returns `None` if another reason
-    /// against it remains.
-    fn plan_over_edits(&mut self, operand: &ApplyOperand, failure: &Failure) -> Option<Plan> {
-        let Failure::Refused(refusal) = failure else { return None };
-        if !matches!(*refusal.reason, Reason::Edited { .. }) {
-            return None;
+    /// Returns the outcome of a patch that would be refused, with the changes that it would make, and with its requirements
+    /// and packages.
+    fn refused(&mut self, operand: &ApplyOperand, failure: Failure) -> ApplyOutcome {
+        let Failure::Refused(refusal) = &failure else { return operand.refused(failure) };
+        let verdict = refusal.reason.verdict(Command::Patchadd);
+        if ["already-applied", "superseded", "obsoleted"].contains(&verdict) {
+            return operand.refused(failure);
         }
-        self.input.options.edits.replaces_stops = true;
+        let at_hand = PatchAtHand::Delivered(&operand.device.image);
+        let reasons = patch_reasons(&self.input.ground.root, &operand.shown_id(), at_hand);
+        let options = self.input.options.clone();
+        self.input.options = without_rules(options.clone());
         let planned = plan(&self.input, operand, BTreeMap::new());
-        self.input.options.edits.replaces_stops = false;
-        planned.ok().map(|(patch_plan, _)| patch_plan.plan)
+        self.input.options = options;
+        ApplyOutcome {
+            refused_plan: planned.ok().map(|(patch_plan, _)| patch_plan.plan),
+            reasons: reasons.ok().flatten().map(Box::new),
+            ..operand.refused(failure)
+        }
+    }
+
+    /// Returns the outcomes of the operands that the resolver refuses.
+    fn left_out(&mut self, opened: &OpenedPatches, ordered: &OrderedPatches<'_>) -> Vec<ApplyOutcome> {
+        let verdicts = ordered.resolution.iter().flat_map(|resolution| &resolution.verdicts);
+        let refused = verdicts.filter_map(|verdict| match &verdict.outcome {
+            SetOutcome::LeftOut(reason) => Some((opened.operands.get(verdict.offer?)?, reason, &verdict.id)),
+            _ => None,
+        });
+        let outcome = |(operand, reason, id): (&ApplyOperand, &Reason, &String)| {
+            self.refused(operand, reason.clone().of(Command::Patchadd, id).into())
+        };
+        refused.map(outcome).collect()
     }
 
     fn perform(

@@ -13,6 +13,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
+use crate::operation::queries::reasons::PatchReasons;
 use crate::operation::trial::{TrialOutcome, TrialRequest};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
@@ -27,7 +28,6 @@ use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange};
 use patchadm_planning::resolve::SetRequest;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::ObjectPath;
-use patchadm_svr4::patch::Requirement;
 
 /// A request to apply patches. An option that is not given falls back to the policy of the root.
 #[derive(Clone, Debug, Default)]
@@ -109,8 +109,10 @@ pub struct ApplyOutcome {
     pub id: String,
     /// The plan; `None` if the patch was refused.
     pub plan: Option<Plan>,
-    /// In a dry run, for a patch that is refused because of edited objects: the plan that replaces these.
-    pub plan_over_edits: Option<Plan>,
+    /// What a refused patch would change (dry run only); `None` if that cannot be computed.
+    pub refused_plan: Option<Plan>,
+    /// The requirements and packages of a refused patch (dry run only).
+    pub reasons: Option<Box<PatchReasons>>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
     /// Recorded objects that were missing and are made again.
@@ -149,8 +151,6 @@ pub struct SetMembership {
     pub because: Vec<String>,
     /// The depot that has it.
     pub depot: Option<String>,
-    /// The patches that it requires, by the index of the depot.
-    pub requires: Vec<Requirement>,
 }
 
 /// The outcomes of all patches of a command, in the order of application.
@@ -181,7 +181,8 @@ impl ApplyOutcome {
         Self {
             id,
             plan: None,
-            plan_over_edits: None,
+            refused_plan: None,
+            reasons: None,
             scripts: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),

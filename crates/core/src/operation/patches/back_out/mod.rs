@@ -9,14 +9,12 @@ mod hooks;
 pub(in crate::operation::patches) mod input;
 pub(in crate::operation) mod locked;
 mod planning;
-mod preview;
 mod request;
 mod selection;
 pub(in crate::operation::patches) mod undo;
 
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
-pub use preview::{BackoutPreview, ContentPair, LARGEST_COMPARED, PreviewedObject, preview_backout};
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 
 use crate::operation::exchange::{foreseen, must_be_directories};

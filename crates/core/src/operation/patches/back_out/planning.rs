@@ -30,7 +30,7 @@ use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::concern::{add_backout, add_foreign_backout};
 use patchadm_planning::plan::patch::back_out::{back_out, may_back_out, may_go_as_one};
 use patchadm_planning::plan::patch::backout_input::{
-    BackOutOptions, BackoutArchive, Elsewhere, GoingPatch, LaterUndo, UndoSources,
+    BackOutOptions, BackoutArchive, Elsewhere, GoingPatch, UndoSources,
 };
 use patchadm_planning::plan::patch::engine::BACKING_OUT;
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
@@ -92,11 +92,6 @@ impl PlannedBackout {
             settled.apply(&mut self.patch_plan);
         }
         self
-    }
-
-    /// The undo data of patches that stay, as the planner took it.
-    pub(super) fn later(&self) -> Vec<LaterUndo<'_>> {
-        as_later(&self.later, self.undo.len())
     }
 }
 

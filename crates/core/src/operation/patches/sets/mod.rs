@@ -400,23 +400,23 @@ fn with_verdicts(report: ApplyReport, resolution: Resolution, set: SetReport<'_>
                     None => continue,
                 },
             },
-            SetOutcome::LeftOut(reason) => refused(&verdict, refusal(reason.clone(), &verdict.id)),
+            SetOutcome::LeftOut(reason) => done
+                .remove(&verdict.id)
+                .unwrap_or_else(|| refused(&verdict, refusal(reason.clone(), &verdict.id))),
             SetOutcome::NotTried(by) => refused(&verdict, Failure::NotWithout(by.clone())),
         };
         let is_operand = verdict.offer.is_some_and(|place| place < operands);
         let depot = choices.depot.clone().filter(|_| !is_operand);
-        patches.push(ApplyOutcome { set: Some(membership(&verdict, offers, depot)), ..outcome });
+        patches.push(ApplyOutcome { set: Some(membership(&verdict, depot)), ..outcome });
     }
     ApplyReport { patches, ..report }
 }
 
-fn membership(verdict: &SetVerdict, offers: &[Offer], depot: Option<String>) -> SetMembership {
-    let offer = verdict.offer.and_then(|place| offers.get(place));
+fn membership(verdict: &SetVerdict, depot: Option<String>) -> SetMembership {
     SetMembership {
         is_named: verdict.is_named,
         because: verdict.because.iter().map(ToString::to_string).collect(),
         depot,
-        requires: offer.map(|offer| offer.requires.iter().cloned().collect()).unwrap_or_default(),
     }
 }
 

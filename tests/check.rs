@@ -1,4 +1,4 @@
-//! `patchadm doctor`: a line for each matter, the command that helps, and nothing changed.
+//! `patchadm check`: a line for each section, the command that helps, and nothing changed.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -17,7 +17,7 @@ use crate::packages::Package;
 use crate::scenario::{Run, Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
-const LINE: &str = "doctor -R @ROOT@";
+const LINE: &str = "check -R @ROOT@";
 const JOURNAL: &str = "/var/sadm/patchadm/journal";
 
 fn web(text: &str) -> Package {
@@ -72,7 +72,7 @@ fn a_healthy_root_needs_nothing_and_is_as_before() {
     assert_same(&all(&stage), &before);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
     for (what, text) in [
-        ("openat2", "paths are kept inside the root"),
+        ("kernel", "openat2 available"),
         ("rights", "you may change the root"),
         ("lock", "no command is changing the root"),
         ("policy", "every setting makes sense"),
@@ -80,9 +80,9 @@ fn a_healthy_root_needs_nothing_and_is_as_before() {
         ("identity", "journal and root-id name one root"),
         ("program", "no later version has made a run in this root"),
         ("records", "they agree with each other"),
-        ("key", "no key is trusted"),
-        ("index", "no depot is named by the policy or remembered"),
-        ("path", "PATH has no program of the names of these commands"),
+        ("keys", "no key is trusted"),
+        ("depot", "no depot is named by the policy or remembered"),
+        ("path", "16 classic commands are not in PATH"),
     ] {
         assert_eq!(found(&run, what), ("ok".to_owned(), text.to_owned()), "{}", run.stdout);
     }
@@ -91,11 +91,11 @@ fn a_healthy_root_needs_nothing_and_is_as_before() {
     }
     let columns = run.stdout.lines().map(|line| line.as_bytes().iter().position(|byte| *byte == b' '));
     assert!(columns.flatten().all(|column| column <= "user-namespaces".len()));
-    assert_eq!(stage.run("doctor -q -R @ROOT@").ok(), "");
-    let document: Value = serde_json::from_str(&stage.run("doctor --json -R @ROOT@").ok()).unwrap();
+    assert_eq!(stage.run("check -q -R @ROOT@").ok(), "");
+    let document: Value = serde_json::from_str(&stage.run("check --json -R @ROOT@").ok()).unwrap();
     let findings = document["findings"].as_array().unwrap();
     assert_eq!(findings.len(), run.stdout.lines().count());
-    assert_eq!((&findings[0]["what"], &findings[0]["command"]), (&"openat2".into(), &Value::Null));
+    assert_eq!((&findings[0]["what"], &findings[0]["command"]), (&"kernel".into(), &Value::Null));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_root_without_a_database_is_told_and_nothing_is_made() {
     let run = stage.run(LINE);
     assert_eq!(found(&run, "exchange").0, "unknown", "{}", run.stdout);
     assert!(!stage.at("/var").exists());
-    assert!(stage.run("doctor -R /no/such/root").fails(1).contains("/no/such/root"));
+    assert!(stage.run("check -R /no/such/root").fails(1).contains("/no/such/root"));
 }
 
 #[test]
@@ -183,18 +183,18 @@ fn a_key_that_is_expired_needs_attention_and_one_that_will_be_is_told() {
     trust("2026-11-19").ok();
     let renewal = "`patchadm -R @ROOT@ key trust --name release --expires YYYY-MM-DD --roles patch --bases '3000[0-9]*' \
                    @ROOT@/etc/patchadm/keys/release.pub`";
-    assert_attention(&stage, LINE, "key", &["(release) expired on 2026-11-19", renewal]);
+    assert_attention(&stage, LINE, "keys", &["(release) expired on 2026-11-19", renewal]);
     for (day, state) in [("2026-11-20", "limited"), ("2026-12-20", "limited"), ("2026-12-21", "ok")] {
         trust(day).ok();
         let run = stage.run(LINE);
-        assert_eq!((run.code, found(&run, "key").0.as_str()), (0, state), "{day}: {}", run.stdout);
+        assert_eq!((run.code, found(&run, "keys").0.as_str()), (0, state), "{day}: {}", run.stdout);
     }
     let id = stage.run("key list -R @ROOT@").ok().split(' ').next().unwrap().to_owned();
     trust("2026-11-19").ok();
     stage.run(&format!("key revoke -R @ROOT@ {id}")).ok();
-    assert_eq!(found(&stage.run(LINE), "key").1, "no key is trusted");
+    assert_eq!(found(&stage.run(LINE), "keys").1, "no key is trusted");
     stage.file("/etc/patchadm/policy", "signature=require\n");
-    assert_attention(&stage, LINE, "key", &["no key is trusted", "`patchadm -R @ROOT@ key trust FILE`"]);
+    assert_attention(&stage, LINE, "keys", &["no key is trusted", "`patchadm -R @ROOT@ key trust FILE`"]);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
     let good = FaultyServer::begin(|_| whole("200 OK", b"{}"));
     depot(&good.url("depot"));
     assert_eq!(
-        found(&stage.run(LINE), "index"),
+        found(&stage.run(LINE), "depot"),
         ("ok".to_owned(), format!("{} is reached", good.url("depot")))
     );
     assert_eq!(good.asked()[0].path, "/depot/index.json");
@@ -213,7 +213,7 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
     assert_attention(
         &stage,
         LINE,
-        "index",
+        "depot",
         &["the server does not have it (status 404)", "depot check http://"],
     );
     let dumb = FaultyServer::begin(|_| vec![Step::Wait(Duration::from_secs(60))]);
@@ -221,11 +221,11 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
     let began = Instant::now();
     let run = stage.run(LINE);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!((run.code, found(&run, "index").0.as_str()), (1, "attention"), "{}", run.stdout);
-    let run = stage.run("doctor --offline -R @ROOT@");
-    assert_eq!((run.code, found(&run, "index").0.as_str()), (0, "unknown"), "{}", run.stdout);
+    assert_eq!((run.code, found(&run, "depot").0.as_str()), (1, "attention"), "{}", run.stdout);
+    let run = stage.run("check --offline -R @ROOT@");
+    assert_eq!((run.code, found(&run, "depot").0.as_str()), (0, "unknown"), "{}", run.stdout);
     depot("/no/such/depot");
-    assert_attention(&stage, LINE, "index", &["/no/such/depot is not there"]);
+    assert_attention(&stage, LINE, "depot", &["/no/such/depot is not there"]);
 }
 
 #[test]
@@ -238,12 +238,12 @@ fn a_depot_that_is_only_remembered_is_asked_and_no_reason_to_do_anything() {
         "sha256": "11".repeat(32), "expires": null, "seen": "2026-11-20T07:00:00Z"
     });
     stage.file("/var/sadm/patchadm/depots", format!("{seen}\n"));
-    assert_eq!(found(&stage.run(LINE), "index").0, "ok");
+    assert_eq!(found(&stage.run(LINE), "depot").0, "ok");
     fs::remove_dir_all(&depot).unwrap();
     let run = stage.run(LINE);
-    assert_eq!((run.code, found(&run, "index").0.as_str()), (0, "limited"), "{}", run.stdout);
+    assert_eq!((run.code, found(&run, "depot").0.as_str()), (0, "limited"), "{}", run.stdout);
     stage.file("/var/sadm/patchadm/depots", "rubbish\n");
-    assert_attention(&stage, LINE, "index", &["@ROOT@/var/sadm/patchadm/depots: line 1"]);
+    assert_attention(&stage, LINE, "depot", &["@ROOT@/var/sadm/patchadm/depots: line 1"]);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn another_pkginfo_before_this_one_in_path_is_told() {
     let path = |first: &Path, second: &Path| format!("{}:{}", first.display(), second.display());
     stage.set("PATH", path(&links, &others));
     let (state, text) = found(&stage.run(LINE), "path");
-    assert!(state == "ok" && text.starts_with("PATH leads to this program by 17 of 17"), "{text}");
+    assert!(state == "ok" && text == "all classic commands are in PATH", "{text}");
     stage.set("PATH", path(&others, &links));
     assert_eq!(found(&stage.run(LINE), "path").0, "ok", "what cannot be executed is passed over");
     fs::set_permissions(others.join("pkginfo"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -318,7 +318,7 @@ fn a_root_that_another_user_may_change_is_told_to_the_superuser_and_nothing_is_t
     let (state, text) = found(&run, "rights");
     assert!(state == "limited" && text.ends_with("`patchadm -R @ROOT@ VERB --as-owner`"), "{text}");
     assert_eq!(found(&run, "exchange").0, "unknown");
-    assert_eq!(found(&run, "index").1, "not asked: others may write what names the depot");
+    assert_eq!(found(&run, "depot").1, "not asked: others may write what names the depot");
 }
 
 #[test]

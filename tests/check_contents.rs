@@ -1,4 +1,4 @@
-//! `patchadm verify`: what is damaged is found and named, what is somebody's to change is not, and what is said to be
+//! `patchadm check --contents`: what is damaged is found and named, what is somebody's to change is not, and what is said to be
 //! possible is.
 
 use std::fs;
@@ -44,14 +44,14 @@ fn undo(package: &str, id: &str, name: &str) -> String {
 }
 
 fn document(stage: &Scenario, code: i32, words: &str) -> Value {
-    let run = stage.run(&format!("verify -R @ROOT@ --json {words}"));
+    let run = stage.run(&format!("check --contents -R @ROOT@ --json {words}"));
     assert_eq!(run.code, code, "{}{}", run.stdout, run.stderr);
     serde_json::from_str(&run.stdout).unwrap()
 }
 
 /// What the command prints, with the sizes of archives taken out.
 fn text(stage: &Scenario, code: i32, words: &str) -> String {
-    let run = stage.run(&format!("verify -R @ROOT@ {words}"));
+    let run = stage.run(&format!("check --contents -R @ROOT@ {words}"));
     assert_eq!((run.code, run.stderr.as_str()), (code, ""), "{}", run.stdout);
     let line = |line: &str| match line.split_once(" is sound (") {
         Some((path, _)) => format!("{path} is sound\n"),
@@ -86,7 +86,7 @@ fn a_root_without_patches_or_packages_is_sound() {
     let stage = Scenario::with(&[web("one")]);
     assert_eq!(text(&stage, 0, ""), "7 objects are as recorded; no undo data is damaged.\n");
     assert_eq!(text(&Scenario::new(), 0, ""), "0 objects are as recorded; no undo data is damaged.\n");
-    let said = Scenario::bare().run("verify -R @ROOT@").fails(7);
+    let said = Scenario::bare().run("check --contents -R @ROOT@").fails(7);
     assert!(said.contains("no package database below @ROOT@; name the right root with -R"), "{said}");
 }
 
@@ -167,7 +167,7 @@ fn names_limit_it_to_a_patch_or_a_package() {
 fn a_name_that_is_neither_patch_nor_package_is_an_error() {
     let stage = stage();
     for name in ["300-01", "NOpkg", "100-02"] {
-        let said = stage.run(&format!("verify -R @ROOT@ ACMEweb {name}")).fails(2);
+        let said = stage.run(&format!("check --contents -R @ROOT@ ACMEweb {name}")).fails(2);
         assert_eq!(
             said,
             format!("patchadm: ERROR: {name} is neither an applied patch nor an installed package\n")
@@ -354,7 +354,7 @@ fn an_archive_that_lacks_a_member_is_found_even_where_nothing_binds_it_to_its_ru
         without(&stage.at(&undo("ACMEweb", "100-01", "undo.gz")), part);
         assert_found(&stage, part);
         crate::ledger::disown(&stage.root(), "ACMEweb");
-        stage.run("verify -R @ROOT@ 100-01").fails(4);
+        stage.run("check --contents -R @ROOT@ 100-01").fails(4);
     }
 }
 
@@ -367,11 +367,11 @@ fn a_digest_file_is_believed_by_nobody_and_an_archive_without_a_line_is_not_the_
             Some(text) => fs::write(&digest, text).unwrap(),
             None => fs::remove_file(&digest).unwrap(),
         }
-        let run = stage.run("verify -R @ROOT@ 100-01").ok();
+        let run = stage.run("check --contents -R @ROOT@ 100-01").ok();
         assert!(run.contains("ACMEweb/save/100-01/undo.gz is sound ("), "{run}");
     }
     crate::ledger::disown(&stage.root(), "ACMEweb");
-    let said = stage.run("verify -R @ROOT@ 100-01");
+    let said = stage.run("check --contents -R @ROOT@ 100-01");
     assert_eq!(said.code, 4);
     assert!(said.stdout.contains("the ledger of the root does not know it"), "{}", said.stdout);
 }
@@ -381,7 +381,8 @@ fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed()
     let stage = stage();
     let archive = undo("ACMEweb", "100-01", "undo.gz");
     stage.mode(&archive, 0);
-    let verify = as_ordinary_user(&stage, "verify -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
+    let verify =
+        as_ordinary_user(&stage, "check --contents -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
     let said = String::from_utf8(verify.stdout).unwrap();
     assert_eq!(verify.status.code(), Some(3), "{said}");
     assert!(said.contains("100-01/undo.gz: Permission denied"), "{said}");
@@ -407,12 +408,13 @@ fn a_ledger_that_the_caller_may_not_read_is_told_by_verify_and_is_no_damage() {
     }
     let stage = stage();
     stage.mode("/var/sadm/patchadm/ledger/ACMEweb", 0);
-    let output = as_ordinary_user(&stage, "verify -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
+    let output =
+        as_ordinary_user(&stage, "check --contents -R @ROOT@", &[&stage.at("/var/sadm")]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("ledger/ACMEweb: Permission denied"), "{said}");
     assert!(said.ends_with("no undo data is damaged, that of 2 patches could not be read.\n"), "{said}");
-    let output = as_ordinary_user(&stage, "verify -R @ROOT@ --json", &[]).output().unwrap();
+    let output = as_ordinary_user(&stage, "check --contents -R @ROOT@ --json", &[]).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&document["exit"]["name"], &document["sound"]), (&"no-rights".into(), &false.into()));
 }
@@ -429,7 +431,7 @@ fn who_may_not_read_what_a_plan_needs_is_told_the_file_and_who_may() {
         (Some(stage.root()), "save/200-01/undo.gz: Permission denied"),
     ] {
         let given: Vec<_> = given.iter().map(std::path::PathBuf::as_path).collect();
-        let output = as_ordinary_user(&stage, "plan -R @ROOT@ --remove 200-01", &given).output().unwrap();
+        let output = as_ordinary_user(&stage, "remove -R @ROOT@ --dry-run 200-01", &given).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(closed), "{said}");
         assert!(said.contains("Run the same command as root, or as the owner of the root"), "{said}");
@@ -469,14 +471,14 @@ fn patches_of_which_one_was_given_without_undo_data_are_refused_before_the_first
 #[test]
 fn more_or_less_is_said_where_it_is_wanted() {
     let stage = stage();
-    let more = stage.run("verify -v -R @ROOT@").ok();
+    let more = stage.run("check --contents -v -R @ROOT@").ok();
     assert!(
         more.starts_with("@ROOT@/opt: as recorded\n") || more.contains("/bin/httpd: as recorded\n"),
         "{more}"
     );
-    assert_eq!(stage.run("verify -q -R @ROOT@").ok(), "");
+    assert_eq!(stage.run("check --contents -q -R @ROOT@").ok(), "");
     stage.mode("/opt/ACMEweb/bin/tool", 0o700);
-    let said = stage.run("verify -q -R @ROOT@").fails(1);
+    let said = stage.run("check --contents -q -R @ROOT@").fails(1);
     assert!(said.starts_with("patchadm: ERROR: @ROOT@/opt/ACMEweb/bin/tool\n"), "{said}");
     assert!(!said.contains("can be backed out"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! A kept library with which something is wrong, as `patchadm verify` tells of it.
+//! A kept library with which something is wrong, as `patchadm check --contents` shows it.
 
 use serde::Serialize;
 

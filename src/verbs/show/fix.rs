@@ -1,17 +1,15 @@
-//! `patchadm why CVE-…`: which patch brought a fix, whether it is still there, or which patch of a depot would bring it.
+//! A fix such as CVE-2026-1234: which patch brought it, whether it is still there, or which patch of a depot would bring it.
 
 use serde::Serialize;
 
-use super::PatchSource;
-use patchadm_cli::arguments::fetching::fetch_bar;
-use patchadm_cli::call::Invocation;
+use super::ShowQuery;
+use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::listed_patch::ListedPatch;
 use patchadm_cli::reply::overtaken::OvertakenEntry;
 use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::named_value;
-use patchadm_cli::reply::{CommandReport, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::{now, with_signals};
 use patchadm_core::operation::depots::{
@@ -36,7 +34,7 @@ const IN_FORCE: [&str; 4] = ["effective", "superseded", "obsoleted", "contained"
 
 /// Who brought a fix.
 #[derive(Debug, Serialize)]
-pub(super) struct FixReport {
+pub(super) struct FixAnswer {
     fix: String,
     /// Whether the fix is there, by an applied patch or by the version of dpkg or rpm that overtook one.
     fixed: bool,
@@ -70,52 +68,43 @@ struct OfferedEntry {
     fits: bool,
 }
 
-/// Answers about a word that the root knows as a fix, or that can be nothing else; `None` for the id of a patch.
-pub(super) fn known(
-    call: &mut Invocation,
-    root: &Root,
-    source: &PatchSource,
-) -> anyhow::Result<Option<FixReport>> {
-    let Ok(fix) = FixId::new(&source.subject.to_string_lossy()) else { return Ok(None) };
-    let reasons = fix_reasons(root, &fix).map_err(|failed| query_refused(root, &failed))?;
-    let is_like_cve = fix.is_cve() || fix.cve_fault().is_some();
-    let is_fix = !reasons.brought.is_empty() || !reasons.ended.is_empty() || is_like_cve;
-    if !is_fix || (reasons.is_known_patch && !is_like_cve) {
-        return Ok(None);
+impl FixAnswer {
+    /// Returns the answer about a fix that the root knows, or a word that can be nothing else; `None` for the id of a patch.
+    pub(super) fn known(root: &Root, fix: &FixId, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
+        let reasons = fix_reasons(root, fix).map_err(|failed| query_refused(root, &failed))?;
+        let is_like_cve = fix.is_cve() || fix.cve_fault().is_some();
+        let is_here = !reasons.brought.is_empty() || !reasons.ended.is_empty();
+        if !(is_here || is_like_cve) || (reasons.is_known_patch && !is_like_cve) {
+            return Ok(None);
+        }
+        let answer = Self::of(root, fix, reasons, query)?;
+        if answer.fixed {
+            return Ok(Some(answer));
+        }
+        let offered = offers(root, query, fix)?;
+        let is_offered = offered.as_ref().is_some_and(|offered| !offered.is_empty());
+        Ok((is_here || is_offered).then_some(Self { offered, ..answer }))
     }
-    let report = FixReport::of(call, root, &fix, reasons)?;
-    if report.fixed {
-        return Ok(Some(report));
+
+    /// Returns the answer about what a patch of the depot fixes.
+    pub(super) fn offered(root: &Root, fix: &FixId, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
+        let offered = offers(root, query, fix)?.filter(|offered| !offered.is_empty());
+        Ok(offered.map(|offered| Self {
+            fix: fix.to_string(),
+            fixed: false,
+            brought: Vec::new(),
+            ended: Vec::new(),
+            offered: Some(offered),
+        }))
     }
-    let offered = offers(call, root, source, &fix)?;
-    Ok(Some(FixReport { offered, ..report }))
-}
 
-/// Answers about a word that is no patch of the depot, and is what one of its patches fixes.
-pub(super) fn offered(
-    call: &mut Invocation,
-    root: &Root,
-    source: &PatchSource,
-) -> anyhow::Result<Option<FixReport>> {
-    let Ok(fix) = FixId::new(&source.subject.to_string_lossy()) else { return Ok(None) };
-    let offered = offers(call, root, source, &fix)?.filter(|offered| !offered.is_empty());
-    let report = |offered| FixReport {
-        fix: fix.to_string(),
-        fixed: false,
-        brought: Vec::new(),
-        ended: Vec::new(),
-        offered: Some(offered),
-    };
-    Ok(offered.map(report))
-}
-
-impl FixReport {
-    fn of(call: &Invocation, root: &Root, fix: &FixId, reasons: FixReasons) -> anyhow::Result<Self> {
+    fn of(root: &Root, fix: &FixId, reasons: FixReasons, query: &ShowQuery) -> anyhow::Result<Self> {
         let refused = |failed: Failure| query_refused(root, &failed);
         let inspection = inspect(root, WantedWords::None).map_err(refused)?;
-        let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), inspection.has_native);
+        let overview =
+            NativeOverview::as_far_as_known(root, &now(&query.surroundings), inspection.has_native);
         let trial =
-            TrialStanding::of(root, &call.surroundings).map_err(|failed| query_refused(root, &failed))?;
+            TrialStanding::of(root, &query.surroundings).map_err(|failed| query_refused(root, &failed))?;
         let entry = |(id, run): (PatchId, Option<String>)| {
             let one = inspection.patches.iter().find(|one| one.patch.id == id)?;
             let listed = ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
@@ -137,12 +126,9 @@ impl FixReport {
         let is_of_depot = self.offered.as_ref().is_some_and(|offered| !offered.is_empty());
         match self {
             Self { fixed: true, .. } => "yes",
-            Self { brought, ended, .. } if !brought.is_empty() || !ended.is_empty() => {
-                "no: it was, and is lost"
-            }
-            Self { offered: None, .. } => "no patch of this root says so; name a depot with -M to ask that",
+            Self { brought, ended, .. } if !brought.is_empty() || !ended.is_empty() => "no: the fix is lost",
             _ if is_of_depot => "no",
-            _ => "no, and no patch of the depot says that it would",
+            _ => "no, and no patch of the depot brings it",
         }
     }
 }
@@ -163,25 +149,18 @@ impl BroughtEntry {
 }
 
 /// Returns the patches of the depot that is named, else of that of the policy, which fix this; `None` without a depot.
-fn offers(
-    call: &mut Invocation,
-    root: &Root,
-    source: &PatchSource,
-    fix: &FixId,
-) -> anyhow::Result<Option<Vec<OfferedEntry>>> {
+fn offers(root: &Root, query: &ShowQuery, fix: &FixId) -> anyhow::Result<Option<Vec<OfferedEntry>>> {
     let refused = |failed: Failure| query_refused(root, &failed);
     let ground = RootAndPolicy::of(root).map_err(refused)?;
-    let named = source.depot.clone().or_else(|| ground.policy.depot.clone().map(Into::into));
+    let named = query.depot.clone().or_else(|| ground.policy.depot.clone().map(Into::into));
     let Some(named) = named else { return Ok(None) };
     let location = DepotLocation::parse(&named).map_err(|error| not_asked(&error))?;
     let demands = demands(&ground, &SignatureRequest::default()).map_err(refused)?;
-    let bar = fetch_bar(call);
-    let progress = |progress: DepotProgress<'_>| bar.show(progress);
+    let progress = |_: DepotProgress<'_>| {};
     let depot: Result<Depot, DepotError> = with_signals(|interrupt| {
-        let access = source.fetching.access(&call.surroundings, &ground.policy, None, interrupt, &progress);
+        let access = query.fetching.access(&query.surroundings, &ground.policy, None, interrupt, &progress);
         open_depot(&location, &demands, &FetchSession::new(access))
     })?;
-    drop(bar);
     let depot = depot.map_err(|error| not_asked(&error))?;
     let installed = ground.packages().map_err(refused)?;
     let fits = |patch: &DepotPatch| {
@@ -216,13 +195,20 @@ impl OfferedEntry {
     }
 }
 
-impl CommandReport for FixReport {
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let mut lines = vec![("Fix", self.fix.clone()), ("Is there", self.verdict().to_owned())];
+impl FixAnswer {
+    pub(super) fn line(&self) -> String {
+        format!("{}: {}", self.fix, self.verdict())
+    }
+
+    pub(super) fn text(&self) -> Vec<String> {
+        let mut lines = vec![("Fix", self.fix.clone()), ("Fixed", self.verdict().to_owned())];
         lines.extend(self.brought.iter().map(|one| ("Brought by", one.told.clone())));
         lines.extend(self.ended.iter().map(|one| ("Ended", format!("{}, {}", one.id, one.told))));
         lines.extend(self.offered.iter().flatten().map(|one| ("Offered by", one.words())));
-        lines.iter().try_for_each(|(name, value)| output.line(named_value(name, value)))?;
-        Ok(())
+        lines.iter().map(|(name, value)| named_value(name, value)).collect()
+    }
+
+    pub(super) fn print(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.text().iter().try_for_each(|line| output.line(line))?)
     }
 }

@@ -1,22 +1,20 @@
-//! `patchadm owner`: shows the owner of a path, and the patches that changed or deliver it.
+//! A path of the root: its owner, its current version, and the patches that changed or deliver it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::{ShowQuery, USAGE};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_cli::arguments::named_paths::paths_in_root;
-use patchadm_cli::arguments::parse;
-use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::object_state::{state_words, told_differences};
 use patchadm_cli::reply::overtaken::OvertakenEntry;
-use patchadm_cli::reply::words::print_notes;
-use patchadm_cli::reply::{CommandReport, Exit, Reply, Stop};
+use patchadm_cli::reply::text::finding;
 use patchadm_cli::surroundings::caller::now;
-use patchadm_cli::surroundings::{Output, Shade};
+use patchadm_cli::surroundings::{Output, Shade, Zone};
+use patchadm_core::operation::check::Finding;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::patch_objects::ObjectAction;
 use patchadm_core::operation::queries::path_owners::{PatchOfPath, PathOwners, path_owners};
@@ -27,40 +25,20 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-const USAGE: &str = "patchadm [-R root] owner [option...] path...";
-
 /// The note if undo data may not be read.
 const NOT_KNOWN: &str = "not everything is known: the undo data of some patches cannot be read by this caller, is gone, or was made by \
      another program";
 
-/// Show whose paths are: their packages, and the patches that changed or deliver them
-#[derive(clap::Parser)]
-struct OwnerArgs {
-    #[command(flatten)]
-    common: VerbOptions,
-    /// The paths, with or without that of the root
-    #[arg(value_name = "PATH")]
-    paths: Vec<PathBuf>,
-}
-
-/// The owners of paths.
+/// Everything about a path.
 #[derive(Debug, Serialize)]
-pub(super) struct OwnerReport {
-    paths: Vec<OwnedPath>,
-    #[serde(skip)]
-    is_verbose: bool,
-    #[serde(skip)]
-    wording: Wording,
-}
-
-/// A path.
-#[derive(Debug, Serialize)]
-struct OwnedPath {
+pub(super) struct PathAnswer {
     path: String,
     /// The letter of its type in `contents`.
     #[serde(rename = "type")]
     ftype: Option<String>,
     packages: Vec<String>,
+    /// The version that is there now.
+    current: CurrentVersion,
     patches: Vec<PathPatch>,
     /// Whether these are all patches, with what each did.
     known: bool,
@@ -81,6 +59,21 @@ struct OwnedPath {
     merges: Vec<MergeEntry>,
     #[serde(skip)]
     shown: String,
+    #[serde(skip)]
+    wording: Wording,
+}
+
+/// The version of an object that is there now.
+#[derive(Debug, Serialize)]
+struct CurrentVersion {
+    state: &'static str,
+    /// The patch or the package that left it, or whose version was modified.
+    by: Option<String>,
+    /// How it differs from that, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differences: Vec<String>,
+    #[serde(skip)]
+    is_of_patch: bool,
 }
 
 /// A package of dpkg or rpm that owns the path.
@@ -130,53 +123,45 @@ struct PathPatch {
     date_text: Option<String>,
 }
 
-/// Runs the verb.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let OwnerArgs { common, paths } = parse(call, USAGE)?;
-    if paths.is_empty() {
-        return Err(Stop::Usage { message: "no path is named".to_owned(), usage: USAGE }.into());
-    }
-    let root = common.root.open(call)?;
-    let report = OwnerReport::of(call, &root, &paths)?;
-    Ok(Reply::about(&root, Exit::OK, report))
-}
-
-impl OwnerReport {
-    /// Returns the owners of paths as a user typed them.
-    pub(super) fn of(call: &Invocation, root: &Root, words: &[PathBuf]) -> anyhow::Result<Self> {
-        let paths = paths_in_root(root, words, USAGE)?;
+impl PathAnswer {
+    /// Returns the answer about a path as a user typed it; `None` if nothing is known of it.
+    pub(super) fn of(root: &Root, word: &Path, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
+        let paths = paths_in_root(root, &[word.to_owned()], USAGE)?;
         let owners = path_owners(root, &paths).map_err(|failed| query_refused(root, &failed))?;
         let has_native = owners.iter().any(|one| !one.native.is_empty() || !one.diverted.is_empty());
-        let overview = NativeOverview::as_far_as_known(root, &now(&call.surroundings), has_native);
+        let overview = NativeOverview::as_far_as_known(root, &now(&query.surroundings), has_native);
         let open = open_merges(root).map_err(|failed| query_refused(root, &failed))?;
         let open = MergeEntry::of_open(root, &open);
-        let paths = owners.into_iter().map(|one| OwnedPath::of(root, one, &overview, &open)).collect();
-        let (is_verbose, wording) = (call.output.is_verbose(), Wording::of_verbs(root.prefix()));
-        Ok(Self { paths, is_verbose, wording })
+        let zone = query.surroundings.zone;
+        let answers = owners.into_iter().map(|one| Self::of_owners(root, one, (&overview, &open), zone));
+        Ok(answers.into_iter().find(Self::is_about_something))
     }
 
-    /// Tells whether anything at all is known of a path.
-    pub(super) fn is_about_something(&self) -> bool {
-        self.paths.iter().any(|path| {
-            !path.packages.is_empty()
-                || !path.patches.is_empty()
-                || !path.native.is_empty()
-                || !path.diverted.is_empty()
-                || !path.lost.is_empty()
-                || !path.merges.is_empty()
-        })
+    fn is_about_something(&self) -> bool {
+        !self.packages.is_empty()
+            || !self.patches.is_empty()
+            || !self.native.is_empty()
+            || !self.diverted.is_empty()
+            || !self.lost.is_empty()
+            || !self.merges.is_empty()
     }
-}
 
-impl OwnedPath {
-    fn of(root: &Root, owners: PathOwners, overview: &NativeOverview, open: &[MergeEntry]) -> Self {
-        let PathOwners { path, names, line, patches, known, native, diverted, verifiers } = owners;
+    fn of_owners(
+        root: &Root,
+        owners: PathOwners,
+        (overview, open): (&NativeOverview, &[MergeEntry]),
+        zone: Zone,
+    ) -> Self {
+        let current = CurrentVersion::of(&owners, zone);
+        let PathOwners { path, names, line, patches, known, native, diverted, verifiers, .. } = owners;
         let lost = overview.lost().chain(overview.accepted());
         let lost = lost.filter(|one| one.lost_paths().any(|path| names.contains(&path)));
         let packages = line.iter().flat_map(|line| &line.owners).map(|owner| owner.package.to_string());
         Self {
             merges: open.iter().filter(|one| one.is_about(&path, &names)).cloned().collect(),
             shown: root.show(&path),
+            wording: Wording::of_verbs(root.prefix()),
+            current,
             path: path.to_string(),
             packages: packages.collect(),
             ftype: line.map(|line| char::from(line.object.ftype.letter()).to_string()),
@@ -189,12 +174,31 @@ impl OwnedPath {
         }
     }
 
-    fn print(&self, output: &mut Output, is_verbose: bool, wording: &Wording) -> anyhow::Result<()> {
-        let whose = match self.packages.as_slice() {
-            [] => "no package has it now".to_owned(),
-            packages => format!("of {}", packages.join(", ")),
-        };
-        output.line(format!("{}: {whose}", self.shown))?;
+    /// Returns the note about patches whose changes are not known.
+    pub(super) fn remark(&self) -> Option<String> {
+        (!self.known).then(|| NOT_KNOWN.to_owned())
+    }
+
+    /// Returns the owner in a few words.
+    pub(super) fn line(&self) -> String {
+        match self.packages.as_slice() {
+            [] => format!("{}: no package owns it", self.shown),
+            packages => format!("{}: owned by {}", self.shown, packages.join(", ")),
+        }
+    }
+
+    /// Returns the version and the patches, a line each.
+    pub(super) fn text(&self) -> Vec<String> {
+        let patches = self.patches.iter().map(PathPatch::words);
+        self.current.sentence().into_iter().chain(patches).collect()
+    }
+
+    pub(super) fn print(&self, output: &mut Output, is_verbose: bool) -> anyhow::Result<()> {
+        let wording = &self.wording;
+        output.line(self.line())?;
+        for line in self.current.sentence().iter().chain(&self.current.differences) {
+            output.line(format!("  {line}"))?;
+        }
         for line in self.native.iter().map(NativeOwnerEntry::words) {
             output.line(format!("  {line}"))?;
         }
@@ -219,6 +223,41 @@ impl OwnedPath {
             }
         }
         Ok(())
+    }
+}
+
+impl CurrentVersion {
+    fn of(owners: &PathOwners, zone: Zone) -> Self {
+        let by = owners
+            .patches
+            .iter()
+            .find(|one| one.action.is_some_and(|action| action != ObjectAction::Unchanged));
+        let package = || owners.line.as_ref()?.owners.first().map(|owner| owner.package.to_string());
+        let is_of_patch = by.is_some();
+        let by = by.map(|patch| patch.id.to_string()).or_else(package);
+        let found = owners.differences.as_deref();
+        let state = match found {
+            None => "unknown",
+            Some([]) => "unchanged",
+            Some(found) if found.contains(&Finding::Missing) => "missing",
+            Some(_) => "modified",
+        };
+        let differences = found.unwrap_or_default().iter().filter(|one| **one != Finding::Missing);
+        let differences = differences.map(|one| finding::detail(one, zone)).collect();
+        Self { state, by, differences, is_of_patch }
+    }
+
+    /// Returns the version in a sentence; `None` if it is not known.
+    fn sentence(&self) -> Option<String> {
+        let whose =
+            |by: &String| if self.is_of_patch { format!("patch {by}") } else { format!("package {by}") };
+        let whose = self.by.as_ref().map(whose)?;
+        match self.state {
+            "unchanged" => Some(format!("current version: as {whose} left it")),
+            "modified" => Some(format!("modified locally since {whose} left it:")),
+            "missing" => Some(format!("missing, although {whose} left it here")),
+            _ => None,
+        }
     }
 }
 
@@ -277,6 +316,11 @@ impl From<PatchOfPath> for PathPatch {
 }
 
 impl PathPatch {
+    fn words(&self) -> String {
+        let Self { id, state, action, .. } = self;
+        format!("{id} {}: {}", state.join(", "), action.unwrap_or("unknown change"))
+    }
+
     fn print(&self, output: &mut Output, width: usize, is_verbose: bool) -> anyhow::Result<()> {
         let state = self.state.join(", ");
         let shade = self.state.iter().find_map(|state| Shade::of_state(state));
@@ -286,7 +330,7 @@ impl PathPatch {
         output.shaded(shade, &state)?;
         let after = " ".repeat(11_usize.saturating_sub(state.len()) + 2);
         let date = self.date_text.as_deref().unwrap_or("no date recorded");
-        let action = self.action.unwrap_or("what it did is not known");
+        let action = self.action.unwrap_or("unknown change");
         let saved = if self.saved { ", the version before is saved" } else { "" };
         let is_attributes = self.action == Some(ObjectAction::Attributes.word());
         let (was, became) = (self.was.as_ref(), self.became.as_ref());
@@ -298,16 +342,5 @@ impl PathPatch {
             output.line(format!("    became: {}", state_words(self.became.as_ref())))?;
         }
         Ok(())
-    }
-}
-
-impl CommandReport for OwnerReport {
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        self.paths.iter().try_for_each(|path| path.print(output, self.is_verbose, &self.wording))
-    }
-
-    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        let note = self.paths.iter().any(|path| !path.known).then(|| NOT_KNOWN.to_owned());
-        Ok(print_notes(output, note.as_slice())?)
     }
 }

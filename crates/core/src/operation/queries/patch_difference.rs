@@ -1,0 +1,255 @@
+//! What an applied patch changed, object by object, with the bytes of small files before and after it.
+//!
+//! ```text
+//!   before ◄── undo data of the patch
+//!   after  ◄── the root, or, if another patch changed the file since, the undo data of that patch
+//! ```
+//! Nothing is locked, and nothing is decided by the answer: digests of archives are not compared.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::operation::content::{ArchiveSources, OneSource, SourceBytes, live_bytes, source_bytes};
+use crate::operation::failure::Failure;
+use crate::operation::queries::patch_objects::{ObjectAction, records};
+use crate::operation::queries::recorded_path::PathFinder;
+use crate::operation::session::{RootAndPolicy, must_have_database};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::transaction::Cause;
+use patchadm_inputs::database::undo_data::{ArchiveError, UndoContent};
+use patchadm_inputs::database::{RecordView, installed, ledger, read_consistently};
+use patchadm_rootfs::{Digest, FileType, Root, never};
+use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// The largest file whose bytes are compared: 512 KiB.
+pub const LARGEST_COMPARED: u64 = 512 << 10;
+
+/// The most bytes of files that are held at a time, of each side: 64 MiB.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// An object that a patch changed.
+#[derive(Debug)]
+pub struct DifferingObject {
+    /// The package.
+    pub package: PkgInst,
+    /// The path.
+    pub path: ObjectPath,
+    /// The change.
+    pub action: ObjectAction,
+    /// The object before the patch.
+    pub before: Option<RecordedState>,
+    /// The object as the patch left it.
+    pub after: Option<RecordedState>,
+    /// The bytes of both, if each is a file of at most [`LARGEST_COMPARED`] bytes, or missing.
+    pub content: Option<ContentPair>,
+}
+
+/// The bytes of a file before and after.
+#[derive(Debug, Default)]
+pub struct ContentPair {
+    /// The bytes before; empty if there was no file.
+    pub before: Vec<u8>,
+    /// The bytes after; empty if there is no file.
+    pub after: Vec<u8>,
+    /// True if `after` is the file as somebody edited it since: the one that the patch left is not saved anywhere.
+    pub is_edited: bool,
+}
+
+/// Returns what an applied patch changed; of `paths`, and what is below them, if any are named. `None` if it is not applied.
+/// Fails if there is no undo data.
+pub fn patch_difference(
+    root: &Root,
+    id: &PatchId,
+    paths: &[ObjectPath],
+) -> Result<Option<Vec<DifferingObject>>, Failure> {
+    must_have_database(root)?;
+    let ground = RootAndPolicy::of(root)?.for_who_may()?;
+    read_consistently(root, |view| {
+        let (applied, _) = records(view, &ground.policy.separator)?;
+        let Some(patch) = applied.get(id) else { return Ok(None) };
+        let finder = PathFinder::new(root, ground.native_index());
+        let archives = Archives { view, ground: &ground, applied: &applied };
+        let mut room = MOST_BYTES;
+        let mut objects = Vec::new();
+        for package in &patch.packages {
+            let (manifest, content) = archives.open(package, id)?;
+            let is_wanted = |path: &ObjectPath| paths.is_empty() || finder.is_within(path, paths);
+            let changed = manifest.objects.iter().filter(|record| !record.kept).filter_map(|record| {
+                let action = ObjectAction::between(record.was.as_ref(), record.became.as_ref());
+                let path = record.object_path().filter(&is_wanted)?;
+                (action != ObjectAction::Unchanged).then_some((record, path, action))
+            });
+            let changed: Vec<(&ObjectRecord, ObjectPath, ObjectAction)> = changed.collect();
+            let compared: HashSet<&ObjectPath> = changed
+                .iter()
+                .filter(|(record, ..)| is_small(record) && has_room(record, &mut room))
+                .map(|(_, path, _)| path)
+                .collect();
+            let members = changed.iter().filter(|(_, path, _)| compared.contains(path));
+            let members: HashSet<(usize, PackagePath)> =
+                members.filter_map(|(record, ..)| Some((0, member(record)?))).collect();
+            let before = content.bytes(&members)?;
+            let mut after = AfterFiles::read(&archives, (package, id), &changed, &compared)?;
+            for (record, path, action) in &changed {
+                let old = || match (&record.was, member(record)) {
+                    (None, _) => Some(Vec::new()),
+                    (Some(_), member) => before.get(&(0, member?)).cloned(),
+                };
+                let pair = compared.contains(path).then(|| old().zip(after.take(path))).flatten();
+                objects.push(DifferingObject {
+                    package: package.clone(),
+                    path: path.clone(),
+                    action: *action,
+                    before: record.was.clone(),
+                    after: record.became.clone(),
+                    content: pair.map(|(before, (after, is_edited))| ContentPair {
+                        before,
+                        after,
+                        is_edited,
+                    }),
+                });
+            }
+        }
+        objects.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(Some(objects))
+    })
+}
+
+/// Tells whether both sides are small files or missing, and differ.
+fn is_small(record: &ObjectRecord) -> bool {
+    let is_small_side = |state: &Option<RecordedState>| {
+        state.as_ref().is_none_or(|state| {
+            state.kind == FileType::Regular && state.size.is_some_and(|size| size <= LARGEST_COMPARED)
+        })
+    };
+    let digest = |state: &Option<RecordedState>| state.as_ref().and_then(RecordedState::digest);
+    is_small_side(&record.was)
+        && is_small_side(&record.became)
+        && digest(&record.was) != digest(&record.became)
+}
+
+fn has_room(record: &ObjectRecord, room: &mut u64) -> bool {
+    let size = |state: &Option<RecordedState>| state.as_ref().and_then(|state| state.size).unwrap_or(0);
+    let needed = size(&record.was).saturating_add(size(&record.became));
+    room.checked_sub(needed).map(|left| *room = left).is_some()
+}
+
+/// Returns the member of the archive that holds an object as it was.
+fn member(record: &ObjectRecord) -> Option<PackagePath> {
+    PackagePath::new(&decode(record.member.as_deref()?)).ok()
+}
+
+/// The undo archives of a root.
+struct Archives<'a> {
+    view: &'a RecordView<'a>,
+    ground: &'a RootAndPolicy,
+    applied: &'a AppliedPatches,
+}
+
+/// The content of an undo archive.
+struct ArchiveContent {
+    path: String,
+    content: UndoContent,
+}
+
+impl Archives<'_> {
+    fn open(&self, package: &PkgInst, id: &PatchId) -> Result<(Manifest, ArchiveContent), Failure> {
+        let name = installed::saved_as(self.view, package, id)?;
+        let ledger = ledger::counting(self.view, package).map_err(ArchiveError::from)?;
+        let reader = self.ground.undo_data(self.view, None);
+        let undo = reader.find_with(package, &name, &ledger)?.telling(self.view)?;
+        let path = undo.path().to_owned();
+        let Some(manifest) = undo.manifest()? else {
+            let reason = "another tool made it, and it has no manifest".to_owned();
+            return Err(ArchiveError::Damaged { path, reason }.into());
+        };
+        let content = undo.content(Some(&manifest))?;
+        Ok((manifest, ArchiveContent { path, content }))
+    }
+
+    /// Returns the manifests of the patches that were applied to a package after a patch, as far as they can be read.
+    fn later(&self, package: &PkgInst, id: &PatchId) -> Vec<(PatchId, Manifest)> {
+        let Ok(ledger) = ledger::counting(self.view, package) else { return Vec::new() };
+        let reader = self.ground.undo_data(self.view, None);
+        let list = self.applied.packages().iter().filter(|records| records.package == *package);
+        let later = list.flat_map(|records| records.list.iter().skip_while(|other| *other != id).skip(1));
+        let manifest = |other: &PatchId| {
+            let name = installed::saved_as(self.view, package, other).ok()?;
+            let manifest = reader.known_manifest(package, &name, &ledger, &never).ok()??;
+            Some((other.clone(), manifest))
+        };
+        later.filter_map(manifest).collect()
+    }
+}
+
+impl ArchiveContent {
+    fn bytes(&self, wanted: &HashSet<(usize, PackagePath)>) -> Result<SourceBytes, ArchiveError> {
+        let UndoContent { source, image, .. } = &self.content;
+        let mut sources = ArchiveSources(vec![OneSource { source, image }]);
+        source_bytes(&mut sources, wanted, LARGEST_COMPARED).map_err(|error| ArchiveError::Damaged {
+            path: self.path.clone(),
+            reason: Cause::from(error).to_string(),
+        })
+    }
+}
+
+/// The files as a patch left them, by path, each with whether it is an edited one instead.
+#[derive(Default)]
+struct AfterFiles(BTreeMap<ObjectPath, (Vec<u8>, bool)>);
+
+impl AfterFiles {
+    fn read(
+        archives: &Archives<'_>,
+        (package, id): (&PkgInst, &PatchId),
+        changed: &[(&ObjectRecord, ObjectPath, ObjectAction)],
+        compared: &HashSet<&ObjectPath>,
+    ) -> Result<Self, Failure> {
+        let mut found = Self::default();
+        let mut missing: Vec<(&ObjectPath, Digest, Option<Vec<u8>>)> = Vec::new();
+        for (record, path, _) in changed.iter().filter(|(_, path, _)| compared.contains(path)) {
+            let Some(digest) = record.became.as_ref().and_then(RecordedState::digest) else {
+                found.0.extend(record.became.is_none().then(|| (path.clone(), (Vec::new(), false))));
+                continue;
+            };
+            match live_bytes(&archives.ground.root, path, LARGEST_COMPARED)? {
+                Some(bytes) if Digest::of(&bytes) == digest => {
+                    found.0.insert(path.clone(), (bytes, false));
+                }
+                other => missing.push((path, digest, other)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        for (later, manifest) in archives.later(package, id) {
+            let saved = manifest.objects.iter().filter_map(|record| {
+                let path = record.object_path()?;
+                let (path, digest, _) = missing.iter().find(|(missing, ..)| **missing == path)?;
+                let is_it = record.was.as_ref().and_then(RecordedState::digest) == Some(*digest);
+                let is_new = is_it && !found.0.contains_key(*path);
+                Some(((0, member(record)?), (*path).clone())).filter(|_| is_new)
+            });
+            let saved: Vec<((usize, PackagePath), ObjectPath)> = saved.collect();
+            if saved.is_empty() {
+                continue;
+            }
+            // Undo data that cannot be read is reported by `check`.
+            let Ok((_, content)) = archives.open(package, &later) else { continue };
+            let wanted = saved.iter().map(|(member, _)| member.clone()).collect();
+            let mut bytes = content.bytes(&wanted).unwrap_or_default();
+            for (member, path) in saved {
+                found.0.extend(bytes.remove(&member).map(|bytes| (path, (bytes, false))));
+            }
+        }
+        for (path, _, live) in missing {
+            if let Some(live) = live.filter(|_| !found.0.contains_key(path)) {
+                found.0.insert(path.clone(), (live, true));
+            }
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, path: &ObjectPath) -> Option<(Vec<u8>, bool)> {
+        self.0.remove(path)
+    }
+}

@@ -1,0 +1,672 @@
+//! `patchadm check`: the records of a root, what is recorded, and the system around it, a line for each section.
+
+mod kept_finding;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::options::VerbOptions;
+use crate::many_roots::list::ManyRoots;
+use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
+use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
+use kept_finding::KeptFindingEntry;
+use patchadm_cli::arguments::parse;
+use patchadm_cli::call::{AppletKind, Invocation, PROGRAM};
+use patchadm_cli::reply::advice::mending;
+use patchadm_cli::reply::kept_shlibs::KeptShlibs;
+use patchadm_cli::reply::overtaken::NativeEntries;
+use patchadm_cli::reply::removable::RemovableEntry;
+use patchadm_cli::reply::text::finding;
+use patchadm_cli::reply::undo::UndoEntry;
+use patchadm_cli::reply::words::{human, print_notes};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
+use patchadm_cli::surroundings::caller::now;
+use patchadm_cli::surroundings::{Output, Shade, Surroundings, Zone};
+use patchadm_core::operation::check::CheckError;
+use patchadm_core::operation::doctor::{
+    DoctorRequest, Finding, FindingState, diagnose, diagnose_records, diagnose_unopened,
+};
+use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::patches::undo_states::UndoState;
+use patchadm_core::operation::queries::verify::{
+    ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, VerifyRequest, verify,
+};
+use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_inputs::database::RecordDamage;
+use patchadm_inputs::database::agreement::ForeignChange;
+use patchadm_inputs::database::undo_data::ArchiveError;
+use patchadm_inputs::http::{HttpSettings, Patience};
+use patchadm_planning::plan::patch::interrupted::Interrupted;
+use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_rootfs::{Root, WorkMeter};
+
+const USAGE: &str = "patchadm [-R root] check [option...] [id|pkg...]\npatchadm check [option...] --roots file|dir [id|pkg...]";
+
+/// Undo data is damaged or gone, and it is not where the records say: the codes of patchrm(1M).
+const DAMAGED: Exit = Exit::new(4, ExitCause::UndoData);
+const ELSEWHERE: Exit = Exit::new(12, ExitCause::UndoData);
+
+/// The caller may not read undo data or its records: the code of patchadd(1M) for a caller without the rights.
+const CLOSED: Exit = Exit::new(3, ExitCause::NoRights);
+
+/// A name that is neither a patch nor a package: the code of patchrm(1M) for a patch that is not applied.
+const UNKNOWN: Exit = Exit::new(2, ExitCause::NotFound);
+
+/// The code if a section needs attention.
+const TO_DO: Exit = Exit::failed(ExitCause::Attention);
+
+/// Check the root: records, files, undo data, and the system around it
+#[derive(clap::Parser)]
+struct CheckArgs {
+    /// Also read every file and every undo archive
+    #[arg(long)]
+    contents: bool,
+    /// Look for undo data in this directory, if it was moved
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
+    /// Fetch nothing over a network
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    many: ManyRoots,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// Applied patches and installed packages [default: all, and the system around the root]
+    #[arg(value_name = "ID|PKG")]
+    names: Vec<String>,
+}
+
+/// The report about a root.
+#[derive(Debug, Serialize)]
+struct CheckReport {
+    /// True if there is no finding.
+    sound: bool,
+    /// True if files and undo archives were read.
+    contents: bool,
+    findings: Vec<Section>,
+    #[serde(flatten)]
+    native: NativeEntries,
+    /// The result of comparing objects and undo data with the records; `None` while a run is unfinished, and if the records
+    /// do not allow it.
+    #[serde(flatten)]
+    comparison: Option<Comparison>,
+}
+
+/// A line of the report.
+#[derive(Debug, Serialize)]
+struct Section {
+    what: &'static str,
+    state: &'static str,
+    text: String,
+    command: Option<String>,
+    /// More lines, which the document has in other fields.
+    #[serde(skip)]
+    details: Vec<String>,
+    #[serde(skip)]
+    shade: Option<Shade>,
+}
+
+/// The objects, the undo data and the records that were compared.
+#[derive(Debug, Serialize)]
+struct Comparison {
+    /// The faults of the records themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<DamagedRecord>,
+    /// Changes that others made to the records since a run left them; no damage.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed_records: Vec<ChangedRecord>,
+    checked: usize,
+    discrepancies: Vec<ObjectDiscrepancy>,
+    patches: Vec<PatchState>,
+    interrupted: Vec<HalfApplied>,
+    /// The faults of kept libraries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept_libraries: Vec<KeptFindingEntry>,
+    /// The number of patches whose undo data is damaged or lost.
+    #[serde(skip)]
+    damaged: usize,
+    /// The number of patches whose undo data an earlier form of the program made.
+    #[serde(skip)]
+    earlier: usize,
+    /// The number of patches whose undo data the caller may not read.
+    #[serde(skip)]
+    closed: usize,
+    /// The command to type, and as whom, if something could not be read.
+    #[serde(skip)]
+    way_on: String,
+    /// The objects that are as recorded, if each path is shown.
+    #[serde(skip)]
+    sound_paths: Vec<String>,
+}
+
+/// A record that is not as a run left it.
+#[derive(Debug, Serialize)]
+struct ChangedRecord {
+    path: String,
+    /// The number of the run that wrote it last.
+    run: u64,
+}
+
+impl ChangedRecord {
+    fn of(change: &ForeignChange) -> Self {
+        Self { path: change.file.clone(), run: change.run }
+    }
+
+    fn sentence(&self) -> String {
+        let Self { path, run } = self;
+        format!("{path}: changed since run {run}, not by this program")
+    }
+}
+
+/// A record that is damaged, or that another one contradicts.
+#[derive(Debug, Serialize)]
+struct DamagedRecord {
+    path: String,
+    line: Option<u64>,
+    reason: String,
+    advice: String,
+}
+
+impl DamagedRecord {
+    fn of(damage: &RecordDamage) -> Self {
+        Self {
+            path: damage.file.clone(),
+            line: damage.line,
+            reason: damage.reason.clone(),
+            advice: mending(damage),
+        }
+    }
+}
+
+/// A patch that a tool without recovery left half applied.
+#[derive(Debug, Serialize)]
+struct HalfApplied {
+    id: String,
+    package: String,
+    reason: String,
+    #[serde(skip)]
+    sentence: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ObjectDiscrepancy {
+    path: String,
+    errors: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PatchState {
+    id: String,
+    /// Absent if contents were not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removable: Option<RemovableEntry>,
+    /// True if undo data and objects were read for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checked: Option<bool>,
+    undo: Vec<VerifiedUndoEntry>,
+    /// The libraries from before it that stay for those who still load them.
+    #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
+    kept_shlibs: KeptShlibs,
+    /// True if its undo data is of no use.
+    #[serde(skip)]
+    is_damaged: bool,
+}
+
+/// The undo data of a patch in one package, and what was found in it.
+#[derive(Debug, Serialize)]
+struct VerifiedUndoEntry {
+    #[serde(flatten)]
+    undo: UndoEntry,
+    /// The run that wrote it.
+    run: Option<String>,
+    error: Option<String>,
+    /// True if it was read to its end.
+    #[serde(skip)]
+    is_read: bool,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: CheckArgs = parse(call, USAGE)?;
+    let surroundings = call.surroundings.clone();
+    let is_verbose = call.output.is_verbose();
+    let classic = call.of.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
+    let commands: Vec<&'static str> =
+        std::iter::once(PROGRAM).chain(classic.map(|applet| applet.name)).collect();
+    // Nothing is changed, so a signal may end it at any moment.
+    let ask = |root: &Root, workers: usize, meter: Option<&WorkMeter>| {
+        checked(root, &args, (&surroundings, &commands), (workers, is_verbose), meter)
+    };
+    if args.many.are_named() {
+        let query = RootsQuery { usage: USAGE, answered: "sound", lacking: None };
+        return ask_many(call, &args.many, query, &|root| match ask(root, 1, None) {
+            Err(error) => RootAnswer::failed(root, &error),
+            Ok((exit, report)) => report.answer(root, exit, is_verbose),
+        });
+    }
+    let root = match args.common.root.open(call) {
+        Ok(root) => root,
+        Err(error) => {
+            let Some(finding) = error.downcast_ref().and_then(diagnose_unopened) else { return Err(error) };
+            return Ok(Reply::new(TO_DO, CheckReport::of_findings(vec![finding], &args)));
+        }
+    };
+    let busy = call.busy("checking");
+    let (exit, report) = ask(&root, surroundings.processors, busy.watched())?;
+    Ok(Reply::about(&root, exit, report))
+}
+
+/// Checks a root: compares what is recorded, then examines the root and the system around it.
+fn checked(
+    root: &Root,
+    args: &CheckArgs,
+    (surroundings, commands): (&Surroundings, &[&'static str]),
+    (workers, is_verbose): (usize, bool),
+    meter: Option<&WorkMeter>,
+) -> anyhow::Result<(Exit, CheckReport)> {
+    if surroundings.policy.is_some() {
+        // A fault of the caller's own policy is none of the root.
+        RootAndPolicy::of(root).map_err(|failed| failure::query_refused(root, &failed))?;
+    }
+    let moment = now(surroundings);
+    let undo_dir = args.undo_dir.as_deref();
+    let request = VerifyRequest { words: &args.names, contents: args.contents, undo_dir, workers };
+    let verified = verify(root, request, &moment, meter);
+    let damage = verified.as_ref().ok().map(|report| report.damage.as_slice());
+    let of_root = examination(surroundings, commands, args.offline, damage);
+    let findings =
+        if args.names.is_empty() { diagnose(root, &of_root) } else { diagnose_records(root, &of_root) };
+    let has_attention = findings.iter().any(|finding| finding.state == FindingState::Attention);
+    let mut report = CheckReport::of_findings(findings, args);
+    let verified = match verified {
+        Ok(verified) => verified,
+        Err(error) => {
+            let text = format!("not compared: {error}");
+            let is_unfinished = matches!(error, VerifyError::Check(CheckError::Unfinished(_)));
+            let error = refused(error);
+            if !args.names.is_empty() || !(has_attention || is_unfinished) {
+                return Err(error);
+            }
+            report.findings.push(Section::new("files", FindingState::Unknown, text));
+            let exit = Exit::of(&error);
+            let is_open = matches!(exit.cause(), ExitCause::Unfinished | ExitCause::InDoubt);
+            return Ok((if is_open { exit } else { TO_DO }, report));
+        }
+    };
+    report.native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &moment, verified.has_native));
+    let found = report.native.checked(exit_of(&verified));
+    let exit = match found {
+        Exit::OK if has_attention => TO_DO,
+        Exit::OK if verified.patches.iter().any(VerifiedPatch::is_closed) => CLOSED,
+        found => found,
+    };
+    report.sound = exit == Exit::OK;
+    let comparison = Comparison::of(&verified, root, surroundings.zone, is_verbose);
+    report.findings.extend(comparison.sections(args.contents, is_verbose));
+    report.comparison = Some(comparison);
+    Ok((exit, report))
+}
+
+/// Returns the request to examine the system around a root. `damage` is that of its records, if it is known.
+fn examination<'a>(
+    Surroundings { now, binary, network, .. }: &'a Surroundings,
+    commands: &[&'static str],
+    is_offline: bool,
+    damage: Option<&'a [RecordDamage]>,
+) -> DoctorRequest<'a> {
+    DoctorRequest {
+        now: *now,
+        path: Surroundings::search_path(),
+        program: binary.as_deref(),
+        names: commands.to_vec(),
+        http: HttpSettings {
+            authorities: None,
+            certificate_file: network.certificate_file.clone(),
+            certificate_directories: network.certificate_directories.clone(),
+            proxies: network.proxies.clone(),
+            patience: Patience::default(),
+        },
+        is_offline,
+        damage,
+    }
+}
+
+/// Undo data that is gone for good counts more than a file, which a package can bring again.
+fn exit_of(report: &VerifyReport) -> Exit {
+    let codes: Vec<Exit> = report.patches.iter().filter_map(VerifiedPatch::damage).map(code_of).collect();
+    if codes.contains(&DAMAGED) {
+        return DAMAGED;
+    }
+    let is_edited =
+        || report.wrong().next().is_some() || !report.interrupted.is_empty() || !report.kept.is_empty();
+    let of_records = || match (report.damage.is_empty(), is_edited()) {
+        (false, _) => Exit::failed(ExitCause::DamagedRecord),
+        (true, true) => Exit::failed(ExitCause::Edited),
+        (true, false) => Exit::OK,
+    };
+    codes.first().copied().unwrap_or_else(of_records)
+}
+
+fn is_earlier(damage: &UndoDamage<'_>) -> bool {
+    matches!(damage, UndoDamage::Archive(ArchiveError::Earlier { .. }))
+}
+
+fn code_of(damage: UndoDamage<'_>) -> Exit {
+    match damage {
+        UndoDamage::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
+            ELSEWHERE
+        }
+        _ => DAMAGED,
+    }
+}
+
+fn refused(error: VerifyError) -> anyhow::Error {
+    let exit = match &error {
+        VerifyError::Check(CheckError::Unfinished(_)) => Exit::UNFINISHED,
+        VerifyError::Check(CheckError::Operation(failed)) | VerifyError::Failure(failed) => {
+            failure::verb_code(Command::Patchrm, failed)
+        }
+        VerifyError::Unknown(_) => UNKNOWN,
+        // Its code is that of its cause.
+        VerifyError::Check(_) => return unwrapped(error),
+    };
+    Stop::Refused { exit, message: error.to_string() }.into()
+}
+
+fn unwrapped(error: VerifyError) -> anyhow::Error {
+    match error {
+        VerifyError::Check(error) => error.into(),
+        error => error.into(),
+    }
+}
+
+impl CommandReport for CheckReport {
+    /// Prints a line for each section, with details below it. If only errors are wanted, prints the findings as one.
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if output.is_quiet() {
+            let lines: Vec<String> = self.attention().collect();
+            return if lines.is_empty() { Ok(()) } else { Ok(output.error(&lines.join("\n"))?) };
+        }
+        let width = |text: fn(&Section) -> &'static str| {
+            self.findings.iter().map(|section| text(section).len()).max().unwrap_or_default()
+        };
+        let (of_what, of_state) = (width(|section| section.what), width(|section| section.state));
+        for section in &self.findings {
+            output.print(format!("{:<of_what$}  ", section.what))?;
+            output.shaded(section.shade, section.state)?;
+            let blanks = of_state - section.state.len();
+            output.line(format!("{:blanks$}  {}", "", section.sentence()))?;
+            section.details.iter().try_for_each(|line| output.line(format!("  {line}")))?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.native.remarks().collect::<Vec<_>>())?)
+    }
+}
+
+impl CheckReport {
+    fn of_findings(findings: Vec<Finding>, args: &CheckArgs) -> Self {
+        Self {
+            sound: false,
+            contents: args.contents,
+            findings: findings.into_iter().map(Section::of).collect(),
+            native: NativeEntries::default(),
+            comparison: None,
+        }
+    }
+
+    /// Returns the sections that need attention, with their details.
+    fn attention(&self) -> impl Iterator<Item = String> + '_ {
+        self.findings.iter().filter(|section| section.is_to_do()).flat_map(|section| {
+            let details = section.details.iter().map(|line| format!("  {line}"));
+            std::iter::once(format!("{}: {}", section.what, section.sentence())).chain(details)
+        })
+    }
+
+    /// Returns the report of one root of many: the findings; with `is_verbose` every section.
+    fn answer(self, root: &Root, exit: Exit, is_verbose: bool) -> RootAnswer<Self> {
+        let is_shown = |section: &&Section| is_verbose || section.is_to_do();
+        let sections = self.findings.iter().filter(is_shown).flat_map(|section| {
+            let details = section.details.iter().map(|line| format!("  {line}"));
+            std::iter::once(format!("{}: {}", section.what, section.sentence())).chain(details)
+        });
+        let remarks = self.native.remarks().map(|remark| format!("note: {remark}"));
+        let notes = sections.chain(remarks).collect();
+        let compared = self.comparison.iter().flat_map(|comparison| &comparison.patches);
+        let is_stuck = |one: &&PatchState| one.removable.as_ref().is_some_and(|removable| !removable.now);
+        let stuck = compared.filter(is_stuck).map(|one| one.id.clone()).collect();
+        let summary = self.summary();
+        let report = if matches!(exit.cause(), ExitCause::Ok | ExitCause::NativeChanged) {
+            RootReport { exit, ..RootReport::of_answer(summary, notes, self) }
+        } else {
+            let line = failure_line(exit, &summary);
+            let body = RootBody::Worked(self);
+            RootReport { notes, ..RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body) }
+        };
+        RootAnswer { stuck, ..report.into() }
+    }
+
+    /// Returns the result in one line.
+    fn summary(&self) -> String {
+        let of_files = self.findings.iter().find(|section| section.what == "files");
+        let wrong: Vec<&str> =
+            self.findings.iter().filter(|section| section.is_to_do()).map(|section| section.what).collect();
+        let files = of_files.map(|section| section.text.clone()).unwrap_or_default();
+        if wrong.is_empty() { files } else { format!("{files}; findings: {}", wrong.join(", ")) }
+    }
+}
+
+impl Section {
+    fn new(what: &'static str, state: FindingState, text: impl Into<String>) -> Self {
+        Self::of(Finding { what, state, text: text.into(), command: None })
+    }
+
+    fn of(Finding { what, state, text, command }: Finding) -> Self {
+        let shade = match state {
+            FindingState::Ok => Some(Shade::Effective),
+            FindingState::Unknown => None,
+            FindingState::Limited => Some(Shade::Replaced),
+            FindingState::Attention => Some(Shade::Bad),
+        };
+        Self { what, state: state.word(), text, command, details: Vec::new(), shade }
+    }
+
+    fn is_to_do(&self) -> bool {
+        self.state == FindingState::Attention.word()
+    }
+
+    /// Returns the section and the command, in one line.
+    fn sentence(&self) -> String {
+        let command = self.command.as_ref().map(|command| format!("; `{command}`")).unwrap_or_default();
+        format!("{}{command}", self.text)
+    }
+}
+
+impl Comparison {
+    fn of(report: &VerifyReport, root: &Root, zone: Zone, is_verbose: bool) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
+        let discrepancies = report.wrong().map(|checked| ObjectDiscrepancy {
+            path: root.show(&checked.path),
+            errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
+        });
+        let damages = || report.patches.iter().filter_map(VerifiedPatch::damage);
+        let sound = report.objects.iter().filter(|checked| is_verbose && checked.findings.is_empty());
+        Self {
+            records: report.damage.iter().map(DamagedRecord::of).collect(),
+            changed_records: report.changed.iter().map(ChangedRecord::of).collect(),
+            checked: report.objects.len(),
+            discrepancies: discrepancies.collect(),
+            patches: report.patches.iter().map(PatchState::of).collect(),
+            interrupted: report.interrupted.iter().map(|half| HalfApplied::of(half, &wording)).collect(),
+            kept_libraries: report
+                .kept
+                .iter()
+                .map(|finding| KeptFindingEntry::of(finding, &wording))
+                .collect(),
+            damaged: damages().filter(|damage| !is_earlier(damage)).count(),
+            earlier: damages().filter(is_earlier).count(),
+            closed: report.patches.iter().filter(|patch| patch.is_closed()).count(),
+            way_on: who_may_read(&wording),
+            sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
+        }
+    }
+
+    /// Returns the sections about what was compared. `is_verbose` adds what is fine to the details.
+    fn sections(&self, contents: bool, is_verbose: bool) -> Vec<Section> {
+        use FindingState::{Attention, Limited, Ok, Unknown};
+        let changed = self.changed_records.iter().map(|one| Section::new("records", Limited, one.sentence()));
+        let mut sections: Vec<Section> = changed.collect();
+        let files = match (self.checked, self.discrepancies.len()) {
+            (1, 0) => Section::new("files", Ok, "1 object is as recorded"),
+            (all, 0) => Section::new("files", Ok, format!("{all} objects are as recorded")),
+            (all, 1) => Section::new("files", Attention, format!("1 of {all} objects is not as recorded")),
+            (all, wrong) => {
+                Section::new("files", Attention, format!("{wrong} of {all} objects are not as recorded"))
+            }
+        };
+        let mut details = self.sound_paths.clone();
+        for ObjectDiscrepancy { path, errors } in &self.discrepancies {
+            details.push(path.clone());
+            details.extend(errors.iter().map(|error| format!("  {error}")));
+        }
+        sections.push(Section { details, ..files });
+        let of_patches = |number: usize| match number {
+            1 => "1 patch".to_owned(),
+            number => format!("{number} patches"),
+        };
+        let archives = self.patches.iter().flat_map(|one| &one.undo).filter(|one| one.undo.is_kept()).count();
+        let good = if contents { "as it was written" } else { "in its place, with the recorded size" };
+        let undo = match (self.damaged, self.earlier, self.closed) {
+            (0, 0, 0) if archives == 0 => Section::new("undo-data", Ok, "none is kept"),
+            (0, 0, 0) => {
+                let kept = self.patches.iter().filter(|one| one.undo.iter().any(|one| one.undo.is_kept()));
+                let of = of_patches(kept.count());
+                Section::new("undo-data", Ok, format!("that of {of} is {good}"))
+            }
+            (0, 0, closed) => Section::new(
+                "undo-data",
+                Unknown,
+                format!("that of {} could not be read", of_patches(closed)),
+            ),
+            (0, earlier, _) => {
+                let text = format!("that of {} is of an earlier form", of_patches(earlier));
+                Section::new("undo-data", Attention, text)
+            }
+            (damaged, ..) => Section::new(
+                "undo-data",
+                Attention,
+                format!("that of {} is damaged or missing", of_patches(damaged)),
+            ),
+        };
+        let mut details = Vec::new();
+        for PatchState { id, removable, undo, kept_shlibs, is_damaged, .. } in &self.patches {
+            let undo: Vec<&VerifiedUndoEntry> =
+                undo.iter().filter(|one| is_verbose || one.error.is_some()).collect();
+            if is_verbose || *is_damaged || !undo.is_empty() || !kept_shlibs.is_empty() {
+                let words = removable.as_ref().map(RemovableEntry::words);
+                details.push(words.map_or_else(|| id.clone(), |words| format!("{id}: {words}")));
+            }
+            details.extend(kept_shlibs.sentences().iter().map(|sentence| format!("  {sentence}")));
+            details.extend(undo.iter().map(|one| format!("  {}: {}", one.undo.package, one.words())));
+        }
+        details.extend((self.closed > 0).then(|| self.way_on.clone()));
+        sections.push(Section { details, ..undo });
+        if !self.interrupted.is_empty() {
+            let half = Section::new("patches", Attention, "a patch was left half applied");
+            let details = self.interrupted.iter().map(|half| half.sentence.clone()).collect();
+            sections.push(Section { details, ..half });
+        }
+        if !self.kept_libraries.is_empty() {
+            let text = match self.kept_libraries.len() {
+                1 => "1 kept library has a problem".to_owned(),
+                wrong => format!("kept libraries have {wrong} problems"),
+            };
+            let details = self.kept_libraries.iter().map(|one| one.sentence.clone()).collect();
+            sections.push(Section { details, ..Section::new("libraries", Attention, text) });
+        }
+        sections
+    }
+}
+
+/// Returns the command to type if the caller may not read undo data.
+fn who_may_read(wording: &Wording) -> String {
+    format!(
+        "You may not read all undo data: run {} as root, or as the owner of the root directory.",
+        wording.verb("check --contents")
+    )
+}
+
+impl HalfApplied {
+    fn of(half: &Interrupted, wording: &Wording) -> Self {
+        Self {
+            id: half.patch.to_string(),
+            package: half.package.to_string(),
+            reason: half.refusal().why(),
+            sentence: half.told(wording),
+        }
+    }
+}
+
+impl PatchState {
+    fn of(patch: &VerifiedPatch) -> Self {
+        let removable = patch.backout.as_ref().map(RemovableEntry::checked);
+        Self {
+            id: patch.id.to_string(),
+            checked: removable.as_ref().map(|removable| removable.checked),
+            removable,
+            undo: patch
+                .archives
+                .iter()
+                .map(|archive| VerifiedUndoEntry::of(archive, patch.backout.is_some()))
+                .collect(),
+            is_damaged: patch.damage().is_some(),
+            kept_shlibs: KeptShlibs::of(&patch.kept),
+        }
+    }
+}
+
+impl VerifiedUndoEntry {
+    fn words(&self) -> String {
+        let UndoEntry { state, bytes, path, .. } = &self.undo;
+        let size = human(*bytes);
+        match (&self.error, path) {
+            (Some(error), _) => error.clone(),
+            (None, Some(path)) if *state == UndoState::Classic.word() => {
+                format!("{path} is sound ({size}; of another program, checked by its pkgmap)")
+            }
+            (None, Some(path)) if self.is_read => format!("{path} is sound ({size})"),
+            (None, Some(path)) => format!("{path} ({size})"),
+            (None, None) if *state == UndoState::Committed.word() => "its undo data was dropped".to_owned(),
+            (None, None) if *state == UndoState::Exported.word() => "its undo data was exported".to_owned(),
+            (None, None) => "no undo data".to_owned(),
+        }
+    }
+
+    fn of(archive: &ArchiveVerdict, is_read: bool) -> Self {
+        let undo = UndoEntry {
+            package: archive.package.to_string(),
+            state: archive.state.of_undo().word(),
+            bytes: 0,
+            path: None,
+        };
+        match &archive.state {
+            ArchiveState::None(_) => Self { undo, run: None, error: None, is_read },
+            ArchiveState::Sound { path, bytes, run, .. } => {
+                let undo = UndoEntry { bytes: *bytes, path: Some(path.clone()), ..undo };
+                Self { undo, run: run.clone(), error: None, is_read }
+            }
+            ArchiveState::Unusable(error) => {
+                let path = match error {
+                    ArchiveError::Missing { path, .. } | ArchiveError::Lost { path, .. } => {
+                        Some(path.clone())
+                    }
+                    _ => None,
+                };
+                Self { undo: UndoEntry { path, ..undo }, run: None, error: Some(error.to_string()), is_read }
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! An applied patch: its summary, why it is here, its objects and their differences; and one that ended.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::ShowQuery;
+use super::objects::PackageObjects;
+use patchadm_changeset::format::history::SignatureRecord;
+use patchadm_cli::reply::Stop;
+use patchadm_cli::reply::advice::damage_remark;
+use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
+use patchadm_cli::reply::listed_patch::ListedPatch;
+use patchadm_cli::reply::merge_entry::MergeEntry;
+use patchadm_cli::reply::overtaken::{NativeEntries, OvertakenEntry};
+use patchadm_cli::reply::patch_entry::ChangeCounts;
+use patchadm_cli::reply::patch_reasons::NeedEntry;
+use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::words::{named_value, reboot_sentence};
+use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::caller::now;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::overtaken::NativeOverview;
+use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
+use patchadm_core::operation::queries::patch_difference::patch_difference;
+use patchadm_core::operation::queries::patch_objects::{changed_objects, patch_files};
+use patchadm_core::operation::queries::reasons::{PatchAtHand, PatchReasons, patch_reasons};
+use patchadm_core::operation::queries::recorded_path::is_within;
+use patchadm_core::operation::queries::runs::{applied_signature, open_merges};
+use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_rootfs::Root;
+use patchadm_svr4::patch::PatchId;
+
+/// Everything about an applied patch.
+#[derive(Debug, Serialize)]
+pub(super) struct AppliedPatch {
+    #[serde(flatten)]
+    listed: ListedPatch,
+    #[serde(flatten)]
+    origin: PatchOrigin,
+    /// The reboot that it asks for after installation.
+    reboot: Option<&'static str>,
+    /// The native versions that have its fix, as it says.
+    fixed_in: Option<String>,
+    /// What of it is lost, or would be with the next refresh, to dpkg or rpm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overtaken: Option<OvertakenEntry>,
+    /// The number of objects by kind of change; null if its undo data does not tell the caller.
+    files: Option<ChangeCounts>,
+    /// The known facts about its signature when it was applied, if it was examined or an option forbade that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<SignatureRecord>,
+    /// The edited files that it left in place and nobody has merged yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    merges: Vec<MergeEntry>,
+    /// Its objects, with --files or --diff.
+    #[serde(rename = "objects", skip_serializing_if = "Option::is_none")]
+    packages_with_objects: Option<Vec<PackageObjects>>,
+    #[serde(skip)]
+    has_files: bool,
+    #[serde(skip)]
+    has_diff: bool,
+    #[serde(skip)]
+    is_verbose: bool,
+    /// The lines of the text: a name and a value; those with an empty value are not printed.
+    #[serde(skip)]
+    lines: Vec<(&'static str, String)>,
+    /// The interrupted run. The output describes the root before it.
+    #[serde(skip)]
+    pub(super) unfinished: Option<String>,
+    #[serde(skip)]
+    pub(super) remarks: Vec<String>,
+}
+
+/// Why a patch is here, and what depends on it.
+#[derive(Debug, Serialize)]
+struct PatchOrigin {
+    /// The run that applied it, if the history has it.
+    run: Option<String>,
+    /// Whether it was named when it was applied; null if the history does not tell.
+    named: Option<bool>,
+    /// The patches that required it when it was applied.
+    because: Vec<String>,
+    /// The note that was given for the run.
+    note: Option<String>,
+    needs: Vec<NeedEntry>,
+    needed_by: Vec<String>,
+    superseded_by: Option<String>,
+    obsoleted_by: Option<String>,
+}
+
+/// A patch that is not applied any more, because dpkg or rpm changed its package.
+#[derive(Debug, Serialize)]
+pub(super) struct EndedPatch {
+    ended: OvertakenEntry,
+    #[serde(skip)]
+    next: Option<String>,
+    #[serde(skip)]
+    paths: Vec<(&'static str, String)>,
+}
+
+impl From<PatchReasons> for PatchOrigin {
+    fn from(found: PatchReasons) -> Self {
+        let text = |id: PatchId| id.to_string();
+        Self {
+            named: found.run.is_some().then_some(found.because.is_empty()),
+            run: found.run,
+            because: found.because,
+            note: found.note,
+            needs: found.needs.into_iter().map(NeedEntry::from).collect(),
+            needed_by: found.needed_by.into_iter().map(text).collect(),
+            superseded_by: found.superseded_by.map(text),
+            obsoleted_by: found.obsoleted_by.map(text),
+        }
+    }
+}
+
+impl PatchOrigin {
+    /// Returns why the patch is here; empty if the history does not tell.
+    fn words(&self) -> String {
+        match (self.named, self.because.as_slice()) {
+            (None, _) => String::new(),
+            (_, []) => "named by the user".to_owned(),
+            (_, by) => format!("required by {}", by.join(", ")),
+        }
+    }
+}
+
+impl AppliedPatch {
+    /// Returns the answer about an applied patch; `None` if a word is not the id of one.
+    pub(super) fn of(root: &Root, word: &str, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
+        let refused = |failed| query_refused(root, &failed);
+        let wanted = PatchId::new(word).ok();
+        let inspection = match inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of)) {
+            // A delivered patch is the same for every root.
+            Err(Failure::NoDatabase(_)) if Path::new(word).exists() => return Ok(None),
+            answer => answer.map_err(refused)?,
+        };
+        let mut patches = inspection.patches.iter();
+        let Some(one) = patches.find(|one| Some(&one.patch.id) == wanted.as_ref()) else { return Ok(None) };
+        let moment = now(&query.surroundings);
+        let overview = NativeOverview::as_far_as_known(root, &moment, inspection.has_native);
+        let changed = changed_objects(root, &one.patch)?;
+        let trial = TrialStanding::of(root, &query.surroundings).map_err(refused)?;
+        // The history is no record: if it cannot be read, the rest of the answer stands.
+        let (merges, unknown) = match open_merges(root) {
+            Ok(open) => (MergeEntry::of_open(root, &open), None),
+            Err(failed) => (Vec::new(), Some(format!("open merges are not known: {failed}"))),
+        };
+        let merges = merges.into_iter().filter(|merge| merge.is_of(one.patch.id.as_str())).collect();
+        let found = patch_reasons(root, word, PatchAtHand::Nothing).map_err(refused)?;
+        let Some(found) = found else { return Ok(None) };
+        let packages_with_objects = objects(root, &one.patch.id, query)?;
+        let missing = packages_with_objects.iter().flatten().filter_map(|package| package.remark(word));
+        let of_copies = inspection.lost_copies.iter().map(damage_remark);
+        let native = NativeEntries::of(&overview);
+        let remarks = of_copies.chain(native.remarks()).chain(unknown).chain(missing);
+        let mut patch = Self {
+            listed: ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref()),
+            origin: PatchOrigin::from(found),
+            reboot: one.words.reboot,
+            fixed_in: one.fixed_in.clone(),
+            overtaken: overview.of_patch(one.patch.id.as_str()).map(OvertakenEntry::of),
+            files: changed.as_deref().map(ChangeCounts::of_objects),
+            signature: applied_signature(root, &one.patch.id),
+            merges,
+            has_files: query.has_files,
+            has_diff: query.has_diff,
+            is_verbose: query.is_verbose,
+            lines: Vec::new(),
+            unfinished: inspection.unfinished.clone(),
+            remarks: remarks.collect(),
+            packages_with_objects,
+        };
+        patch.lines = patch.lines(root, one);
+        Ok(Some(patch))
+    }
+
+    /// Returns the answer in a line.
+    pub(super) fn line(&self) -> String {
+        let Self { listed, .. } = self;
+        format!("{} {}, {}", listed.id, listed.state_text(), listed.removable.words())
+    }
+
+    /// Returns its id if it cannot be backed out.
+    pub(super) fn stuck(&self) -> Option<String> {
+        (!self.listed.removable.now).then(|| self.listed.id.clone())
+    }
+
+    pub(super) fn text(&self) -> impl Iterator<Item = String> + '_ {
+        self.lines.iter().filter(|(_, value)| !value.is_empty()).map(|line| named_value(line.0, &line.1))
+    }
+
+    pub(super) fn print(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.text().try_for_each(|line| output.line(line))?;
+        for package in self.packages_with_objects.iter().flatten() {
+            if self.has_files {
+                package.print(output, self.is_verbose)?;
+            }
+            if self.has_diff {
+                package.print_differences(output)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lines(&self, root: &Root, one: &InspectedPatch) -> Vec<(&'static str, String)> {
+        let (listed, patch) = (&self.listed, self);
+        let restart = match reboot_sentence(patch.reboot) {
+            Some(sentence) => sentence.to_owned(),
+            None if one.words.is_told => "none needed".to_owned(),
+            None => String::new(),
+        };
+        let changed = match &patch.files {
+            Some(files) => files.to_string(),
+            None => "unknown: its undo data does not tell".to_owned(),
+        };
+        let mut lines = vec![
+            ("Patch", listed.id.clone()),
+            ("Synopsis", listed.synopsis.clone().unwrap_or_default()),
+            ("State", listed.state_or_states()),
+            ("Trial", listed.trial.as_ref().map(|trial| trial.sentence.clone()).unwrap_or_default()),
+        ];
+        if let Some(overtaken) = &patch.overtaken {
+            // Else it is the state of the patch.
+            let is_told = listed.native.as_ref() == Some(&overtaken.told) && !listed.is_partly_lost();
+            lines.extend((!is_told).then(|| ("", overtaken.told.clone())));
+            lines.extend(overtaken.path_lines(root));
+            let next = overtaken.next_step(&Wording::of_verbs(root.prefix()));
+            lines.extend(next.map(|next| ("Next", next)));
+        }
+        lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
+        lines.extend([
+            ("Applied", listed.date_text.clone().unwrap_or_default()),
+            ("On", listed.host.clone().unwrap_or_default()),
+            ("Run", patch.origin.run.clone().unwrap_or_default()),
+            ("Why", patch.origin.words()),
+            ("Note", patch.origin.note.clone().unwrap_or_default()),
+            ("Packages", listed.packages.join(", ")),
+            ("Obsoletes", listed.obsoletes.join(", ")),
+        ]);
+        lines.extend(patch.origin.needs.iter().map(|need| ("Requires", need.words())));
+        lines.extend([
+            ("Required by", patch.origin.needed_by.join(", ")),
+            ("Incompatible", listed.incompatibles.join(", ")),
+            ("Fixes", listed.fixes.join(", ")),
+            ("Fixed in", patch.fixed_in.clone().unwrap_or_default()),
+            ("Changed", changed),
+        ]);
+        lines.extend(patch.merges.iter().map(|merge| ("Merge", merge.sentence())));
+        lines.push(("Restart", restart));
+        lines.push(("SHA-256", listed.sha256.clone().unwrap_or_default()));
+        lines.push(("Signature", patch.signature.as_ref().map(signature_words).unwrap_or_default()));
+        lines.extend(
+            listed.undo.iter().map(|undo| ("Undo data", format!("{} {}", undo.package, undo.words()))),
+        );
+        lines.push(("Removal", listed.removable.words()));
+        lines
+    }
+}
+
+/// Returns the objects of an applied patch, if they are asked for.
+fn objects(root: &Root, id: &PatchId, query: &ShowQuery) -> anyhow::Result<Option<Vec<PackageObjects>>> {
+    let paths = query.paths_in(root)?;
+    if query.has_diff {
+        let difference = patch_difference(root, id, &paths).map_err(|failed| Stop::Refused {
+            exit: verb_code(Command::Patchrm, &failed),
+            message: format!("the changes of {id} cannot be shown: {}", reason(&failed)),
+        })?;
+        return Ok(difference.map(|objects| PackageObjects::of_differences(root, objects)));
+    }
+    if !query.has_files {
+        return Ok(None);
+    }
+    let files = patch_files(root, id.as_str()).map_err(|failed| query_refused(root, &failed))?;
+    let is_wanted = is_within(root, &paths);
+    let of = |package| PackageObjects::of(root, package, &is_wanted);
+    Ok(files.map(|files| files.into_iter().map(of).collect()))
+}
+
+/// Returns a signature in a few words.
+fn signature_words(signature: &SignatureRecord) -> String {
+    let mut words = signature.state.clone();
+    if let Some(key) = &signature.key {
+        let _ = write!(words, ", by key {key}");
+    }
+    if let Some(name) = &signature.name {
+        let _ = write!(words, " ({name})");
+    }
+    if let Some(time) = &signature.time {
+        let _ = write!(words, ", {time}");
+    }
+    words
+}
+
+impl EndedPatch {
+    pub(super) fn of(root: &Root, id: &str) -> Option<Self> {
+        let overview = NativeOverview::of_ended(root);
+        let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
+        let next = ended.next_step(&Wording::of_verbs(root.prefix()));
+        Some(Self { next, paths: ended.path_lines(root).collect(), ended })
+    }
+
+    pub(super) fn line(&self) -> String {
+        format!("{} not applied, {}", self.ended.id, self.ended.told)
+    }
+
+    pub(super) fn text(&self) -> Vec<String> {
+        let OvertakenEntry { id, told, time, fixes, fixed_in, .. } = &self.ended;
+        let mut lines = vec![("Patch", id.clone()), ("State", format!("not applied, {told}"))];
+        lines.extend(self.paths.iter().cloned());
+        lines.extend([
+            ("Since", time.clone().unwrap_or_default()),
+            ("Fixes", fixes.join(", ")),
+            ("Fixed in", fixed_in.clone().unwrap_or_default()),
+            ("Next", self.next.clone().unwrap_or_default()),
+        ]);
+        let lines = lines.iter().filter(|(_, value)| !value.is_empty());
+        lines.map(|(name, value)| named_value(name, value)).collect()
+    }
+
+    pub(super) fn print(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.text().iter().try_for_each(|line| output.line(line))?)
+    }
+}
