@@ -63,7 +63,7 @@ fn every_verb_and_command_is_explained_in_three_ways() {
 #[test]
 fn help_about_nothing_names_what_was_meant() {
     let stage = Scenario::new();
-    let text = stage.run("help verfy").fails(1);
+    let text = stage.run("help chekc").fails(1);
     assert!(
         text.starts_with("patchadm: ERROR: there is no command `chekc`\n    did you mean `check`?\n"),
         "{text}"
