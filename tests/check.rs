@@ -49,19 +49,25 @@ fn found(run: &Run, what: &str) -> (String, String) {
 /// Asserts what is said of a matter, and that it is the only one that needs attention.
 #[track_caller]
 fn assert_attention(stage: &Scenario, line: &str, what: &str, texts: &[&str]) {
+    assert_attention_as(stage, line, (1, "attention"), what, texts);
+}
+
+/// The same with another code and cause of the exit.
+#[track_caller]
+fn assert_attention_as(stage: &Scenario, line: &str, (code, cause): (i32, &str), what: &str, texts: &[&str]) {
     let before = all(stage);
     let run = stage.run(line);
     assert_same(&all(stage), &before);
-    assert_eq!((run.code, run.stderr.as_str()), (1, ""), "{}", run.stdout);
+    assert_eq!((run.code, run.stderr.as_str()), (code, ""), "{}", run.stdout);
     let (state, text) = found(&run, what);
     assert_eq!(state, "attention", "{}", run.stdout);
     assert_eq!(run.stdout.matches(" attention ").count(), 1, "{}", run.stdout);
     texts.iter().for_each(|wanted| assert!(text.contains(wanted), "{wanted}: {text}"));
     let quiet = stage.run(&format!("{line} -q"));
-    assert_eq!((quiet.code, quiet.stdout.as_str()), (1, ""));
+    assert_eq!((quiet.code, quiet.stdout.as_str()), (code, ""));
     assert_eq!(quiet.stderr, format!("patchadm: ERROR: {what}: {text}\n"));
     let document: Value = serde_json::from_str(&stage.run(&format!("{line} --json")).stdout).unwrap();
-    assert_eq!(document["exit"]["name"], "attention");
+    assert_eq!(document["exit"]["name"], cause);
 }
 
 #[test]
@@ -112,7 +118,9 @@ fn a_root_without_a_database_is_told_and_nothing_is_made() {
 fn an_interrupted_run_is_told_with_its_recovery_until_it_is_recovered() {
     let stage = crate::list::interrupted();
     let wanted = ["(patchadd) was interrupted: recovery rolls it back", "`patchadm -R @ROOT@ recover`"];
-    assert_attention(&stage, LINE, "unfinished", &wanted);
+    assert_attention_as(&stage, LINE, (65, "unfinished"), "unfinished", &wanted);
+    let files = found(&stage.run(LINE), "files");
+    assert!(files.0 == "unknown" && files.1.starts_with("not compared: "), "{files:?}");
     assert_eq!(found(&stage.run(LINE), "exchange").1, "not tried while a run is under way or unfinished");
     stage.run("recover -R @ROOT@").ok();
     stage.run(LINE).ok();
@@ -137,9 +145,10 @@ fn a_journal_that_is_damaged_or_of_a_later_version_is_told_with_what_helps() {
     let mut damaged = whole.clone();
     damaged[100] ^= 1;
     fs::write(stage.at(JOURNAL), damaged).unwrap();
-    assert_attention(
+    assert_attention_as(
         &stage,
         LINE,
+        (65, "in-doubt"),
         "unfinished",
         &["its header", "`patchadm -R @ROOT@ recover --discard-journal`"],
     );
@@ -155,7 +164,7 @@ fn a_journal_that_is_damaged_or_of_a_later_version_is_told_with_what_helps() {
     fs::write(stage.at(JOURNAL), later).unwrap();
     let wanted =
         ["a later version of patchadm works on this root", &format!("it is of version {}", version + 1)];
-    assert_attention(&stage, LINE, "program", &wanted);
+    assert_attention_as(&stage, LINE, (65, "in-doubt"), "program", &wanted);
 }
 
 #[test]
@@ -163,14 +172,16 @@ fn a_damaged_record_is_told_and_the_command_beside_it_repairs_it() {
     let stage = stage();
     stage.file("/var/sadm/pkg/ACMEweb/pkginfo", "PKG");
     let repair = "`patchadm pkgchk -R @ROOT@ -f ACMEweb`";
-    assert_attention(
+    assert_attention_as(
         &stage,
         LINE,
+        (1, "damaged-record"),
         "records",
         &["@ROOT@/var/sadm/pkg/ACMEweb/pkginfo: it holds no parameters", repair],
     );
     stage.run("pkgchk -R @ROOT@ -f ACMEweb");
-    assert_eq!(found(&stage.run(LINE), "records").0, "ok");
+    let run = stage.run(LINE);
+    assert!(run.stdout.contains("records          ok  "), "{}", run.stdout);
 }
 
 #[test]

@@ -49,15 +49,22 @@ fn document(stage: &Scenario, code: i32, words: &str) -> Value {
     serde_json::from_str(&run.stdout).unwrap()
 }
 
-/// What the command prints, with the sizes of archives taken out.
+/// What `check --contents -v` prints about files and undo data: the sections without their columns, and their details
+/// without the sound files and the sizes of archives.
 fn text(stage: &Scenario, code: i32, words: &str) -> String {
-    let run = stage.run(&format!("check --contents -R @ROOT@ {words}"));
+    let run = stage.run(&format!("check --contents -v -R @ROOT@ {words}"));
     assert_eq!((run.code, run.stderr.as_str()), (code, ""), "{}", run.stdout);
+    sections(&run.stdout)
+}
+
+fn sections(text: &str) -> String {
     let line = |line: &str| match line.split_once(" is sound (") {
         Some((path, _)) => format!("{path} is sound\n"),
-        None => format!("{line}\n"),
+        None if line.starts_with(' ') => format!("{line}\n"),
+        None => format!("{}\n", line.split_whitespace().collect::<Vec<_>>().join(" ")),
     };
-    run.stdout.lines().map(line).collect()
+    let compared = text.lines().skip_while(|line| !line.starts_with("files "));
+    compared.filter(|line| !line.ends_with(": as recorded")).map(line).collect()
 }
 
 #[test]
@@ -66,12 +73,13 @@ fn a_root_that_is_as_recorded_is_sound_and_its_patches_can_be_backed_out() {
     assert_eq!(
         text(&stage, 0, ""),
         "\
-100-01: can be backed out
-  ACMEdb: @ROOT@/var/sadm/pkg/ACMEdb/save/100-01/undo.gz is sound
-  ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/100-01/undo.gz is sound
-200-01: can be backed out
-  ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/200-01/undo.gz is sound
-10 objects are as recorded; no undo data is damaged.
+files ok 10 objects are as recorded
+undo-data ok that of 2 patches is as it was written
+  100-01: can be backed out
+    ACMEdb: @ROOT@/var/sadm/pkg/ACMEdb/save/100-01/undo.gz is sound
+    ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/100-01/undo.gz is sound
+  200-01: can be backed out
+    ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/200-01/undo.gz is sound
 "
     );
     let before = stage.everything();
@@ -84,10 +92,14 @@ fn a_root_that_is_as_recorded_is_sound_and_its_patches_can_be_backed_out() {
 #[test]
 fn a_root_without_patches_or_packages_is_sound() {
     let stage = Scenario::with(&[web("one")]);
-    assert_eq!(text(&stage, 0, ""), "7 objects are as recorded; no undo data is damaged.\n");
-    assert_eq!(text(&Scenario::new(), 0, ""), "0 objects are as recorded; no undo data is damaged.\n");
-    let said = Scenario::bare().run("check --contents -R @ROOT@").fails(7);
-    assert!(said.contains("no package database below @ROOT@; name the right root with -R"), "{said}");
+    assert_eq!(text(&stage, 0, ""), "files ok 7 objects are as recorded\nundo-data ok none is kept\n");
+    assert_eq!(
+        text(&Scenario::new(), 0, ""),
+        "files ok 0 objects are as recorded\nundo-data ok none is kept\n"
+    );
+    let run = Scenario::bare().run("check --contents -R @ROOT@");
+    assert_eq!(run.code, 1);
+    assert!(run.stdout.contains("there is no package database below @ROOT@"), "{}", run.stdout);
 }
 
 #[test]
@@ -97,12 +109,12 @@ fn what_differs_from_its_record_is_named_as_by_pkgchk() {
     stage.mtime("/opt/ACMEdb/bin/db", DELIVERED.unsigned_abs());
     stage.mode("/opt/ACMEweb/bin/tool", 0o700);
     let said = text(&stage, 1, "");
-    assert!(said.starts_with("@ROOT@/opt/ACMEdb/bin/db\n  file size <4> expected <6> actual\n"), "{said}");
+    assert!(said.starts_with("files attention 2 of 10 objects are not as recorded\n  @ROOT@/opt/ACMEdb/bin/db\n    file size <4> expected <6> actual\n"), "{said}");
     assert!(
-        said.contains("@ROOT@/opt/ACMEweb/bin/tool\n  permissions <0755> expected <0700> actual\n"),
+        said.contains("  @ROOT@/opt/ACMEweb/bin/tool\n    permissions <0755> expected <0700> actual\n"),
         "{said}"
     );
-    assert!(said.ends_with("2 of 10 objects are not as recorded; no undo data is damaged.\n"), "{said}");
+    assert!(said.contains("\nundo-data ok that of 2 patches is as it was written\n"), "{said}");
     let document = document(&stage, 1, "ACMEdb");
     assert_eq!(document["discrepancies"].as_array().unwrap().len(), 1);
     assert_eq!(document["sound"], false);
@@ -116,8 +128,8 @@ fn another_file_with_the_same_size_sum_and_time_is_found_where_a_patch_delivered
     stage.run("pkgchk -R @ROOT@").ok();
     let said = text(&stage, 1, "");
     let found =
-        "@ROOT@/opt/ACMEweb/bin/httpd\n  file is not the one that patch 100-01 delivered (BLAKE3)\n100-01: ";
-    assert!(said.starts_with(found), "{said}");
+        "  @ROOT@/opt/ACMEweb/bin/httpd\n    file is not the one that patch 100-01 delivered (BLAKE3)\n";
+    assert!(said.contains(found), "{said}");
 }
 
 #[test]
@@ -134,9 +146,9 @@ fn what_a_package_installed_anew_is_not_held_against_an_older_patch() {
 fn an_editable_file_that_was_edited_is_no_damage() {
     let stage = stage();
     fs::write(stage.at("/opt/ACMEweb/etc/conf"), "port 8080\n").unwrap();
-    assert!(text(&stage, 0, "").ends_with("10 objects are as recorded; no undo data is damaged.\n"));
+    assert!(text(&stage, 0, "").starts_with("files ok 10 objects are as recorded\n"));
     fs::remove_file(stage.at("/opt/ACMEweb/etc/conf")).unwrap();
-    assert!(text(&stage, 1, "").contains("conf\n  pathname does not exist\n"));
+    assert!(text(&stage, 1, "").contains("conf\n    pathname does not exist\n"));
 }
 
 #[test]
@@ -261,10 +273,11 @@ const DAMAGES: [Damage; 9] = [
 #[track_caller]
 fn assert_found(stage: &Scenario, what: &str) {
     let said = text(stage, 4, "");
-    assert!(said.contains("\n200-01: can be backed out\n"), "{what}: {said}");
-    assert!(said.starts_with("100-01: cannot be backed out: "), "{what}: {said}");
+    assert!(said.contains("\n  200-01: can be backed out\n"), "{what}: {said}");
+    assert!(said.contains("\n  100-01: cannot be backed out: "), "{what}: {said}");
     assert!(
-        said.ends_with("10 objects are as recorded; undo data of 1 patch is damaged.\n"),
+        said.starts_with("files ok 10 objects")
+            && said.contains("\nundo-data attention that of 1 patch is damaged or missing\n"),
         "{what}: {said}"
     );
     let before = stage.everything();
@@ -367,7 +380,7 @@ fn a_digest_file_is_believed_by_nobody_and_an_archive_without_a_line_is_not_the_
             Some(text) => fs::write(&digest, text).unwrap(),
             None => fs::remove_file(&digest).unwrap(),
         }
-        let run = stage.run("check --contents -R @ROOT@ 100-01").ok();
+        let run = stage.run("check --contents -v -R @ROOT@ 100-01").ok();
         assert!(run.contains("ACMEweb/save/100-01/undo.gz is sound ("), "{run}");
     }
     crate::ledger::disown(&stage.root(), "ACMEweb");
@@ -386,11 +399,10 @@ fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed()
     let said = String::from_utf8(verify.stdout).unwrap();
     assert_eq!(verify.status.code(), Some(3), "{said}");
     assert!(said.contains("100-01/undo.gz: Permission denied"), "{said}");
-    let way_on =
-        "You may not read all undo data: run `patchadm -R @ROOT@ verify` as root, or as the owner of the";
+    let way_on = "You may not read all undo data: run `patchadm -R @ROOT@ check --contents` as root, or as the owner of the";
     let way_on = way_on.replace("@ROOT@", stage.root().to_str().unwrap());
-    assert!(said.contains(&way_on) && !said.contains("is damaged\n"), "{said}");
-    assert!(said.ends_with("no undo data is damaged, that of 1 patch could not be read.\n"), "{said}");
+    assert!(said.contains(&way_on) && !said.contains("is damaged"), "{said}");
+    assert!(sections(&said).contains("\nundo-data unknown that of 1 patch could not be read\n"), "{said}");
     for line in ["patchrm -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01 200-01"] {
         let output = as_ordinary_user(&stage, line, &[&stage.root()]).output().unwrap();
         assert_eq!(output.status.code(), Some(4), "{line}");
@@ -402,7 +414,7 @@ fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed()
 }
 
 #[test]
-fn a_ledger_that_the_caller_may_not_read_is_told_by_verify_and_is_no_damage() {
+fn a_ledger_that_the_caller_may_not_read_is_told_by_check_and_is_no_damage() {
     if !crate::scenario::is_root() {
         return crate::skipped("a ledger that others may not read needs root to be made");
     }
@@ -413,7 +425,7 @@ fn a_ledger_that_the_caller_may_not_read_is_told_by_verify_and_is_no_damage() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("ledger/ACMEweb: Permission denied"), "{said}");
-    assert!(said.ends_with("no undo data is damaged, that of 2 patches could not be read.\n"), "{said}");
+    assert!(sections(&said).contains("\nundo-data unknown that of 2 patches could not be read\n"), "{said}");
     let output = as_ordinary_user(&stage, "check --contents -R @ROOT@ --json", &[]).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&document["exit"]["name"], &document["sound"]), (&"no-rights".into(), &false.into()));
@@ -473,12 +485,48 @@ fn more_or_less_is_said_where_it_is_wanted() {
     let stage = stage();
     let more = stage.run("check --contents -v -R @ROOT@").ok();
     assert!(
-        more.starts_with("@ROOT@/opt: as recorded\n") || more.contains("/bin/httpd: as recorded\n"),
+        more.contains("/bin/httpd: as recorded\n") && more.contains("  100-01: can be backed out\n"),
         "{more}"
+    );
+    let brief = stage.run("check --contents -R @ROOT@").ok();
+    assert!(
+        !brief.contains("can be backed out") && brief.lines().all(|line| !line.starts_with(' ')),
+        "{brief}"
     );
     assert_eq!(stage.run("check --contents -q -R @ROOT@").ok(), "");
     stage.mode("/opt/ACMEweb/bin/tool", 0o700);
     let said = stage.run("check --contents -q -R @ROOT@").fails(1);
-    assert!(said.starts_with("patchadm: ERROR: @ROOT@/opt/ACMEweb/bin/tool\n"), "{said}");
-    assert!(!said.contains("can be backed out"), "{said}");
+    assert!(said.starts_with("patchadm: ERROR: files: 1 of 10 objects is not as recorded\n"), "{said}");
+    assert!(said.contains("@ROOT@/opt/ACMEweb/bin/tool\n") && !said.contains("can be backed out"), "{said}");
+}
+
+#[test]
+fn without_contents_types_sizes_and_attributes_are_compared_and_no_file_is_read() {
+    let stage = stage();
+    let quick = |code: i32| {
+        let run = stage.run("check -v -R @ROOT@");
+        assert_eq!(run.code, code, "{}{}", run.stdout, run.stderr);
+        sections(&run.stdout)
+    };
+    let said = quick(0);
+    assert!(
+        said.contains("\nundo-data ok that of 2 patches is in its place, with the recorded size\n"),
+        "{said}"
+    );
+    assert!(!said.contains("is sound") && !said.contains("can be backed out"), "{said}");
+    // Other bytes of the same size and time are seen only if they are read.
+    fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "owt\n").unwrap();
+    stage.mtime("/opt/ACMEweb/bin/httpd", DELIVERED.unsigned_abs());
+    flip(&stage.at(&undo("ACMEweb", "200-01", "undo.gz")), 50);
+    quick(0);
+    document(&stage, 4, "");
+    fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "longer\n").unwrap();
+    assert!(quick(1).contains("  @ROOT@/opt/ACMEweb/bin/httpd\n"));
+    fs::write(stage.at(&undo("ACMEweb", "200-01", "undo.gz")), "short\n").unwrap();
+    let said = quick(4);
+    assert!(said.contains("\nundo-data attention that of 1 patch is damaged or missing\n"), "{said}");
+    let run = stage.run("check --json -R @ROOT@");
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&document["contents"], &document["sound"]), (&false.into(), &false.into()));
+    assert!(document["patches"][0].get("removable").is_none(), "{document}");
 }

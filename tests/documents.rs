@@ -367,8 +367,8 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
         serde_json::json!({ "replaced": 1, "added": 0, "deleted": 0, "kept": 0 })
     );
     let delivered = document(&stage, 0, "show --json -R @ROOT@ delivered/200-01");
-    assert_eq!(delivered["patch"]["id"], "200-01");
-    assert_eq!(delivered["patch"]["requires"], serde_json::json!(["100-01"]));
+    assert_eq!(delivered["answers"][0]["id"], "200-01");
+    assert_eq!(delivered["answers"][0]["requires"], serde_json::json!(["100-01"]));
 
     let verified = "checked number
         discrepancies[].errors[] string

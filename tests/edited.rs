@@ -67,7 +67,8 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
         assert_eq!(run.code, 10);
         let lines: Vec<&str> = run.stdout.lines().collect();
         let expected = [
-            "100-01: the plan, if what was edited is replaced:".to_owned(),
+            "  For: ACMEweb (i386) 1.0 (installed as ACMEweb)".to_owned(),
+            "100-01 would make these changes:".to_owned(),
             "Package ACMEweb:".to_owned(),
             format!("  replace          @ROOT@{HTTPD} (8 bytes)"),
             format!("  replace          @ROOT@{TOOL} (7 bytes)"),
@@ -78,7 +79,7 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
     }
     let run = stage.run("plan --json -R @ROOT@ delivered/100-01");
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(document["patches"][0]["over_edits"].as_array().unwrap().len(), 4, "{document}");
+    assert_eq!(document["patches"][0]["refused_changes"].as_array().unwrap().len(), 4, "{document}");
     assert_eq!(document["would_change"], false);
     assert_eq!(add(&stage, "").code, 10);
     assert_eq!(add(&stage, "").stdout, "", "a plan is shown where one was asked for");

@@ -123,7 +123,7 @@ fn letters_of_verbs_have_long_names_and_those_of_classic_commands_have_none() {
 #[test]
 fn help_about_nothing_names_what_was_meant() {
     let stage = Scenario::new();
-    let text = stage.run("help verfy").fails(1);
+    let text = stage.run("help chekc").fails(1);
     assert!(
         text.starts_with("patchadm: ERROR: there is no command `chekc`\n    did you mean `check`?\n"),
         "{text}"

@@ -310,22 +310,22 @@ fn what_is_contained_or_went_with_its_package_is_told_and_nothing_has_to_be_done
     let Some(root) = with_library(test) else { return };
     let fixed = Deb::new("lib", "2").file("/usr/lib/lib.so", "lib fixed\n");
     root.upgrade(&fixed.file("/usr/share/lib/data", "data fixed\n"));
-    let Told { list, check, status, show, why, files, remove, .. } = told(&root);
+    let Told { list, check, status, show, files, remove, .. } = told(&root);
     assert_eq!((list.as_str(), check), ("100-01  contained in lib 2 (dpkg)\n", 0));
     assert!(
         status.contains("lost        nothing\n") && status.contains("nothing has to be done"),
         "{status}"
     );
-    for text in [&show.stdout, &why, &files, &remove.stderr] {
+    for text in [&show.stdout, &files, &remove.stderr] {
         assert!(text.contains("contained in lib 2 (dpkg)") && !text.contains("--accept"), "{text}");
     }
 
     let Some(root) = with_library(test) else { return };
     root.dpkg_done("-r lib");
     root.refresh();
-    let Told { list, check, show, why, files, remove, .. } = told(&root);
+    let Told { list, check, show, files, remove, .. } = told(&root);
     assert_eq!((list.as_str(), check), ("No patches are applied.\n", 0));
-    for text in [&show.stdout, &why, &files, &remove.stderr] {
+    for text in [&show.stdout, &files, &remove.stderr] {
         assert!(text.contains("went with lib (dpkg)"), "{text}");
     }
 }

@@ -269,9 +269,9 @@ fn what_keeps_its_content_is_not_said_to_be_replaced() {
     let at = patch.directory(&stage).display().to_string();
     let expected = "Package ACMEweb:
   replace          @ROOT@/opt/ACMEweb/bin/both (4 bytes)
-    mode 0700 -> 0755
+    mode 0700 → 0755
   attributes       @ROOT@/opt/ACMEweb/bin/tool
-    mode 0700 -> 0755
+    mode 0700 → 0755
   link             @ROOT@/opt/ACMEweb/lib/current
     link one → two
 ";

@@ -127,7 +127,7 @@ fn a_patch_without_undo_data_is_refused_as_remove_refuses_it() {
 #[test]
 fn a_delivered_patch_is_compared_with_the_root_forward() {
     let stage = stage();
-    let third = web().file("httpd", 0o700, "one\nhC\nthree\n").symlink("link", "httpd").deletes(&["x"]);
+    let third = web().file("httpd", 0o744, "one\nhC\nthree\n").symlink("link", "httpd").deletes(&["x"]);
     Patch::of("300-01", third).says("SUNW_REQUIRES", "999-01").directory(&stage);
     let before = stage.everything();
     let said = answer(&stage, "show --diff --json -R @ROOT@ delivered/300-01");
@@ -138,7 +138,7 @@ fn a_delivered_patch_is_compared_with_the_root_forward() {
     assert_eq!(x["diff"], "--- /opt/ACMEweb/x (before)\n+++ /dev/null\n@@ -1 +0,0 @@\n-xB\n");
     let text = stage.run("show --files -R @ROOT@ delivered/300-01").ok();
     for line in [
-        "  replaced   @ROOT@/opt/ACMEweb/httpd: mode 0755 → 0700\n",
+        "  replaced   @ROOT@/opt/ACMEweb/httpd: mode 0755 → 0744\n",
         "  added      @ROOT@/opt/ACMEweb/link: link → httpd\n",
         "  deleted    @ROOT@/opt/ACMEweb/x\n",
     ] {

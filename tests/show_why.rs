@@ -140,7 +140,7 @@ fn what_is_applied_already_has_no_changes_in_a_plan() {
     let stage = stage();
     stage.patchadd("", &Patch::of("100-02", web("three\n"))).ok();
     let said = planned(&stage, "delivered/100-01");
-    assert_eq!(said["verdict"], "superseded");
+    assert_eq!(said["verdict"], "already-applied");
     assert_eq!((said.get("refused_changes"), said.get("needs")), (None, None));
 }
 

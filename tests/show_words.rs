@@ -14,7 +14,7 @@ fn web(content: &str) -> Package {
 
 fn stage() -> Scenario {
     let stage = Scenario::with(&[web("one\n")]);
-    let patch = Patch::of("100-01", web("two\n")).says("SUNW_PATCH_FIXES", "CVE-2026-1234 200-01");
+    let patch = Patch::of("100-01", web("two\n")).says("PATCH_FIXES", "CVE-2026-1234 200-01");
     stage.patchadd("", &patch).ok();
     stage
 }

@@ -298,7 +298,7 @@ fn checked(
     let found = report.native.checked(exit_of(&verified));
     let exit = match found {
         Exit::OK if has_attention => TO_DO,
-        Exit::OK if verified.patches.iter().any(VerifiedPatch::is_closed) => CLOSED,
+        Exit::OK if args.contents && verified.patches.iter().any(VerifiedPatch::is_closed) => CLOSED,
         found => found,
     };
     report.sound = exit == Exit::OK;

@@ -86,9 +86,8 @@ fn of_argument(
             let groups = Group::names().map(|name| Candidate::new(name, "group"));
             (groups.chain(ids()).collect(), OwnNames::None)
         }
-        Some("ID|PATCH|PATH") => (ids().into_iter().chain(patches(line)).collect(), OwnNames::Files),
+        Some("WHAT") => (ids().into_iter().chain(patches(line)).collect(), OwnNames::Files),
         Some("ID|PKG") => (ids().into_iter().chain(packages()).collect(), OwnNames::None),
-        Some("PATCH") if line.says("remove") => (ids(), OwnNames::None),
         Some("PATCH") => (patches(line), OwnNames::Directories),
         Some("NAME|PATH") => (packages().into_iter().chain(ids()).collect(), OwnNames::Files),
         Some("PKGINST") => (packages(), OwnNames::None),

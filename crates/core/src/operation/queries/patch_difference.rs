@@ -17,8 +17,9 @@ use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState
 use patchadm_changeset::transaction::Cause;
 use patchadm_inputs::database::undo_data::{ArchiveError, UndoContent};
 use patchadm_inputs::database::{RecordView, installed, ledger, read_consistently};
+use patchadm_inputs::native::NativeOrigin;
 use patchadm_rootfs::{Digest, FileType, Root, never};
-use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, PackagePath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// The largest file whose bytes are compared: 512 KiB.
@@ -65,7 +66,7 @@ pub fn patch_difference(
     must_have_database(root)?;
     let ground = RootAndPolicy::of(root)?.for_who_may()?;
     read_consistently(root, |view| {
-        let (applied, _) = records(view, &ground.policy.separator)?;
+        let (applied, params) = records(view, &ground.policy.separator)?;
         let Some(patch) = applied.get(id) else { return Ok(None) };
         let finder = PathFinder::new(root, ground.native_index());
         let archives = Archives { view, ground: &ground, applied: &applied };
@@ -73,10 +74,11 @@ pub fn patch_difference(
         let mut objects = Vec::new();
         for package in &patch.packages {
             let (manifest, content) = archives.open(package, id)?;
+            let places = DivertedPlaces::of(&ground, params.get(package));
             let is_wanted = |path: &ObjectPath| paths.is_empty() || finder.is_within(path, paths);
             let changed = manifest.objects.iter().filter(|record| !record.kept).filter_map(|record| {
                 let action = ObjectAction::between(record.was.as_ref(), record.became.as_ref());
-                let path = record.object_path().filter(&is_wanted)?;
+                let path = record.object_path().map(|path| places.of_path(path)).filter(&is_wanted)?;
                 (action != ObjectAction::Unchanged).then_some((record, path, action))
             });
             let changed: Vec<(&ObjectRecord, ObjectPath, ObjectAction)> = changed.collect();
@@ -113,6 +115,21 @@ pub fn patch_difference(
         objects.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(Some(objects))
     })
+}
+
+/// Where the files of a package lie that dpkg-divert(1) has moved since the patch.
+struct DivertedPlaces(BTreeMap<ObjectPath, ObjectPath>);
+
+impl DivertedPlaces {
+    fn of(ground: &RootAndPolicy, params: Option<&Params>) -> Self {
+        let Some(origin) = params.and_then(NativeOrigin::of) else { return Self(BTreeMap::new()) };
+        let diverted = ground.native_index().diverted().iter().filter(|one| one.package == origin.name);
+        Self(diverted.map(|one| (one.listed.clone(), one.place.clone())).collect())
+    }
+
+    fn of_path(&self, path: ObjectPath) -> ObjectPath {
+        self.0.get(&path).cloned().unwrap_or(path)
+    }
 }
 
 /// Tells whether both sides are small files or missing, and differ.

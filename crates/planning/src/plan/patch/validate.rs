@@ -124,7 +124,7 @@ pub(super) fn validate(
         let matches = matches(image, inventory)?;
         let packages: Vec<PkgInst> = matches.iter().map(|found| found.package.clone()).collect();
         let again = matches!(applied?.standing(&facts.id, &packages), PatchStanding::Applied);
-        return Ok(Validated { facts, matches, again, no_undo: true, notes: Vec::new() });
+        return Ok(Validated { facts, matches, again, no_undo: options.no_undo, notes: Vec::new() });
     }
     if excludes(policy, &facts.id) {
         return Err(Reason::Excluded);

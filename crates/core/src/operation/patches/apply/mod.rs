@@ -317,7 +317,7 @@ pub fn delivered_changes(
     must_have_database(root)?;
     let ground = RootAndPolicy::of(root)?.for_who_may()?;
     let signature = SignatureRequest { word: Some(DemandWord::Off), ..SignatureRequest::default() };
-    let request = ApplyRequest { dry_run: true, no_undo: true, signature, ..ApplyRequest::default() };
+    let request = ApplyRequest { dry_run: true, signature, ..ApplyRequest::default() };
     let operand = ApplyOperand::read(patch, &ground.policy.separator, &[], (&request, caller.interrupt))?;
     without_lock(root, || {
         let mut input = ApplyInput::of(&ground, &request, &PatchList::new(), caller, true)?;
@@ -341,7 +341,7 @@ pub fn delivered_changes(
 fn without_rules(options: ApplyOptions) -> ApplyOptions {
     let edits = EditChoice { replaces_stops: true, ..options.edits };
     let scripts = ScriptChoice { policy: ScriptPolicy::Run, engine: Engine::Auto, ..options.scripts };
-    ApplyOptions { ignores_rules: true, no_undo: true, undo_dir: None, edits, scripts, ..options }
+    ApplyOptions { ignores_rules: true, undo_dir: None, edits, scripts, ..options }
 }
 
 struct ApplyPlanner<'a> {
