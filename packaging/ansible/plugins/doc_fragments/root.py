@@ -46,7 +46,7 @@ options:
   trial:
     description:
       - Put the run on trial for this time, such as C(30s), C(10m), C(2h) or C(1d).
-      - Everything goes back afterwards unless I(state=confirmed) of M(patchadm.patch.patch) keeps it, also when nobody can
+      - Everything is reverted afterwards unless I(state=confirmed) of M(patchadm.patch.patch) keeps it, also when nobody can
         log in any more.
     type: str
   trial_reboots:

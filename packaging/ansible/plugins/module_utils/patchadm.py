@@ -19,7 +19,7 @@ LONGEST_ID = 128
 # The most lines of each side of a difference of files.
 MOST_DIFF_LINES = 5000
 
-# The most files of which it is told why their texts are not shown.
+# The most files listed with the reason why their texts are not shown.
 MOST_NOT_SHOWN = 100
 
 # What a text of a file could do to a terminal.
@@ -124,7 +124,7 @@ def check_id(text, with_revision):
 
 
 def on_disk(path):
-    """Returns a path as the file system has it. A Python that goes by the locale of the target could take it for another."""
+    """Returns a path as the file system has it. A Python that follows the locale of the target could read it as another."""
     return path.encode('utf-8', 'surrogateescape')
 
 
@@ -195,7 +195,7 @@ class Answer(object):
         return self.code == 0
 
     def patches(self):
-        """Returns the patches of which it tells more than their ids."""
+        """Returns the patches that are described by more than their ids."""
         return [patch for patch in self.document.get('patches', []) if isinstance(patch, dict)]
 
     def has_changed(self, is_plan):

@@ -481,7 +481,7 @@ class PatchWork(Work):
         return values
 
     def confirmed(self):
-        """Keeps what is on trial. What was on trial and is over is a failure, because it goes back."""
+        """Confirms a trial. Fails if the trial is over, because its changes are reverted."""
         patches = self.listed()
         standing = next((patch['trial'] for patch in patches if 'trial' in patch), None)
         applied = [patch['id'] for patch in patches]
@@ -508,7 +508,7 @@ class PatchWork(Work):
     def would_confirm(self, standing):
         """Returns what a confirmation would come to, which the program does not plan."""
         if standing['over']:
-            raise Refused('the trial of %s is over, and goes back' % standing['run'], changed=False, trial=standing)
+            raise Refused('the trial of %s is over, and its changes are reverted' % standing['run'], changed=False, trial=standing)
         return {'changed': True, 'patches': standing['patches'], 'reasons': [], 'trial': standing,
                 'confirmed': standing['run']}
 

@@ -339,7 +339,7 @@ class StageWork(Work):
         is_gone = not os.path.lexists(on_disk(self.path)) and stage is not None
         operand = stage['name'] if is_gone else self.path
         values = finished(self.program.ask(['stage', 'drop'], self.words('absent'), [operand]), is_plan=False)
-        # What goes is the stage, whether a root listed it or not.
+        # The stage is removed, whether or not a root listed it.
         values['changed'] = True
         return values
 

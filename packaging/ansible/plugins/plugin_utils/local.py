@@ -4,7 +4,7 @@
 What a module does takes one call of patchadm. For a root of the same machine, as zones, containers and jails are, a module
 would be packed, and a shell and a Python started, for each host and task: that costs many times as much as the call. So a
 task with a local connection, and without become, environment or async, makes the call in the process that Ansible has made
-for it. What is judged, called and told is the same code. Any other task, and one whose arguments are wrong, goes the usual
+for it. Checks, calls and results are the same code. Any other task, and one whose arguments are wrong, takes the usual
 way.
 """
 
