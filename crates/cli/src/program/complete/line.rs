@@ -182,11 +182,6 @@ impl TypedLine {
         self.said.iter().rev().find(|(said, _)| said == id).and_then(|(_, value)| value.as_deref())
     }
 
-    /// Tells whether an option was said.
-    pub(super) fn says(&self, id: &str) -> bool {
-        self.said.iter().any(|(said, _)| said == id)
-    }
-
     /// Returns the directory that the current word begins with, up to its last slash.
     pub(super) fn current_directory(&self) -> Option<&str> {
         self.directory.as_deref()
