@@ -371,8 +371,13 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
     assert_eq!(delivered["answers"][0]["requires"], serde_json::json!(["100-01"]));
 
     let verified = "checked number
+        contents bool
         discrepancies[].errors[] string
         discrepancies[].path string
+        findings[].command null
+        findings[].state string
+        findings[].text string
+        findings[].what string
         interrupted[]
         patches[].checked bool
         patches[].id string

@@ -148,7 +148,7 @@ fn list_verify_and_recover_say_that_a_patch_was_left_half_applied() {
         let found = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(run.code, 1, "{found}");
         assert!(found.contains("100-01: ") && found.contains(why), "{found}");
-        assert!(found.ends_with("; a patch was left half applied.\n"), "{found}");
+        assert!(found.contains("patches          attention  a patch was left half applied\n"), "{found}");
         let document = stage.run("check --contents --json -R @ROOT@").stdout;
         let document: serde_json::Value = serde_json::from_str(&document).unwrap();
         assert_eq!(document["sound"], false);

@@ -546,13 +546,10 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     let stuck = serde_json::json!([{ "id": "100-01", "roots": [both, first] }]);
     assert_eq!(document["summary"]["not_removable"], stuck);
     let text = stage.run("check --contents --roots list");
-    assert!(
-        text.stdout.starts_with(&format!(
-            "{other}: 6 objects are as recorded; no undo data is damaged.\n{both}: 6 "
-        ))
-    );
+    assert!(text.stdout.starts_with(&format!("{other}: 6 objects are as recorded\n{both}: 6 ")));
     let damaged = format!(
-        "{first}: failed (4): 6 objects are as recorded; undo data of 1 patch is damaged\n  100-01: "
+        "{first}: failed (4): 6 objects are as recorded; findings: undo-data\n  \
+         undo-data: that of 1 patch is damaged or missing\n    100-01: "
     );
     assert!(
         text.stdout.contains(&damaged),

@@ -10,7 +10,6 @@ use crate::scenario::Scenario;
 const COMMANDS: &[(&str, i32)] = &[
     ("list -R @ROOT@", 7),
     ("show -R @ROOT@ 100-01", 7),
-    ("check --contents -R @ROOT@", 7),
     ("recover -R @ROOT@", 7),
     ("recover -R @ROOT@ --adopt-undo", 7),
     ("plan -R @ROOT@ delivered/100-01", 7),

@@ -118,7 +118,7 @@ fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_sti
     fs::create_dir_all(stage.beside("new")).unwrap();
     fs::create_dir_all(stage.beside("stable")).unwrap();
     let lines = [
-        ("check --contents -R @ROOT@", r"verifying \[[^\]]*\] 4/5 objects +[\d.]+/s +\d+s"),
+        ("check --contents -R @ROOT@", r"checking \[[^\]]*\] 4/5 objects +[\d.]+/s +\d+s"),
         (
             "build --from old --to new --pkg ACMEweb --id 900-01 -o patch --dry-run",
             r"building \[[^\]]*\] [\d.]+ \w+/64.00 GiB +[\d.]+ \w+/s +\d+s",
@@ -142,7 +142,7 @@ fn work_that_takes_long_says_how_much_of_it_is_done_how_fast_and_how_long_it_sti
         assert!(regex::Regex::new(wanted).unwrap().is_match(&text), "{line}: {text:?}");
     }
     let text = shown("check --contents -q -R @ROOT@", &read[0]);
-    assert!(!text.contains("verifying"), "quiet is without a bar: {text:?}");
+    assert!(!text.contains("checking"), "quiet is without a bar: {text:?}");
 }
 
 /// Starts a command, waits until `is_begun`, interrupts it, and returns its code and what it said on standard error.

@@ -166,6 +166,8 @@ struct DamagedRecord {
     line: Option<u64>,
     reason: String,
     advice: String,
+    #[serde(skip)]
+    sentence: String,
 }
 
 impl DamagedRecord {
@@ -175,6 +177,7 @@ impl DamagedRecord {
             line: damage.line,
             reason: damage.reason.clone(),
             advice: mending(damage),
+            sentence: damage.to_string(),
         }
     }
 }
@@ -303,6 +306,10 @@ fn checked(
     };
     report.sound = exit == Exit::OK;
     let comparison = Comparison::of(&verified, root, surroundings.zone, is_verbose);
+    for section in report.findings.iter_mut().filter(|section| section.what == "records") {
+        let of = comparison.records.iter().filter(|record| section.text.starts_with(&record.sentence));
+        section.details.extend(of.map(|record| record.advice.clone()));
+    }
     report.findings.extend(comparison.sections(args.contents, is_verbose));
     report.comparison = Some(comparison);
     Ok((exit, report))
@@ -517,7 +524,8 @@ impl Comparison {
     /// Returns the sections about what was compared. `is_verbose` adds what is fine to the details.
     fn sections(&self, contents: bool, is_verbose: bool) -> Vec<Section> {
         use FindingState::{Attention, Limited, Ok, Unknown};
-        let changed = self.changed_records.iter().map(|one| Section::new("records", Limited, one.sentence()));
+        let changed =
+            self.changed_records.iter().map(|one| Section::new("changed-records", Limited, one.sentence()));
         let mut sections: Vec<Section> = changed.collect();
         let files = match (self.checked, self.discrepancies.len()) {
             (1, 0) => Section::new("files", Ok, "1 object is as recorded"),

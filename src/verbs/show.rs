@@ -10,6 +10,7 @@ mod delivered;
 mod fix;
 mod objects;
 mod path;
+mod query;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,23 +26,19 @@ use applied::{AppliedPatch, EndedPatch};
 use delivered::DeliveredPatch;
 use fix::FixAnswer;
 use patchadm_cli::arguments::fetching::FetchOptions;
-use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::suggest::did_you_mean;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use patchadm_cli::surroundings::{Output, Surroundings};
+use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
 use patchadm_inputs::source::{self, Extent, Image, Origin};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::{FixId, PatchId, PatchMacros};
 use path::PathAnswer;
-
-const USAGE: &str = "patchadm [-R root] show [option...] what...\npatchadm [-R root] show --diff [option...] id|patch... [-- path...]\n\
-     patchadm show [option...] --roots file|dir what...";
+use query::{ShowQuery, USAGE};
 
 /// Nothing here has that name: the code of patchrm(1M) for a patch that is not applied.
 const NOT_FOUND: Exit = Exit::new(2, ExitCause::NotFound);
@@ -70,17 +67,6 @@ struct ShowArgs {
     /// With --files or --diff: only these paths, and what is below them
     #[arg(value_name = "PATH", last = true)]
     paths: Vec<PathBuf>,
-}
-
-/// What is shown about each word, and where it is looked for.
-struct ShowQuery {
-    has_files: bool,
-    has_diff: bool,
-    paths: Vec<PathBuf>,
-    depot: Option<OsString>,
-    fetching: FetchOptions,
-    is_verbose: bool,
-    surroundings: Surroundings,
 }
 
 /// The answers about all words.
@@ -245,7 +231,8 @@ fn answer(
     {
         return Ok((Answer::Fix(answer), None));
     }
-    let reason = if is_like_fix { no_fix(&text, query) } else { unknown(root, &text, is_id) };
+    let reason =
+        if is_like_fix { no_fix(&text, query) } else { unknown(root, &text, (is_id, call.is_some())) };
     Ok((Answer::Unknown { reason }, None))
 }
 
@@ -278,8 +265,8 @@ fn no_fix(word: &str, query: &ShowQuery) -> String {
     format!("no patch of this root fixes {}{of_depot}", word.escape_debug())
 }
 
-/// Returns why nothing is shown about a word.
-fn unknown(root: &Root, word: &str, is_id: bool) -> String {
+/// Returns why nothing is shown about a word. `has_files` is true if files were looked for, too.
+fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool)) -> String {
     let word = word.escape_debug();
     if !is_id {
         return format!("{word} is no applied patch, no delivered patch, no path of the root, and no fix");
@@ -297,7 +284,8 @@ fn unknown(root: &Root, word: &str, is_id: bool) -> String {
     };
     let meant = applied_like(root, &word).filter(|_| why.is_empty());
     let meant = meant.map(|meant| format!("\n{}", did_you_mean(&meant))).unwrap_or_default();
-    let file = if why.is_empty() { ", and there is no file or directory of that name" } else { "" };
+    let file =
+        if why.is_empty() && has_files { ", and there is no file or directory of that name" } else { "" };
     format!("patch {word} is not applied{why}{file}{meant}")
 }
 
@@ -309,13 +297,6 @@ fn id_of(image: &Image) -> Option<String> {
 
 fn is_patch(word: &Path) -> bool {
     source::open(Origin::Path(word), Extent::Everything).is_ok_and(|(_, image)| id_of(&image).is_some())
-}
-
-impl ShowQuery {
-    /// Returns the paths to which objects are limited; all if there are none.
-    fn paths_in(&self, root: &Root) -> Result<Vec<ObjectPath>, Stop> {
-        paths_in_root(root, &self.paths, USAGE)
-    }
 }
 
 impl Answer {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::ShowQuery;
 use super::objects::PackageObjects;
+use super::query::ShowQuery;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::advice::damage_remark;

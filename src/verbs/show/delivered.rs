@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::ShowQuery;
 use super::objects::PackageObjects;
+use super::query::ShowQuery;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::failure::{reason, verb_code};

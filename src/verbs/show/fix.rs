@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::ShowQuery;
+use super::query::ShowQuery;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
 use patchadm_cli::reply::failure::query_refused;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{ShowQuery, USAGE};
+use super::query::{ShowQuery, USAGE};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::reply::failure::query_refused;

@@ -328,11 +328,12 @@ pub fn delivered_changes(
         let delivered = one.delivered_digests(caller.interrupt).unwrap_or_default();
         let patch_plan = one.planned?.patch_plan;
         let scripted = patch_plan.known_to_scripts();
-        let read = |_| {
+        let texts = if texts {
             let of = (&patch_plan.plan, &delivered);
             TextReader::new(root).read(of, &scripted, &mut operand.device.content())
+        } else {
+            ChangedTexts::new()
         };
-        let texts = Some(()).filter(|()| texts).map(read).unwrap_or_default();
         Ok(DeliveredChanges { plan: patch_plan.plan, delivered, texts })
     })
 }

@@ -1,0 +1,32 @@
+//! The question of `show`: what is shown about each word, and where it is looked for.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use patchadm_cli::arguments::fetching::FetchOptions;
+use patchadm_cli::arguments::named_paths::paths_in_root;
+use patchadm_cli::reply::Stop;
+use patchadm_cli::surroundings::Surroundings;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
+
+pub(super) const USAGE: &str = "patchadm [-R root] show [option...] what...\npatchadm [-R root] show --diff [option...] id|patch... [-- path...]\n\
+     patchadm show [option...] --roots file|dir what...";
+
+/// What is shown about each word, and where it is looked for.
+pub(super) struct ShowQuery {
+    pub(super) has_files: bool,
+    pub(super) has_diff: bool,
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) depot: Option<OsString>,
+    pub(super) fetching: FetchOptions,
+    pub(super) is_verbose: bool,
+    pub(super) surroundings: Surroundings,
+}
+
+impl ShowQuery {
+    /// Returns the paths to which objects are limited; all if there are none.
+    pub(super) fn paths_in(&self, root: &Root) -> Result<Vec<ObjectPath>, Stop> {
+        paths_in_root(root, &self.paths, USAGE)
+    }
+}
