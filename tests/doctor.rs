@@ -61,7 +61,7 @@ fn assert_attention(stage: &Scenario, line: &str, what: &str, texts: &[&str]) {
     assert_eq!((quiet.code, quiet.stdout.as_str()), (1, ""));
     assert_eq!(quiet.stderr, format!("patchadm: ERROR: {what}: {text}\n"));
     let document: Value = serde_json::from_str(&stage.run(&format!("{line} --json")).stdout).unwrap();
-    assert_eq!(document["exit"]["name"], "attention");
+    assert_eq!(document["cause"], "attention");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn document(stage: &Scenario, code: i32, line: &str) -> Value {
     assert_eq!(run.code, code, "{line}: {}{}", run.stdout, run.stderr);
     let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}"));
     assert_eq!(document["schema"], "patchadm/1", "{line}");
-    assert_eq!(document["exit"]["code"], code, "{line}");
+    assert_eq!(document["exit_code"], code, "{line}");
     document
 }
 

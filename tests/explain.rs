@@ -71,7 +71,7 @@ fn the_name_of_an_exit_is_its_cause() {
     Patch::of("400-01", web("four\n")).directory(&stage);
     let ended = |line: &str| {
         let document: Value = serde_json::from_str(&stage.run(line).stdout).unwrap();
-        (document["exit"]["code"].as_u64().unwrap(), document["exit"]["name"].as_str().unwrap().to_owned())
+        (document["exit_code"].as_u64().unwrap(), document["cause"].as_str().unwrap().to_owned())
     };
     std::fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
     assert_eq!(ended("patchadd --json -R @ROOT@ delivered/100-01"), (10, "edited".to_owned()));

@@ -337,7 +337,7 @@ fn a_needed_kept_package_goes_only_when_the_loss_is_accepted() {
     assert!(said.contains("libx.so.1") && said.contains("/usr/bin/p"), "{said}");
     assert!(stage.at("/usr/lib64/libx.so.1.0").exists());
     let said = document(&stage, "pkgrm --json -n --shlibs report -R @ROOT@ ACMEx-SO");
-    assert_eq!(said["exit"]["code"], 0, "{said}");
+    assert_eq!(said["exit_code"], 0, "{said}");
     assert!(!stage.at("/usr/lib64/libx.so.1.0").exists());
     assert_eq!(excepted(&stage), [""; 0]);
 
@@ -361,7 +361,7 @@ fn documents_of_commands_about_packages_tell_of_libraries() {
         .write(&stage.beside("spool"));
     package("ACMEy").file("usr/bin/y", 0o755, program(&[])).write(&stage.beside("spool"));
     let said = document(&stage, "pkgadd --json -n -R @ROOT@ -d spool ACMEx ACMEy");
-    assert_eq!(said["exit"]["code"], 0, "{said}");
+    assert_eq!(said["exit_code"], 0, "{said}");
     assert!(said.get("shlibs").is_none(), "of several packages each has its own: {said}");
     let dropped = &said["packages"][0]["shlibs"]["dropped"][0]["package"];
     assert_eq!(dropped, "ACMEx-SO", "{said}");

@@ -66,7 +66,7 @@ fn every_check_ends_with_68_until_a_lost_fix_is_accepted() {
         let run = stage.run(&format!("{line} --check -R @ROOT@"));
         assert_eq!((run.code, run.stdout), (68, said), "{line}");
         let document = document(&stage, &format!("{line} --check --json -R @ROOT@"));
-        assert_eq!(document["exit"]["code"], 68, "{line}");
+        assert_eq!(document["exit_code"], 68, "{line}");
         assert_eq!(document["lost"][0]["id"], "100-01", "{line}");
         assert_eq!(document["lost"][0]["outcome"], "lost", "{line}");
     }

@@ -138,7 +138,7 @@ fn patches_of_a_depot_are_planned_and_applied_with_what_they_require() {
         stage.run(save).ok();
         assert_eq!(plan(&stage)["patches"].as_array().unwrap().len(), 2, "{save}");
         let done = document(&stage.run(&format!("{carry_out} --json")));
-        assert_eq!(done["exit"]["code"], 0, "{done}");
+        assert_eq!(done["exit_code"], 0, "{done}");
         assert_eq!(stage.text("/opt/ACMEweb/bin/new"), "new\n");
     }
 }

@@ -414,7 +414,7 @@ fn a_ledger_that_the_caller_may_not_read_is_told_by_verify_and_is_no_damage() {
     assert!(said.ends_with("no undo data is damaged, that of 2 patches could not be read.\n"), "{said}");
     let output = as_ordinary_user(&stage, "verify -R @ROOT@ --json", &[]).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&document["exit"]["name"], &document["sound"]), (&"no-rights".into(), &false.into()));
+    assert_eq!((&document["cause"], &document["sound"]), (&"no-rights".into(), &false.into()));
 }
 
 #[test]

@@ -6,9 +6,9 @@ use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_rootfs::Root;
 
-/// Refuses a patch that is not applied. Says how it ended, or suggests a similar id. Exit code 2, as of patchrm(1M).
+/// Refuses a patch that is not applied. Says how it ended, or suggests a similar id. A classic code of 2, as of patchrm(1M).
 pub(super) fn not_applied(root: &Root, id: &str) -> Stop {
-    let exit = Exit::new(2, ExitCause::NotFound);
+    let exit = Exit::new(2, ExitCause::Unknown);
     if let Some((ended, next)) = ending_of(root, id) {
         let next = next.map(|next| format!("\n{next}")).unwrap_or_default();
         return Stop::Refused { exit, message: format!("patch {id} is not applied: {ended}{next}") };

@@ -15,7 +15,7 @@ use patchadm_inputs::http::{HttpSettings, Patience};
 const USAGE: &str = "patchadm [-R root] doctor [option...]";
 
 /// The code where somebody has to do something.
-const TO_DO: Exit = Exit::failed(ExitCause::Attention);
+const TO_DO: Exit = Exit::finding(ExitCause::Attention);
 
 /// Say what works on a root and what does not, with the command that helps
 #[derive(clap::Parser)]

@@ -113,7 +113,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             report.unknown.join(", "),
             Wording::of_verbs(root.prefix()).verb("shlibs")
         );
-        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+        return Err(Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }.into());
     }
     let shown = ShlibsReport::of(&root, report, args.dry_run);
     Ok(Reply::about(&root, Exit::OK, shown))

@@ -46,7 +46,7 @@ use patchadm_svr4::patch::PatchId;
 const USAGE: &str = "patchadm [-R root] show id|patch|path\npatchadm show --roots file|dir id";
 
 /// A patch that is not applied: the code of patchrm(1M) for it.
-const NOT_APPLIED: Exit = Exit::new(2, ExitCause::NotFound);
+const NOT_APPLIED: Exit = Exit::new(2, ExitCause::Unknown);
 
 /// Show everything about an applied patch (its id) or a delivered one (its path), or whose a path of the root is
 #[derive(clap::Parser)]

@@ -38,15 +38,14 @@ use patchadm_rootfs::{Root, WorkMeter};
 
 const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm verify [option...] --roots file|dir [id|pkg...]";
 
-/// Undo data is damaged or gone, and it is not where the records say: the codes of patchrm(1M).
-const DAMAGED: Exit = Exit::new(4, ExitCause::UndoData);
-const ELSEWHERE: Exit = Exit::new(12, ExitCause::UndoData);
+/// Undo data is damaged or gone, or it is not where the records say.
+const DAMAGED: Exit = Exit::finding(ExitCause::UndoData);
 
-/// The caller may not read undo data or its records: the code of patchadd(1M) for a caller without the rights.
-const CLOSED: Exit = Exit::new(3, ExitCause::NoRights);
+/// The caller may not read undo data or its records.
+const CLOSED: Exit = Exit::of_verb(ExitCause::NoRights);
 
-/// A name that is neither a patch nor a package: the code of patchrm(1M) for a patch that is not applied.
-const UNKNOWN: Exit = Exit::new(2, ExitCause::NotFound);
+/// A name that is neither a patch nor a package.
+const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
 /// Check files against records and undo archives against their digests, and say which patches could be backed out
 #[derive(clap::Parser)]
@@ -215,18 +214,17 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 /// Undo data that is gone for good counts more than a file, which a package can bring again. `native` is what `--check` asks
 /// for besides.
 fn exit_of(report: &VerifyReport, native: Option<&NativeEntries>) -> Exit {
-    let codes: Vec<Exit> = report.patches.iter().filter_map(VerifiedPatch::damage).map(code_of).collect();
-    if codes.contains(&DAMAGED) {
+    if report.patches.iter().any(|patch| patch.damage().is_some()) {
         return DAMAGED;
     }
     let is_edited =
         || report.wrong().next().is_some() || !report.interrupted.is_empty() || !report.kept.is_empty();
     let of_records = || match (report.damage.is_empty(), is_edited()) {
-        (false, _) => Exit::failed(ExitCause::DamagedRecord),
-        (true, true) => Exit::failed(ExitCause::Edited),
+        (false, _) => Exit::finding(ExitCause::DamagedRecord),
+        (true, true) => Exit::finding(ExitCause::Edited),
         (true, false) => Exit::OK,
     };
-    let found = codes.first().copied().unwrap_or_else(of_records);
+    let found = of_records();
     let found = native.map_or(found, |native| native.checked(found));
     let is_unread = found == Exit::OK && report.patches.iter().any(VerifiedPatch::is_closed);
     if is_unread { CLOSED } else { found }
@@ -234,15 +232,6 @@ fn exit_of(report: &VerifyReport, native: Option<&NativeEntries>) -> Exit {
 
 fn is_earlier(damage: &UndoDamage<'_>) -> bool {
     matches!(damage, UndoDamage::Archive(ArchiveError::Earlier { .. }))
-}
-
-fn code_of(damage: UndoDamage<'_>) -> Exit {
-    match damage {
-        UndoDamage::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
-            ELSEWHERE
-        }
-        _ => DAMAGED,
-    }
 }
 
 fn refused(error: VerifyError) -> anyhow::Error {

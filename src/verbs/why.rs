@@ -175,7 +175,7 @@ fn of_id(call: &Invocation, root: &Root, mut source: PatchSource) -> anyhow::Res
     let found = reasons(root, &offered, PatchAtHand::Offered(&needs))?;
     let found = found.ok_or_else(|| match &verdict.reason {
         Some(reason) => Stop::Refused {
-            exit: Exit::new(verdict.code.unwrap_or(1), ExitCause::NotFound),
+            exit: Exit::passed_on(verdict.code.unwrap_or(1), ExitCause::NotFound),
             message: format!("{offered}: {reason}"),
         },
         None => no_id(&word),
@@ -244,7 +244,7 @@ fn rehearsed(
         needs: entry.requires.clone(),
         verdict: Verdict {
             word: Some(entry.verdict),
-            code: Some(entry.exit.code()),
+            code: Some(entry.code),
             reason: Some(entry.reason.clone()),
         },
     });
@@ -255,7 +255,7 @@ impl Verdict {
     fn of(failed: &Failure) -> Self {
         Self {
             word: Some(verdict_of(failed)),
-            code: Some(verb_code(Command::Patchadd, failed).code()),
+            code: Some(verb_code(Command::Patchadd, failed).verb_code()),
             reason: Some(reason(failed)),
         }
     }

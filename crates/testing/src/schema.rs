@@ -168,8 +168,8 @@ pub fn assert_document(program: &Path, line: &str, printed: &[u8]) -> String {
         faults.join("\n")
     );
     for ended in documents_in(&document) {
-        let code = ended["exit"]["code"].as_u64().unwrap();
-        let name = ended["exit"]["name"].as_str().unwrap();
+        let code = ended["exit_code"].as_u64().unwrap();
+        let name = ended["cause"].as_str().unwrap();
         let known = causes(program, code, command);
         assert!(
             known.contains(name),
