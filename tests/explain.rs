@@ -21,7 +21,7 @@ fn the_help_says_that_all_exit_codes_are_listed_where_none_is_named() {
 fn a_code_is_explained_for_one_command_with_its_causes() {
     let text = Scenario::new().run("explain 10 add").ok();
     assert!(text.starts_with("10 from add: Something about the packages or files does not fit"), "{text}");
-    assert!(text.contains("  Causes (exit.name of --json):\n    edited "), "{text}");
+    assert!(text.contains("  Causes (`cause` of --json):\n    edited "), "{text}");
     let document = explained("4 verify");
     assert_eq!((&document["explained"], &document["of"]), (&4.into(), &"verify".into()));
     assert_eq!(document["meanings"].as_array().unwrap().len(), 1);

@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_field_too_much_one_too_few_and_one_of_another_type_are_faults() {
-        let good = r#"{"schema":"patchadm/1","command":"valpath","exit":{"code":0,"name":"ok"},"path":"/","valid":true}"#;
+        let good = r#"{"schema":"patchadm/1","command":"valpath","exit_code":0,"classic_code":0,"cause":"ok","path":"/","valid":true}"#;
         let faults = |text: &str| {
             Rule::of_command("valpath")
                 .unwrap()
@@ -290,7 +290,7 @@ mod tests {
             }
         }
         let causes =
-            schemas()["common.json"]["$defs"]["exit"]["properties"]["name"]["enum"].as_array().unwrap();
+            schemas()["common.json"]["$defs"]["cause"]["enum"].as_array().unwrap();
         assert_eq!(causes.len(), 33);
         assert!(causes.iter().all(|cause| items.contains(cause.as_str().unwrap())));
     }
@@ -310,7 +310,7 @@ mod tests {
         }
         let dot = if at.is_empty() { "" } else { "." };
         for (name, part) in rule.part["properties"].as_object().into_iter().flatten() {
-            if at.is_empty() && ["schema", "command", "root", "exit"].contains(&name.as_str()) {
+            if at.is_empty() && ["schema", "command", "root", "exit_code", "classic_code", "cause"].contains(&name.as_str()) {
                 continue;
             }
             named(rule.at(part), &format!("{at}{dot}{name}"), fields);
