@@ -13,6 +13,11 @@ use patchadm_cli::program::{self, beside, classic, classic_beside, enclosed, hid
 use patchadm_core::namespaces::{ENCLOSING_PROCESS, FIRST_PROCESS};
 use patchadm_core::script::{SESSION, SUPERVISOR};
 
+/// Tells whether a command is a classic one.
+pub(crate) fn is_classic(name: &str) -> bool {
+    APPLETS.iter().any(|applet| applet.name == name && applet.kind == AppletKind::Classic)
+}
+
 /// Every command, in the order of the list that `patchadm --help` prints.
 const APPLETS: &[Applet] = &[
     verb(Change, "add", "Apply patches", verbs::add::run),

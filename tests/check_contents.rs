@@ -428,7 +428,7 @@ fn a_ledger_that_the_caller_may_not_read_is_told_by_check_and_is_no_damage() {
     assert!(sections(&said).contains("\nundo-data unknown that of 2 patches could not be read\n"), "{said}");
     let output = as_ordinary_user(&stage, "check --contents -R @ROOT@ --json", &[]).output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&document["exit"]["name"], &document["sound"]), (&"no-rights".into(), &false.into()));
+    assert_eq!((&document["cause"], &document["sound"]), (&"no-rights".into(), &false.into()));
 }
 
 #[test]

@@ -56,8 +56,8 @@ fn given(line: &str, command: impl Fn(&str) -> Command) -> (i32, String, String)
     let document: Value =
         serde_json::from_slice(&document.stdout).unwrap_or_else(|error| panic!("{line}: {error}"));
     let code = text.status.code().unwrap();
-    assert_eq!(document["exit"]["code"], code, "{line}: {document}");
-    (code, String::from_utf8(text.stderr).unwrap(), document["exit"]["name"].as_str().unwrap().to_owned())
+    assert_eq!(document["exit_code"], code, "{line}: {document}");
+    (code, String::from_utf8(text.stderr).unwrap(), document["cause"].as_str().unwrap().to_owned())
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn an_error_is_told_in_json_as_well_where_that_is_asked_for() {
     let run = Scenario::new().run("pkgparam --json -R @ROOT@ nosuch");
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(document["command"], "pkgparam");
-    assert_eq!(document["exit"]["code"], 1);
+    assert_eq!(document["exit_code"], 1);
     assert_eq!(document["error"], "unable to locate parameter information for \"nosuch\"");
     assert!(run.fails(1).starts_with("pkgparam: ERROR: unable"));
 }

@@ -31,7 +31,7 @@ fn document(stage: &Scenario, code: i32, line: &str) -> Value {
     assert_eq!(run.code, code, "{line}: {}{}", run.stdout, run.stderr);
     let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}"));
     assert_eq!(document["schema"], "patchadm/1", "{line}");
-    assert_eq!(document["exit"]["code"], code, "{line}");
+    assert_eq!(document["exit_code"], code, "{line}");
     document
 }
 
@@ -58,7 +58,14 @@ fn assert_fields(stage: &Scenario, code: i32, line: &str, expected: &str) -> Val
     let document = document(stage, code, line);
     let mut fields = BTreeSet::new();
     shape("", &document, &mut fields);
-    let common = ["command string", "exit.code number", "exit.name string", "root string", "schema string"];
+    let common = [
+        "cause string",
+        "classic_code number",
+        "command string",
+        "exit_code number",
+        "root string",
+        "schema string",
+    ];
     common.iter().for_each(|field| assert!(fields.remove(*field), "{line}: {field}"));
     let fields: Vec<String> = fields.into_iter().collect();
     let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

@@ -14,7 +14,7 @@ fn explained(line: &str) -> Value {
 fn a_code_is_explained_for_one_command_with_its_causes() {
     let text = Scenario::new().run("help 10 add").ok();
     assert!(text.starts_with("10 from add: Something about the packages or files does not fit"), "{text}");
-    assert!(text.contains("  Causes (exit.name of --json):\n    edited "), "{text}");
+    assert!(text.contains("  Causes (`cause` of --json):\n    edited "), "{text}");
     let document = explained("4 check");
     assert_eq!((&document["explained"], &document["of"]), (&4.into(), &"check".into()));
     assert_eq!(document["meanings"].as_array().unwrap().len(), 1);
@@ -64,7 +64,7 @@ fn the_name_of_an_exit_is_its_cause() {
     Patch::of("400-01", web("four\n")).directory(&stage);
     let ended = |line: &str| {
         let document: Value = serde_json::from_str(&stage.run(line).stdout).unwrap();
-        (document["exit"]["code"].as_u64().unwrap(), document["exit"]["name"].as_str().unwrap().to_owned())
+        (document["exit_code"].as_u64().unwrap(), document["cause"].as_str().unwrap().to_owned())
     };
     std::fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
     assert_eq!(ended("patchadd --json -R @ROOT@ delivered/100-01"), (10, "edited".to_owned()));

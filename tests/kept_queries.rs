@@ -195,7 +195,7 @@ fn wrong(stage: &Scenario) -> String {
 /// What verify finds wrong with kept libraries: finding, library, and who is misled.
 fn findings(stage: &Scenario) -> Vec<Value> {
     let said = document(stage, "check --contents --json -R @ROOT@");
-    assert_eq!(said["exit"], json!({"code": 1, "name": "edited"}));
+    assert_eq!((&said["exit_code"], &said["cause"]), (&json!(4), &json!("edited")));
     assert_eq!(said["sound"], false);
     let all = said["kept_libraries"].as_array().unwrap().iter();
     all.map(|one| json!([one["finding"], one["package"], one["library"], one["misled"]])).collect()
@@ -306,7 +306,7 @@ fn shlibs_knows_only_packages_of_kept_libraries() {
         assert!(said.contains("ACMEx, ACMEnone: no package of kept libraries."), "{said}");
     }
     let said = document(&stage, "libs list --json -R @ROOT@ ACMEx");
-    assert_eq!(said["exit"], json!({"code": 1, "name": "not-found"}));
+    assert_eq!((&said["exit_code"], &said["cause"]), (&json!(4), &json!("unknown")));
     stage.run("libs list --dry-run -R @ROOT@").fails(1);
     Scenario::bare().run("libs list -R @ROOT@").fails(7);
     let completed = stage.run("-R @ROOT@ __complete bash 5 patchadm -R @ROOT@ libs list ACME");
@@ -336,7 +336,7 @@ fn a_needed_kept_package_goes_only_when_the_loss_is_accepted() {
     assert!(said.contains("libx.so.1") && said.contains("/usr/bin/p"), "{said}");
     assert!(stage.at("/usr/lib64/libx.so.1.0").exists());
     let said = document(&stage, "pkgrm --json -n --libs report -R @ROOT@ ACMEx-SO");
-    assert_eq!(said["exit"]["code"], 0, "{said}");
+    assert_eq!(said["exit_code"], 0, "{said}");
     assert!(!stage.at("/usr/lib64/libx.so.1.0").exists());
     assert_eq!(excepted(&stage), [""; 0]);
 
@@ -360,7 +360,7 @@ fn documents_of_commands_about_packages_tell_of_libraries() {
         .write(&stage.beside("spool"));
     package("ACMEy").file("usr/bin/y", 0o755, program(&[])).write(&stage.beside("spool"));
     let said = document(&stage, "pkgadd --json -n -R @ROOT@ -d spool ACMEx ACMEy");
-    assert_eq!(said["exit"]["code"], 0, "{said}");
+    assert_eq!(said["exit_code"], 0, "{said}");
     assert!(said.get("shlibs").is_none(), "of several packages each has its own: {said}");
     let dropped = &said["packages"][0]["shlibs"]["dropped"][0]["package"];
     assert_eq!(dropped, "ACMEx-SO", "{said}");

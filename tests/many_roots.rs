@@ -177,7 +177,7 @@ fn of_two_hundred_roots_each_is_done_or_told_of_and_no_other_suffers() {
     for (number, at) in roots.iter().enumerate() {
         let (kind, told) = (Kind::of(number), &document["roots"][number]);
         assert_eq!(told["root"].as_str(), at.to_str(), "the order of the roots");
-        assert_eq!(told["exit"]["code"], kind.code(), "{number}, {kind:?}: {told}");
+        assert_eq!(told["exit_code"], kind.code(), "{number}, {kind:?}: {told}");
         assert_eq!(told["changed"], kind == Kind::Fine, "{number}, {kind:?}: {told}");
         match &before[number] {
             Some(before) => assert_same(&everything(at), before),
@@ -539,7 +539,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     fs::remove_dir_all(roots[0].join("var/sadm/pkg/ACMEweb/save/100-01")).unwrap();
     let verified = stage.run("check --contents --json --roots list");
     let document: Value = serde_json::from_str(&verified.stdout).unwrap();
-    let codes: Vec<u64> = (0..5).map(|at| document["roots"][at]["exit"]["code"].as_u64().unwrap()).collect();
+    let codes: Vec<u64> = (0..5).map(|at| document["roots"][at]["exit_code"].as_u64().unwrap()).collect();
     assert_eq!(codes, [0, 0, 1, 4, 0]);
     assert_eq!((verified.code, &document["changed"]), (1, &false.into()));
     assert_eq!(document["summary"]["failed"], 2);

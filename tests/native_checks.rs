@@ -65,7 +65,7 @@ fn every_check_ends_with_68_until_a_lost_fix_is_accepted() {
         assert_eq!(run.code, 68, "{line}");
         assert!(run.stdout.contains(lost), "{}", run.stdout);
         let document = document(&stage, &format!("{line} --json -R @ROOT@"));
-        assert_eq!(document["exit"]["code"], 68, "{line}");
+        assert_eq!(document["exit_code"], 68, "{line}");
         assert_eq!(document["lost"][0]["id"], "100-01", "{line}");
         assert_eq!(document["lost"][0]["outcome"], "lost", "{line}");
     }

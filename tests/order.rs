@@ -171,7 +171,7 @@ fn what_is_not_there_cannot_be_put_in_order() {
         assert!(said.contains(&format!("{shown} is no package, patch or object that is there")), "{said}");
     }
     let document: Value = serde_json::from_str(&stage.run("order --json -R @ROOT@ ACMEnone").stdout).unwrap();
-    assert_eq!(document["exit"], json!({"code": 1, "name": "not-found"}));
+    assert_eq!((&document["exit_code"], &document["cause"]), (&json!(4), &json!("unknown")));
     stage.run("order -R @ROOT@ --dot --json").fails(1);
     stage.run("order -R @ROOT@ --no-such-option").fails(1);
     let said = Scenario::bare().run("order -R @ROOT@").fails(7);

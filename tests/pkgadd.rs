@@ -500,7 +500,7 @@ fn a_document_in_json_says_the_same() {
     let run = add(&stage, "-n --json all", &[Package::new("ACMEa").file("a", 0o644, "a\n"), scripted]);
     assert_eq!((run.code, run.stderr.as_str()), (5, ""));
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(document["exit"]["code"], 5);
+    assert_eq!(document["exit_code"], 5);
     let packages = document["packages"].as_array().unwrap();
     assert_eq!((&packages[0]["instance"], &packages[0]["code"]), (&"ACMEa".into(), &0.into()));
     assert!(

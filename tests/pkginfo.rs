@@ -220,7 +220,7 @@ fn json_has_the_same_in_one_document() {
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["schema"], "patchadm/1");
     assert_eq!(document["command"], "pkginfo");
-    assert_eq!(document["exit"]["code"], 1);
+    assert_eq!(document["exit_code"], 1);
     assert_eq!(document["packages"][0]["instance"], "ACMEfoo");
     assert_eq!(document["packages"][0]["files"]["pathnames"], 5);
     assert_eq!(document["missing"][0], "nosuch");

@@ -132,7 +132,7 @@ fn patches_of_a_depot_are_planned_and_applied_with_what_they_require() {
     stage.run("plan -R @ROOT@ -M delivered --save-plan plan.json 200-01").ok();
     assert_eq!(plan(&stage)["patches"].as_array().unwrap().len(), 2);
     let done = document(&stage.run(&format!("{CARRY_OUT} --json")));
-    assert_eq!(done["exit"]["code"], 0, "{done}");
+    assert_eq!(done["exit_code"], 0, "{done}");
     assert_eq!(stage.text("/opt/ACMEweb/bin/new"), "new\n");
 }
 

@@ -168,7 +168,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
         {"path": "/usr/pkg/etc/tool.conf", "stage": "changed", "live": "changed", "decision": "stop"}
     ]);
     assert_eq!(document["conflicts"], expected);
-    assert_eq!((&document["exit"]["name"], &document["result"]), (&"conflict".into(), &"refused".into()));
+    assert_eq!((&document["cause"], &document["result"]), (&"conflict".into(), &"refused".into()));
     staged.promote("--edited keep").ok();
     assert_eq!((staged.text("etc/tool.conf").as_str(), staged.text("bin/new").as_str()), ("live\n", "new\n"));
     assert_eq!(staged.promote("").ok(), "nothing to promote in /usr/pkg\n", "it was decided");

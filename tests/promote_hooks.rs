@@ -133,8 +133,8 @@ fn a_hook_before_that_fails_changes_nothing() {
         let log = staged.live.text("/var/sadm/patchadm/log");
         assert!(log.contains("promote web-01") && log.contains("why\n"), "{log}");
         let said = document(&staged, "");
-        assert_eq!(said["exit"]["code"], 15, "{said}");
-        assert_eq!(said["exit"]["name"], "script");
+        assert_eq!(said["exit_code"], 15, "{said}");
+        assert_eq!(said["cause"], "script");
         staged.promote("--no-hooks").ok();
         let before = everything(&staged);
         let said = staged.live.run("patchrm -R @ROOT@ web-01").fails(9);
@@ -153,7 +153,7 @@ fn a_hook_after_that_fails_rolls_everything_back() {
     let log = staged.live.text("/var/sadm/patchadm/log");
     assert!(log.contains("why\nport 2\n"), "it saw the new one: {log}");
     let said = document(&staged, "");
-    assert_eq!((&said["exit"]["code"], &said["hooks"][1]["exit"]), (&json!(16), &json!(4)), "{said}");
+    assert_eq!((&said["exit_code"], &said["hooks"][1]["exit"]), (&json!(16), &json!(4)), "{said}");
     let said = staged.promote("--no-hooks").ok();
     assert!(said.starts_with("web-01: applied"), "{said}");
     let before = everything(&staged);

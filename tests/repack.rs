@@ -175,7 +175,7 @@ fn missing_damaged_and_foreign_archives_have_their_codes_and_nothing_changes() {
     assert!(said.contains("100-01"), "{said}");
     let refused = stage.run("undo-data repack --json -R @ROOT@ --undo-format Z 100-01");
     let refused: Value = serde_json::from_str(&refused.stdout).unwrap();
-    assert_eq!(refused["exit"]["name"], "undo-data");
+    assert_eq!(refused["cause"], "undo-data");
     assert!(before.difference(&stage.everything()).is_empty());
 
     let mut damaged = bytes.clone();

@@ -82,7 +82,7 @@ fn without_a_name_everything_current_of_the_depot_is_taken_as_one_transaction() 
             "400-01 not-applicable 8",
         ]
     );
-    assert_eq!(document["exit"]["code"], 25);
+    assert_eq!(document["exit_code"], 25);
     let reason = "it requires 999-01 or later, which is neither applied nor in delivered";
     assert_eq!(entry(&document, "200-01")["reason"], reason);
     let history = stage.text("/var/sadm/patchadm/history");
@@ -98,7 +98,7 @@ fn what_is_in_force_gives_way_in_the_set_and_codes_are_those_of_the_first_failur
     stage.run("add -R @ROOT@ -M delivered 300-02").ok();
     let document = document(&stage, "patchadd -R @ROOT@ -M delivered 300-01 300-02 500-01");
     assert_eq!(verdicts(&document), ["500-01 applied 0", "300-01 superseded 35", "300-02 already-applied 2"]);
-    assert_eq!(document["exit"]["code"], 0);
+    assert_eq!(document["exit_code"], 0);
     let stage = depot();
     let said = stage.run("add -R @ROOT@ -M delivered 300-01 300-02").ok();
     assert!(said.ends_with("300-01: nothing to do: 300-02 of this set is a later revision\n"), "{said}");
@@ -137,7 +137,7 @@ fn what_only_the_full_plan_finds_drops_out_with_what_requires_it() {
         reason.starts_with("it requires 300-01 or later, which is refused: edited since installation: "),
         "{reason}"
     );
-    assert_eq!(document["exit"]["code"], 10);
+    assert_eq!(document["exit_code"], 10);
 }
 
 #[test]

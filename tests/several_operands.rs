@@ -54,7 +54,7 @@ fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others()
             assert_eq!(stage.run(&alone).ok(), format!("{patch}: nothing to do: {why}\n"), "{verb}");
             let document = document(&stage, &alone);
             assert_eq!(document["result"], "nothing-to-do", "{document}");
-            assert_eq!((&document["exit"]["code"], &document["exit"]["name"]), (&0.into(), &"ok".into()));
+            assert_eq!((&document["exit_code"], &document["cause"]), (&0.into(), &"ok".into()));
             let twice = format!("{verb} -R @ROOT@ delivered/{patch} delivered/{patch}");
             assert_eq!(stage.run(&twice).ok().lines().count(), 1, "{verb}: it is one patch");
         }
@@ -79,7 +79,7 @@ fn a_patch_without_a_package_here_is_told_and_no_failure_of_the_others() {
             assert!(said.contains(why), "{line}: {said}");
             let document = document(&stage, &line);
             assert_eq!(
-                (&document["result"], &document["exit"]["name"]),
+                (&document["result"], &document["cause"]),
                 (&"refused".into(), &"not-applicable".into())
             );
         }
@@ -113,7 +113,7 @@ fn of_several_patches_all_go_or_none_is_touched() {
             let line = format!("{command} -R @ROOT@ {ids}");
             let document = document(&stage, &line);
             assert_eq!(
-                document["exit"]["code"],
+                document["exit_code"],
                 if ids.starts_with("100") { 6 } else { 2 },
                 "{line}: {document}"
             );
@@ -199,7 +199,7 @@ fn several_operands_are_a_set() {
         names.rotate_left(3);
     }
     let found = document(&stage, &format!("patchadd -R @ROOT@ {}", names.join(" ")));
-    assert_eq!(found["exit"]["code"], 25);
+    assert_eq!(found["exit_code"], 25);
     let reason = |id: &str| {
         let patches = found["patches"].as_array().unwrap();
         patches.iter().find(|one| one["id"] == id).unwrap()["reason"].as_str().unwrap().to_owned()

@@ -179,7 +179,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
     for options in ["", "--dry-run", "--edited stop"] {
         let said = document(&staged, options);
         assert_eq!(said["conflicts"], table("stop"));
-        assert_eq!((&said["exit"]["name"], &said["result"]), (&"conflict".into(), &"refused".into()));
+        assert_eq!((&said["cause"], &said["result"]), (&"conflict".into(), &"refused".into()));
         assert_eq!(said["changed"], false);
     }
     assert_same(&whole_stage(&staged), &before.0);
@@ -326,7 +326,7 @@ fn a_dry_run_says_the_same_and_changes_nothing_at_all() {
     let done = document(&staged, "");
     assert_eq!((&done["command"], &done["result"]), (&"stage refresh".into(), &"done".into()));
     assert_eq!((&done["stage"], &done["taken"]), (&"web".into(), &planned["taken"]));
-    assert_eq!((&done["changed"], &done["exit"]["code"]), (&true.into(), &0.into()));
+    assert_eq!((&done["changed"], &done["exit_code"]), (&true.into(), &0.into()));
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn while_a_run_is_on_trial_nothing_else_changes_the_root() {
         assert!(said.contains("confirm`") && said.contains("undo "), "{line}: {said}");
     }
     let said = json(&stage.run("add --json -R @ROOT@ delivered/200-01").stdout);
-    assert_eq!((&said["exit"]["code"], &said["exit"]["name"]), (&10.into(), &"on-trial".into()));
+    assert_eq!((&said["exit_code"], &said["cause"]), (&10.into(), &"on-trial".into()));
     stage.run("pkgrm -n -R @ROOT@ ACMEweb").fails(1);
     assert!(before.difference(&stage.everything()).is_empty());
     assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
@@ -463,7 +463,7 @@ fn a_bad_check_backs_out_and_tells_its_last_lines() {
 fn a_check_says_in_its_document_what_became_of_it() {
     let stage = stage();
     let said = json(&checked(&stage, "--json", "echo no; exit 3").stdout);
-    assert_eq!((&said["exit"]["code"], &said["exit"]["name"]), (&75.into(), &"check".into()));
+    assert_eq!((&said["exit_code"], &said["cause"]), (&75.into(), &"check".into()));
     assert_eq!((&said["result"], &said["changed"]), (&"rolled-back".into(), &false.into()));
     assert_eq!(
         (&said["trial"]["state"], &said["trial"]["check"]["good"]),

@@ -44,7 +44,7 @@ fn what_is_missing_is_applied_and_then_nothing_is() {
     assert!(!stage.at("/opt/ACMEweb/bin/100-02").exists());
     let done = document(&stage, "update -R @ROOT@ -M delivered");
     assert_eq!(verdicts(&done), ["300-01 applied", "100-02 applied", "200-01 applied"]);
-    assert_eq!((&done["command"], &done["exit"]["code"]), (&"update".into(), &0.into()));
+    assert_eq!((&done["command"], &done["exit_code"]), (&"update".into(), &0.into()));
     let before = stage.everything();
     assert_eq!(
         stage.run("update -R @ROOT@ -M delivered").ok(),
@@ -70,7 +70,7 @@ fn a_patch_that_is_named_goes_in_alone_and_one_that_nobody_has_is_refused() {
     let stage = stage();
     let done = document(&stage, "update -R @ROOT@ -M delivered 100-01 999");
     assert_eq!(verdicts(&done), ["100-01 applied", "999 refused"]);
-    assert_eq!(done["exit"]["code"], 33);
+    assert_eq!(done["exit_code"], 33);
     let said = stage.run("update -R @ROOT@ -M delivered ../x").fails(1);
     assert!(said.contains("<../x> is neither a group nor a patch"), "{said}");
 }
@@ -81,10 +81,10 @@ fn what_is_left_out_is_not_missed() {
     let done = document(&stage, "update -R @ROOT@ -M delivered --dry-run --exclude 200 --exclude 100-02");
     assert_eq!(verdicts(&done), ["100-01 planned", "300-01 planned"]);
     let done = document(&stage, "update -R @ROOT@ -M delivered --exclude 100 --exclude 200-01 --exclude 300");
-    assert_eq!((&done["patches"], &done["exit"]["code"]), (&json!([]), &0.into()));
+    assert_eq!((&done["patches"], &done["exit_code"]), (&json!([]), &0.into()));
     let done =
         document(&stage, "update -R @ROOT@ -M delivered --check --exclude 100 --exclude 200 --exclude 300");
-    assert_eq!(done["exit"]["code"], 0);
+    assert_eq!(done["exit_code"], 0);
     // Who names it and leaves it out is told.
     let done = document(&stage, "update -R @ROOT@ -M delivered --exclude 200 200");
     assert_eq!(verdicts(&done), ["200-01 refused"]);
@@ -98,7 +98,7 @@ fn schedulers_are_told_of_what_is_missing_and_of_a_reboot_where_they_ask() {
     assert_eq!(stage.everything(), before);
     stage.run("update -R @ROOT@ -M delivered --reboot-code 100-02").ok();
     let done = document(&stage, "update -R @ROOT@ -M delivered --reboot-code");
-    assert_eq!((&done["exit"]["code"], &done["exit"]["name"]), (&67.into(), &"reboot".into()));
+    assert_eq!((&done["exit_code"], &done["cause"]), (&67.into(), &"reboot".into()));
     assert_eq!(verdicts(&done), ["200-01 applied"]);
     stage.run("update -R @ROOT@ -M delivered --check --reboot-code").ok();
 }
@@ -130,12 +130,12 @@ fn what_an_option_or_the_policy_leaves_out_is_not_even_mentioned() {
     let stage = stage();
     let planned = document(&stage, "update -R @ROOT@ -M delivered --dry-run --exclude 200");
     assert_eq!(verdicts(&planned), ["300-01 planned", "100-02 planned"]);
-    assert_eq!(planned["exit"]["code"], 0);
+    assert_eq!(planned["exit_code"], 0);
     let planned = document(&stage, "update -R @ROOT@ -M delivered --dry-run --exclude 100-02 --exclude 300");
     assert_eq!(verdicts(&planned), ["100-01 planned", "200-01 planned"]);
     fs::write(stage.beside("policy"), "exclude=200 300-01,100-02\n").unwrap();
     let planned = document(&stage, "update -R @ROOT@ --policy policy -M delivered --dry-run");
     assert_eq!(verdicts(&planned), ["100-01 planned"]);
     let named = document(&stage, "update -R @ROOT@ -M delivered --dry-run --exclude 200 200");
-    assert_eq!((verdicts(&named), &named["exit"]["code"]), (vec!["200-01 refused".to_owned()], &10.into()));
+    assert_eq!((verdicts(&named), &named["exit_code"]), (vec!["200-01 refused".to_owned()], &10.into()));
 }

@@ -157,7 +157,7 @@ fn a_verb_whose_help_shows_json_prints_a_document_with_it() {
             let run = stage.run(&format!("{} --json", on_root(&stage, &verb)));
             let document: serde_json::Value = serde_json::from_str(&run.stdout)
                 .unwrap_or_else(|error| panic!("{verb}: {error}: {} {}", run.stdout, run.stderr));
-            assert_ne!(document["exit"]["name"], "usage", "{verb}: {document}");
+            assert_ne!(document["cause"], "usage", "{verb}: {document}");
         }
     }
     for action in ["stage enter", "bulk enter"] {

@@ -59,7 +59,7 @@ pub(super) fn follow(
     Ok(match status.code() {
         Some(0) => Exit::OK,
         // The words of the process may say more of the cause than its code.
-        Some(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
+        Some(code) => Exit::passed_on(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
         None => Exit::by_signal(status.signal().unwrap_or_default()),
     })
 }

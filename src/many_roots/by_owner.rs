@@ -8,7 +8,7 @@ use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
 use patchadm_rootfs::Root;
 
 /// The fields of a document that the caller writes itself.
-const OURS: [&str; 4] = ["schema", "command", "root", "exit"];
+const OURS: [&str; 6] = ["schema", "command", "root", "exit_code", "classic_code", "cause"];
 
 /// Makes the report of a root from the answer of the process of its owner.
 pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
@@ -43,9 +43,13 @@ fn advice(document: &Map<String, Value>) -> Vec<String> {
 
 /// Returns the exit of the process with the cause that it names: its code is known, the rest is its word.
 fn with_cause(exit: Exit, document: &Map<String, Value>) -> Exit {
-    let named = document.get("exit").and_then(|exit| exit.get("name")).and_then(Value::as_str);
+    let named = document.get("cause").and_then(Value::as_str);
     match named.and_then(ExitCause::named) {
-        Some(cause) if exit != Exit::OK && cause != ExitCause::Ok => Exit::new(exit.code(), cause),
+        Some(cause) if exit != Exit::OK && cause != ExitCause::Ok => {
+            let classic = document.get("classic_code").and_then(Value::as_u64);
+            let classic = classic.and_then(|code| u8::try_from(code).ok());
+            Exit::passed_on(exit.verb_code(), cause).with_classic(classic)
+        }
         _ => exit,
     }
 }
@@ -60,9 +64,9 @@ fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
         .collect();
     let line = match (error, patches.as_slice()) {
         ("", []) if exit == Exit::OK => text(document, "result").to_owned(),
-        ("", []) => format!("failed ({}): {}", exit.code(), String::from_utf8_lossy(errors)),
+        ("", []) => format!("failed ({}): {}", exit.verb_code(), String::from_utf8_lossy(errors)),
         ("", patches) => patches.join("; "),
-        (error, _) => format!("failed ({}): {error}", exit.code()),
+        (error, _) => format!("failed ({}): {error}", exit.verb_code()),
     };
     printable_line(&line)
 }
@@ -98,7 +102,7 @@ mod tests {
     fn what_the_process_of_an_owner_says_is_data_about_its_root_alone() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let output = br#"{"schema":"x","root":"/other","exit":{"code":0},"result":"done","changed":true,
+        let output = br#"{"schema":"x","root":"/other","exit_code":0,"result":"done","changed":true,
             "patches":[{"id":"1-01\u001b[2J","verdict":"applied","reason":""}]}"#;
         let answer = OwnerAnswer { exit: Exit::OK, output: output.to_vec(), errors: Vec::new() };
         let report: RootReport<()> = report_of(&root, &answer);
@@ -118,7 +122,7 @@ mod tests {
         let mut steps = vec!["Say \u{1b}[2Jthis:\nthat.".to_owned(), "x".repeat(5_000)];
         steps.extend((0..100).map(|number| number.to_string()));
         let output = serde_json::json!({ "result": "refused", "advice": steps }).to_string();
-        let exit = Exit::new(10, ExitCause::Edited);
+        let exit = Exit::new(10, ExitCause::Edited).as_refusal();
         let answer = OwnerAnswer { exit, output: output.into_bytes(), errors: Vec::new() };
         let report: RootReport<()> = report_of(&root, &answer);
         assert_eq!((report.advice.len(), &*report.advice[0]), (20, "Say ?[2Jthis: that."));

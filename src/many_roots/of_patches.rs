@@ -72,8 +72,7 @@ fn class(report: &PatchesReport) -> RootClass {
 }
 
 fn patch_line(patch: &PatchEntry) -> String {
-    let PatchEntry { id, verdict, exit, reason, files, .. } = patch;
-    let code = exit.code();
+    let PatchEntry { id, verdict, code, reason, files, .. } = patch;
     if patch.has_failed() {
         format!("{id} {verdict} ({code}): {}", in_one_line(reason))
     } else if patch.is_idle() || patch.is_untried() {

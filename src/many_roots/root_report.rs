@@ -104,7 +104,7 @@ impl<B> RootReport<B> {
 
 /// Returns the line of a root where something went wrong.
 pub(crate) fn failure_line(exit: Exit, error: &str) -> String {
-    format!("failed ({}): {}", exit.code(), in_one_line(error))
+    format!("failed ({}): {}", exit.verb_code(), in_one_line(error))
 }
 
 /// Returns the reason that stands for every root that another command holds.

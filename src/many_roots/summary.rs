@@ -130,21 +130,33 @@ impl RootsSummary {
         }
     }
 
-    /// Returns the code of the command: that of the signal that kept a root from being done, else that of the first root,
-    /// in their order, that has one.
+    /// Returns the end of the command: that of the signal that kept a root from being done, else partly done where some
+    /// roots failed and others did not, else that of the first root, in their order, that did not simply succeed.
     pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
         let by_signal = signal.map(Exit::by_signal);
-        let mut codes = self.ends.iter().flatten().map(|end| end.exit);
+        let exits = || self.ends.iter().flatten().map(|end| end.exit);
         match by_signal {
-            Some(exit) if codes.clone().any(|other| other.code() == exit.code()) => exit,
-            _ => codes.find(|code| *code != Exit::OK).unwrap_or(Exit::OK),
+            Some(exit) if exits().any(|other| other.verb_code() == exit.verb_code()) => exit,
+            _ if exits().any(Exit::is_failure) && !exits().all(Exit::is_failure) => Exit::PARTLY,
+            _ => self.decisive(),
         }
     }
 
-    /// Returns the word for the whole: that of the root whose exit code is that of the command, else of the first where
-    /// something was done.
+    /// Returns the end of the first root that did not simply succeed.
+    fn decisive(&self) -> Exit {
+        self.ends.iter().flatten().map(|end| end.exit).find(|exit| *exit != Exit::OK).unwrap_or(Exit::OK)
+    }
+
+    fn first_failure(&self) -> Exit {
+        self.ends.iter().flatten().map(|end| end.exit).find(|exit| exit.is_failure()).unwrap_or(Exit::OK)
+    }
+
+    /// Returns the word for the whole: that of the first root that failed, else of the first where something was done.
     pub(super) fn result(&self, signal: Option<i32>) -> ResultWord {
-        let exit = self.exit(signal);
+        let exit = match self.exit(signal) {
+            Exit::PARTLY => self.first_failure(),
+            exit => exit,
+        };
         let decides = |end: &&RootEnd| {
             if exit == Exit::OK { end.result != ResultWord::NothingToDo } else { end.exit == exit }
         };
@@ -215,7 +227,7 @@ mod tests {
         let body = RootBody::Worked(());
         let report = RootReport::of_line(class, Exit::OK, String::new(), Path::new("/"), body);
         RootReport {
-            exit: if exit == 0 { Exit::OK } else { Exit::new(exit, ExitCause::Internal) },
+            exit: if exit == 0 { Exit::OK } else { Exit::passed_on(exit, ExitCause::Internal) },
             reason: reason.map(str::to_owned),
             changed: class == RootClass::Done,
             ..report
@@ -228,25 +240,25 @@ mod tests {
         let names: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         let mut summary = RootsSummary::of(9);
         for place in [8, 7, 6, 5, 4, 3, 2] {
-            summary.count(place, &told(RootClass::Refused, 25, Some("1-01 refused (25): it requires 2-01")));
+            summary.count(place, &told(RootClass::Refused, 3, Some("1-01 refused (3): it requires 2-01")));
         }
         summary.count(0, &told(RootClass::Done, 0, None));
-        summary.count(1, &told(RootClass::Failed, 64, Some("failed (64): locked by another command")));
+        summary.count(1, &told(RootClass::Failed, 6, Some("failed (6): locked by another command")));
         let text = "9 roots: 1 done, 7 refused, 1 failed.\n  \
-                    1 × failed (64): locked by another command: /r/1\n  \
-                    7 × 1-01 refused (25): it requires 2-01: /r/2, /r/3, /r/4, /r/5, /r/6 and 2 more\n";
+                    1 × failed (6): locked by another command: /r/1\n  \
+                    7 × 1-01 refused (3): it requires 2-01: /r/2, /r/3, /r/4, /r/5, /r/6 and 2 more\n";
         assert_eq!(summary.text(&names, "done", "already applied"), text);
-        assert_eq!((summary.exit(None).code(), summary.result(None)), (64, ResultWord::Failed));
-        assert_eq!(summary.exit(Some(15)).code(), 64, "a signal that came too late for every root");
+        assert_eq!((summary.exit(None), summary.result(None)), (Exit::PARTLY, ResultWord::Failed));
+        assert_eq!(summary.exit(Some(15)), Exit::PARTLY, "a signal that came too late for every root");
     }
 
     #[test]
     fn a_signal_that_kept_a_root_from_being_done_is_the_exit_code() {
         let (first, second) = (PathBuf::from("/a"), PathBuf::from("/b"));
         let mut summary = RootsSummary::of(2);
-        summary.count(0, &told(RootClass::Refused, 25, Some("x")));
+        summary.count(0, &told(RootClass::Refused, 3, Some("x")));
         summary.count(1, &told(RootClass::NotBegun, 143, None));
-        assert_eq!(summary.exit(Some(15)).code(), 143);
+        assert_eq!(summary.exit(Some(15)).verb_code(), 143);
         let text = summary.text(&[&first, &second], "done", "already applied");
         assert_eq!(text, "2 roots: 0 done, 1 refused, 1 not begun.\n  1 × x: /a\n  not begun:\n    /b\n");
     }

@@ -39,7 +39,7 @@ patchadm [-R root] adopt --before-upgrade
 patchadm [-R root] adopt --forget --pkg pkg [option...]";
 
 /// Other packages own objects of the software.
-const CONFLICT: Exit = Exit::new(10, ExitCause::Dependency);
+const CONFLICT: Exit = Exit::of_verb(ExitCause::Dependency);
 
 /// Register software that is on disk as a package
 #[derive(clap::Parser)]

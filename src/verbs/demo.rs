@@ -13,7 +13,7 @@ use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED};
 use fingerprint::{Fingerprint, fingerprint};
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::{code, modern};
+use patchadm_cli::reply::failure::{modern, verb_code};
 use patchadm_cli::reply::{Exit, Reply};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
@@ -257,7 +257,7 @@ impl Demonstration<'_> {
         for line in lines.iter().filter(|line| !line.is_empty()) {
             self.print(&format!("   {line}"))?;
         }
-        self.print(&format!("   (exit code {})", code(command, failed).code()))
+        self.print(&format!("   (exit code {})", verb_code(command, failed).verb_code()))
     }
 
     fn checksum(&mut self, what: &str, seen: Fingerprint) -> anyhow::Result<()> {

@@ -4,10 +4,13 @@ mod all_codes;
 mod code_meaning;
 mod codes;
 
+use std::borrow::Cow;
+
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use super::options::RootlessOptions;
+use crate::applets::is_classic;
 use crate::programs::MAKE;
 use all_codes::AllCodesReport;
 use code_meaning::CodeMeaning;
@@ -16,6 +19,7 @@ use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::help::{help_of, overview, overview_of_classic, unknown_command};
 use patchadm_cli::program::schema;
+use patchadm_cli::reply::verb_codes::{VERB_CODES, VerbCode, causes_of};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 
@@ -92,7 +96,7 @@ fn text(call: &Invocation, text: String) -> anyhow::Result<Reply> {
 }
 
 fn unknown(message: String) -> anyhow::Error {
-    Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into()
+    Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }.into()
 }
 
 #[derive(Serialize)]
@@ -110,8 +114,8 @@ impl CommandReport for ExplainReport {
             let who = self.of.as_deref().unwrap_or(group);
             output.line(format!("{code} from {who}: {text}\n  What to do: {advice}"))?;
             if causes.len() > 1 || self.of.is_some() {
-                output.line("  Causes (exit.name of --json):")?;
-                for cause in *causes {
+                output.line("  Causes (`cause` of --json):")?;
+                for cause in causes.iter() {
                     output.line(format!("    {:<16} {}", cause.name(), cause.meaning()))?;
                 }
             }
@@ -127,12 +131,29 @@ fn all_meanings() -> Vec<CodeMeaning> {
 
 /// Returns the meanings of a code for a command, or for all of them.
 fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
-    let is_meant =
-        |one: &&CodeMeaning| one.code == code && command.is_none_or(|command| one.is_about(command));
-    let mut found: Vec<CodeMeaning> = MEANINGS.iter().filter(is_meant).copied().collect();
+    let of_verbs = command.is_none_or(|command| !is_classic(command));
+    let of_classic = command.is_none_or(is_classic);
+    let is_meant = |one: &&CodeMeaning| {
+        of_classic && one.code == code && command.is_none_or(|command| one.is_about(command))
+    };
+    let mut found: Vec<CodeMeaning> = Vec::new();
+    found.extend(VERB_CODES.iter().filter(|one| of_verbs && one.code == code).map(of_verb));
+    found.extend(MEANINGS.iter().filter(is_meant).cloned());
     let is_package = matches!(command, Some("pkgadd" | "pkgrm"));
     found.extend(by_signal(code).filter(|one| !is_package || one.text == KILLED));
     found
+}
+
+/// Returns the meaning of a code of verbs.
+fn of_verb(one: &VerbCode) -> CodeMeaning {
+    CodeMeaning {
+        code: one.code,
+        group: "every verb",
+        commands: &[],
+        text: one.meaning,
+        advice: one.advice,
+        causes: causes_of(one.code).into(),
+    }
 }
 
 const KILLED: &str = "A signal ended the command at once: it had no time to undo or to finish anything.";
@@ -166,14 +187,17 @@ fn by_signal(code: u8) -> Option<CodeMeaning> {
         commands: &[],
         text,
         advice,
-        causes: &[ExitCause::Signal],
+        causes: Cow::Borrowed(&[ExitCause::Signal]),
     })
 }
 
 /// Returns the codes that a command ends with, in words.
 fn codes_of(command: &str) -> String {
-    let codes = MEANINGS.iter().filter(|one| one.is_about(command)).map(|one| one.code);
-    let codes: std::collections::BTreeSet<u8> = codes.collect();
+    let codes: std::collections::BTreeSet<u8> = if is_classic(command) {
+        MEANINGS.iter().filter(|one| one.is_about(command)).map(|one| one.code).collect()
+    } else {
+        VERB_CODES.iter().map(|one| one.code).collect()
+    };
     let codes: Vec<String> = codes.iter().map(u8::to_string).collect();
     format!("{}, and 128 + N after signal N", codes.join(", "))
 }
@@ -183,33 +207,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_number_means_different_things_to_different_commands() {
-        let commands: Vec<_> = meanings(2, None).iter().map(|one| one.group).collect();
+    fn a_verb_and_each_classic_command_has_its_own_meaning_of_a_number() {
+        let groups = |code, command| meanings(code, command).iter().map(|one| one.group).collect::<Vec<_>>();
         assert_eq!(
-            commands,
+            groups(2, None),
             [
+                "every verb",
                 "patchadd",
                 "patchrm",
                 "patchrm",
-                "patchadm history",
-                "patchadm undo",
-                "patchadm report",
-                "patchadm stage promote, stage status",
-                "patchadm show",
                 "pkgadd and pkgrm",
                 "pkgadd -s",
-                "patchadm check",
                 "pkgtrans",
-                "removef",
-                "patchadm undo-data repack",
-                "patchadm undo-data export"
+                "removef"
             ]
         );
-        let one =
-            |code, command| meanings(code, Some(command)).iter().map(|one| one.group).collect::<Vec<_>>();
-        assert_eq!(one(2, "remove"), ["patchrm"]);
-        assert_eq!(one(4, "check"), ["patchadm check"]);
-        assert!(one(98, "add").is_empty() && meanings(98, None).is_empty());
+        assert_eq!(groups(2, Some("remove")), ["every verb"]);
+        assert_eq!(groups(2, Some("patchadd")), ["patchadd"]);
+        assert_eq!(groups(25, None), ["patchadd"], "no verb ends with it");
+        assert!(meanings(25, Some("add")).is_empty() && meanings(98, None).is_empty());
     }
 
     #[test]

@@ -20,9 +20,6 @@ use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] history [option...] [run]";
 
-/// The exit code where the history has no such run, as `undo` has it.
-const UNKNOWN: u8 = 2;
-
 /// The words for a run that no person asked for.
 const BY_HOOK: &str = "by the hook of a package manager";
 
@@ -114,7 +111,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 fn unknown(root: &Root, name: &str) -> Stop {
     let history = Wording::of_verbs(root.prefix()).verb("history");
     let message = format!("the history has no run {name}\n{history} lists them.");
-    Stop::Refused { exit: Exit::new(UNKNOWN, ExitCause::NotFound), message }
+    Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }
 }
 
 /// Returns the remarks on lines that were passed over.

@@ -267,7 +267,8 @@ fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
         KeysError::Failed(failure) => return query_refused(root, failure).into(),
         KeysError::Directory(_) | KeysError::Revoked(_) => Exit::SIGNATURE,
         KeysError::Key(_) => Exit::failed(ExitCause::DamagedInput),
-        _ => Exit::failed(ExitCause::Usage),
+        KeysError::Name(_) => Exit::failed(ExitCause::Usage),
+        _ => Exit::of_verb(ExitCause::Exists),
     };
     Stop::Refused { exit, message: format!("the keys of the root are as before\n{error}") }.into()
 }

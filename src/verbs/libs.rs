@@ -158,7 +158,7 @@ fn answer(call: &Invocation, root: Root, request: &KeptRequest, wait: Option<u64
             report.unknown.join(", "),
             Wording::of_verbs(root.prefix()).verb("libs list")
         );
-        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+        return Err(Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }.into());
     }
     Ok(Reply::about(&root, Exit::OK, LibsReport::of(&root, report, request)))
 }

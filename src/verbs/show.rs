@@ -41,7 +41,7 @@ use path::PathAnswer;
 use query::{ShowQuery, USAGE};
 
 /// Nothing here has that name: the code of patchrm(1M) for a patch that is not applied.
-const NOT_FOUND: Exit = Exit::new(2, ExitCause::NotFound);
+const NOT_FOUND: Exit = Exit::new(2, ExitCause::Unknown);
 
 /// Show a patch, a path, or a fix such as CVE-2026-1234
 #[derive(clap::Parser)]

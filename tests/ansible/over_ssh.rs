@@ -177,7 +177,7 @@ fn a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in
     let named = fleet.at("delivered/Übung 100-01.tar.gz");
     fs::copy(&patch, &named).unwrap();
     let later = fleet.at("later");
-    let document = r#"{"schema": "patchadm/9", "exit": {"code": 0, "name": "ok"}}"#;
+    let document = r#"{"schema": "patchadm/9", "exit_code": 0, "cause": "ok"}"#;
     fs::write(&later, format!("#!/bin/sh\necho '{document}'\n")).unwrap();
     fs::set_permissions(&later, fs::Permissions::from_mode(0o755)).unwrap();
     let task = |name: &str, more: &str| {

@@ -27,7 +27,7 @@ fn the_lines_that_change_are_shown_in_check_mode_as_in_the_run_and_no_secret_is(
     let patch = fleet.deliver(&Patch::of("100-01", patch));
     let old = fleet.at("old-patchadm");
     let program = env!("CARGO_BIN_EXE_patchadm");
-    let refusal = r#"{"schema": "patchadm/1", "exit": {"code": 1, "name": "usage"}}"#;
+    let refusal = r#"{"schema": "patchadm/1", "exit_code": 2, "cause": "usage"}"#;
     let script = format!(
         "#!/bin/sh\nfor word; do [ \"$word\" = --diff ] && {{ echo '{refusal}'; exit 1; }}; done\nexec {program} \"$@\"\n"
     );

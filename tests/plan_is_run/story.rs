@@ -53,7 +53,7 @@ impl Said {
             SaidOfPatch { id: text(&patch["id"]), verdict, code, reason: text(&patch["reason"]) }
         };
         Self {
-            code: document["exit"]["code"].as_i64().unwrap(),
+            code: document["exit_code"].as_i64().unwrap(),
             error: document["error"].as_str().map(str::to_owned),
             patches: document["patches"].as_array().into_iter().flatten().map(of).collect(),
         }

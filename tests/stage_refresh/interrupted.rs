@@ -274,7 +274,7 @@ fn a_plan_after_a_refresh_with_records_that_died_at_any_change_is_what_the_promo
         };
         let before = stage();
         if open_run(&Root::open(&live.root()).unwrap()).unwrap().is_some() {
-            assert_eq!(document("--dry-run")["exit"]["code"], 65, "{when}");
+            assert_eq!(document("--dry-run")["exit_code"], 65, "{when}");
             live.run("recover -R @ROOT@");
         }
         let plan = document("--dry-run");
@@ -282,11 +282,13 @@ fn a_plan_after_a_refresh_with_records_that_died_at_any_change_is_what_the_promo
         let done = document("");
         // One that died before it began is none: then the stage has patches of a version that the root has no more.
         if plan["refreshed"] == Value::Null {
-            assert_eq!(plan["exit"], done["exit"], "{when}");
+            assert_eq!(plan["exit_code"], done["exit_code"], "{when}");
             continue;
         }
-        assert_eq!(plan["exit"]["code"], 0, "{when}\n{plan}");
-        for field in ["exit", "id", "base", "paths", "packages", "kept", "conflicts", "refreshed"] {
+        assert_eq!(plan["exit_code"], 0, "{when}\n{plan}");
+        for field in
+            ["exit_code", "cause", "id", "base", "paths", "packages", "kept", "conflicts", "refreshed"]
+        {
             assert_eq!(plan[field], done[field], "{when}: {field}");
         }
         assert!(live.at("/opt/own/file").exists(), "{when}");

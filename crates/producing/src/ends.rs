@@ -9,9 +9,6 @@ use patchadm_making::release::{ReleaseError, ReleaseProblem};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::LockError;
 
-/// Exit code: the releases make no patch.
-pub const NO_PATCH: u8 = 10;
-
 /// Returns the exit for an unreadable release: that of an unreadable patch.
 pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
     let exit = match &error.problem {
@@ -37,31 +34,30 @@ pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
 pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Pair(_) => (Exit::failed(ExitCause::Usage), "Say it with the option that is named."),
-        BuildError::Pattern(_) => (Exit::failed(ExitCause::Usage), "Mend the pattern of the policy."),
+        BuildError::Pattern(_) => (Exit::of_verb(ExitCause::Settings), "Mend the pattern of the policy."),
         BuildError::Exists(_) | BuildError::Foreign(_) => {
-            (Exit::failed(ExitCause::AlreadyApplied), "Choose another name, or use --force for a patch.")
+            (Exit::of_verb(ExitCause::Exists), "Choose another name, or use --force for a patch.")
         }
         BuildError::NoLaterRevision { .. } | BuildError::PreviousPackage { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::NotApplicable), "Look at --id, --previous and --base-version.")
+            (Exit::of_verb(ExitCause::NotApplicable), "Look at --id, --previous and --base-version.")
         }
         BuildError::NothingChanged { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::NotApplicable), "Nothing: there is no change to deliver.")
+            (Exit::of_verb(ExitCause::NotApplicable), "Nothing: there is no change to deliver.")
         }
         BuildError::NotRestricted { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::Restricted), "Choose another --id, or leave out --restricted.")
+            (Exit::of_verb(ExitCause::Restricted), "Choose another --id, or leave out --restricted.")
         }
-        BuildError::Overlap(_) => (
-            Exit::new(NO_PATCH, ExitCause::Dependency),
-            "Name the other patch with --requires or --obsoletes.",
-        ),
+        BuildError::Overlap(_) => {
+            (Exit::of_verb(ExitCause::Dependency), "Name the other patch with --requires or --obsoletes.")
+        }
         BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => {
-            (Exit::new(NO_PATCH, ExitCause::Dependency), "Deliver what is needed, or use --allow-abi-break.")
+            (Exit::of_verb(ExitCause::Dependency), "Deliver what is needed, or use --allow-abi-break.")
         }
         BuildError::Sparse(_) | BuildError::Path(_) | BuildError::Name(_) | BuildError::TooLarge { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::DamagedInput), "Leave the object out with --exclude, or mend it.")
+            (Exit::of_verb(ExitCause::DamagedInput), "Leave the object out with --exclude, or mend it.")
         }
         BuildError::Changed { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::Edited), "Build again when nobody writes to the release.")
+            (Exit::of_verb(ExitCause::Edited), "Build again when nobody writes to the release.")
         }
         BuildError::Read { error, .. } | BuildError::Abi(AbiError::Read { error, .. }) => {
             (Exit::new(33, of_io(error)), "Look at the file that is named.")
@@ -79,18 +75,17 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
 
 /// Returns the exit for a source without a patch.
 pub fn of_failure(failure: &SourceFailure) -> Exit {
-    let no_patch = |cause| Exit::new(NO_PATCH, cause);
     match failure {
         SourceFailure::Release(error) => of_release(error).0,
         SourceFailure::Build(error) => of_build(error).0,
         SourceFailure::Previous(error) => of_previous(error).0,
         SourceFailure::Work(error) => Exit::failed(of_root(error)),
         SourceFailure::Name(_) | SourceFailure::Base(_) | SourceFailure::BaseTaken { .. } => {
-            Exit::failed(ExitCause::Usage)
+            Exit::of_verb(ExitCause::Settings)
         }
-        SourceFailure::NotAsBuilt { .. } => no_patch(ExitCause::DamagedInput),
-        SourceFailure::Changed(_) => no_patch(ExitCause::Edited),
-        _ => no_patch(ExitCause::NotApplicable),
+        SourceFailure::NotAsBuilt { .. } => Exit::of_verb(ExitCause::DamagedInput),
+        SourceFailure::Changed(_) => Exit::of_verb(ExitCause::Edited),
+        _ => Exit::of_verb(ExitCause::NotApplicable),
     }
 }
 
@@ -103,11 +98,11 @@ pub fn stop(error: &DeltaError) -> Stop {
         }
         DeltaError::Lock(LockError::Held { .. }) => (Exit::LOCKED, "Try again when that one has ended."),
         DeltaError::State { .. } => (
-            Exit::new(NO_PATCH, ExitCause::DamagedInput),
+            Exit::of_verb(ExitCause::DamagedInput),
             "Put back what it was, or begin with another working directory.",
         ),
         DeltaError::OtherBase { .. } | DeltaError::SameBase { .. } => {
-            (Exit::failed(ExitCause::Usage), "Give the source a base of its own with --ids, for ever.")
+            (Exit::of_verb(ExitCause::Settings), "Give the source a base of its own with --ids, for ever.")
         }
         DeltaError::UnknownSource(_) => (Exit::failed(ExitCause::NotFound), "Name a source that is there."),
         DeltaError::Against(error) => of_previous(error),

@@ -57,9 +57,6 @@ pub fn read_key(
     secret_key(call, file, password_file).map(IndexKey::Secret)
 }
 
-/// Exit code: a patch or an index does not fit the depot.
-const NO_FIT: u8 = 10;
-
 /// Exit code: damaged input.
 const DAMAGED: u8 = 33;
 
@@ -81,7 +78,7 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
             (Exit::failed(of_io(error)), "Look at the file or directory that is named.")
         }
         PublishError::Flags(FlagsFileError::Words { .. }) => {
-            (Exit::failed(ExitCause::Usage), "Mend that line.")
+            (Exit::of_verb(ExitCause::Settings), "Mend that line.")
         }
         PublishError::Flags(FlagsFileError::Read { error, .. }) => {
             (Exit::failed(of_io(error)), "Look at the file that is named.")
@@ -102,18 +99,16 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
             "Find out who signed what; patchadm-depot(5) says how a depot gets another key.",
         ),
         PublishError::Changed(_) => {
-            (Exit::new(NO_FIT, ExitCause::Edited), "Publish again when nobody writes to it.")
+            (Exit::of_verb(ExitCause::Edited), "Publish again when nobody writes to it.")
         }
-        PublishError::OtherBytes(_) | PublishError::Twice { .. } => (
-            Exit::new(NO_FIT, ExitCause::NotApplicable),
-            "Give the later one another revision, or take it away.",
-        ),
-        PublishError::Finish(_) => (
-            Exit::new(NO_FIT, ExitCause::NotApplicable),
-            "Publish again, and sign the index that is made then.",
-        ),
+        PublishError::OtherBytes(_) | PublishError::Twice { .. } => {
+            (Exit::of_verb(ExitCause::NotApplicable), "Give the later one another revision, or take it away.")
+        }
+        PublishError::Finish(_) => {
+            (Exit::of_verb(ExitCause::NotApplicable), "Publish again, and sign the index that is made then.")
+        }
         PublishError::TooLarge(_) | PublishError::NoVersion => {
-            (Exit::new(NO_FIT, ExitCause::NotApplicable), "Begin a new depot.")
+            (Exit::of_verb(ExitCause::NotApplicable), "Begin a new depot.")
         }
         PublishError::NoIndex(_) => (Exit::failed(ExitCause::NotFound), "Publish patches first."),
         PublishError::Interrupted(signal) => (Exit::by_signal(*signal), "Run it again."),

@@ -42,7 +42,7 @@ impl From<SigningError> for KeyFailure {
 pub fn signing_refused(error: SigningError) -> anyhow::Error {
     let exit = match &error {
         SigningError::Differs { .. } | SigningError::Unfit { .. } => Exit::SIGNATURE,
-        SigningError::Exists(_) => Exit::failed(ExitCause::Usage),
+        SigningError::Exists(_) => Exit::of_verb(ExitCause::Exists),
         SigningError::Source(source) => source_code(Command::Patchadd, source),
         SigningError::Io { .. } => Exit::failed(ExitCause::NotFound),
         _ => return error.into(),
@@ -92,14 +92,14 @@ pub fn password(
 fn typed(output: &mut Output, is_new: bool, interrupt: &dyn Fn() -> Option<i32>) -> Result<Vec<u8>, Stop> {
     let mut ask = |question| {
         let declined = || {
-            let exit = interrupt().map_or(Exit::failed(ExitCause::Usage), Exit::by_signal);
+            let exit = interrupt().map_or(Exit::failed(ExitCause::Declined), Exit::by_signal);
             Stop::Refused { exit, message: "no password was typed".to_owned() }
         };
         questions::secret(output, question).ok_or_else(declined)
     };
     let typed = ask("Password: ")?;
     if is_new && ask("Password (one more time): ")? != typed {
-        return Err(refused(ExitCause::Usage, "the passwords are not the same".to_owned()));
+        return Err(refused(ExitCause::Declined, "the passwords are not the same".to_owned()));
     }
     Ok(typed)
 }

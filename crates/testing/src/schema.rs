@@ -180,8 +180,8 @@ pub fn assert_document(program: &Path, line: &str, printed: &[u8]) -> String {
         faults.join("\n")
     );
     for ended in documents_in(&document) {
-        let code = ended["exit"]["code"].as_u64().unwrap();
-        let name = ended["exit"]["name"].as_str().unwrap();
+        let code = ended["exit_code"].as_u64().unwrap();
+        let name = ended["cause"].as_str().unwrap();
         let known = causes(program, code, command);
         assert!(
             known.contains(name),
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_field_too_much_one_too_few_and_one_of_another_type_are_faults() {
-        let good = r#"{"schema":"patchadm/1","command":"valpath","exit":{"code":0,"name":"ok"},"path":"/","valid":true}"#;
+        let good = r#"{"schema":"patchadm/1","command":"valpath","exit_code":0,"classic_code":0,"cause":"ok","path":"/","valid":true}"#;
         let faults = |text: &str| {
             Rule::of_command("valpath")
                 .unwrap()
@@ -282,8 +282,7 @@ mod tests {
     fn the_manual_describes_every_cause() {
         let page = fs::read_to_string(checkout().join("man/patchadm-json.5")).unwrap();
         let items: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
-        let causes =
-            schemas()["common.json"]["$defs"]["exit"]["properties"]["name"]["enum"].as_array().unwrap();
+        let causes = schemas()["common.json"]["$defs"]["cause"]["enum"].as_array().unwrap();
         assert_eq!(causes.len(), 33);
         assert!(causes.iter().all(|cause| items.contains(cause.as_str().unwrap())));
     }

@@ -109,10 +109,10 @@ fn refused(error: &EnterPackageError) -> Stop {
         EnterPackageError::Sandbox(EnterSandboxError::NothingKept(_)) => Exit::failed(ExitCause::NotFound),
         EnterPackageError::Sandbox(EnterSandboxError::Enclosure(error)) => exit_of_enclosure(error),
         EnterPackageError::Sandbox(EnterSandboxError::Package { .. }) => {
-            Exit::new(OWN_FAILURE, ExitCause::DamagedInput)
+            Exit::passed_on(OWN_FAILURE, ExitCause::DamagedInput)
         }
         EnterPackageError::Sandbox(EnterSandboxError::Machine(_)) => {
-            Exit::new(OWN_FAILURE, ExitCause::Internal)
+            Exit::passed_on(OWN_FAILURE, ExitCause::Internal)
         }
     };
     Stop::Refused { exit, message: error.to_string() }

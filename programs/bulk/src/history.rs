@@ -113,7 +113,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let builds = builds_of(&work, name).map_err(|error| root_failed(&error))?;
     if builds.is_empty() {
         let message = format!("{}: it was never built", name.escape_debug());
-        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message }.into());
     }
     let builds = builds.into_iter().map(PackageBuild::from).collect();
     Ok(Reply::new(Exit::OK, BuildsReport { builds }))

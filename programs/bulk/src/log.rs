@@ -52,7 +52,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let log = match &args.phase {
         Some(phase) => log_of_phase(&log, phase).ok_or_else(|| {
             let message = format!("the log of {package} has no phase {}", phase.escape_debug());
-            Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }
+            Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message }
         })?,
         None => log,
     };
@@ -101,7 +101,7 @@ fn follow(call: &mut Invocation, work: &Work, package: &str, run: Option<u64>) -
 
 fn log_failed(error: &LogError) -> Stop {
     let cause = match error {
-        LogError::None(_) => ExitCause::NotFound,
+        LogError::None(_) => ExitCause::Unknown,
         LogError::Root(error) => patchadm_cli::reply::cause_of::of_root(error),
     };
     Stop::Refused { exit: Exit::failed(cause), message: error.to_string() }

@@ -22,7 +22,7 @@ use patchadm_producing::shell::read_by_shell;
 use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 
-use crate::ends::{FAILED, run_failed, set_failed, work_failed};
+use crate::ends::{run_failed, set_failed, work_failed};
 use crate::preparation::{LockOption, must_have_installer};
 use crate::publishing::{Publisher, made_patch};
 
@@ -111,7 +111,7 @@ pub(crate) fn template(now: i64) -> anyhow::Result<BuildRequest> {
 
 fn exit_of(made: &MadePatches) -> Exit {
     if made.failed > 0 || made.refused.is_some() {
-        return Exit::new(FAILED, ExitCause::NotApplicable);
+        return Exit::PARTLY;
     }
     Exit::OK
 }
@@ -127,7 +127,7 @@ pub(crate) fn patches_failed(error: &PatchesError) -> Stop {
             "No patch was made.\nA run of all packages makes a set: `patchadm bulk run WORK`.",
         ),
         PatchesError::Ids { .. } => (
-            Exit::failed(ExitCause::Usage),
+            Exit::of_verb(ExitCause::Settings),
             "No patch was made.\nMend the file that `ids` of bulk.conf names.",
         ),
         PatchesError::Work(error) => return work_failed(error),

@@ -62,7 +62,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let Some(report) = report.transpose().map_err(|error| report_failed(&error))? else {
         let message = "no run has a report yet".to_owned();
-        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message }.into());
     };
     let output = args.output.as_deref().map(std::path::absolute).transpose()?;
     let written = tell_report(&work, &report, output.as_deref(), &page_of);

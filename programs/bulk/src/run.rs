@@ -1,6 +1,6 @@
 //! `patchadm-bulk run`: scans, resolves, builds, and reports.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use patchadm_building::name_list::read_names;
 use patchadm_building::patches::MadePatches;
 use patchadm_building::report_files::base_of;
 use patchadm_building::run::{
-    EndedRun, LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed,
-    plan_run, run as perform,
+    LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run,
+    run as perform,
 };
 use patchadm_building::work::Work;
 use patchadm_bulk_values::journal::{PackageOutcome, PackageState};
@@ -20,7 +20,7 @@ use patchadm_bulk_values::schedule::{PlannedAction, RunPlan};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_repeated_signals;
 use patchadm_cli::surroundings::slots_bar::SlotsBar;
@@ -31,9 +31,9 @@ use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::ends::{FAILED, NO_SLOT, list_failed, run_failed, work_failed};
+use crate::ends::{list_failed, run_failed, work_failed};
 use crate::page::page_of;
-use crate::patches::{patches_failed, template};
+use crate::patches::template;
 use crate::preparation::{LockOption, must_have_installer};
 use crate::publishing::{Publisher, made_patch};
 
@@ -165,19 +165,16 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         RunAnswer::Unchanged(run) => Reply::new(Exit::OK, UnchangedReport { run, unchanged: true }),
         RunAnswer::Ran(outcome) => {
             call.output.heedless();
-            let exit = exit_of(&outcome, &names, preparation.exit(&outcome.ended));
+            let exit = exit_of(&outcome, &names, preparation.is_unpublished.get());
             Reply::new(exit, BulkRunReport { report: outcome.ended.report, notes, base: base_of(&work) })
         }
     })
 }
 
-/// The exit codes with more information than a failure: disk, damage, rights, slots, keys.
-const MORE_THAN_FAILED: [u8; 5] = [18, 33, 36, 40, 41];
-
 struct PatchPreparation {
     template: BuildRequest,
     publisher: Option<Publisher>,
-    unpublished: RefCell<Option<anyhow::Error>>,
+    is_unpublished: Cell<bool>,
 }
 
 impl PatchPreparation {
@@ -185,7 +182,7 @@ impl PatchPreparation {
     fn of(call: &mut Invocation, work: &Work, makes_set: bool) -> anyhow::Result<Self> {
         let template = template(call.surroundings.now.timestamp())?;
         let publisher = if makes_set { Publisher::of(call, work)? } else { None };
-        Ok(Self { template, publisher, unpublished: RefCell::new(None) })
+        Ok(Self { template, publisher, is_unpublished: Cell::new(false) })
     }
 
     fn publish(
@@ -197,20 +194,9 @@ impl PatchPreparation {
         match publisher.publish(interrupt) {
             Ok(published) => Ok(Some(published.document)),
             Err(error) => {
-                let reason = format!("{error:#}");
-                self.unpublished.replace(Some(error));
-                Err(reason)
+                self.is_unpublished.set(true);
+                Err(format!("{error:#}"))
             }
-        }
-    }
-
-    /// Returns the exit code if patches were not made or published for another reason than a failed one.
-    fn exit(self, ended: &EndedRun) -> Option<Exit> {
-        let unpublished = self.unpublished.into_inner();
-        let stopped = unpublished.and_then(|error| error.downcast::<Stop>().ok());
-        match stopped.or_else(|| ended.patches_error.as_ref().map(patches_failed)) {
-            Some(Stop::Refused { exit, .. }) if MORE_THAN_FAILED.contains(&exit.code()) => Some(exit),
-            _ => None,
         }
     }
 }
@@ -358,20 +344,13 @@ impl CommandReport for UnchangedReport {
     }
 }
 
-/// Returns the exit code of a run. Packages skipped by their recipes count only if they were named, faults of the tree
-/// always. `of_patches` is the code of patches that were not made or published for another reason than a failure.
-fn exit_of(outcome: &RunOutcome, names: &[String], of_patches: Option<Exit>) -> Exit {
+/// Returns the end of a run. Packages skipped by their recipes count only if they were named, faults of the tree always.
+fn exit_of(outcome: &RunOutcome, names: &[String], are_patches_unpublished: bool) -> Exit {
     let ended = &outcome.ended;
     if let Some(signal) = ended.interrupted {
         return Exit::by_signal(signal);
     }
     let count = |state| ended.report.count(state);
-    if count(PackageState::Deferred) > 0 {
-        return Exit::new(NO_SLOT, ExitCause::Internal);
-    }
-    if let Some(exit) = of_patches {
-        return exit;
-    }
     let is_named = |package: &str, location: &str| {
         let name = package.rsplit_once('-').map_or(package, |(name, _)| name);
         names.iter().any(|named| [package, name, location].contains(&named.as_str()))
@@ -385,9 +364,10 @@ fn exit_of(outcome: &RunOutcome, names: &[String], of_patches: Option<Exit>) -> 
         || leaves_out
         || !ended.is_handed_on
         || !ended.are_patches_whole
-        || ended.patches_error.is_some();
-    if prefailed || is_refused || count(PackageState::Failed) > 0 {
-        return Exit::new(FAILED, ExitCause::DamagedInput);
+        || ended.patches_error.is_some()
+        || are_patches_unpublished;
+    if prefailed || is_refused || count(PackageState::Failed) > 0 || count(PackageState::Deferred) > 0 {
+        return Exit::PARTLY;
     }
     Exit::OK
 }

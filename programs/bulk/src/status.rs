@@ -144,7 +144,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
     let status = read_status(work, run).map_err(|error| run_failed(&error))?;
     let message = || "there is no such run".to_owned();
-    status.ok_or_else(|| Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message: message() }.into())
+    status.ok_or_else(|| Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message: message() }.into())
 }
 
 /// Prints the status whenever it changes, until the run ends or a signal comes.

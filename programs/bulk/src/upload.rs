@@ -16,7 +16,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use serde::Serialize;
 
-use crate::ends::{FAILED, report_failed, root_failed, run_failed, set_failed, work_failed};
+use crate::ends::{report_failed, root_failed, run_failed, set_failed, work_failed};
 use crate::page::page_of;
 use crate::preparation::LockOption;
 
@@ -72,7 +72,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if work.conf.upload_command.is_some() {
         tell(&work, run, &uploaded)?;
     }
-    let exit = if uploaded.error.is_some() { Exit::new(FAILED, ExitCause::DamagedInput) } else { Exit::OK };
+    let exit = if uploaded.error.is_some() { Exit::of_verb(ExitCause::DamagedInput) } else { Exit::OK };
     Ok(Reply::new(exit, UploadedSet { run, upload: uploaded }))
 }
 
@@ -92,11 +92,12 @@ fn tell(work: &Work, run: u64, uploaded: &UploadReport) -> anyhow::Result<()> {
 
 fn upload_failed(error: &UploadError) -> Stop {
     let exit = match error {
-        UploadError::NoSet(_) | UploadError::NoSetYet => Exit::failed(ExitCause::NotFound),
+        UploadError::NoSet(_) => Exit::of_verb(ExitCause::Unknown),
+        UploadError::NoSetYet => Exit::of_verb(ExitCause::NotApplicable),
         UploadError::Set(error) => return set_failed(error),
         UploadError::Root(error) => return root_failed(error),
         UploadError::Interrupted(signal) => Exit::by_signal(*signal),
-        UploadError::Files(_) | UploadError::Command(_) => Exit::new(FAILED, ExitCause::DamagedInput),
+        UploadError::Files(_) | UploadError::Command(_) => Exit::of_verb(ExitCause::DamagedInput),
     };
     Stop::Refused { exit, message: error.to_string() }
 }

@@ -48,7 +48,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         delta(&request, &mut |_| false)
     })?;
     let report = made.map_err(|error| stopped(&error))?;
-    let exit = report.first_failure().map_or(Exit::OK, of_failure);
+    let exit = match report.first_failure() {
+        None => Exit::OK,
+        Some(failure) if report.count("failed") == report.sources.len() => of_failure(failure),
+        Some(_) => Exit::PARTLY,
+    };
     let result = result_word(&report, args.dry_run.dry_run);
     Ok(Reply::new(exit, DeltaReply::of(&report, result, call.surroundings.began)))
 }

@@ -8,7 +8,7 @@ use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption, fetch_bar};
 use patchadm_cli::arguments::verbs::{BriefVerbOptions, SignatureOptions};
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::depot_end::{DOWNLOAD, depot_advice, depot_exit};
+use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::json::milliseconds_since;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
@@ -29,8 +29,6 @@ use serde::Serialize;
 
 const USAGE: &str = "patchadm-make depot index [--xref] [--key file] [--password-file file] dir\n\
     patchadm-make [-R root] depot check [--offline] depot";
-
-const DAMAGED: u8 = 33;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DepotAction {
@@ -119,8 +117,7 @@ fn index(call: &mut Invocation, args: &DepotArgs, directory: &Path) -> anyhow::R
     })?;
     drop(bar);
     let indexed = indexed.map_err(|error| refused("the directory has the index that it had", &error))?;
-    let exit =
-        if indexed.passed_over.is_empty() { Exit::OK } else { Exit::new(DAMAGED, ExitCause::DamagedInput) };
+    let exit = if indexed.passed_over.is_empty() { Exit::OK } else { Exit::PARTLY };
     Ok(Reply::new(exit, DepotReport::of_index(&indexed, directory, call.surroundings.began)))
 }
 
@@ -160,16 +157,16 @@ fn policy_and_demands(root: &Root, args: &DepotArgs) -> Result<(RootAndPolicy, V
 
 /// Returns the worst finding: wrong, then missing, then unreadable.
 fn exit_of(checked: &DepotCheck) -> Exit {
-    let exits = checked
+    let causes = checked
         .faults
         .iter()
-        .map(|fault| fault.error.as_ref().map_or(Exit::new(DAMAGED, ExitCause::DamagedInput), depot_exit));
-    let gravity = |exit: &Exit| match exit.code() {
-        41 => 3,
-        DOWNLOAD => 2,
+        .map(|fault| fault.error.as_ref().map_or(ExitCause::DamagedInput, |error| depot_exit(error).cause()));
+    let gravity = |cause: &ExitCause| match cause {
+        ExitCause::Signature => 3,
+        ExitCause::Download => 2,
         _ => 1,
     };
-    exits.max_by_key(gravity).unwrap_or(Exit::OK)
+    causes.max_by_key(gravity).map_or(Exit::OK, Exit::finding)
 }
 
 fn refused(what_holds: &str, error: &DepotError) -> anyhow::Error {

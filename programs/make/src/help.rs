@@ -45,7 +45,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let known: Vec<&str> = LintCode::ALL.iter().map(|code| code.name()).collect();
         let message =
             format!("lint has no finding `{}`\nits codes are {}", name.escape_debug(), known.join(", "));
-        return Err(Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }.into());
+        return Err(Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }.into());
     };
     let (severity, text, advice) = (code.severity(), code.meaning(), code.advice());
     let finding = ExplainedFinding { code: code.name(), severity, text, advice };

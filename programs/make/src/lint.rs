@@ -21,7 +21,7 @@ use patchadm_rootfs::WorkUnit;
 const USAGE: &str = "patchadm-make lint [--base set] [--depot dir] [--strict] [--allow code]... patch...";
 
 /// Errors were found; the code of patchadd(1M) for a package that does not fit.
-const FOUND: Exit = Exit::new(10, ExitCause::DamagedInput);
+const FOUND: Exit = Exit::finding(ExitCause::DamagedInput);
 
 /// Find what is wrong with patches, without applying them
 #[derive(clap::Parser)]

@@ -343,6 +343,7 @@ fn order_refused(root: Option<&Root>, error: &OrderError, usage: &'static str) -
             exit: Exit::failed(depot_exit(failed).cause()),
             message: format!("{error}\n{}", depot_advice(failed)),
         },
+        (OrderError::Unknown(_), _) => refused(Exit::of_verb(ExitCause::Unknown), error),
         _ => refused(Exit::failed(ExitCause::NotFound), error),
     }
 }

@@ -11,7 +11,7 @@ use patchadm_cli::arguments::verbs::{BriefVerbOptions, CheckOption};
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::json::DocumentHead;
-use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
+use patchadm_cli::reply::{Exit, ExitCause, ExitTable, Reply, Stop};
 use patchadm_core::operation::analysis::write_page;
 use patchadm_planning::fleet::{Fleet, FleetChanges, FleetHost, FleetReport, compare_hosts};
 use patchadm_rootfs::Root;
@@ -123,7 +123,7 @@ fn two_hosts<'f>(hosts: &'f [FleetHost], names: &[String]) -> Result<Option<TwoH
     let [first, second] = names else { return Ok(None) };
     let host = |name: &String| {
         let unknown = || Stop::Refused {
-            exit: Exit::new(2, ExitCause::NotFound),
+            exit: Exit::of_verb(ExitCause::Unknown),
             message: format!(
                 "no inventory is of a host {}: `patchadm report` lists them",
                 name.escape_debug()
@@ -150,7 +150,7 @@ fn answered(
         (ReportFormat::Json, None) => return Ok(Reply::new(exit, FleetAnswer::of(made))),
         (ReportFormat::Text, Some(_)) => text::lines(made).join("\n") + "\n",
         (ReportFormat::Json, Some(_)) => {
-            let head = DocumentHead { command: "report", root: None, exit };
+            let head = DocumentHead { command: "report", root: None, exit, table: ExitTable::Verbs };
             String::from_utf8(head.document(FleetAnswer::of(made)).text()?)?
         }
         (ReportFormat::Csv, _) => csv::rows_of(made),

@@ -4,7 +4,7 @@ use crate::made::MadeReport;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_planning::fleet::MaterialsDocument;
 
-const NOTHING_TO_SAY: Exit = Exit::new(2, ExitCause::NotFound);
+const NOTHING_TO_SAY: Exit = Exit::of_verb(ExitCause::NotApplicable);
 
 pub(crate) fn document(made: &MadeReport<'_>) -> anyhow::Result<String> {
     let (host, maker) = made.only_host("CycloneDX")?;

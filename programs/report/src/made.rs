@@ -94,7 +94,7 @@ impl MadeReport<'_> {
     pub(crate) fn exit(&self) -> Exit {
         let has = |kind| self.report.hosts_with(kind) > 0;
         if !self.unread.is_empty() {
-            return UNREADABLE;
+            return Exit::PARTLY;
         }
         if self.is_check && (has(FindingKind::LostFix) || has(FindingKind::StaleRegistration)) {
             return NATIVE_CHANGED;
@@ -164,8 +164,6 @@ pub(crate) struct ReportMessages {
     pub(crate) notes: Vec<String>,
 }
 
-const UNREADABLE: Exit = Exit::new(33, ExitCause::DamagedInput);
-
 pub(crate) fn read_sources(call: &Invocation, root: &Root, named: &[PathBuf]) -> anyhow::Result<FleetFiles> {
     let sources = if named.is_empty() {
         let name = call.surroundings.machine.node.clone();
@@ -189,12 +187,13 @@ fn source(path: &Path) -> io::Result<InventorySource> {
 
 pub(crate) fn past_report(path: &Path) -> Result<PastReport, Stop> {
     read_past_report(path).map_err(|error| {
-        let exit = match &error {
+        let cause = match &error {
             PastFileError::File { reason, .. } if reason.kind() == io::ErrorKind::NotFound => {
-                Exit::new(UNREADABLE.code(), ExitCause::NotFound)
+                ExitCause::NotFound
             }
-            _ => UNREADABLE,
+            _ => ExitCause::DamagedInput,
         };
+        let exit = Exit::of_verb(cause);
         Stop::Refused { exit, message: format!("the report before cannot be used: {error}") }
     })
 }

@@ -129,9 +129,9 @@ fn code_of_check(standing: &HostStanding) -> u8 {
     let is_native =
         |finding: &Finding| matches!(finding.kind, FindingKind::LostFix | FindingKind::StaleRegistration);
     match (standing.findings.iter().any(is_native), standing.lacks.is_empty()) {
-        (true, _) => NATIVE_CHANGED.code(),
-        (false, false) => Exit::MISSING.code(),
-        (false, true) => Exit::OK.code(),
+        (true, _) => NATIVE_CHANGED.verb_code(),
+        (false, false) => Exit::MISSING.verb_code(),
+        (false, true) => Exit::OK.verb_code(),
     }
 }
 

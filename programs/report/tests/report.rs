@@ -171,7 +171,7 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
         ),
         (
             "failed",
-            br#"{"schema":"patchadm/1","command":"list","exit":{},"error":"no records\nhere"}"#.to_vec(),
+            br#"{"schema":"patchadm/1","command":"list","exit_code":1,"error":"no records\nhere"}"#.to_vec(),
             r"listing had failed: no records\nhere",
         ),
         (
@@ -232,7 +232,7 @@ fn an_inventory_of_a_hundred_megabytes_is_refused_before_it_is_read() {
 fn a_root_that_could_not_be_listed_is_told_beside_those_that_could() {
     let stage = Scenario::new();
     let good = Inventory::of("zones").field("root", json!("/zones/a")).with("100-01").0;
-    let bad = json!({"schema": "patchadm/1", "command": "list", "root": "/zones/b", "exit": {"code": 7, "name": "no-database"},
+    let bad = json!({"schema": "patchadm/1", "command": "list", "root": "/zones/b", "exit_code": 1, "classic_code": 7, "cause": "no-database",
         "result": "failed", "changed": false, "error": "there is no package database"});
     let roots = json!({"schema": "patchadm/1", "command": "list", "roots": [good, bad]});
     fs::write(stage.beside("zones.json"), roots.to_string()).unwrap();

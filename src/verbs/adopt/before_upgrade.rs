@@ -15,11 +15,25 @@ use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_inputs::native::{UpcomingError, upcoming_changes};
 use patchadm_inputs::policy::NativeUpgrade;
 
-/// A fix would be lost, and the policy stops the upgrade: a code that nothing else has.
-const STOPPED: Exit = Exit::new(69, ExitCause::NativeChanged);
+/// A fix would be lost, and the policy stops the upgrade: nothing else ends with the code of a refusal.
+const STOPPED: Exit = Exit::of_verb(ExitCause::NativeChanged);
 
-/// Runs the verb with this option.
+/// Runs the verb with this option. It ends with 3 only if the policy stops the upgrade: every other problem is a busy root,
+/// or a failure, with which apt goes on.
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
+    foresee(call, args).map_err(|error| {
+        let exit = Exit::of(&error);
+        match exit.cause() {
+            ExitCause::Locked | ExitCause::Signal => error,
+            cause => {
+                let exit = Exit::passed_on(Exit::of_verb(ExitCause::Internal).verb_code(), cause);
+                Stop::Refused { exit, message: format!("{error:#}") }.into()
+            }
+        }
+    })
+}
+
+fn foresee(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     let root = args.native_root(&call.surroundings).open(call)?;
     let upcoming = match upcoming_changes(BufReader::new(stdin().lock())) {
         Ok(upcoming) => upcoming,
@@ -28,7 +42,7 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
             return Ok(Reply::about(&root, Exit::OK, ForeseenReply::default()));
         }
         Err(error) => {
-            let exit = Exit::failed(ExitCause::Usage);
+            let exit = Exit::of_verb(ExitCause::DamagedInput);
             return Err(Stop::Refused { exit, message: error.to_string() }.into());
         }
     };

@@ -6,10 +6,9 @@ use serde::Serialize;
 use super::{AdoptArgs, USAGE};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
-use patchadm_cli::reply::overtaken::NATIVE_CHANGED;
 use patchadm_cli::reply::refreshed::RefreshedEntries;
 use patchadm_cli::reply::words::{print_notes, with_recovery};
-use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::HOOK_WAIT;
 use patchadm_core::operation::failure::Failure;
@@ -90,7 +89,11 @@ impl RefreshReply {
             changed: report.receipt.is_some(),
             entries: RefreshedEntries::of(root, report),
             notes,
-            exit: if is_left { NATIVE_CHANGED } else { Exit::OK },
+            exit: match (is_left, is_something) {
+                (false, _) => Exit::OK,
+                (true, true) => Exit::PARTLY,
+                (true, false) => Exit::of_verb(ExitCause::NativeChanged),
+            },
             is_hook: args.from_hook,
             wording: Wording::of_verbs(root.prefix()),
         }

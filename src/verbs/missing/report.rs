@@ -15,8 +15,8 @@ use patchadm_core::operation::analysis::HostNames;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{Analysis, CrossReference};
 
-/// A patch that was named and is not known: the code of patchadd(1M) for it.
-const UNKNOWN: Exit = Exit::new(33, ExitCause::NotFound);
+/// A patch that was named and is not known.
+pub(super) const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
 /// The machine that a report is about.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::report::UNKNOWN;
 use patchadm_cli::reply::kept_shlibs::KeptShlibs;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{AnalysedPatch, FlagOrigin};
@@ -85,7 +86,7 @@ impl AnalysisEntry {
 impl UnknownEntry {
     pub(super) fn of(id: String, depot: &str) -> Self {
         let reason = format!("{depot} does not have it");
-        Self { id, verdict: "refused", code: 33, reason }
+        Self { id, verdict: "refused", code: UNKNOWN.verb_code(), reason }
     }
 
     pub(super) fn line(&self) -> String {

@@ -11,7 +11,7 @@ use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 /// Undo data that does not fit: the code of patchrm(1M).
-const UNFIT: Exit = Exit::new(4, ExitCause::UndoData);
+const UNFIT: Exit = Exit::new(4, ExitCause::UndoData).as_refusal();
 
 /// The sentence where there is nothing to bind.
 const NOTHING: &str = "There is no undo archive to be bound.";
@@ -65,7 +65,7 @@ impl AdoptReport {
             AdoptionReport { archives, unreadable, .. }
                 if !unreadable.is_empty() || archives.iter().any(|one| !one.is_adopted) =>
             {
-                (ResultWord::Refused, UNFIT)
+                (ResultWord::Refused, if adopted.is_changed { Exit::PARTLY } else { UNFIT })
             }
             AdoptionReport { is_changed: true, .. } => (ResultWord::Done, Exit::OK),
             AdoptionReport { .. } => (ResultWord::NothingToDo, Exit::OK),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use serde::Serialize;
 
-use super::ends::{REFUSED, stage_failed};
+use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
 use crate::verbs::options::{BriefVerbOptions, WaitOption};
 use patchadm_cli::arguments::parse;
@@ -64,7 +64,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let exit = match &error {
             DropError::Stage(error) => return stage_failed(&root, undone, error),
             DropError::InUse { .. } => Exit::LOCKED,
-            _ => Exit::new(REFUSED, ExitCause::Restricted),
+            _ => Exit::of_verb(ExitCause::Restricted),
         };
         let result = ResultWord::of_cause(exit.cause());
         Stop::Ran { exit, result, message: format!("{undone}\n{error}") }.into()

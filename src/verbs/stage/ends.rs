@@ -14,24 +14,6 @@ use patchadm_core::operation::stages::{ForeignStage, StageError, Undertaking};
 use patchadm_planning::plan::refusal::{Command, PromotionReason, Reason, Wording};
 use patchadm_rootfs::Root;
 
-/// The exit code if there is no stage.
-const NO_STAGE: u8 = 7;
-
-/// The code where a guard refuses.
-pub(super) const REFUSED: u8 = 10;
-
-/// The code where a file system is full.
-const FULL: u8 = 18;
-
-/// The code where a staged path is missing.
-const MISSING: u8 = 27;
-
-/// The code where a run was not finished.
-const UNFINISHED: u8 = 65;
-
-/// The code where a file of a stage is damaged, or something changed while it was read.
-const DAMAGED: u8 = 33;
-
 /// Returns the end of an operation on a stage; `undone` says what did not happen.
 pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageError) -> anyhow::Error {
     let exit = exit_of(error);
@@ -122,31 +104,35 @@ fn exit_of(error: &StageError) -> Exit {
         StageError::RecordsOfStage { failure, .. } => verb_code(Command::Patchadd, failure),
         StageError::InterruptedRefresh { failure, .. } => verb_code(Command::Refresh, failure),
         StageError::AfterRefresh { error, .. } => exit_of(error),
-        StageError::Root(error) if error.is_no_space() => Exit::new(FULL, ExitCause::Space),
-        StageError::Root(error) => Exit::failed(of_root(error)),
-        StageError::Missing(_) | StageError::NoDirectory { .. } | StageError::ThroughLink { .. } => {
-            Exit::new(MISSING, ExitCause::NotFound)
-        }
-        StageError::NoStage(_) => Exit::new(NO_STAGE, ExitCause::NotFound),
-        StageError::Unfinished(_) => Exit::new(NO_STAGE, ExitCause::Unfinished),
-        StageError::NoRecords(_) => Exit::new(NO_STAGE, ExitCause::NoDatabase),
+        StageError::Root(error) => Exit::of_verb(of_root(error)),
+        StageError::Missing(_)
+        | StageError::NoDirectory { .. }
+        | StageError::ThroughLink { .. }
+        | StageError::File { .. } => Exit::of_verb(ExitCause::NotFound),
+        StageError::NoStage(_) | StageError::NotStaged(_) => Exit::of_verb(ExitCause::Unknown),
+        StageError::Unfinished(_) | StageError::UnfinishedRun { .. } => Exit::of_verb(ExitCause::Unfinished),
+        StageError::NoRecords(_) => Exit::of_verb(ExitCause::NoDatabase),
         StageError::Device(_)
         | StageError::Unreadable(_)
         | StageError::NoMarker(_)
         | StageError::OfAnother(_)
-        | StageError::NotAlone(_) => Exit::new(REFUSED, ExitCause::NoRights),
-        StageError::UnfinishedRun { .. } => Exit::new(UNFINISHED, ExitCause::Unfinished),
-        StageError::OtherRoot { .. } | StageError::ListedElsewhere(_) | StageError::OtherHere { .. } => {
-            Exit::new(REFUSED, ExitCause::NotApplicable)
-        }
-        StageError::Changing(_) => Exit::new(DAMAGED, ExitCause::Edited),
+        | StageError::NotAlone(_) => Exit::of_verb(ExitCause::NoRights).as_refusal(),
+        StageError::OtherRoot { .. }
+        | StageError::ListedElsewhere(_)
+        | StageError::OtherHere { .. }
+        | StageError::Reserved(_)
+        | StageError::Nested { .. } => Exit::of_verb(ExitCause::NotApplicable),
+        StageError::NotEmpty(_) => Exit::of_verb(ExitCause::Exists),
+        StageError::TooMany { .. } => Exit::of_verb(ExitCause::Restricted),
+        StageError::Changing(_) => Exit::of_verb(ExitCause::Edited),
         StageError::Damaged { .. }
         | StageError::Base { .. }
         | StageError::OtherBase(_)
-        | StageError::OtherPromotion { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        | StageError::OtherPromotion { .. } => Exit::of_verb(ExitCause::DamagedInput),
         StageError::Busy(_) => Exit::LOCKED,
         StageError::Interrupted(signal) => Exit::by_signal(*signal),
-        StageError::File { .. } => Exit::failed(ExitCause::NotFound),
-        _ => Exit::failed(ExitCause::Usage),
+        StageError::Scope(_) | StageError::Path(_) | StageError::Name(_) | StageError::Ambiguous(_) => {
+            Exit::of_verb(ExitCause::Usage)
+        }
     }
 }

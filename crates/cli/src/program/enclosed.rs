@@ -16,7 +16,7 @@ pub fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let of = call.of;
     let command = |order: File| {
         let words: Vec<String> = serde_json::from_reader(order)?;
-        Ok(i32::from(program::run(of, words.into_iter().map(OsString::from)).code()))
+        Ok(i32::from(program::run(of, words.into_iter().map(OsString::from))))
     };
     serve(&[(OWN_COMMAND, &command)])?;
     Ok(Reply::silent(Exit::OK))

@@ -24,7 +24,7 @@ use crate::call::{
 use crate::reply::advice::mending;
 use crate::reply::exit::record_damage;
 use crate::reply::json::{self, DocumentHead};
-use crate::reply::{Exit, ResultWord, Stop, failure};
+use crate::reply::{Exit, ExitTable, ResultWord, Stop, failure};
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use help::{overview, unknown_command, usage_text};
@@ -65,8 +65,8 @@ pub fn main(of: &'static Program, words: impl Iterator<Item = OsString>) -> Exit
     run(of, words).into()
 }
 
-/// Does the same, for a process that goes on with something else.
-pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> Exit {
+/// Does the same, for a process that goes on with something else. Returns the exit code.
+pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
     // Records are for everyone to read, regardless of the caller's umask. Private files set their own mode.
     let umask = rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     // A file that grows beyond the caller's limit makes the writing call fail, and does not end the program. Scripts
@@ -74,7 +74,14 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> Exit 
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let ChosenCommand { applet, program, arguments } = match choose(of, words.collect()) {
         Ok(choice) => choice,
-        Err(stop) => return finish(of, &mut Output::new(of.name), None, Err(stop.into())),
+        Err(stop) => {
+            let exit = finish(of, &mut Output::new(of.name), None, Err(stop.into()));
+            return exit.number(ExitTable::Verbs);
+        }
+    };
+    let table = match applet.kind {
+        AppletKind::Verb(_) => ExitTable::Verbs,
+        AppletKind::Classic | AppletKind::ForScripts | AppletKind::Internal => ExitTable::Classic,
     };
     let mut output = Output::new(program);
     // Words after `--` are for another command.
@@ -102,7 +109,7 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> Exit 
             result
         }
     };
-    finish(of, &mut output, in_json, result)
+    finish(of, &mut output, in_json, result).number(table)
 }
 
 /// Does the work; a panic, whose message has been printed, becomes an internal error with the code of one.
@@ -156,7 +163,7 @@ fn without_command(of: &Program, arguments: &[OsString]) -> Result<OsString, Sto
     of.overall.map(OsString::from).ok_or_else(|| Stop::Help(overview(of, width_of_help())))
 }
 
-/// Prints the remaining messages, and turns the result into the exit code.
+/// Prints the remaining messages, and turns the result into the end of the command.
 fn finish(
     of: &Program,
     output: &mut Output,
@@ -200,7 +207,8 @@ fn explain(
     if let Some(command) = in_json {
         let result = (!of.queries.contains(&command)).then(|| result_of(error));
         let fields = json::ErrorFields { result, error: format!("{error:#}") };
-        output.document(DocumentHead { command, root: None, exit }.document(fields).text()?)?;
+        let table = ExitTable::of(output.program());
+        output.document(DocumentHead { command, root: None, exit, table }.document(fields).text()?)?;
     }
     let next = damage.map(|damage| format!("\n{}", mending(damage))).unwrap_or_default();
     output.error(&format!("{error:#}{next}"))?;

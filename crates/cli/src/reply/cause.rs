@@ -15,7 +15,7 @@ macro_rules! causes {
             /// Every cause, in the order of the manual.
             pub const ALL: &[Self] = &[$(Self::$cause,)*];
 
-            /// Returns the name, which is `exit.name` of JSON documents.
+            /// Returns the name, which is `cause` of JSON documents.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$cause => $name,)* }
             }
@@ -30,7 +30,8 @@ macro_rules! causes {
 
 causes! {
     Ok "ok" "It is done, or there was nothing to do."
-    Usage "usage" "The command line, or a file of settings, makes no sense."
+    Usage "usage" "The command line makes no sense."
+    Settings "settings" "A policy, another file of settings or the environment makes no sense."
     AlreadyApplied "already-applied" "It is there already."
     Superseded "superseded" "A later revision, or a patch that obsoletes it, is applied."
     NoRights "no-rights" "The caller may not do it."
@@ -38,7 +39,9 @@ causes! {
     UndoData "undo-data" "Undo data is missing, damaged, somewhere else, or another root's, or could not take a patch back."
     NoDatabase "no-database" "There is no package database below the root."
     ReadOnly "read-only" "The file system is mounted for reading only."
-    NotFound "not-found" "What was named is not there."
+    NotFound "not-found" "A file, directory or depot is not there, or has nothing of that name."
+    Unknown "unknown" "Neither the root nor its history has what was named."
+    Exists "exists" "Something is there already, and is not replaced."
     NotApplicable "not-applicable" "It is not for this root, this file system or this path."
     Restricted "restricted" "A policy, an admin file, a restricted patch or a rule forbids it."
     Conflict "conflict" "The stage and the live tree differ in a way that the operator has to decide about."
@@ -60,7 +63,10 @@ causes! {
     Unfinished "unfinished" "A run was interrupted, or is under way, and is not recovered."
     InDoubt "in-doubt" "It is not known whether a run took place: its journal or its last step cannot be trusted."
     Internal "internal" "A defect of the program, or the system refused a call for another reason than these."
-    Signal "signal" "A signal, or the user, ended the command."
+    Signal "signal" "A signal ended the command."
+    Declined "declined" "The user was asked, and did not agree."
+    Partly "partly" "Some patches, packages or roots succeeded, and others did not."
+    Command "command" "The command that was run ended with this code."
     Script "script" "A procedure script failed, warned, or cannot be run."
 }
 

@@ -1,14 +1,16 @@
-//! The cause of each error: the value of `exit.name`.
+//! The cause of each error: the value of `cause` in JSON documents.
 
 use std::io;
 
 use rustix::io::Errno;
 
 use super::cause::ExitCause;
+use crate::surroundings::SurroundingsError;
 use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::undo_file::UndoFileFault;
+use patchadm_core::operation::plan_file::PlanFault;
 use patchadm_core::operation::trial::ConfirmRefusal;
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::protocol::ResponseError;
@@ -18,6 +20,7 @@ use patchadm_inputs::database::policy::PolicyError;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, ViewError};
 use patchadm_inputs::http::{HttpError, HttpProblem};
+use patchadm_inputs::native::NativeError;
 use patchadm_inputs::sign::KeyDirectoryError;
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{
@@ -27,6 +30,15 @@ use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
+
+/// Tells whether the planner or a check of trust refuses the operation. A word that is no id is wrong usage.
+pub fn is_refusal(failure: &Failure) -> bool {
+    match failure {
+        Failure::Refused(refusal) => !matches!(*refusal.reason, Reason::BadId(_)),
+        Failure::NotPrivileged(_) => true,
+        _ => false,
+    }
+}
 
 /// Returns the cause of a failed operation.
 pub fn cause_of(failure: &Failure) -> ExitCause {
@@ -40,7 +52,8 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::ReadOnly(_) => ExitCause::ReadOnly,
         Failure::NotTried(_) | Failure::NotWithout(_) => ExitCause::Ok,
         Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => ExitCause::TrialOver,
-        Failure::NotInDepot { .. } | Failure::NotConfirmed(_) => ExitCause::NotFound,
+        Failure::NotInDepot { .. } | Failure::NoDepot { .. } => ExitCause::NotFound,
+        Failure::NotConfirmed(_) => ExitCause::Unknown,
         Failure::NoDatabase(_) => ExitCause::NoDatabase,
         Failure::Lock(LockError::Held { .. }) | Failure::Scripts(ScriptError::Locked { .. }) => {
             ExitCause::Locked
@@ -55,7 +68,7 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Unrecovered { error } if error.left == RootCondition::InDoubt => ExitCause::InDoubt,
         Failure::Unrecovered { error } => match error.cause {
             Cause::Journal { .. } | Cause::Doubt { .. } => ExitCause::InDoubt,
-            Cause::KeepingPlace { .. } => ExitCause::Usage,
+            Cause::KeepingPlace { .. } => ExitCause::NotApplicable,
             _ => ExitCause::Unfinished,
         },
         Failure::DuringRun(_) | Failure::TrialOver { .. } => ExitCause::Unfinished,
@@ -72,19 +85,17 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Depot(error) => of_depot(error),
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::UndoFile(fault) => of_undo_file(fault),
-        Failure::Plan(fault) if fault.is_difference() => ExitCause::Edited,
-        Failure::Plan(_)
-        | Failure::Policy(_)
-        | Failure::OwnedByRoot(_)
-        | Failure::NoDepot { .. }
-        | Failure::BadId(_)
-        | Failure::BackoutDirectory { .. }
-        | Failure::ExchangeDirectory { .. }
-        | Failure::BadFile(_)
-        | Failure::BadResponseFile(_)
-        | Failure::Native(_) => ExitCause::Usage,
+        Failure::Plan(fault) => of_plan_file(fault),
+        Failure::Native(NativeError::Root(error)) => of_root(error),
+        Failure::Native(NativeError::Package { .. }) => ExitCause::Unknown,
+        Failure::Native(NativeError::Records { .. }) => ExitCause::DamagedInput,
+        Failure::Policy(_) | Failure::BadFile(_) | Failure::BadResponseFile(_) => ExitCause::Settings,
+        Failure::OwnedByRoot(_) | Failure::ExchangeDirectory { .. } | Failure::BackoutDirectory { .. } => {
+            ExitCause::NotApplicable
+        }
+        Failure::BadId(_) => ExitCause::Usage,
         Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
-        Failure::Declined => ExitCause::Signal,
+        Failure::Declined => ExitCause::Declined,
         Failure::OnTrial { .. } => ExitCause::OnTrial,
         Failure::StuckTrial { failure, .. } => match cause_of(failure) {
             ExitCause::Space => ExitCause::Space,
@@ -93,11 +104,30 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
     }
 }
 
+/// Returns the cause where a plan file cannot be used.
+fn of_plan_file(fault: &PlanFault) -> ExitCause {
+    match fault {
+        PlanFault::Unreadable { error, .. } | PlanFault::Source { error, .. } => of_io(error),
+        PlanFault::Unwritable { error, .. } => of_root(error),
+        PlanFault::Bad { .. } => ExitCause::DamagedInput,
+        PlanFault::Differs { .. } => ExitCause::Edited,
+    }
+}
+
+/// Returns the cause where the environment makes no sense.
+pub(super) fn of_surroundings(error: &SurroundingsError) -> ExitCause {
+    match error {
+        SurroundingsError::RootContends => ExitCause::Usage,
+        _ => ExitCause::Settings,
+    }
+}
+
 /// Returns the cause where undo data is not exported to a file, or not imported from it.
 fn of_undo_file(fault: &UndoFileFault) -> ExitCause {
     match fault {
         UndoFileFault::Unwritable { error, .. } | UndoFileFault::Unreadable { error, .. } => of_io(error),
-        UndoFileFault::Exists(_) | UndoFileFault::Inside(_) => ExitCause::Usage,
+        UndoFileFault::Exists(_) => ExitCause::Exists,
+        UndoFileFault::Inside(_) => ExitCause::NotApplicable,
         UndoFileFault::NotInFile { .. } => ExitCause::NotFound,
         UndoFileFault::Bad { .. } | UndoFileFault::Damaged { .. } => ExitCause::DamagedInput,
         UndoFileFault::OtherRoot { .. }
@@ -120,10 +150,9 @@ pub fn of_depot(error: &DepotError) -> ExitCause {
                 | HttpProblem::SeenPassword(_),
             ..
         })
-        | DepotError::Address(_)
-        | DepotError::FileAddress(_)
         | DepotError::NoCache
-        | DepotError::Flags(FlagsFileError::Words { .. }) => ExitCause::Usage,
+        | DepotError::Flags(FlagsFileError::Words { .. }) => ExitCause::Settings,
+        DepotError::Address(_) | DepotError::FileAddress(_) => ExitCause::NotFound,
         DepotError::Http(_)
         | DepotError::Offline(_)
         | DepotError::NoIndex(_)
@@ -163,8 +192,7 @@ fn of_promotion(reason: &PromotionReason) -> ExitCause {
             reasons.first().map_or(ExitCause::Dependency, of_brought)
         }
         PromotionReason::OtherRoot(_) | PromotionReason::OtherPackage { .. } => ExitCause::NotApplicable,
-        PromotionReason::KnownId => ExitCause::AlreadyApplied,
-        PromotionReason::EarlierId(_) => ExitCause::Superseded,
+        PromotionReason::KnownId | PromotionReason::EarlierId(_) => ExitCause::Exists,
     }
 }
 
@@ -248,9 +276,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::Needed { .. }
         | Reason::LibrariesLost(_)
         | Reason::InUse { .. } => ExitCause::Dependency,
-        Reason::BackoutDirectory(_) | Reason::KeepWithoutUndo(_) | Reason::BasedirAnswered { .. } => {
-            ExitCause::Usage
-        }
+        Reason::BackoutDirectory(_) | Reason::KeepWithoutUndo(_) => ExitCause::NotApplicable,
+        Reason::BasedirAnswered { .. } => ExitCause::Settings,
         Reason::UndoMismatch { .. }
         | Reason::NoWayBack(_)
         | Reason::StaleSave(_)
@@ -265,14 +292,14 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::Signal(_) => ExitCause::Signal,
         Reason::NoSpace { .. } => ExitCause::Space,
         Reason::ReadOnly(_) => ExitCause::ReadOnly,
-        Reason::NotApplied | Reason::NoSuchPackage => ExitCause::NotFound,
+        Reason::NotApplied | Reason::NoSuchPackage => ExitCause::Unknown,
         Reason::Interrupted { .. } | Reason::OtherInterrupted { .. } => ExitCause::Unfinished,
     }
 }
 
 fn of_undo(reason: &UndoReason) -> ExitCause {
     match reason {
-        UndoReason::UnknownRun => ExitCause::NotFound,
+        UndoReason::UnknownRun => ExitCause::Unknown,
         _ => ExitCause::Restricted,
     }
 }
@@ -315,7 +342,7 @@ pub fn of_source(error: &SourceError) -> ExitCause {
 pub(super) fn of_problem(problem: &SourceProblem) -> ExitCause {
     match problem {
         SourceProblem::NotFound => ExitCause::NotFound,
-        SourceProblem::HoldsPatches(_) => ExitCause::Usage,
+        SourceProblem::HoldsPatches(_) => ExitCause::NotApplicable,
         SourceProblem::Io { error, .. } => of_io(error),
         SourceProblem::NoSpool { .. } => ExitCause::Space,
         SourceProblem::Spool(error) => of_root(error),
@@ -409,9 +436,11 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::Source(source) => source.downcast_ref().map_or(ExitCause::DamagedInput, of_source),
         Cause::Corrupt { .. } | Cause::Missing { .. } => ExitCause::DamagedInput,
         Cause::Changed(_) | Cause::Appeared(_) | Cause::NoPlace { .. } => ExitCause::Edited,
-        Cause::Unsupported { .. } | Cause::Apart { .. } | Cause::NoExchange(_) | Cause::LinkAcross { .. } => {
-            ExitCause::NotApplicable
-        }
+        Cause::Unsupported { .. }
+        | Cause::Apart { .. }
+        | Cause::NoExchange(_)
+        | Cause::LinkAcross { .. }
+        | Cause::KeepingPlace { .. } => ExitCause::NotApplicable,
         Cause::Archive { .. } | Cause::StoredFile(_) => ExitCause::UndoData,
         Cause::Contents { .. } if error.cause.errno().is_some() => of_errno(error.cause.errno()),
         Cause::Record(_) | Cause::Queue { .. } | Cause::Contents { .. } | Cause::Identity(_) => {
@@ -419,7 +448,6 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         }
         Cause::Ledger(fault) => fault.downcast_ref().map_or(ExitCause::DamagedRecord, of_ledger),
         Cause::Journal { .. } | Cause::Doubt { .. } => ExitCause::InDoubt,
-        Cause::KeepingPlace { .. } => ExitCause::Usage,
         Cause::Script(_) => ExitCause::Script,
         Cause::NotBegun { .. } => of_errno(error.cause.errno()),
         Cause::Interrupted(_) => ExitCause::Signal,

@@ -3,9 +3,6 @@
 use super::{Exit, ExitCause};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
 
-/// The code where namespaces are not allowed.
-const NOT_ALLOWED: u8 = 36;
-
 /// The codes of env(1): it failed itself, the command cannot be run, the command is not there.
 const OWN_FAILURE: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
@@ -15,8 +12,9 @@ const NOT_THERE: u8 = 127;
 pub fn exit_of_command(end: EnclosureEnd) -> Exit {
     match end {
         EnclosureEnd::Exited(0) => Exit::OK,
-        // The words of the command say more of the cause than its code.
-        EnclosureEnd::Exited(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
+        EnclosureEnd::Exited(code) => {
+            Exit::passed_on(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Command)
+        }
         EnclosureEnd::Signalled(signal) | EnclosureEnd::Lost(signal) => Exit::by_signal(signal),
     }
 }
@@ -24,11 +22,11 @@ pub fn exit_of_command(end: EnclosureEnd) -> Exit {
 /// Returns the end of a command that was not run.
 pub fn exit_of_enclosure(error: &EnclosureError) -> Exit {
     match error {
-        EnclosureError::NotAllowed(_) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),
+        EnclosureError::NotAllowed(_) => Exit::of_verb(ExitCause::NoRights),
         EnclosureError::Failed(_) | EnclosureError::NoOverlay(_) | EnclosureError::OverlayRefused(_) => {
-            Exit::new(OWN_FAILURE, ExitCause::Internal)
+            Exit::passed_on(OWN_FAILURE, ExitCause::Internal)
         }
-        EnclosureError::NotFound(_) => Exit::new(NOT_THERE, ExitCause::NotFound),
-        EnclosureError::NotExecutable { .. } => Exit::new(NOT_EXECUTABLE, ExitCause::NoRights),
+        EnclosureError::NotFound(_) => Exit::passed_on(NOT_THERE, ExitCause::NotFound),
+        EnclosureError::NotExecutable { .. } => Exit::passed_on(NOT_EXECUTABLE, ExitCause::NoRights),
     }
 }

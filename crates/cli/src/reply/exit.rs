@@ -1,16 +1,16 @@
-//! Exit codes, and their assignment to errors.
+//! The ends of commands, and their assignment to errors.
 //!
-//! Commands return an [`Exit`] of their own, or an error. `Exit::of` is the one place that gives an error its code: a
-//! `Stop` carries its own, a few errors of the library have a code that holds for every command, all others are 1.
-
-use std::process::ExitCode;
-
-use serde::{Serialize, Serializer};
+//! Commands return an [`Exit`] of their own, or an error. `Exit::of` is the one place that gives an error its exit: a
+//! `Stop` carries its own, a few errors of the library have a code that holds for every classic command, all others are
+//! 1. The exit code of a process follows from its exit: [`Exit::number`].
 
 use super::cause::ExitCause;
-use super::cause_of::{cause_of, of_database, of_io, of_root, of_source, of_view};
+use super::cause_of::{
+    cause_of, is_refusal, of_database, of_io, of_root, of_source, of_surroundings, of_view,
+};
 use super::result_word::ResultWord;
-use crate::surroundings::SurroundingsError;
+use super::verb_codes;
+use crate::surroundings::output::is_of_verbs;
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::PatchesError;
@@ -19,11 +19,40 @@ use patchadm_inputs::database::policy::PolicyError;
 use patchadm_inputs::database::{DatabaseError, RecordDamage, ViewError};
 use patchadm_svr4::package::PathError;
 
-/// The end of a command: its exit code, and the cause. Serialized it is the code.
+/// The end of a command: its cause, and the code of a classic command. The cause decides about the code of a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exit {
-    code: u8,
+    /// None if no classic command ends like this.
+    classic: Option<u8>,
     cause: ExitCause,
+    kind: ExitKind,
+}
+
+/// The kind of an end. It decides about the exit code of a verb where the same cause has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ExitKind {
+    /// It went well, or failed.
+    Plain,
+    /// The planner or a check of trust refuses it.
+    Refusal,
+    /// The command did what it should, and found something.
+    Finding,
+    /// Another process ended with this code, which is passed on.
+    PassedOn(u8),
+}
+
+/// Which exit codes count: those of the classic commands, or those of verbs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitTable {
+    Classic,
+    Verbs,
+}
+
+impl ExitTable {
+    /// Returns the table of a command, by the name before its diagnostics.
+    pub fn of(program: &str) -> Self {
+        if is_of_verbs(program) { Self::Verbs } else { Self::Classic }
+    }
 }
 
 impl Exit {
@@ -36,15 +65,17 @@ impl Exit {
     /// An interrupted run needs recovery.
     pub const UNFINISHED: Self = Self::new(65, ExitCause::Unfinished);
     /// A patch is missing, where that was asked for.
-    pub const MISSING: Self = Self::new(66, ExitCause::Missing);
+    pub const MISSING: Self = Self::finding(ExitCause::Missing);
+    /// Some succeeded, others did not.
+    pub const PARTLY: Self = Self::of_verb(ExitCause::Partly);
     /// A defect of this program.
     pub const INTERNAL: Self = Self::new(70, ExitCause::Internal);
     /// The output is no longer read: what a shell shows for SIGPIPE.
     pub const PIPE: Self = Self::new(141, ExitCause::Signal);
 
-    /// The code of a command that has its own table (patchadd(1M), pkgadd(1M)).
-    pub const fn new(code: u8, cause: ExitCause) -> Self {
-        Self { code, cause }
+    /// The end with this code of a classic command, which has its own table (patchadd(1M), pkgadd(1M)).
+    pub const fn new(classic: u8, cause: ExitCause) -> Self {
+        Self { classic: Some(classic), cause, kind: ExitKind::Plain }
     }
 
     /// The general failure of the classic commands, 1.
@@ -52,14 +83,62 @@ impl Exit {
         Self::new(1, cause)
     }
 
+    /// The end of a verb; no classic command ends like this.
+    pub const fn of_verb(cause: ExitCause) -> Self {
+        Self { classic: None, cause, kind: ExitKind::Plain }
+    }
+
+    /// The end of a verb that did what it should, and found something.
+    pub const fn finding(cause: ExitCause) -> Self {
+        Self { classic: None, cause, kind: ExitKind::Finding }
+    }
+
+    /// The end of another process, whose code is passed on.
+    pub const fn passed_on(code: u8, cause: ExitCause) -> Self {
+        Self { classic: Some(code), cause, kind: ExitKind::PassedOn(code) }
+    }
+
+    /// The same with this code of a classic command.
+    #[must_use]
+    pub const fn with_classic(self, classic: Option<u8>) -> Self {
+        Self { classic, ..self }
+    }
+
+    /// The same where the planner or a check of trust refuses it.
+    #[must_use]
+    pub const fn as_refusal(self) -> Self {
+        Self { kind: ExitKind::Refusal, ..self }
+    }
+
     /// The end by a signal, as shells show it: 128 and its number.
     pub fn by_signal(signal: i32) -> Self {
         Self::new(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX), ExitCause::Signal)
     }
 
-    /// Returns the number.
+    /// Returns the code of a classic command; the one of a verb if no classic command ends like this.
     pub const fn code(self) -> u8 {
-        self.code
+        match self.classic {
+            Some(code) => code,
+            None => self.verb_code(),
+        }
+    }
+
+    /// Returns the exit code of a verb.
+    pub const fn verb_code(self) -> u8 {
+        verb_codes::code(self.cause, self.kind, self.classic)
+    }
+
+    /// Returns the exit code of a process.
+    pub const fn number(self, table: ExitTable) -> u8 {
+        match table {
+            ExitTable::Classic => self.code(),
+            ExitTable::Verbs => self.verb_code(),
+        }
+    }
+
+    /// Returns the code that a classic command would have used, if there is one.
+    pub fn classic_code(self) -> Option<u8> {
+        self.classic
     }
 
     /// Returns the cause.
@@ -67,7 +146,22 @@ impl Exit {
         self.cause
     }
 
-    /// The code for an error that ended a command.
+    /// Tells whether a verb did not do what it should. A finding, or a reboot that is needed, is no failure.
+    pub fn is_failure(self) -> bool {
+        let is_news = match self.kind {
+            ExitKind::Finding => true,
+            // Of a check by another process only the code and the cause are known.
+            ExitKind::PassedOn(code) => {
+                code == verb_codes::REBOOT || code == verb_codes::FOUND && self.cause != ExitCause::Unknown
+            }
+            ExitKind::Plain | ExitKind::Refusal => {
+                matches!(self.cause, ExitCause::Reboot | ExitCause::Missing | ExitCause::Attention)
+            }
+        };
+        !is_news && self.verb_code() != 0
+    }
+
+    /// The end of a command by an error.
     pub fn of(error: &anyhow::Error) -> Self {
         if let Some(Stop::Refused { exit, .. } | Stop::Ran { exit, .. } | Stop::Ended(exit)) =
             error.downcast_ref()
@@ -77,7 +171,12 @@ impl Exit {
         match error.chain().find_map(view_error) {
             Some(view @ (ViewError::Journal { .. } | ViewError::Lost { .. })) => Self::new(65, of_view(view)),
             Some(ViewError::Busy(_)) => Self::LOCKED,
-            _ => Self::failed(error.chain().find_map(known_cause).unwrap_or(ExitCause::Internal)),
+            _ => {
+                let exit = Self::failed(error.chain().find_map(known_cause).unwrap_or(ExitCause::Internal));
+                let is_refused =
+                    |error: &(dyn std::error::Error + 'static)| error.downcast_ref().is_some_and(is_refusal);
+                if error.chain().any(is_refused) { exit.as_refusal() } else { exit }
+            }
         }
     }
 }
@@ -88,12 +187,6 @@ pub fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
         Some(failure) => failure.damage(),
         None => database_error(error)?.damage(),
     })
-}
-
-impl Serialize for Exit {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(self.code)
-    }
 }
 
 /// Returns the cause of an error, or of one in its chain, if its type tells.
@@ -116,9 +209,9 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
     let of_patches = |error: &'e PatchesError| match error {
         PatchesError::Database(error) => of_database(error),
         PatchesError::Policy(PolicyError::Root(error)) => of_root(error),
-        PatchesError::Policy(_) => ExitCause::Usage,
+        PatchesError::Policy(_) => ExitCause::Settings,
     };
-    let is_misread = error.is::<Stop>() || error.is::<SurroundingsError>() || error.is::<PathError>();
+    let is_misread = error.is::<Stop>() || error.is::<PathError>();
     None.or_else(|| error.downcast_ref().map(cause_of))
         .or_else(|| error.downcast_ref().map(of_query))
         .or_else(|| error.downcast_ref().map(of_check))
@@ -128,6 +221,7 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
         .or_else(|| error.downcast_ref().map(of_source))
         .or_else(|| error.downcast_ref().map(of_root))
         .or_else(|| error.downcast_ref().map(of_io))
+        .or_else(|| error.downcast_ref().map(of_surroundings))
         .or_else(|| is_misread.then_some(ExitCause::Usage))
 }
 
@@ -155,19 +249,13 @@ fn database_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code)
-    }
-}
-
 /// An end that a command chooses for itself, instead of its report.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
     /// Help or version was asked for: the text for standard output, exit 0.
     #[error("{0}")]
     Help(String),
-    /// The command line makes no sense: what is wrong, and the synopsis; exit 1.
+    /// The command line makes no sense: what is wrong, and the synopsis.
     #[error("{message}")]
     Usage {
         /// The fault in the command line.
@@ -184,7 +272,7 @@ pub enum Stop {
     /// It was begun, or its plan was, and ended as the word says.
     #[error("{message}")]
     Ran {
-        /// The code.
+        /// The end.
         exit: Exit,
         /// The word for the end.
         result: ResultWord,
@@ -194,7 +282,7 @@ pub enum Stop {
     /// It cannot or must not go on; one line says why.
     #[error("{message}")]
     Refused {
-        /// The code.
+        /// The end.
         exit: Exit,
         /// The refusal and its reason.
         message: String,

@@ -1,6 +1,6 @@
 //! A failed operation as an exit code and as words: the one place that knows both. What to type next is in `advice`.
 //!
-//! The codes are those of patchadd(1M), patchrm(1M), pkgadd(1M), pkgrm(1M), installf(1M) and removef(1M); above 63 are ours, the same for every
+//! The codes are those of the classic commands; `verb_codes` has those of verbs. They are those of patchadd(1M), patchrm(1M), pkgadd(1M), pkgrm(1M), installf(1M) and removef(1M); above 63 are ours, the same for every
 //! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
 //! package commands.
 
@@ -10,7 +10,7 @@ use super::advice::{errno_of, hint, is_damaged, is_of_process};
 use super::depot_end::{begins_with_place, depot_exit};
 use super::result_word::ResultWord;
 use crate::reply::cause::ExitCause;
-use crate::reply::cause_of::{cause_of, of_io, of_problem};
+use crate::reply::cause_of::{cause_of, is_refusal, of_io, of_problem};
 use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::{is_of_verbs, without_numbers};
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
@@ -31,7 +31,8 @@ use patchadm_rootfs::{LockError, Root};
 pub fn code(command: Command, failure: &Failure) -> Exit {
     let is_about_archives = matches!(command, Command::Repack | Command::UndoExport | Command::UndoImport);
     let of_archive = if is_about_archives { archives_number(failure) } else { None };
-    Exit::new(of_archive.unwrap_or_else(|| number(command, failure)), cause_of(failure))
+    let exit = Exit::new(of_archive.unwrap_or_else(|| number(command, failure)), cause_of(failure));
+    if is_refusal(failure) { exit.as_refusal() } else { exit }
 }
 
 /// Returns the one of these numbers that commands of this family end with.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Serialize, Serializer};
 
 use crate::reply::cause::ExitCause;
-use crate::reply::exit::Exit;
+use crate::reply::exit::{Exit, ExitTable};
 use crate::reply::result_word::ResultWord;
 use patchadm_svr4::package::control::visible_json;
 
@@ -21,15 +21,11 @@ pub struct JsonDocument<B> {
     command: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<String>,
-    exit: ExitFields,
+    exit_code: u8,
+    classic_code: Option<u8>,
+    cause: ExitCause,
     #[serde(flatten)]
     body: B,
-}
-
-#[derive(Debug, Serialize)]
-struct ExitFields {
-    code: u8,
-    name: ExitCause,
 }
 
 /// The body of the document of a command that ended early.
@@ -42,20 +38,26 @@ pub struct ErrorFields {
     pub error: String,
 }
 
-/// The first fields of every document: the command, its root, and the exit code.
+/// The first fields of every document: the command, its root, and its end.
 #[derive(Clone, Copy, Debug)]
 pub struct DocumentHead<'a> {
     pub command: &'static str,
     pub root: Option<&'a Path>,
     pub exit: Exit,
+    pub table: ExitTable,
 }
 
 impl DocumentHead<'_> {
     /// Returns a document whose other fields are those of `body`, a struct or map.
     pub fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
         let root = self.root.map(|root| root.display().to_string());
-        let exit = ExitFields { code: self.exit.code(), name: self.exit.cause() };
-        JsonDocument { schema: SCHEMA, command: self.command, root, exit, body }
+        let exit_code = self.exit.number(self.table);
+        let classic_code = match self.table {
+            ExitTable::Classic => Some(exit_code),
+            ExitTable::Verbs => self.exit.classic_code(),
+        };
+        let cause = self.exit.cause();
+        JsonDocument { schema: SCHEMA, command: self.command, root, exit_code, classic_code, cause, body }
     }
 }
 

@@ -40,10 +40,11 @@ pub mod trial_entry;
 pub mod trial_standing;
 pub mod undo;
 pub mod unified_diff;
+pub mod verb_codes;
 pub mod words;
 
 pub use cause::ExitCause;
-pub use exit::{Exit, Stop};
+pub use exit::{Exit, ExitTable, Stop};
 pub use result_word::ResultWord;
 
 use std::path::PathBuf;
@@ -106,9 +107,10 @@ impl Reply {
         Self { root: Some(root.prefix().to_owned()), ..Self::new(exit, report) }
     }
 
-    /// Prints the face that is wanted; the exit code of the command.
+    /// Prints the face that is wanted; the end of the command.
     pub fn print(self, command: &'static str, in_json: bool, output: &mut Output) -> anyhow::Result<Exit> {
-        let head = DocumentHead { command, root: self.root.as_deref(), exit: self.exit };
+        let table = ExitTable::of(output.program());
+        let head = DocumentHead { command, root: self.root.as_deref(), exit: self.exit, table };
         if let Some(report) = self.report {
             report.print(head, in_json, output)?;
         }

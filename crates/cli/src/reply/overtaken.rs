@@ -11,7 +11,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// The fix of a patch is lost, or a registration is stale, where `--check` asks for that.
-pub const NATIVE_CHANGED: Exit = Exit::new(68, ExitCause::NativeChanged);
+pub const NATIVE_CHANGED: Exit = Exit::finding(ExitCause::NativeChanged);
 
 /// What a refresh or the operator has to take up on a root; its fields are those of the JSON documents.
 #[derive(Debug, Default, Serialize)]

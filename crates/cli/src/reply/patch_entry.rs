@@ -12,6 +12,7 @@ use super::json::as_text;
 use super::kept_shlibs::KeptShlibs;
 use super::merge_entry::MergeEntry;
 use super::patch_reasons::{FitEntry, NeedEntry};
+use super::patches::PatchFace;
 use super::result_word::ResultWord;
 use super::shlibs_entry::LibrariesEntry;
 use super::undo::{self, UndoEntry};
@@ -37,7 +38,8 @@ pub struct PatchEntry {
     /// The outcome: `applied`, `removed`, `planned`, or why not.
     pub verdict: &'static str,
     /// The exit code that the patch alone would have had.
-    #[serde(rename = "code")]
+    pub code: u8,
+    #[serde(skip)]
     pub exit: Exit,
     /// The reason of a refusal or failure; empty if the patch went well.
     pub reason: String,
@@ -160,12 +162,7 @@ impl PatchEntry {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
 
-    pub(super) fn of(
-        root: &Root,
-        command: Command,
-        one: ApplyOutcome,
-        code: fn(Command, &Failure) -> Exit,
-    ) -> Self {
+    pub(super) fn of(root: &Root, command: Command, one: ApplyOutcome, face: PatchFace) -> Self {
         let named = one.set.as_ref().map(|set| set.is_named);
         let set = one.set.unwrap_or_default();
         let (needs, packages) =
@@ -175,7 +172,7 @@ impl PatchEntry {
             Err(failure) => (None, Some(failure)),
         };
         let (verdict, exit, reason) = match &failure {
-            Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
+            Some(failed) => (verdict_of(failed), face.code()(command, failed), failure::reason(failed)),
             None => success(command, receipt.is_some(), &set.because),
         };
         let in_use = one.in_use.into_iter().map(|user| ProcessEntry {
@@ -193,6 +190,7 @@ impl PatchEntry {
             merges,
             id: one.id,
             verdict,
+            code: exit.number(face.table()),
             exit,
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),

@@ -13,7 +13,7 @@ use super::overtaken::{NativeEntries, OvertakenEntry};
 use super::package_entry::PackageEntry;
 use super::trial_standing::TrialStanding;
 use super::words::{print_notes, unfinished_sentence};
-use super::{CommandReport, Exit};
+use super::{CommandReport, Exit, ExitTable};
 use crate::call::Invocation;
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Surroundings};
@@ -91,7 +91,8 @@ pub fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> 
         is_check: false,
     };
     let report = ListReport::of(root, choice, &now(&call.surroundings), &call.surroundings)?;
-    let head = DocumentHead { command: "list", root: Some(root.prefix()), exit: Exit::OK };
+    let head =
+        DocumentHead { command: "list", root: Some(root.prefix()), exit: Exit::OK, table: ExitTable::Verbs };
     Ok(head.document(report).text()?)
 }
 

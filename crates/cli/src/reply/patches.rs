@@ -12,7 +12,7 @@ use super::advice::hint;
 use super::after_run::AfterRunEntries;
 use super::cause::ExitCause;
 use super::exchange_entry::{ExchangeEntry, HolderEntry};
-use super::exit::Exit;
+use super::exit::{Exit, ExitTable};
 use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
@@ -110,21 +110,25 @@ impl PatchesReport {
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 trial = report.trial.map(|outcome| TrialEntry::of(root, command, outcome));
                 patch_lists = PatchListEntry::all(command, &report.patches);
-                let entry = |one| PatchEntry::of(root, command, one, face.code());
+                let entry = |one| PatchEntry::of(root, command, one, face);
                 patches = report.patches.into_iter().map(entry).collect();
                 report.refused
             }
         };
-        let exit = match (&failure, face) {
+        let decisive = match (&failure, face) {
             (Some(failure), _) => face.code()(command, failure),
             (None, PatchFace::Classic) => exit(&patches),
             (None, PatchFace::Verb) => first_failure_or_stranger(&patches),
             (None, PatchFace::VerbOnRoots) => first_failure(&patches),
         };
+        let exit = match face {
+            PatchFace::Classic => decisive,
+            PatchFace::Verb | PatchFace::VerbOnRoots => partly_or(decisive, &patches),
+        };
         let is_half_done = failure.as_ref().is_some_and(is_half_done);
         Self {
             command,
-            result: result_of(failure.as_ref(), exit, &patches),
+            result: result_of(failure.as_ref(), decisive, &patches),
             run,
             patches,
             patch_lists,
@@ -202,14 +206,14 @@ impl PatchesReport {
 /// Exit codes for schedulers, each only where it is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndCodes {
-    /// 66 where a patch is missing, and no other code but that of a command that came to nothing.
+    /// A finding where a patch is missing, and no other code but that of a command that came to nothing.
     pub is_check: bool,
-    /// 67 where all went well and a patch that was applied asks for a reboot.
+    /// A code of its own where all went well and a patch that was applied asks for a reboot.
     pub tells_reboot: bool,
 }
 
 /// A patch that was applied asks for a reboot, where that was asked for.
-const REBOOT: Exit = Exit::new(67, ExitCause::Reboot);
+const REBOOT: Exit = Exit::of_verb(ExitCause::Reboot);
 
 /// Which codes count: those of the classic command, or those of the verb that does the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,8 +233,16 @@ impl PatchFace {
         }
     }
 
+    /// Returns which exit codes count.
+    pub(super) fn table(self) -> ExitTable {
+        match self {
+            Self::Classic => ExitTable::Classic,
+            Self::Verb | Self::VerbOnRoots => ExitTable::Verbs,
+        }
+    }
+
     /// Returns the exit for a failure.
-    fn code(self) -> fn(Command, &Failure) -> Exit {
+    pub(super) fn code(self) -> fn(Command, &Failure) -> Exit {
         match self {
             Self::Classic => code,
             Self::Verb | Self::VerbOnRoots => verb_code,
@@ -333,6 +345,22 @@ fn first_failure(entries: &[PatchEntry]) -> Exit {
     entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
 }
 
+/// Returns the end of a verb whose patches failed like this: partly done if others succeeded, unless the root needs
+/// `recover` or a signal ended the command.
+fn partly_or(failed: Exit, entries: &[PatchEntry]) -> Exit {
+    let has_succeeded = |entry: &PatchEntry| entry.exit == Exit::OK && !entry.is_untried();
+    let decides = |entry: &PatchEntry| {
+        matches!(entry.exit.cause(), ExitCause::Unfinished | ExitCause::InDoubt | ExitCause::Signal)
+    };
+    let decisive = entries.iter().find(|entry| decides(entry)).map(|entry| entry.exit);
+    match (failed.cause(), decisive) {
+        (ExitCause::Ok | ExitCause::Unfinished | ExitCause::InDoubt | ExitCause::Signal, _) => failed,
+        (_, Some(decisive)) => decisive,
+        _ if entries.iter().any(has_succeeded) => Exit::PARTLY,
+        _ => failed,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,6 +371,7 @@ mod tests {
         PatchEntry {
             id: "1-01".to_owned(),
             verdict,
+            code: exit.code(),
             exit,
             reason: String::new(),
             packages: Vec::new(),
@@ -383,5 +412,18 @@ mod tests {
         assert_eq!(exit(&[entry("already-applied", applied), entry("applied", Exit::OK)]), Exit::OK);
         let failed = entry("failed", Exit::new(5, ExitCause::Internal));
         assert_eq!(exit(&[entry("superseded", later), entry("refused", refused), failed]), refused);
+    }
+
+    #[test]
+    fn a_verb_of_which_one_patch_succeeded_and_another_did_not_is_partly_done() {
+        let end = |entries: &[PatchEntry]| partly_or(first_failure(entries), entries);
+        let done = || entry("applied", Exit::OK);
+        let idle = || entry("already-applied", Exit::new(2, ExitCause::AlreadyApplied));
+        let refused = || entry("refused", Exit::new(25, ExitCause::Dependency));
+        assert_eq!(end(&[done(), refused()]), Exit::PARTLY);
+        assert_eq!(end(&[idle(), refused(), entry("not-tried", Exit::OK)]), refused().exit);
+        assert_eq!(end(&[done(), idle()]), Exit::OK);
+        let in_doubt = Exit::new(65, ExitCause::InDoubt);
+        assert_eq!(end(&[done(), refused(), entry("failed", in_doubt)]), in_doubt);
     }
 }

@@ -45,7 +45,7 @@ impl RemovableEntry {
         };
         Self {
             now: false,
-            code: failure::verb_code(Command::Patchrm, failed).code(),
+            code: failure::verb_code(Command::Patchrm, failed).verb_code(),
             blocked_by: in_the_way.into_iter().collect(),
             reason: Some(failure::reason(failed)),
             checked,

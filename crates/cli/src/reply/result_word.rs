@@ -77,6 +77,8 @@ impl ResultWord {
         match cause {
             ExitCause::Ok => Self::Done,
             ExitCause::Usage
+            | ExitCause::Settings
+            | ExitCause::Exists
             | ExitCause::AlreadyApplied
             | ExitCause::Superseded
             | ExitCause::NotApplicable

@@ -172,7 +172,7 @@ class Answer(object):
             document = json.loads(output)
         except ValueError:
             document = None
-        if not isinstance(document, dict) or 'exit' not in document:
+        if not isinstance(document, dict) or 'exit_code' not in document:
             said = one_line(complaint) or 'nothing on standard error'
             if code < 0:
                 raise self.interrupted(-code, said)
@@ -181,8 +181,8 @@ class Answer(object):
             found = json.dumps(document.get('schema'))
             raise Refused('patchadm has documents of schema %s, and %s is needed' % (found, SCHEMA), command=words)
         self.document = document
-        self.code = document['exit']['code']
-        self.cause = document['exit']['name']
+        self.code = document['exit_code']
+        self.cause = document['cause']
 
     def interrupted(self, signal, said):
         """Returns why there is no document: the program was ended, perhaps in the midst of a run."""
@@ -236,10 +236,10 @@ class Answer(object):
         document = self.document
         restart = self.restart()
         values = {
+            'cause': self.cause,
             'changed': self.has_changed(is_plan),
             'command': self.words,
             'exit_code': self.code,
-            'exit_name': self.cause,
             'outcome': document.get('result'),
             'patches': [without_details(patch) for patch in document.get('patches', [])],
             'reboot': restart,

@@ -220,8 +220,8 @@ exit_code:
   description: The exit code of patchadm.
   returned: when patchadm was called
   type: int
-exit_name:
-  description: The name of its cause, which is the same for all commands.
+cause:
+  description: The name of the cause of the exit code, which is the same for all commands.
   returned: when patchadm was called
   type: str
   sample: ok

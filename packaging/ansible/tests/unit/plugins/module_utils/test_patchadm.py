@@ -14,9 +14,9 @@ STATE = {'kind': 'file', 'mode': 0o4755, 'uid': 0, 'gid': 2, 'mtime': {'seconds'
 
 def answer(**fields):
     """Returns the answer that a document with these fields is."""
-    document = {'schema': 'patchadm/1', 'command': 'add', 'exit': {'code': 0, 'name': 'ok'}}
+    document = {'schema': 'patchadm/1', 'command': 'add', 'exit_code': 0, 'cause': 'ok'}
     document.update(fields)
-    return patchadm.Answer(['patchadm'], document['exit']['code'], json.dumps(document), '')
+    return patchadm.Answer(['patchadm'], document['exit_code'], json.dumps(document), '')
 
 
 class FakeModule(object):
@@ -38,7 +38,7 @@ class FakeModule(object):
         assert not expand_user_and_vars, 'a probe has variables that are its own'
         self.calls.append(words)
         document = self.answers.pop(0)
-        return document['exit']['code'], json.dumps(dict(document, schema='patchadm/1')), ''
+        return document['exit_code'], json.dumps(dict(document, schema='patchadm/1')), ''
 
 
 class Ids(unittest.TestCase):
@@ -136,7 +136,7 @@ class Answers(unittest.TestCase):
     """What documents come to."""
 
     def test_no_document_is_told_with_the_first_words_of_the_error(self):
-        for output in ('', 'text', '[]', '{}', '{"exit": '):
+        for output in ('', 'text', '[]', '{}', '{"exit_code": '):
             with self.assertRaises(patchadm.Refused) as refused:
                 patchadm.Answer(['patchadm'], 70, output, 'one\n\n  two\n')
             self.assertEqual(str(refused.exception), 'patchadm ended with 70 and without a document: one; two')
@@ -246,9 +246,9 @@ class Calls(unittest.TestCase):
             patchadm.Program(FakeModule({'executable': 'missing'}, []))
 
     def test_check_mode_is_one_plan_and_a_difference_takes_one_more(self):
-        plan = {'exit': {'code': 0, 'name': 'ok'}, 'would_change': True, 'changed': False}
-        run = {'exit': {'code': 0, 'name': 'ok'}, 'changed': True}
-        unknown = {'exit': {'code': 1, 'name': 'usage'}, 'changed': False}
+        plan = {'exit_code': 0, 'cause': 'ok', 'would_change': True, 'changed': False}
+        run = {'exit_code': 0, 'cause': 'ok', 'changed': True}
+        unknown = {'exit_code': 2, 'cause': 'usage', 'changed': False}
         for check_mode, diff, answers, expected in (
             (True, False, [plan], [['--dry-run']]),
             (True, True, [plan], [['--dry-run', '--diff']]),

@@ -7,7 +7,7 @@ import unittest
 from ansible_collections.patchadm.patch.plugins.module_utils.patchadm import Refused
 from ansible_collections.patchadm.patch.plugins.modules import patch
 
-GOOD = {'exit': {'code': 0, 'name': 'ok'}, 'changed': True, 'would_change': True, 'patches': []}
+GOOD = {'exit_code': 0, 'cause': 'ok', 'changed': True, 'would_change': True, 'patches': []}
 
 
 def params_of(**given):
@@ -35,7 +35,7 @@ class FakeModule(object):
         self.calls.append(words[3:])
         self.environment = environ_update
         document = self.answers.pop(0)
-        return document['exit']['code'], json.dumps(dict(document, schema='patchadm/1')), ''
+        return document['exit_code'], json.dumps(dict(document, schema='patchadm/1')), ''
 
 
 def calls(answers=(GOOD,), **given):
@@ -48,7 +48,7 @@ def calls(answers=(GOOD,), **given):
 def listed(*ids, **trial):
     """Returns the document of list."""
     patches = [dict({'id': one}, **trial) for one in ids]
-    return {'exit': {'code': 0, 'name': 'ok'}, 'patches': patches}
+    return {'exit_code': 0, 'cause': 'ok', 'patches': patches}
 
 
 class Calls(unittest.TestCase):
@@ -88,7 +88,7 @@ class Calls(unittest.TestCase):
             calls(over, state='confirmed', check_mode=True)
 
     def test_a_root_that_cannot_be_listed_is_a_failure_with_its_reason(self):
-        bad = {'exit': {'code': 7, 'name': 'no-database'}, 'error': 'there is no package database'}
+        bad = {'exit_code': 1, 'cause': 'no-database', 'error': 'there is no package database'}
         with self.assertRaises(Refused) as refused:
             calls([bad], state='absent', id=['1-01'])
         self.assertEqual(str(refused.exception), 'there is no package database')
