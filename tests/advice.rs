@@ -205,7 +205,7 @@ fn no_text_that_is_printed_as_it_stands_names_a_command_without_its_root() {
 const COMPLETED: [&str; 4] = [
     "crates/cli/src/reply/depot_end.rs",
     "crates/cli/src/reply/refreshed.rs",
-    "src/verbs/adopt/foresee.rs",
+    "src/verbs/adopt/before_upgrade.rs",
     "programs/report/src/cyclonedx.rs",
 ];
 

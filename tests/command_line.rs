@@ -152,7 +152,7 @@ fn a_slip_in_a_verb_an_option_or_a_word_is_understood() {
         ("list --jsn", "--json"),
         ("add --dryrun x", "--dry-run"),
         ("pkginfo --hepl", "--help"),
-        ("patchadd --overide /a x", "--replace-edited"),
+        ("patchadd --replace-edted /a x", "--replace-edited"),
         ("add --edited kepp x", "keep"),
         ("list --color alway", "always"),
         ("setup completions bsh", "bash"),

@@ -37,8 +37,7 @@ fn make_index(stage: &Scenario, depot: &Path) -> Run {
 }
 
 fn check(stage: &Scenario, options: &str, depot: &Path) -> Run {
-    let cache = stage.beside("cache");
-    stage.run(&format!("depot check -R @ROOT@ --cache {} {options} {}", cache.display(), depot.display()))
+    stage.run(&format!("depot check -R @ROOT@ {options} {}", depot.display()))
 }
 
 fn read_index(depot: &Path) -> DepotIndex {
@@ -228,7 +227,7 @@ fn a_depot_of_publish_and_what_is_no_directory_are_refused() {
     assert!(said.contains("Use `patchadm publish` for it."), "{said}");
     make_index(&stage, &stage.beside("nowhere")).fails(1);
     check(&stage, "", &stage.beside("nowhere")).fails(1);
-    stage.run("depot index --cache x y").fails(1);
+    stage.run("depot index --offline y").fails(1);
     stage.run("depot check --key x y").fails(1);
     stage.run("depot").fails(1);
 }

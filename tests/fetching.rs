@@ -29,8 +29,20 @@ fn depot(stage: &Scenario, large: usize) -> PathBuf {
 /// The small patch has fewer bytes.
 const SMALL: u64 = 20_000;
 
+/// Checks a depot under a policy that names the cache, and has more `settings`.
+fn check_under(stage: &Scenario, settings: &str, options: &str, depot: &str) -> crate::scenario::Run {
+    stage.run(&format!("{} {options} {depot}", check_line(stage, settings)))
+}
+
 fn check(stage: &Scenario, options: &str, depot: &str) -> crate::scenario::Run {
-    stage.run(&format!("depot check -R @ROOT@ --cache {} {options} {depot}", stage.beside("cache").display()))
+    check_under(stage, "", options, depot)
+}
+
+/// Returns the command that checks a depot with a cache beside the root.
+pub(crate) fn check_line(stage: &Scenario, settings: &str) -> String {
+    let policy = stage.beside("fetching.policy");
+    fs::write(&policy, format!("cache={}\n{settings}", stage.beside("cache").display())).unwrap();
+    format!("depot check -R @ROOT@ --policy {}", policy.display())
 }
 
 #[test]
@@ -102,8 +114,8 @@ fn https_wants_a_certificate_of_an_authority_that_is_believed() {
     let ca = certificate.of_authority.display().to_string();
     let said = check(&stage, "", &server.address("")).fails(40);
     assert!(said.contains("Name the certificates of its authority with --ca"), "{said}");
-    check(&stage, &format!("--ca {ca}"), &server.address("")).ok();
-    let said = check(&stage, "--ca /etc/hostname", &server.address("")).fails(1);
+    check_under(&stage, &format!("ca={ca}\n"), "", &server.address("")).ok();
+    let said = check_under(&stage, "ca=/etc/hostname\n", "", &server.address("")).fails(1);
     assert!(said.contains("there is no certificate in it"), "{said}");
     stage.set("SSL_CERT_FILE", &ca);
     check(&stage, "", &server.address("")).ok();
@@ -121,7 +133,7 @@ fn an_environment_and_a_policy_name_certificates_proxies_and_a_cache() {
     stage.set("no_proxy", "127.0.0.1");
     check(&stage, "", &server.address("")).ok();
     fs::remove_dir_all(stage.beside("cache")).unwrap();
-    check(&stage, "-x 127.0.0.1:1", &server.address("")).fails(40);
+    check_under(&stage, "proxy=127.0.0.1:1\n", "", &server.address("")).fails(40);
     let policy = stage.beside("policy");
     let own = stage.beside("own");
     fs::write(&policy, format!("cache={}\n", own.display())).unwrap();
@@ -168,7 +180,7 @@ fn a_client_that_is_killed_at_any_of_50_moments_goes_on_with_the_rest_only() {
     let place = stage.beside("server");
     let Some(server) = Nginx::serving(test, (&files, &place), "limit_rate 16m;", None) else { return };
     let cache = stage.beside("cache");
-    let line = format!("depot check -R @ROOT@ --cache {} {}", cache.display(), server.address(""));
+    let line = format!("{} {}", check_line(&stage, ""), server.address(""));
     let (mut expected, mut kills) = (Vec::new(), 0);
     while kills < 50 {
         let before = partial_size(&cache).unwrap_or(0);
@@ -212,8 +224,7 @@ fn two_clients_that_want_the_same_make_one_download() {
     let test = "two_clients_that_want…";
     let place = stage.beside("server");
     let Some(server) = Nginx::serving(test, (&files, &place), "limit_rate 4m;", None) else { return };
-    let line =
-        format!("depot check -R @ROOT@ --cache {} {}", stage.beside("cache").display(), server.address(""));
+    let line = format!("{} {}", check_line(&stage, ""), server.address(""));
     let mut clients: Vec<_> = (0..2).map(|_| stage.command(&line).spawn().unwrap()).collect();
     assert!(clients.iter_mut().all(|client| client.wait().unwrap().success()));
     let log = server.log();

@@ -75,7 +75,7 @@ fn bad_indexes(good: &str) -> Vec<BadIndex> {
 
 /// The commands that read a depot, with what each says where it is not to be used.
 const COMMANDS: [(&str, &str); 6] = [
-    ("depot check -R @ROOT@ --cache @CACHE@ @DEPOT@", "the depot was not checked"),
+    ("@CHECK@ @DEPOT@", "the depot was not checked"),
     ("add -R @ROOT@ --cache @CACHE@ -M @DEPOT@ 100-01", "nothing was changed"),
     ("plan -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was changed"),
     ("update -R @ROOT@ --cache @CACHE@ -M @DEPOT@", "nothing was changed"),
@@ -85,7 +85,10 @@ const COMMANDS: [(&str, &str); 6] = [
 
 fn run(stage: &Scenario, line: &str, depot: &str) -> Run {
     let cache = stage.beside("cache");
-    let line = line.replace("@DEPOT@", depot).replace("@CACHE@", cache.to_str().unwrap());
+    let line = line
+        .replace("@CHECK@", &crate::fetching::check_line(stage, ""))
+        .replace("@DEPOT@", depot)
+        .replace("@CACHE@", cache.to_str().unwrap());
     stage.limited(MEMORY, &line)
 }
 

@@ -67,7 +67,7 @@ fn files_of(depot: &Path) -> [PathBuf; 3] {
 }
 
 const READERS: [&str; 3] = [
-    "depot check -R @ROOT@ --cache @ROOT@/../cache ../depot",
+    "depot check -R @ROOT@ ../depot",
     "update -R @ROOT@ --cache @ROOT@/../cache -M ../depot",
     "patchadd -R @ROOT@ --cache @ROOT@/../cache -M ../depot 100-01",
 ];
@@ -294,7 +294,7 @@ fn a_plan_file_makes_the_demand_of_the_policy_only_stricter() {
 fn a_proxy_that_cannot_be_used_is_refused_beforehand_and_without_its_password() {
     let mut stage = stage();
     let check = |stage: &Scenario, options: &str, code: i32| {
-        let run = stage.run(&format!("depot check -R @ROOT@ --cache cache {options} http://127.0.0.1:1/"));
+        let run = stage.run(&format!("update -R @ROOT@ --cache cache {options} -M http://127.0.0.1:1/"));
         let said = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(run.code, code, "{said}");
         assert!(!said.contains("secret") && !said.contains("panicked"), "{said}");

@@ -45,10 +45,10 @@ const CONFLICT: Exit = Exit::of_verb(ExitCause::Dependency);
 #[derive(clap::Parser)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 struct AdoptArgs {
-    /// Set the name of the package [default with --dpkg and --rpm: DEB or RPM and their name]
+    /// Set the name of the package [default: from the input]
     #[arg(long, value_name = "PKG")]
     pkg: Option<String>,
-    /// Set the version of the package [default with --dpkg and --rpm: their version]
+    /// Set the version of the package [default: from the input]
     #[arg(long, value_name = "VERSION")]
     pkg_version: Option<String>,
     /// Adopt everything in DIR, a directory of the root
@@ -84,13 +84,13 @@ struct AdoptArgs {
     /// Unregister an adopted package; its files stay
     #[arg(long, group = "what", requires = "pkg", conflicts_with_all = ["pkg_version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     forget: bool,
-    /// Set the architecture of the package
+    /// Set the architecture of the package [default: from the input]
     #[arg(long, value_name = "ARCH")]
     arch: Option<String>,
     /// Set the name of the package for people, one line
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Set the base directory of the package [default: that of --dir, else /]
+    /// Set the base directory of the package [default: from the input, else /]
     #[arg(long, value_name = "DIR", value_parser = object_path)]
     basedir: Option<ObjectPath>,
     /// Treat paths that match GLOB as files that administrators edit; repeatable

@@ -124,7 +124,7 @@ fn everything_of_a_debian_package_arrives_and_goes_back() {
     let Some(acme) = AcmeTools::of("everything_of_a_debian_package_arrives_and_goes_back") else { return };
     add_copy(&acme.stage.beside("old"), &acme.stage.root());
     let patch = acme.build(acme.debs("xz"), "patch.zip", "--format zip");
-    assert_there_and_back(&acme, "--pkg DEBacme-tools --version 1:1.0-1 --arch amd64", &patch);
+    assert_there_and_back(&acme, "--pkg DEBacme-tools --pkg-version 1:1.0-1 --arch amd64", &patch);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn everything_of_trees_arrives_and_goes_back() {
     let Some(acme) = AcmeTools::of("everything_of_trees_arrives_and_goes_back") else { return };
     add_copy(&acme.stage.beside("old"), &acme.stage.root());
     let patch = acme.build(acme.trees(), "patch.tar", &format!("--format tar {AS_DEB}"));
-    assert_there_and_back(&acme, "--pkg DEBacme-tools --version 1:1.0-1 --arch amd64", &patch);
+    assert_there_and_back(&acme, "--pkg DEBacme-tools --pkg-version 1:1.0-1 --arch amd64", &patch);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn everything_of_an_rpm_arrives_and_goes_back_with_its_capability() {
     }
     add_copy(&acme.stage.beside("old"), &acme.stage.root());
     let patch = acme.build(acme.rpms("zstdio"), "patch.pkg", "--format datastream");
-    assert_there_and_back(&acme, "--pkg RPMacme-tools --version 1:1.0-1 --arch noarch", &patch);
+    assert_there_and_back(&acme, "--pkg RPMacme-tools --pkg-version 1:1.0-1 --arch noarch", &patch);
     let kept = fs::read_dir(acme.stage.at("/var/sadm/pkg/RPMacme-tools/install")).into_iter().flatten();
     assert_eq!(kept.count(), 0, "nothing of the patch is kept for nobody");
 }

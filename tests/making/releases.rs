@@ -97,7 +97,7 @@ impl Software {
 
     fn adopt(&self, package: &str, deb: &Path, source: &str) {
         let (version, arch) = (field(deb, "Version"), field(deb, "Architecture"));
-        let named = format!("--pkg DEB{package} --version {version} --arch {arch}");
+        let named = format!("--pkg DEB{package} --pkg-version {version} --arch {arch}");
         self.stage.run(&format!("adopt {named} -R @ROOT@ {source}")).ok();
     }
 

@@ -267,8 +267,7 @@ fn a_file_is_fetched_in_memory_that_its_size_does_not_change() {
     let depot = large_depot(&stage, size);
     let test = "a_file_is_fetched_in_memory…";
     let Some(server) = Nginx::serving(test, (&depot, &stage.beside("server")), "", None) else { return };
-    let cache = stage.beside("cache");
-    let line = format!("depot check -R @ROOT@ --cache {} {}", cache.display(), server.address(""));
+    let line = format!("{} {}", crate::fetching::check_line(&stage, ""), server.address(""));
     let peak = peak(&stage, &line);
     assert!(peak <= most, "{} MiB", peak / MIB);
     figures("memory of a download", &[("MiB fetched", size / MIB), ("MiB resident at most", peak / MIB)]);

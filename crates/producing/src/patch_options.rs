@@ -32,13 +32,13 @@ pub struct PatchOptions {
     /// Read package names from FILE, in lines `NAME PKG`
     #[arg(long, value_name = "FILE")]
     pkg_map: Option<PathBuf>,
-    /// Set the architecture, unless the releases name it
+    /// Set the architecture of the package [default: from the input]
     #[arg(long, value_name = "ARCH")]
     arch: Option<String>,
-    /// Set the version of the old release, unless it names it
+    /// Set the version of the old release [default: from the input]
     #[arg(long, value_name = "VERSION")]
     base_version: Option<String>,
-    /// Set the base directory of the package [default: that of the release, else /]
+    /// Set the base directory of the package [default: from the input, else /]
     #[arg(long, value_name = "DIR", value_parser = object_path)]
     basedir: Option<ObjectPath>,
     /// Set the owner and group of all objects

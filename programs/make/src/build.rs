@@ -105,7 +105,7 @@ pub(super) struct BuildArgs {
     force: bool,
     #[command(flatten)]
     pub(super) dry_run: DryRunOption,
-    /// Set the name of the package, if there is only one
+    /// Set the name of the package [default: from the input]
     #[arg(long, value_name = "PKG")]
     pkg: Option<String>,
     /// Contain this earlier revision

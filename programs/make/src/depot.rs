@@ -41,7 +41,7 @@ const ACTIONS: [(&str, DepotAction); 2] = [("index", DepotAction::Index), ("chec
 /// Index a directory of patches in place, or check every object and signature of a depot
 #[derive(clap::Parser)]
 struct DepotArgs {
-    /// Sign the index with the secret key in FILE
+    /// Sign with the secret key in FILE
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Read the password of the secret key from the first line of FILE

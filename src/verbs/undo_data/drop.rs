@@ -21,17 +21,16 @@ const USAGE: &str = "patchadm [-R root] undo-data drop [--superseded] [--keep n]
 /// Delete undo data (cannot be reversed)
 #[derive(clap::Parser)]
 struct CommitArgs {
-    /// Delete undo data of superseded and obsoleted patches
+    /// Select superseded and obsoleted patches
     #[arg(long)]
     superseded: bool,
-    /// Keep undo data of the newest N patches, and delete the rest
+    /// Keep undo data of the newest N patches
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// Delete undo data of patches applied longer ago than this (90d, 12w, 1y), except the newest revisions
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    /// Select patches applied longer ago than this (90d, 12w, 1y)
+    #[arg(long, value_name = "DURATION", value_parser = age)]
     older_than: Option<u64>,
-    /// Delete undo data of the oldest patches until no more than this is left (500M, 2G), except the newest
-    /// revisions
+    /// Select the oldest patches until no more than this is left (500M, 2G)
     #[arg(long, value_name = "SIZE", value_parser = byte_size)]
     shrink_to: Option<u64>,
     #[command(flatten)]

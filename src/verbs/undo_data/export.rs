@@ -23,7 +23,7 @@ const USAGE: &str = "patchadm [-R root] undo-data export -o file [option...] id.
 /// Move undo archives to a file outside the root
 #[derive(clap::Parser)]
 struct UndoExportArgs {
-    /// Write to FILE, which must not exist; best on another disk
+    /// Write the output to FILE
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

@@ -26,7 +26,7 @@ struct RepackArgs {
     #[arg(long, value_name = "FORM", value_parser = undo_format(&UndoFormat::ARCHIVES), hide_possible_values = true)]
     undo_format: Option<UndoFormat>,
     /// Select patches applied longer ago than this (90d, 12w, 1y)
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    #[arg(long, value_name = "DURATION", value_parser = age)]
     older_than: Option<u64>,
     #[command(flatten)]
     undo_dir: UndoDirOption,

@@ -117,7 +117,7 @@ impl PolicyOption {
 /// The root that a command works on. Only verbs that also have `--roots` accept it more than once.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RootOption {
-    /// Work on the root at ROOT [default: $PKG_INSTALL_ROOT, else /]
+    /// Work on the root at ROOT [default: `PKG_INSTALL_ROOT`, else /]
     #[arg(short = 'R', long = "root", id = ROOT, value_name = "ROOT", action = ArgAction::Append)]
     roots: Vec<PathBuf>,
 }
@@ -239,7 +239,7 @@ fn of_verb(command: clap::Command) -> clap::Command {
     let has_lists = command.get_arguments().any(|arg| arg.get_id() == ROOT_LISTS);
     let single =
         |arg: clap::Arg| if arg.get_id() == ROOT && !has_lists { arg.action(ArgAction::Set) } else { arg };
-    arranged(command.mut_args(single))
+    arranged(&command.mut_args(single))
 }
 
 /// Returns an option of a classic command: only letters that SVR4 has, without long names, and no headings.

@@ -85,7 +85,7 @@ const FOR_EMERGENCIES: [&str; 6] =
     ["trust-root", "discard-journal", "keep-stage", "new-identity", "adopt-undo", "foreign"];
 
 /// Returns the options of a verb in the order of the headings.
-pub(super) fn arranged(command: Command) -> Command {
+pub(super) fn arranged(command: &Command) -> Command {
     let is_long = command.get_opts().filter(|arg| !arg.is_hide_set()).count() > FEW;
     let mut args: Vec<Arg> = command.get_arguments().map(|arg| placed(arg.clone(), is_long)).collect();
     let is_divided = args.iter().any(|arg| rank(arg) > 1);

@@ -99,7 +99,9 @@ pub fn begins_with_place(error: &DepotError) -> bool {
 fn of_http(error: &HttpError) -> &'static str {
     match error.problem {
         HttpProblem::NotThere(_) => "Try again later: the depot may be being mirrored at this moment.",
-        HttpProblem::UnknownIssuer => "Name the certificates of its authority with --ca, if you trust it.",
+        HttpProblem::UnknownIssuer => {
+            "Name the certificates of its authority with --ca or `ca=` in the policy, if you trust it."
+        }
         HttpProblem::Untrusted(_) => "Nothing is taken from a server that does not prove who it is.",
         HttpProblem::Certificates { .. } => "Name a file of certificates in PEM with --ca.",
         HttpProblem::Proxy(_) => "Name the proxy as HOST:PORT.",
