@@ -306,6 +306,35 @@ fn verdicts_say_why_a_patch_is_not_applied() {
     assert_eq!(verdict(33, "add --json -R @ROOT@ /no/such"), "failed");
 }
 
+/// The fields of `check --contents`.
+const CHECKED: &str = "checked number
+        contents bool
+        discrepancies[].errors[] string
+        discrepancies[].path string
+        findings[].command null
+        findings[].state string
+        findings[].text string
+        findings[].what string
+        interrupted[]
+        patches[].checked bool
+        patches[].id string
+        patches[].removable.blocked_by[]
+        patches[].removable.blocked_by[] string
+        patches[].removable.code number
+        patches[].removable.now bool
+        patches[].removable.reason null
+        patches[].removable.reason string
+        patches[].undo[].bytes number
+        patches[].undo[].error null
+        patches[].undo[].error string
+        patches[].undo[].package string
+        patches[].undo[].path null
+        patches[].undo[].path string
+        patches[].undo[].run null
+        patches[].undo[].run string
+        patches[].undo[].state string
+        sound bool";
+
 #[test]
 fn documents_of_questions_have_the_fields_of_the_schema() {
     let stage = stage();
@@ -377,36 +406,9 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
     assert_eq!(delivered["answers"][0]["id"], "200-01");
     assert_eq!(delivered["answers"][0]["requires"], serde_json::json!(["100-01"]));
 
-    let verified = "checked number
-        contents bool
-        discrepancies[].errors[] string
-        discrepancies[].path string
-        findings[].command null
-        findings[].state string
-        findings[].text string
-        findings[].what string
-        interrupted[]
-        patches[].checked bool
-        patches[].id string
-        patches[].removable.blocked_by[]
-        patches[].removable.blocked_by[] string
-        patches[].removable.code number
-        patches[].removable.now bool
-        patches[].removable.reason null
-        patches[].removable.reason string
-        patches[].undo[].bytes number
-        patches[].undo[].error null
-        patches[].undo[].error string
-        patches[].undo[].package string
-        patches[].undo[].path null
-        patches[].undo[].path string
-        patches[].undo[].run null
-        patches[].undo[].run string
-        patches[].undo[].state string
-        sound bool";
     stage.mode("/opt/ACMEweb/bin/new", 0o700);
     fs::write(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz"), "damage").unwrap();
-    assert_fields(&stage, 4, "check --contents --json -R @ROOT@", verified);
+    assert_fields(&stage, 4, "check --contents --json -R @ROOT@", CHECKED);
 
     let recovered =
         assert_fields(&stage, 0, "recover --json -R @ROOT@", "changed bool\nnotes[]\nresult string");

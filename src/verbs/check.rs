@@ -291,9 +291,12 @@ fn checked(
             if !args.names.is_empty() || !(has_attention || is_unfinished) {
                 return Err(error);
             }
-            report.findings.push(Section::new("files", FindingState::Unknown, text));
             let exit = Exit::of(&error);
             let is_open = matches!(exit.cause(), ExitCause::Unfinished | ExitCause::InDoubt);
+            // The section about the run says what to do.
+            let text =
+                if is_open { "not compared: a run is unfinished or in doubt".to_owned() } else { text };
+            report.findings.push(Section::new("files", FindingState::Unknown, text));
             return Ok((if is_open { exit } else { TO_DO }, report));
         }
     };

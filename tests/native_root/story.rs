@@ -171,34 +171,21 @@ impl Watched {
             if !names(&show, path) {
                 wrong.push(format!("show {id} does not name {path}: {show}"));
             }
-            for command in ["show"] {
-                let run = self.unwatched(&format!("{command} -R @ROOT@ {path}"));
-                let is_told = run.said().contains(id) && run.said().to_lowercase().contains("lost");
-                if run.code != 0 || !is_told {
-                    wrong.push(format!(
-                        "{command} {path} does not tell of {id}: {} {}",
-                        run.code,
-                        run.said()
-                    ));
-                }
+            let run = self.unwatched(&format!("show -R @ROOT@ {path}"));
+            let is_told = run.said().contains(id) && run.said().to_lowercase().contains("lost");
+            if run.code != 0 || !is_told {
+                wrong.push(format!("show {path} does not tell of {id}: {} {}", run.code, run.said()));
             }
         }
         wrong
     }
 
-    /// Asserts that both spellings of a path have the same owner for `owner` and `show`, and that it is this one.
+    /// Asserts that both spellings of a path have the same owner, and that it is this one.
     #[track_caller]
     pub(crate) fn owned(&self, spellings: &[&str], by: &str) {
-        for (command, path) in
-            ["show"].iter().flat_map(|command| spellings.iter().map(move |path| (command, path)))
-        {
-            let run = self.unwatched(&format!("{command} -R @ROOT@ {path}"));
-            assert!(
-                run.code == 0 && run.stdout.contains(by),
-                "{command} {path}: {} {}",
-                run.code,
-                run.said()
-            );
+        for path in spellings {
+            let run = self.unwatched(&format!("show -R @ROOT@ {path}"));
+            assert!(run.code == 0 && run.stdout.contains(by), "show {path}: {} {}", run.code, run.said());
         }
     }
 }

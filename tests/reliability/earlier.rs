@@ -200,7 +200,7 @@ fn a_run_that_an_earlier_build_was_killed_in_is_left_to_that_build() {
             );
             let way_on = match line {
                 "check --contents -R" => {
-                    &format!("`patchadm -R {} recover` says what can be done", root.display())
+                    &format!("`patchadm -R {} recover --keep-stage DIR`", root.display())
                 }
                 _ => "Let the version of patchadm that wrote it recover the run",
             };

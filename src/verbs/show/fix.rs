@@ -74,7 +74,7 @@ impl FixAnswer {
         let reasons = fix_reasons(root, fix).map_err(|failed| query_refused(root, &failed))?;
         let is_like_cve = fix.is_cve() || fix.cve_fault().is_some();
         let is_here = !reasons.brought.is_empty() || !reasons.ended.is_empty();
-        if !(is_here || is_like_cve) || (reasons.is_known_patch && !is_like_cve) {
+        if !is_like_cve && (!is_here || reasons.is_known_patch) {
             return Ok(None);
         }
         let answer = Self::of(root, fix, reasons, query)?;
