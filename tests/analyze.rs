@@ -281,14 +281,14 @@ fn files_that_are_none_are_refused_in_three_lines() {
         ("page.xref", "neither the header of a cross-reference file nor a line about a patch"),
         ("none.xref", "No such file"),
     ] {
-        let said = stage.run(&format!("analyze -R @ROOT@ --xref {file}")).fails(33);
+        let said = stage.run(&format!("analyze -R @ROOT@ --xref {file}")).fails(1);
         assert!(said.contains(reason) && said.lines().count() == 3, "{said}");
     }
     let from = stage.beside("machine");
     fs::create_dir(&from).unwrap();
     fs::write(from.join("pkginfo.out"), "ACMEweb Web\n").unwrap();
     fs::write(from.join("showrev.out"), "No patches are installed\n").unwrap();
-    let said = stage.run("analyze --xref patchdiag.xref --from machine").fails(28);
+    let said = stage.run("analyze --xref patchdiag.xref --from machine").fails(1);
     assert!(said.contains("the architecture and version of ACMEweb are missing"), "{said}");
 }
 

@@ -126,7 +126,7 @@ fn a_bundle_and_patches_beside_it_are_one_set() {
 fn all_or_nothing_holds_for_a_bundle() {
     let stage = stage();
     let before = stage.everything();
-    stage.run("add -R @ROOT@ Rec --all-or-nothing").fails(25);
+    stage.run("add -R @ROOT@ Rec --all-or-nothing").fails(3);
     assert_same(&stage.everything(), &before);
 }
 

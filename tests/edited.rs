@@ -48,7 +48,7 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
     let stage = stage();
     let before = stage.everything();
     for line in ["add", "add --edited stop", "add --dry-run", "plan"] {
-        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(10);
+        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(3);
         assert_eq!(
             said,
             "patchadm: ERROR: patch 100-01 is not applied; nothing was changed\n    \
@@ -129,7 +129,7 @@ fn kept_edits_stay_with_the_version_of_the_patch_beside_them() {
 #[test]
 fn each_path_may_be_decided_alone_and_the_rest_follows_the_general_choice() {
     let stage = stage();
-    let said = add(&stage, &format!("--override {HTTPD}")).fails(10);
+    let said = add(&stage, &format!("--override {HTTPD}")).fails(3);
     assert!(said.contains(TOOL) && !said.contains(HTTPD), "{said}");
     add(&stage, &format!("--override {HTTPD} --preserve {TOOL}")).ok();
     assert_eq!([stage.text(HTTPD), stage.text(TOOL)], ["httpd 2\n", "my tool\n"]);
@@ -153,7 +153,7 @@ fn without_undo_data_a_replaced_edit_stays_beside_the_new_file() {
 fn keeping_edits_without_undo_data_is_refused() {
     let stage = stage();
     let before = stage.everything();
-    let said = add(&stage, "--no-undo --edited keep").fails(10);
+    let said = add(&stage, "--no-undo --edited keep").fails(3);
     assert!(said.contains(&format!("@ROOT@{HTTPD} cannot be kept when no undo data is saved")), "{said}");
     assert_eq!(stage.everything(), before);
 }
@@ -202,7 +202,7 @@ fn a_choice_on_the_command_line_holds_for_editable_files_and_volatile_ones_never
     let stage = configured();
     let before = stage.everything();
     for line in ["add --edited stop", "add --edited stop --dry-run", "plan --edited stop"] {
-        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(10);
+        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(3);
         assert!(said.contains(CONF) && !said.contains(LOG), "{line}: {said}");
     }
     assert_eq!(stage.everything(), before);
@@ -229,7 +229,7 @@ fn a_backout_keeps_what_was_edited_since() {
 fn the_policy_of_a_root_decides_where_nothing_is_said() {
     let stage = stage();
     stage.file("/etc/patchadm/policy", "edited=replace\nundo_format=Z\n");
-    add(&stage, "--edited stop").fails(10);
+    add(&stage, "--edited stop").fails(3);
     add(&stage, "").ok();
     assert!(exists(&stage, "/var/sadm/pkg/ACMEweb/save/100-01/undo.Z"));
 }

@@ -63,13 +63,13 @@ fn every_verb_and_command_is_explained_in_three_ways() {
 #[test]
 fn help_about_nothing_names_what_was_meant() {
     let stage = Scenario::new();
-    let text = stage.run("help verfy").fails(1);
+    let text = stage.run("help verfy").fails(2);
     assert!(
         text.starts_with("patchadm: ERROR: there is no command `verfy`\n    did you mean `verify`?\n"),
         "{text}"
     );
-    assert!(!stage.run("help frobnicate").fails(1).contains("did you mean"));
-    assert!(stage.run("help __complete").fails(1).contains("there is no command"), "no list shows it");
+    assert!(!stage.run("help frobnicate").fails(2).contains("did you mean"));
+    assert!(stage.run("help __complete").fails(2).contains("there is no command"), "no list shows it");
 }
 
 #[test]

@@ -312,13 +312,13 @@ fn roots_that_make_no_sense_are_refused_before_anything_begins() {
         (format!("--root {a} --json -"), "- can be read once only"),
         (format!("--root {a} /dev/stdin"), "/dev/stdin can be read once only"),
     ] {
-        let said = stage.run(&format!("add {words} delivered/100-01")).fails(1);
+        let said = stage.run(&format!("add {words} delivered/100-01")).fails(2);
         assert!(said.contains(why), "{words}: {said}");
         let said = stage.run(&format!("remove {words} 100-01"));
         assert_eq!(said.code, if words.contains("read") { 1 } else { said.code });
     }
     stage.set("PKG_INSTALL_ROOT", &a);
-    let said = stage.run(&format!("add --root {b} delivered/100-01")).fails(1);
+    let said = stage.run(&format!("add --root {b} delivered/100-01")).fails(2);
     assert_eq!(said, "patchadm: ERROR: Command line install root contends with environment.\n");
     assert_same(&Tree::of(&stage.beside("machines"), &[]), &before);
 }
@@ -558,7 +558,7 @@ fn a_directory_stands_for_the_roots_in_it() {
     assert_eq!(named(&one), 1, "a root is that root: {one}");
     assert!(stage.run("add --roots machines delivered/100-01").ok().ends_with("3 roots: 3 done.\n"));
     for line in ["list --roots delivered", "add --roots delivered delivered/100-01"] {
-        let said = stage.run(line).fails(1);
+        let said = stage.run(line).fails(2);
         assert!(said.contains("no directory in delivered is a root, nor is it one itself"), "{line}: {said}");
     }
 }

@@ -249,7 +249,7 @@ fn what_is_not_promoted_is_refused() {
     live.run("stage new web -R @ROOT@ --records --path opt/ACMEweb --path opt/ACMEmail").ok();
     let at = first().directory(&live);
     live.run(&format!("patchadd -R {} {}", live.beside("web").display(), at.display())).ok();
-    let said = live.run("promote web -R @ROOT@ --path opt/ACMEweb").fails(10);
+    let said = live.run("promote web -R @ROOT@ --path opt/ACMEweb").fails(3);
     assert!(
         said.contains("patch 100-01 of the stage changed /opt/ACMEmail/bin/mail, which is not promoted"),
         "{said}"
@@ -676,7 +676,7 @@ fn a_stage_of_another_user_brings_no_packages_and_patches() {
     user(&format!("patchadd -R {} {}", live.beside("open/theirs").display(), at.display()));
     let before = Before::of(live);
     for options in ["", " --dry-run"] {
-        let said = live.run(&format!("promote open/theirs -R @ROOT@{options}")).fails(10);
+        let said = live.run(&format!("promote open/theirs -R @ROOT@{options}")).fails(3);
         assert!(said.contains("no packages and patches come from this stage: "), "{said}");
         assert!(said.contains("--tree-only takes the objects and leaves the records"), "{said}");
         before.assert_again(live, "nothing was changed");
@@ -705,7 +705,7 @@ fn a_record_or_a_directory_of_another_user_in_a_stage_of_root_brings_no_packages
             std::os::unix::fs::chown(patched.stage.join("opt/ACMEweb/bin/httpd"), user, None).unwrap();
         }
         let before = Before::of(live);
-        let said = live.run("promote web -R @ROOT@ --allow-set-id").fails(10);
+        let said = live.run("promote web -R @ROOT@ --allow-set-id").fails(3);
         assert!(said.contains("no packages and patches come from this stage: "), "{said}");
         assert!(said.contains(reason), "{reason}: {said}");
         before.assert_again(live, "nothing was changed");

@@ -74,7 +74,7 @@ fn wrong_usage_is_1() {
         "remove",
         "plan",
     ] {
-        let said = stage.run(line).fails(1);
+        let said = stage.run(line).fails(2);
         assert!(said.contains("ERROR: ") && said.contains("\nusage: "), "{line}: {said}");
     }
 }

@@ -256,16 +256,16 @@ fn a_directory_without_a_patch_is_said() {
     fs::create_dir(&empty).unwrap();
     fs::write(empty.join("notes"), "nothing here\n").unwrap();
     let before = stage.everything();
-    let said = stage.run("add -R @ROOT@ -M empty").fails(34);
+    let said = stage.run("add -R @ROOT@ -M empty").fails(1);
     assert!(said.contains("there is no patch in empty\n"), "{said}");
     assert!(said.contains("Name the directory that the patches are in."), "{said}");
     assert_eq!(said.trim_end().lines().count(), 3, "{said}");
     stage.run(&format!("patchadd -R @ROOT@ -M {}", empty.display())).fails(34);
     fs::write(empty.join("100-01.zip"), "no archive\n").unwrap();
-    let said = stage.run("plan -R @ROOT@ -M empty").fails(34);
+    let said = stage.run("plan -R @ROOT@ -M empty").fails(1);
     assert!(said.contains("there is no patch in empty: 100-01.zip cannot be read as one, "), "{said}");
     // An id is refused by itself, and a depot with an index may have no patch yet.
-    stage.run("add -R @ROOT@ -M empty 100-01").fails(33);
+    stage.run("add -R @ROOT@ -M empty 100-01").fails(1);
     fs::remove_file(empty.join("100-01.zip")).unwrap();
     stage.run("depot index empty").ok();
     assert_eq!(stage.run("add -R @ROOT@ -M empty").ok(), "nothing to do: there is no patch to apply\n");
@@ -275,13 +275,13 @@ fn a_directory_without_a_patch_is_said() {
 #[test]
 fn a_depot_that_is_not_there_is_said() {
     let stage = depot();
-    let said = stage.run("add -R @ROOT@ -M nowhere 100-01").fails(27);
+    let said = stage.run("add -R @ROOT@ -M nowhere 100-01").fails(1);
     assert!(said.contains("nowhere is not there"), "{said}");
     stage.run("patchadd -R @ROOT@ -M /nowhere/at/all").fails(34);
     let said = stage.run("patchadd -R @ROOT@ -M nowhere").fails(27);
     assert!(said.starts_with("ERROR: nowhere is not there.\n"), "{said}");
     fs::write(stage.beside("file"), "none\n").unwrap();
-    let said = stage.run("add -R @ROOT@ -M file 100-01").fails(27);
+    let said = stage.run("add -R @ROOT@ -M file 100-01").fails(1);
     assert!(said.contains("file is neither a directory nor an archive of several patches\n"), "{said}");
     let said = stage.run("add -R @ROOT@ -M ftp://h/patches 100-01").fails(1);
     assert!(said.contains("<ftp://h/patches> names no directory of this machine\n"), "{said}");

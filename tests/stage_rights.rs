@@ -232,7 +232,7 @@ fn a_base_that_the_root_did_not_record_is_refused_and_two_way_goes_without_one()
         "stage status web -R @ROOT@",
         "stage refresh web -R @ROOT@",
     ] {
-        let said = live.run(line).fails(33);
+        let said = live.run(line).fails(1);
         assert!(
             said.contains("web/.patchadm-stage/base.0 is not the base that the root has recorded"),
             "{said}"
@@ -304,7 +304,7 @@ fn a_refresh_by_root_records_what_a_stage_of_0_1_may_do() {
         let run = live.run("stage refresh web -R @ROOT@");
         let line = listed(&live);
         if is_spoiled {
-            let said = run.fails(10);
+            let said = run.fails(3);
             assert!(said.contains("root does not refresh the stage web: everybody may write "), "{said}");
             assert!(line.get("owner").is_none(), "{line}");
         } else {
@@ -499,7 +499,7 @@ fn a_device_and_the_bits_of_a_directory_do_not_come_with_the_stage_of_a_user() {
     assert_eq!(mode(&live.at("/usr/pkg/spool")), 0o755);
     let made = std::process::Command::new("mknod").arg(stage.join("null")).args(["c", "1", "3"]).status();
     if made.is_ok_and(|status| status.success()) {
-        let said = live.run("promote open/web -R @ROOT@").fails(10);
+        let said = live.run("promote open/web -R @ROOT@").fails(3);
         assert!(said.contains("/usr/pkg/null") && said.contains("a device"), "{said}");
     }
 }
@@ -790,7 +790,7 @@ fn a_cache_of_a_user_hides_no_bytes_of_a_set_id_program() {
     );
     assert_ne!(StageCache::parse(&cache), StageCache::default(), "a cache that would be believed");
     fs::write(stage.join(".patchadm-stage/cache"), cache).unwrap();
-    let said = live.run("promote open/web -R @ROOT@").fails(10);
+    let said = live.run("promote open/web -R @ROOT@").fails(3);
     assert!(said.contains("/usr/pkg/bin/su (mode 4755) gets other bytes"), "{said}");
     assert_eq!(live.text("/usr/pkg/bin/su"), "su 1\n");
 }
@@ -937,7 +937,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         if way == "through a link of the user" {
             symlink("../../../home/u", stage.join("deep/within")).unwrap();
         }
-        let said = live.run("promote open/web -R @ROOT@ --max-delete 100%").fails(10);
+        let said = live.run("promote open/web -R @ROOT@ --max-delete 100%").fails(3);
         let told = format!("links of another user: /usr/pkg/conf becomes a link to {target}, out of");
         assert!(said.contains(&told) && said.contains("--allow-set-id"), "{way}: {said}");
         assert_eq!(live.text("/usr/pkg/conf/a"), "a\n");
@@ -953,7 +953,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
     for target in ["www/own", "www", "/usr/pkg/www/own/deep"] {
         let _ = fs::remove_file(stage.join("conf"));
         symlink(target, stage.join("conf")).unwrap();
-        let said = live.run("promote open/web -R @ROOT@ --max-delete 100%").fails(10);
+        let said = live.run("promote open/web -R @ROOT@ --max-delete 100%").fails(3);
         let told =
             format!("/usr/pkg/conf becomes a link to {target}, out of the promoted paths or to what others");
         assert!(said.contains(&told), "{said}");
@@ -969,7 +969,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         "path": "/usr/pkg/etc", "mode": "0777", "capabilities": false, "change": "link", "target": "/home/u"
     });
     let told = "/usr/pkg/etc becomes a link to /home/u, out of the promoted paths";
-    let said = live.run("promote open/web -R @ROOT@").fails(10);
+    let said = live.run("promote open/web -R @ROOT@").fails(3);
     assert!(said.contains(told), "{said}");
     let said = document(&live, "promote open/web -R @ROOT@ --json --dry-run --allow-set-id");
     assert_eq!(said["set_id"], json!([entry]), "{said}");
@@ -993,7 +993,7 @@ fn a_name_means_the_listed_stage_and_no_directory_that_somebody_has_put_here() {
     for line in
         ["promote web", "promote web --two-way", "stage status web", "stage refresh web", "stage drop web"]
     {
-        let said = live.run(&format!("{line} -R @ROOT@")).fails(10);
+        let said = live.run(&format!("{line} -R @ROOT@")).fails(3);
         let listed = live.beside("elsewhere/web");
         let told = format!("the root lists the stage web at {}, and here is another web", listed.display());
         assert!(said.contains(&told), "{line}: {said}");

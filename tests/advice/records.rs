@@ -32,7 +32,7 @@ fn stage() -> Scenario {
 
 /// The change is refused as long as the record is damaged.
 fn refused(stage: &Scenario) -> String {
-    stage.run(ADD).fails(28)
+    stage.run(ADD).fails(1)
 }
 
 fn package() {

@@ -224,7 +224,7 @@ fn an_interrupted_refresh_is_completed_as_it_was_asked_for_or_named() {
     let staged = conflict();
     fs::create_dir(own(&staged, "refresh")).unwrap();
     for options in ["", "--dry-run"] {
-        let said = staged.promote(options).fails(10);
+        let said = staged.promote(options).fails(3);
         assert!(said.contains("stage web was interrupted") && said.contains("stage refresh web`"), "{said}");
     }
     assert_eq!(

@@ -237,7 +237,7 @@ mod tests {
             (",\"valid\":true", ""),
             ("true", "\"yes\""),
             ("\"ok\"", "\"failed\""),
-            ("\"code\":0", "\"code\":256"),
+            ("\"exit_code\":0", "\"exit_code\":256"),
             ("valpath", "list"),
             ("patchadm/1", "patchadm/2"),
         ] {

@@ -19,6 +19,7 @@ use super::patch_entry::PatchEntry;
 use super::patch_list_entry::PatchListEntry;
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
+use super::verb_codes;
 use super::trial_entry::TrialEntry;
 use super::words::recovery_sentence;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, RootCondition};
@@ -348,15 +349,12 @@ fn first_failure(entries: &[PatchEntry]) -> Exit {
 /// `recover` or a signal ended the command.
 fn partly_or(failed: Exit, entries: &[PatchEntry]) -> Exit {
     let has_succeeded = |entry: &PatchEntry| entry.exit == Exit::OK && !entry.is_untried();
-    let decides = |entry: &PatchEntry| {
-        matches!(entry.exit.cause(), ExitCause::Unfinished | ExitCause::InDoubt | ExitCause::Signal)
-    };
-    let decisive = entries.iter().find(|entry| decides(entry)).map(|entry| entry.exit);
-    match (failed.cause(), decisive) {
-        (ExitCause::Ok | ExitCause::Unfinished | ExitCause::InDoubt | ExitCause::Signal, _) => failed,
-        (_, Some(decisive)) => decisive,
-        _ if entries.iter().any(has_succeeded) => Exit::PARTLY,
-        _ => failed,
+    let decides = |exit: &Exit| exit.cause() == ExitCause::Signal || exit.verb_code() == verb_codes::UNFINISHED;
+    let decisive = std::iter::once(failed).chain(entries.iter().map(|entry| entry.exit)).find(decides);
+    match decisive {
+        Some(decisive) => decisive,
+        None if failed != Exit::OK && entries.iter().any(has_succeeded) => Exit::PARTLY,
+        None => failed,
     }
 }
 

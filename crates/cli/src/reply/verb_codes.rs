@@ -90,7 +90,7 @@ const PARTLY: u8 = 5;
 const BUSY: u8 = 6;
 const TRIAL_OVER: u8 = 7;
 pub(super) const REBOOT: u8 = 8;
-const UNFINISHED: u8 = 9;
+pub(super) const UNFINISHED: u8 = 9;
 
 /// The code of Ctrl-C, for a signal whose number is not known.
 const INTERRUPTED: u8 = 130;
@@ -120,7 +120,7 @@ pub(super) const fn code(cause: ExitCause, kind: ExitKind, classic: Option<u8>) 
         (_, ExitCause::Locked) => BUSY,
         (_, ExitCause::TrialOver | ExitCause::Check) => TRIAL_OVER,
         (_, ExitCause::Reboot) => REBOOT,
-        (_, ExitCause::Unfinished | ExitCause::InDoubt) => UNFINISHED,
+        (Plain, ExitCause::Unfinished | ExitCause::InDoubt) => UNFINISHED,
         // A refusal has the code of one, but for what is wrong with a file, a record, a file system or the program itself.
         (
             _,
@@ -199,7 +199,8 @@ mod tests {
             ExitCause::Locked => [6, 6, 4],
             ExitCause::TrialOver | ExitCause::Check => [7, 7, 4],
             ExitCause::Reboot => [8, 8, 4],
-            ExitCause::Unfinished | ExitCause::InDoubt => [9, 9, 4],
+            // A patch that another tool left half applied is refused: it is no run of the root.
+            ExitCause::Unfinished | ExitCause::InDoubt => [9, 3, 4],
             ExitCause::Signal => [143, 143, 4],
         };
         for cause in ExitCause::ALL.iter().copied() {
