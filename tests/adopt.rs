@@ -167,7 +167,7 @@ fn every_object_of_another_package_is_named_and_nothing_is_changed() {
          @ROOT@/opt/ACMEweb/bin/httpd belongs to ACMEweb\n    @ROOT@/opt/ACMEweb/bin/now belongs to ACMEweb\n"
     );
     let run = stage.run(&format!("{adopt} --json"));
-    assert_eq!(run.code, 10);
+    assert_eq!(run.code, 3);
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(document["conflicts"].as_array().unwrap().len(), 2);
     assert_eq!(document["conflicts"][0]["owners"][0], "ACMEweb");

@@ -236,7 +236,7 @@ fn quiet_is_errors_only_and_verbose_a_line_for_each_path() {
     assert_eq!(stage.run("remove -q -R @ROOT@ 105181-05").ok(), "");
     assert_eq!(stage.run(&format!("add -q -R @ROOT@ {patch}")).ok(), "");
     let run = stage.run("-q remove -R @ROOT@ 200-01");
-    assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+    assert_eq!((run.code, run.stdout.as_str()), (4, ""));
     assert!(run.stderr.starts_with("patchadm: ERROR: patch 200-01 is not backed out; "), "{}", run.stderr);
     let roots = stage.run(&format!("remove -v --root {} 105181-05", stage.root().display())).ok();
     assert!(

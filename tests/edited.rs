@@ -64,7 +64,7 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
     let stage = stage();
     for line in ["plan", "add --dry-run"] {
         let run = stage.run(&format!("{line} -R @ROOT@ delivered/100-01"));
-        assert_eq!(run.code, 10);
+        assert_eq!(run.code, 3);
         let lines: Vec<&str> = run.stdout.lines().collect();
         let expected = [
             "100-01: the plan, if what was edited is replaced:".to_owned(),

@@ -440,7 +440,7 @@ fn whatever_somebody_makes_during_exchanges_is_found_afterwards() {
             let line = if is_applied { "remove -R @ROOT@ 100-01" } else { "add -R @ROOT@ delivered/100-01" };
             let run = stage.run(&format!("{line} --exchange {WEB}"));
             // Somebody may come in between: then it is as before, and the next one tries again.
-            assert!([0, 7, 10].contains(&run.code), "{}: {}", run.code, run.stderr);
+            assert!([0, 3].contains(&run.code), "{}: {}", run.code, run.stderr);
             exchanged += usize::from(run.code == 0);
         }
         is_over.store(true, Ordering::Relaxed);

@@ -148,7 +148,7 @@ fn a_note_is_kept_with_the_run() {
             .arg(stage.root())
             .arg("delivered/200-01")
             .output();
-        assert_eq!(output.unwrap().status.code(), Some(1), "{bad:?}");
+        assert_eq!(output.unwrap().status.code(), Some(2), "{bad:?}");
     }
 }
 

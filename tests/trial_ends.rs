@@ -189,7 +189,7 @@ fn a_promotion_ends_by_who_waits_the_next_command_a_check_and_by_hand() {
             }
             "check" => {
                 let said = staged.promote("--probe false");
-                assert_eq!(said.code, 75, "{said:?}");
+                assert_eq!(said.code, 7, "{said:?}");
                 assert_eq!(last_end(&staged.live), "failed");
             }
             "undo" => {

@@ -44,7 +44,7 @@ struct FindingEntry {
     shade: Option<Shade>,
 }
 
-/// Runs the verb. Exit 0 if nothing has to be done, else 1.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DoctorArgs = parse(call, USAGE)?;
     let root = match args.common.root.open(call) {

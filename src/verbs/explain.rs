@@ -39,7 +39,7 @@ struct ExplainArgs {
     command: Option<String>,
 }
 
-/// Runs the verb. Exit 1 where no command, or not the one that is named, ends with the code.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ExplainArgs = parse(call, USAGE)?;
     let wrong = |message: String| Stop::Usage { message, usage: USAGE };

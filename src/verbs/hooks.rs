@@ -72,7 +72,7 @@ struct ShownHook {
     action: Option<&'static str>,
 }
 
-/// Runs the verb. Exit 1 where a file in the place of a hook is not ours and was left.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: HooksArgs = parse(call, USAGE)?;
     let action = args.must_fit()?;

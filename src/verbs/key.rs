@@ -96,7 +96,7 @@ struct ShownKey {
     reason: Option<String>,
 }
 
-/// Runs the verb. Exit 41 where keys cannot be believed or used.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     // Completion only asks for the options of this verb.
     if !call.is_asked_for_options

@@ -36,7 +36,7 @@ struct LinksReport {
     kept: Vec<&'static str>,
 }
 
-/// Runs the verb. Exit 1, and nothing is made, where something else has one of the names.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: LinksArgs = parse(call, USAGE)?;
     let program = call.surroundings.binary.clone().context("the program cannot find its own file")?;

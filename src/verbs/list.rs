@@ -36,7 +36,7 @@ struct ListArgs {
     /// The order of the list: by id, or by the date of application
     #[arg(long, value_name = "id|date", value_parser = order)]
     order: Option<ListOrder>,
-    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale
+    /// End with 4 if the fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale
     #[arg(long)]
     check: bool,
     /// Only the patches that were applied at this moment (RFC 3339) or day, or later

@@ -25,10 +25,10 @@ struct UpdateArgs {
     options: ApplicationOptions,
     #[command(flatten)]
     trial: TrialOptions,
-    /// Change nothing, and end with 66 if a patch is missing
+    /// Change nothing, and end with 4 if a patch is missing
     #[arg(long)]
     check: bool,
-    /// End with 67 if a patch that was applied asks for a reboot
+    /// End with 8 if a patch that was applied asks for a reboot
     #[arg(long)]
     reboot_code: bool,
     #[command(flatten)]

@@ -57,7 +57,7 @@ struct VerifyArgs {
     /// The directory that holds the undo data, when it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
-    /// End with 68 if nothing is damaged, and the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is
+    /// End with 4 if nothing is damaged, and the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is
     /// stale
     #[arg(long)]
     check: bool,
@@ -182,9 +182,7 @@ struct VerifiedUndoEntry {
     error: Option<String>,
 }
 
-/// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded, a record is damaged, or a patch was left half
-/// applied, 4 or 12 if undo data is damaged or gone, 2 for a name that is none, with `--check` 68 if a fix is lost or a
-/// registration stale, 3 where the caller may not read undo data and nothing else is wrong, 65 while a change is unfinished.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
     let (processors, now, zone) =

@@ -66,7 +66,7 @@ fn the_first_process_keeps_a_stage_when_its_supervisor_is_stopped() {
     std::io::Read::read_exact(inside.stdout.as_mut().unwrap(), &mut first).unwrap();
     let pid = Pid::from_raw(i32::try_from(inside.id()).unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
-    assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 64);
+    assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 6);
     kill_process(pid, Signal::KILL).unwrap();
     inside.wait().unwrap();
     eventually("nobody is inside", || run(&staged.scenario, staged.action("drop", "")).code == 0);

@@ -71,7 +71,7 @@ fn options_that_make_no_sense_are_refused_before_anything_happens() {
         assert!(said.contains(reason), "{line}: {said}");
     }
     let output = scenario.command(&format!("-R @ROOT@ stage enter --json {stage}")).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("--json is not for this action"));
 }
 

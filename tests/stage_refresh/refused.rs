@@ -125,7 +125,7 @@ fn lies_of_a_stage_about_itself_are_told_by_the_file() {
             assert!(said.contains(reason) && said.contains(".patchadm-stage/"), "{name}: {reason}: {said}");
         }
         let said = document(&staged, "");
-        assert_eq!(said["exit_code"], 33, "{said}");
+        assert_eq!(said["exit_code"], 1, "{said}");
         fs::write(own(&staged, name), whole).unwrap();
         assert_same(&Tree::of(&staged.at(""), &[]), &before.0);
         assert_same(&staged.live.everything(), &before.1);

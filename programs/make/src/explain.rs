@@ -23,7 +23,7 @@ struct ExplainArgs {
     code: String,
 }
 
-/// Runs the verb. Exit 1 if lint has no such finding.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ExplainArgs = parse(call, USAGE)?;
     let name = args.code.strip_prefix(FINDING).unwrap_or(&args.code);

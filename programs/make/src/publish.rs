@@ -62,7 +62,7 @@ fn days(text: &str) -> Result<Expiry, String> {
     }
 }
 
-/// Runs the verb. Exit 41 for a missing or wrong signature, 10 if a patch or an index does not fit the depot.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PublishArgs = parse(call, USAGE)?;
     let (work, depot) = args.work_and_depot()?;

@@ -48,7 +48,7 @@ struct ReportArgs {
     /// Hold these two hosts against each other
     #[arg(long, num_args = 2, value_name = "HOST")]
     compare: Vec<String>,
-    /// End with 68 if a fix is lost on a host or a registration stale, else with 66 if a host lacks a patch
+    /// End with 4 if a fix is lost on a host or a registration stale, or if a host lacks a patch
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -59,8 +59,7 @@ struct ReportArgs {
     inventories: Vec<PathBuf>,
 }
 
-/// Runs the verb. Exit 33 for an unreadable inventory; with `--check` 68 if a fix is lost or a registration stale,
-/// otherwise 66 if a host lacks a patch.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ReportArgs = parse(call, USAGE)?;
     let format = args.chosen_format(call)?;

@@ -31,7 +31,7 @@ pub(in crate::verbs) struct AnalysisOptions {
     /// Take nothing that is only required
     #[arg(long)]
     no_requires: bool,
-    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is stale, else with 66 if a
+    /// End with 4 if the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is stale, or if a
     /// patch is missing
     #[arg(long)]
     check: bool,

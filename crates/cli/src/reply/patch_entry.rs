@@ -6,12 +6,11 @@ use std::fmt;
 use serde::Serialize;
 
 use super::change_entry::{ChangeEntry, size_of};
-use super::exit::Exit;
+use super::exit::{Exit, ExitTable};
 use super::failure;
 use super::json::as_text;
 use super::kept_shlibs::KeptShlibs;
 use super::merge_entry::MergeEntry;
-use super::patches::PatchFace;
 use super::result_word::ResultWord;
 use super::shlibs_entry::LibrariesEntry;
 use super::undo::{self, UndoEntry};
@@ -164,7 +163,7 @@ impl PatchEntry {
         root: &Root,
         command: Command,
         one: ApplyOutcome,
-        face: PatchFace,
+        (code, table): (fn(Command, &Failure) -> Exit, ExitTable),
     ) -> Self {
         let named = one.set.as_ref().map(|set| set.is_named);
         let set = one.set.unwrap_or_default();
@@ -173,7 +172,7 @@ impl PatchEntry {
             Err(failure) => (None, Some(failure)),
         };
         let (verdict, exit, reason) = match &failure {
-            Some(failed) => (verdict_of(failed), face.code()(command, failed), failure::reason(failed)),
+            Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
             None => success(command, receipt.is_some(), &set.because),
         };
         let in_use = one.in_use.into_iter().map(|user| ProcessEntry {
@@ -191,7 +190,7 @@ impl PatchEntry {
             merges,
             id: one.id,
             verdict,
-            code: exit.number(face.table()),
+            code: exit.number(table),
             exit,
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),

@@ -111,7 +111,7 @@ impl PatchesReport {
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 trial = report.trial.map(|outcome| TrialEntry::of(root, command, outcome));
                 patch_lists = PatchListEntry::all(command, &report.patches);
-                let entry = |one| PatchEntry::of(root, command, one, face);
+                let entry = |one| PatchEntry::of(root, command, one, (face.code(), face.table()));
                 patches = report.patches.into_iter().map(entry).collect();
                 report.refused
             }
@@ -235,7 +235,7 @@ impl PatchFace {
     }
 
     /// Returns which exit codes count.
-    pub(super) fn table(self) -> ExitTable {
+    fn table(self) -> ExitTable {
         match self {
             Self::Classic => ExitTable::Classic,
             Self::Verb | Self::VerbOnRoots => ExitTable::Verbs,
@@ -243,7 +243,7 @@ impl PatchFace {
     }
 
     /// Returns the exit for a failure.
-    pub(super) fn code(self) -> fn(Command, &Failure) -> Exit {
+    fn code(self) -> fn(Command, &Failure) -> Exit {
         match self {
             Self::Classic => code,
             Self::Verb | Self::VerbOnRoots => verb_code,
