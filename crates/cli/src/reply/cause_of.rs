@@ -97,7 +97,7 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::UndoFile(fault) => of_undo_file(fault),
         Failure::Plan(fault) => of_plan_file(fault),
         Failure::Native(NativeError::Root(error)) => of_root(error),
-        Failure::Native(NativeError::Package { .. }) => ExitCause::Unknown,
+        Failure::Native(NativeError::Package { .. }) => ExitCause::NotFound,
         Failure::Native(NativeError::Records { .. }) => ExitCause::DamagedInput,
         Failure::Policy(_) | Failure::BadFile(_) | Failure::BadResponseFile(_) => ExitCause::Settings,
         Failure::OwnedByRoot(_) | Failure::ExchangeDirectory { .. } | Failure::BackoutDirectory { .. } => {
@@ -251,7 +251,9 @@ fn of_set(reason: &SetReason) -> ExitCause {
 
 fn of_refusal(refusal: &Refusal) -> ExitCause {
     match &*refusal.reason {
-        Reason::BadId(_) if matches!(refusal.command, Command::Patchrm | Command::Promote) => ExitCause::Usage,
+        Reason::BadId(_) if matches!(refusal.command, Command::Patchrm | Command::Promote) => {
+            ExitCause::Usage
+        }
         Reason::BadId(_)
         | Reason::BadPatch(_)
         | Reason::BadPkginfo { .. }
