@@ -24,7 +24,7 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
     let stage = installed();
     let patch = fix(&stage, "1.0-1");
     let (tree, before) = (stage.tree(), stage.everything());
-    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(8);
+    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(3);
     assert!(said.contains("dpkg web:amd64 1.0-1 is installed, and was not adopted"), "{said}");
     assert!(said.contains("add --adopt PATCH"), "{said}");
     let said = stage.run(&format!("plan --adopt -R @ROOT@ {patch}")).ok();
@@ -62,10 +62,10 @@ fn a_root_that_never_had_a_package_database_gets_one_with_the_first_patch_that_g
     let wrong = Patch::of("101-01", delivered("0.9-1").file("usr/bin/web", 0o755, "web\n")).directory(&stage);
     let wrong = wrong.display();
     let before = stage.everything();
-    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(8);
+    let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(3);
     assert!(said.contains("add --adopt PATCH"), "{said}");
     stage.run(&format!("plan --adopt -R @ROOT@ {patch}")).ok();
-    stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(7);
+    stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(1);
     assert_eq!(stage.everything(), before, "nothing is made for a refusal or a plan");
     stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
@@ -103,14 +103,14 @@ fn nothing_is_adopted_for_a_patch_that_does_not_go_in() {
     let stage = installed();
     let wrong = fix(&stage, "0.9-1");
     let tree = stage.tree();
-    stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(8);
+    stage.run(&format!("add --adopt -R @ROOT@ {wrong}")).fails(3);
     let needy = Patch::of(
         "101-01",
         delivered("1.0-1").file("usr/bin/web", 0o755, "web\n").param("SUNW_REQUIRES", "999-01"),
     );
     let needy = needy.directory(&stage).display().to_string();
-    stage.run(&format!("add --adopt -R @ROOT@ {needy}")).fails(25);
-    let said = stage.run(&format!("plan --adopt -R @ROOT@ {needy}")).fails(25);
+    stage.run(&format!("add --adopt -R @ROOT@ {needy}")).fails(3);
+    let said = stage.run(&format!("plan --adopt -R @ROOT@ {needy}")).fails(3);
     assert!(!said.contains("would be adopted"), "{said}");
     assert!(!stage.at("/var/sadm/pkg/DEBweb").exists(), "neither of them is a reason to adopt it");
     assert_eq!(stage.tree(), tree);

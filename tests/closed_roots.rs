@@ -27,10 +27,10 @@ fn stage() -> Scenario {
 const COMMANDS: [(&str, [i32; 3]); 11] = [
     ("patchadd -R @ROOT@ delivered/100-02", [7, 3, 64]),
     ("patchrm -R @ROOT@ 100-01", [7, 3, 19]),
-    ("add -R @ROOT@ delivered/100-02", [7, 3, 64]),
-    ("remove -R @ROOT@ 100-01", [7, 3, 64]),
-    ("recover -R @ROOT@", [7, 3, 64]),
-    ("recover -R @ROOT@ --adopt-undo", [7, 3, 64]),
+    ("add -R @ROOT@ delivered/100-02", [1, 3, 6]),
+    ("remove -R @ROOT@ 100-01", [1, 3, 6]),
+    ("recover -R @ROOT@", [1, 3, 6]),
+    ("recover -R @ROOT@ --adopt-undo", [1, 3, 6]),
     ("pkgadd -n -R @ROOT@ -d spool ACMEweb", [1, 1, 64]),
     ("pkgrm -n -R @ROOT@ ACMEweb", [1, 1, 64]),
     ("installf -R @ROOT@ ACMEweb /opt/ACMEweb/log d 0755 root root", [1, 1, 64]),
@@ -40,11 +40,11 @@ const COMMANDS: [(&str, [i32; 3]); 11] = [
 
 /// What commands that only tell what would be done say of these.
 const PLANS: [(&str, [i32; 2]); 6] = [
-    ("plan -R @ROOT@ delivered/100-02", [7, 3]),
-    ("add --dry-run -R @ROOT@ delivered/100-02", [7, 3]),
+    ("plan -R @ROOT@ delivered/100-02", [1, 3]),
+    ("add --dry-run -R @ROOT@ delivered/100-02", [1, 3]),
     ("patchadd -a -R @ROOT@ delivered/100-02", [7, 3]),
-    ("remove --dry-run -R @ROOT@ 100-01", [7, 3]),
-    ("remove --dry-run -R @ROOT@ 100-01", [7, 3]),
+    ("remove --dry-run -R @ROOT@ 100-01", [1, 3]),
+    ("remove --dry-run -R @ROOT@ 100-01", [1, 3]),
     ("patchrm -a -R @ROOT@ 100-01", [7, 3]),
 ];
 

@@ -48,7 +48,7 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
     let stage = stage();
     let before = stage.everything();
     for line in ["add", "add --edited stop", "add --dry-run", "plan"] {
-        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(10);
+        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(3);
         assert_eq!(
             said,
             "patchadm: ERROR: patch 100-01 is not applied; nothing was changed\n    \
@@ -64,7 +64,7 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
     let stage = stage();
     for line in ["plan", "add --dry-run"] {
         let run = stage.run(&format!("{line} -R @ROOT@ delivered/100-01"));
-        assert_eq!(run.code, 10);
+        assert_eq!(run.code, 3);
         let lines: Vec<&str> = run.stdout.lines().collect();
         let expected = [
             "  For: ACMEweb (i386) 1.0 (installed as ACMEweb)".to_owned(),
@@ -132,7 +132,7 @@ fn kept_edits_stay_with_the_version_of_the_patch_beside_them() {
 #[test]
 fn each_path_may_be_decided_alone_and_the_rest_follows_the_general_choice() {
     let stage = stage();
-    let said = add(&stage, &format!("--replace-edited {HTTPD}")).fails(10);
+    let said = add(&stage, &format!("--replace-edited {HTTPD}")).fails(3);
     assert!(said.contains(TOOL) && !said.contains(HTTPD), "{said}");
     add(&stage, &format!("--replace-edited {HTTPD} --keep-edited {TOOL}")).ok();
     assert_eq!([stage.text(HTTPD), stage.text(TOOL)], ["httpd 2\n", "my tool\n"]);
@@ -156,7 +156,7 @@ fn without_undo_data_a_replaced_edit_stays_beside_the_new_file() {
 fn keeping_edits_without_undo_data_is_refused() {
     let stage = stage();
     let before = stage.everything();
-    let said = add(&stage, "--no-undo --edited keep").fails(10);
+    let said = add(&stage, "--no-undo --edited keep").fails(3);
     assert!(said.contains(&format!("@ROOT@{HTTPD} cannot be kept when no undo data is saved")), "{said}");
     assert_eq!(stage.everything(), before);
 }
@@ -205,7 +205,7 @@ fn a_choice_on_the_command_line_holds_for_editable_files_and_volatile_ones_never
     let stage = configured();
     let before = stage.everything();
     for line in ["add --edited stop", "add --edited stop --dry-run", "plan --edited stop"] {
-        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(10);
+        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(3);
         assert!(said.contains(CONF) && !said.contains(LOG), "{line}: {said}");
     }
     assert_eq!(stage.everything(), before);
@@ -232,7 +232,7 @@ fn a_backout_keeps_what_was_edited_since() {
 fn the_policy_of_a_root_decides_where_nothing_is_said() {
     let stage = stage();
     stage.file("/etc/patchadm/policy", "edited=replace\nundo_format=Z\n");
-    add(&stage, "--edited stop").fails(10);
+    add(&stage, "--edited stop").fails(3);
     add(&stage, "").ok();
     assert!(exists(&stage, "/var/sadm/pkg/ACMEweb/save/100-01/undo.Z"));
 }

@@ -123,13 +123,13 @@ fn letters_of_verbs_have_long_names_and_those_of_classic_commands_have_none() {
 #[test]
 fn help_about_nothing_names_what_was_meant() {
     let stage = Scenario::new();
-    let text = stage.run("help chekc").fails(1);
+    let text = stage.run("help chekc").fails(2);
     assert!(
         text.starts_with("patchadm: ERROR: there is no command `chekc`\n    did you mean `check`?\n"),
         "{text}"
     );
-    assert!(!stage.run("help frobnicate").fails(1).contains("did you mean"));
-    assert!(stage.run("help __complete").fails(1).contains("there is no command"), "no list shows it");
+    assert!(!stage.run("help frobnicate").fails(2).contains("did you mean"));
+    assert!(stage.run("help __complete").fails(2).contains("there is no command"), "no list shows it");
 }
 
 #[test]

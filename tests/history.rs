@@ -57,7 +57,7 @@ fn a_run_is_told_whole_with_its_logs() {
     assert_eq!(one["runs"].as_array().unwrap().len(), 1);
     assert_eq!(one["runs"][0]["run"], name);
     assert!(one["runs"][0]["logs"].is_array());
-    let said = stage.run("history -R @ROOT@ 4711").fails(2);
+    let said = stage.run("history -R @ROOT@ 4711").fails(4);
     assert!(said.contains("the history has no run 4711"), "{said}");
 }
 
@@ -149,7 +149,7 @@ fn a_note_is_kept_with_the_run() {
             .arg(stage.root())
             .arg("delivered/200-01")
             .output();
-        assert_eq!(output.unwrap().status.code(), Some(1), "{bad:?}");
+        assert_eq!(output.unwrap().status.code(), Some(2), "{bad:?}");
     }
 }
 

@@ -48,12 +48,12 @@ fn names_that_something_else_has_are_listed_and_nothing_is_made() {
         )
     };
     assert_eq!(
-        stage.run("setup links @ROOT@/bin").fails(1),
+        stage.run("setup links @ROOT@/bin").fails(3),
         refused("Replace these links with --force, or choose another directory.", "pkgadd")
     );
     stage.file("/bin/pkgrm", "#!/bin/sh\n");
     assert_eq!(
-        stage.run("setup links --force @ROOT@/bin").fails(1),
+        stage.run("setup links --force @ROOT@/bin").fails(3),
         refused("Choose another directory; only symbolic links can be replaced, with --force.", "pkgrm")
     );
     assert_eq!(fs::read_dir(stage.at("/bin")).unwrap().count(), 2);

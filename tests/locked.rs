@@ -43,9 +43,9 @@ fn a_second_writer_is_refused_and_told_who_is_first() {
         );
     }
     for (line, code) in [
-        ("add -R @ROOT@ delivered/100-02", 64),
-        ("remove -R @ROOT@ 100-01", 64),
-        ("recover -R @ROOT@", 64),
+        ("add -R @ROOT@ delivered/100-02", 6),
+        ("remove -R @ROOT@ 100-01", 6),
+        ("recover -R @ROOT@", 6),
         ("pkgadd -n -R @ROOT@ -d spool ACMEweb", 64),
         ("pkgrm -n -R @ROOT@ ACMEweb", 64),
     ] {
@@ -86,7 +86,7 @@ fn readers_take_no_lock() {
 fn who_waits_gets_the_lock_when_it_is_free_and_gives_up_in_time() {
     let stage = stage();
     let lock = hold(&stage);
-    stage.run("add --wait 1 -R @ROOT@ delivered/100-02").fails(64);
+    stage.run("add --wait 1 -R @ROOT@ delivered/100-02").fails(6);
     let run = thread::scope(|scope| {
         let waiting = scope.spawn(|| stage.run("add --wait 60 -R @ROOT@ delivered/100-02"));
         thread::sleep(Duration::from_millis(700));

@@ -162,7 +162,7 @@ fn of_two_hundred_roots_each_is_done_or_told_of_and_no_other_suffers() {
     let json = run(as_ordinary_user(&stage, "add --json --roots list --jobs 4 delivered/100-01", &[]));
 
     // The first of them that fails is number 6, which is locked.
-    assert_eq!(json.code, 64, "{}", json.stderr);
+    assert_eq!(json.code, 5, "{}", json.stderr);
     let document: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((&document["schema"], &document["result"]), (&"patchadm/1".into(), &"failed".into()));
     let counted = |name: &str| document["summary"][name].as_u64().unwrap();
@@ -294,7 +294,7 @@ fn refusals_are_grouped_and_the_first_of_the_roots_has_the_exit_code() {
     let line = format!("patchadd -R {} delivered/100-01", roots[1].display());
     assert_eq!(stage.run(&line).code, 0);
     let run = stage.run("add --roots list delivered/200-01");
-    assert_eq!(run.code, 25);
+    assert_eq!(run.code, 3);
     let requires = "200-01 refused (25): it requires patch 100-01 or later, which is not applied";
     let [a, b, c, d] = [0, 1, 2, 3].map(|number| roots[number].display());
     assert_eq!(
@@ -337,13 +337,13 @@ fn roots_that_make_no_sense_are_refused_before_anything_begins() {
         (format!("--roots {a} --json -"), "- can be read once only"),
         (format!("--roots {a} /dev/stdin"), "/dev/stdin can be read once only"),
     ] {
-        let said = stage.run(&format!("add {words} delivered/100-01")).fails(1);
+        let said = stage.run(&format!("add {words} delivered/100-01")).fails(2);
         assert!(said.contains(why), "{words}: {said}");
         let said = stage.run(&format!("remove {words} 100-01"));
         assert_eq!(said.code, if words.contains("read") { 1 } else { said.code });
     }
     stage.set("PKG_INSTALL_ROOT", &a);
-    let said = stage.run(&format!("add --roots {b} delivered/100-01")).fails(1);
+    let said = stage.run(&format!("add --roots {b} delivered/100-01")).fails(2);
     assert_eq!(said, "patchadm: ERROR: Command line install root contends with environment.\n");
     assert_same(&Tree::of(&stage.beside("machines"), &[]), &before);
 }
@@ -450,7 +450,7 @@ fn who_waits_for_a_lock_names_its_root_and_holds_no_other_up() {
     assert!(done(2) && done(3) && !done(0), "it waits when all others are done");
     drop(first);
     let output = waiting.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(output.status.code(), Some(5));
     assert!(done(0) && !done(1));
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.contains("4 roots: 3 done, 1 failed.\n  1 × failed (64): locked by another"), "{stdout}");
@@ -503,7 +503,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     };
 
     let asked = stage.run("list --roots list --jobs 4");
-    assert_eq!(asked.code, 1, "{}", asked.stdout);
+    assert_eq!(asked.code, 5, "{}", asked.stdout);
     assert_eq!(from(&asked.stdout), [other.as_str(), &both, &first, &bare]);
     assert!(asked.stdout.contains(&format!("{both}: 2 patches\n  100-01  effective ")), "{}", asked.stdout);
     assert!(asked.stdout.contains(&format!("{bare}: No patches are applied.\n")), "{}", asked.stdout);
@@ -580,7 +580,7 @@ fn a_directory_stands_for_the_roots_in_it() {
     assert_eq!(named(&one), 1, "a root is that root: {one}");
     assert!(stage.run("add --roots machines delivered/100-01").ok().ends_with("3 roots: 3 done.\n"));
     for line in ["list --roots delivered", "add --roots delivered delivered/100-01"] {
-        let said = stage.run(line).fails(1);
+        let said = stage.run(line).fails(2);
         assert!(said.contains("no directory in delivered is a root, nor is it one itself"), "{line}: {said}");
     }
 }

@@ -94,11 +94,11 @@ fn a_change_beside_a_running_dpkg_is_refused_and_told_which_process_it_is() {
     let held = format!("@ROOT@{LOCK} is locked by {}", holder.words());
     for (line, code) in [
         ("patchrm -R @ROOT@ 100-01", 19),
-        ("remove -R @ROOT@ 100-01", 64),
-        ("adopt --refresh DEBweb -R @ROOT@", 64),
-        ("adopt --forget --pkg DEBweb -R @ROOT@", 64),
+        ("remove -R @ROOT@ 100-01", 6),
+        ("adopt --refresh DEBweb -R @ROOT@", 6),
+        ("adopt --forget --pkg DEBweb -R @ROOT@", 6),
         ("patchadd -R @ROOT@ delivered/100-01", 64),
-        ("add -R @ROOT@ delivered/100-01", 64),
+        ("add -R @ROOT@ delivered/100-01", 6),
     ] {
         let said = stage.run(line).fails(code);
         assert!(said.contains(&held) && said.contains("Try again when it has finished"), "{line}: {said}");
@@ -118,7 +118,7 @@ fn who_waits_for_dpkg_does_not_hold_our_lock_and_goes_on_when_it_has_finished() 
     let Some(holder) = Holder::of("who_waits_for_dpkg_does_not_hold_our_lock", &stage.at(LOCK)) else {
         return;
     };
-    stage.run("add --wait 1 -R @ROOT@ delivered/100-01").fails(64);
+    stage.run("add --wait 1 -R @ROOT@ delivered/100-01").fails(6);
     let words = holder.words();
     let run = thread::scope(|scope| {
         let waiting = scope.spawn(|| stage.run("add --wait 60 -R @ROOT@ delivered/100-01"));
@@ -139,7 +139,7 @@ fn who_waits_for_another_command_of_ours_gives_the_lock_of_dpkg_back() {
     let stage = stage();
     let root = Root::open(&stage.root()).unwrap();
     let ours = Lock::take(&root, "pkgadd", |_| false).unwrap();
-    assert!(stage.run("add -R @ROOT@ delivered/100-01").fails(64).contains(".lockfile is locked by"));
+    assert!(stage.run("add -R @ROOT@ delivered/100-01").fails(6).contains(".lockfile is locked by"));
     assert!(ForeignLock::take(&root, &path(LOCK)).unwrap().is_some());
     thread::scope(|scope| {
         let waiting = scope.spawn(|| stage.run("add --wait 60 -R @ROOT@ delivered/100-01"));
@@ -158,7 +158,7 @@ fn the_hook_of_dpkg_and_what_runs_under_its_frontend_do_not_wait_for_it() {
     let Some(_holder) = Holder::of("the_hook_of_dpkg_does_not_wait_for_it", &stage.at(LOCK)) else {
         return;
     };
-    stage.run("adopt --refresh -R @ROOT@").fails(64);
+    stage.run("adopt --refresh -R @ROOT@").fails(6);
     let said = stage.run("adopt --refresh --from-hook -R @ROOT@").ok();
     assert!(said.contains("1 package refreshed"), "{said}");
     stage.run("patchadd -R @ROOT@ delivered/100-01").fails(64);
@@ -192,7 +192,7 @@ fn a_lock_file_that_is_a_link_is_refused() {
     stage.file("/etc/secret", "");
     stage.symlink(LOCK, "../../../etc/secret");
     let before = stage.everything();
-    let said = stage.run("add -R @ROOT@ delivered/100-01").fails(7);
+    let said = stage.run("add -R @ROOT@ delivered/100-01").fails(1);
     assert!(said.contains(LOCK), "{said}");
     assert_same(&stage.everything(), &before);
 }
@@ -222,7 +222,7 @@ fn an_adoption_from_dpkg_waits_its_turn_and_leaves_no_database_behind() {
     stage.file(LOCK, "");
     let Some(holder) = Holder::of("an_adoption_from_dpkg_waits_its_turn", &stage.at(LOCK)) else { return };
     for line in ["adopt --dpkg web -R @ROOT@", "adopt --all -R @ROOT@"] {
-        assert!(stage.run(line).fails(64).contains(&holder.words()), "{line}");
+        assert!(stage.run(line).fails(6).contains(&holder.words()), "{line}");
     }
     assert!(!stage.at("/var/sadm").exists());
     stage.run("adopt --dpkg web --dry-run -R @ROOT@").ok();
@@ -241,7 +241,7 @@ fn the_lock_of_rpm_is_that_of_the_database_that_it_uses() {
         let Some(holder) = Holder::of("the_lock_of_rpm_is_that_of_the_database", &stage.at(&lock)) else {
             return;
         };
-        let said = stage.run("adopt --forget --pkg RPMweb -R @ROOT@").fails(64);
+        let said = stage.run("adopt --forget --pkg RPMweb -R @ROOT@").fails(6);
         assert!(said.contains(&format!("{lock} is locked by {}", holder.words())), "{said}");
         drop(holder);
         stage.run("adopt --forget --pkg RPMweb -R @ROOT@").ok();

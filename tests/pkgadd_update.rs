@@ -403,7 +403,7 @@ fn the_document_names_what_is_replaced_and_history_has_one_run() {
 fn undo_says_how_to_go_back() {
     let stage = Scenario::with(&[first()]);
     updated(&stage, "", &second());
-    let said = stage.run("undo -R @ROOT@").fails(10);
+    let said = stage.run("undo -R @ROOT@").fails(3);
     assert!(said.contains("it is a run of pkgadd"), "{said}");
     assert!(said.contains("go back to that with `patchadm pkgadd -R"), "{said}");
     assert!(said.contains("--update -d DEVICE PKG`"), "{said}");

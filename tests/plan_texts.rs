@@ -245,10 +245,10 @@ fn texts_are_shown_of_a_plan_of_one_root_alone() {
     let patch = delivered(&stage, &Patch::of("100-01", web().file("conf", 0o644, "new\n")));
     let before = stage.everything();
     for line in [format!("add -R @ROOT@ --diff {patch}"), "remove -R @ROOT@ --diff 100-01".to_owned()] {
-        let said = stage.run(&line).fails(1);
+        let said = stage.run(&line).fails(2);
         assert!(said.contains("--dry-run"), "{line}: {said}");
     }
-    let said = stage.run(&format!("plan --diff --roots @ROOT@ {patch}")).fails(1);
+    let said = stage.run(&format!("plan --diff --roots @ROOT@ {patch}")).fails(2);
     assert!(said.contains("--diff"), "{said}");
     assert_same(&stage.everything(), &before);
 }

@@ -127,13 +127,13 @@ fn a_hook_before_that_fails_changes_nothing() {
     for (ending, words) in [("exit 3", "exit code 3"), ("kill -9 $$", "ended by signal 9")] {
         let staged = hooked(&format!("#!/bin/sh\necho why\n{ending}\n"), TELLS);
         let before = everything(&staged);
-        let said = staged.promote("").fails(15);
+        let said = staged.promote("").fails(1);
         assert!(said.contains("promote_before") && said.contains(words), "{said}");
         assert_same(&everything(&staged), &before);
         let log = staged.live.text("/var/sadm/patchadm/log");
         assert!(log.contains("promote web-01") && log.contains("why\n"), "{log}");
         let said = document(&staged, "");
-        assert_eq!(said["exit_code"], 15, "{said}");
+        assert_eq!(said["exit_code"], 1, "{said}");
         assert_eq!(said["cause"], "script");
         staged.promote("--no-hooks").ok();
         let before = everything(&staged);
@@ -176,7 +176,7 @@ fn what_a_hook_writes_is_somebodys_edit() {
     staged.live.file(AFTER, "#!/bin/sh\ncd $ROOTDIR/usr/pkg && echo hook >> bin/new; exit 1\n");
     staged.live.mode(AFTER, 0o755);
     staged.write("bin/new", "newer\n");
-    staged.promote("").fails(16);
+    staged.promote("").fails(1);
     assert_eq!(staged.text("bin/new"), "new\n");
     let kept: Vec<String> = fs::read_dir(staged.live.at("/usr/pkg/bin"))
         .unwrap()
@@ -190,7 +190,7 @@ fn what_a_hook_writes_is_somebodys_edit() {
 #[test]
 fn what_the_hook_before_changes_is_looked_at_again() {
     let staged = hooked("#!/bin/sh\necho live > $ROOTDIR/usr/pkg/etc/tool.conf\n", "");
-    let said = staged.promote("").fails(10);
+    let said = staged.promote("").fails(3);
     assert!(said.contains("changed in the stage and on the live tree"), "{said}");
     assert_eq!(staged.text("etc/tool.conf"), "live\n");
     staged.promote("--edited replace").ok();
@@ -205,7 +205,7 @@ fn a_hook_that_takes_too_long_is_ended() {
     let policy = format!("promote_after={AFTER}\nscript_timeout=1\n");
     staged.live.file("/etc/patchadm/policy", policy);
     let before = everything(&staged);
-    let said = staged.promote("").fails(16);
+    let said = staged.promote("").fails(1);
     assert!(said.contains("took too long"), "{said}");
     assert_same(&everything(&staged), &before);
     let child = fs::read_to_string(staged.live.beside("child")).unwrap();
@@ -318,12 +318,12 @@ fn a_hook_that_may_or_can_not_be_run_is_refused_with_what_to_type() {
     let shown = format!("@ROOT@{AFTER}");
     let refused = |words: &[&str]| {
         let before = staged.live.everything();
-        let said = staged.promote("").fails(10);
+        let said = staged.promote("").fails(3);
         for word in words {
             assert!(said.contains(word), "{word}: {said}");
         }
         assert_same(&staged.live.everything(), &before);
-        staged.promote("--dry-run").fails(10);
+        staged.promote("--dry-run").fails(3);
         assert_eq!(seen(&staged), "");
         said
     };
@@ -347,7 +347,7 @@ fn a_hook_that_may_or_can_not_be_run_is_refused_with_what_to_type() {
     fs::remove_dir(staged.live.at(AFTER)).unwrap();
     staged.live.file(AFTER, "#!/no/such/shell\n");
     staged.live.mode(AFTER, 0o755);
-    let said = staged.promote("--dry-run").fails(10);
+    let said = staged.promote("--dry-run").fails(3);
     assert!(said.contains("/no/such/shell is not there"), "{said}");
     refused(&["its interpreter /no/such/shell is not there"]);
     staged.promote("--no-hooks").ok();
@@ -363,16 +363,16 @@ fn a_policy_that_lets_no_script_run_lets_no_promotion_with_a_hook_go_by() {
         let policy = format!("promote_after={AFTER}\nscripts={word}\n");
         staged.live.file("/etc/patchadm/policy", policy);
         let before = staged.live.everything();
-        let said = staged.promote("").fails(10);
+        let said = staged.promote("").fails(3);
         assert!(said.contains("promote_after") && said.contains("--no-hooks"), "{said}");
         assert_same(&staged.live.everything(), &before);
         staged.promote("--no-hooks").ok();
         let before = staged.live.everything();
         let said = staged.live.run("patchrm -R @ROOT@ web-01").fails(10);
         assert!(said.contains("promote_after"), "{said}");
-        let said = staged.live.run("remove -R @ROOT@ web-01").fails(10);
+        let said = staged.live.run("remove -R @ROOT@ web-01").fails(3);
         assert!(said.contains("--scripts refuse"), "{said}");
-        staged.live.run("undo -R @ROOT@").fails(10);
+        staged.live.run("undo -R @ROOT@").fails(3);
         assert_same(&staged.live.everything(), &before);
         staged.live.run("remove -R @ROOT@ --scripts refuse web-01").ok();
         assert_eq!(seen(&staged), "");

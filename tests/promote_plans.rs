@@ -71,7 +71,7 @@ fn a_promotion_that_was_planned_is_carried_out() {
     assert_same(&staged.tree(), &staged.staged_tree());
     refused(
         &staged,
-        10,
+        3,
         &["the last run: planned with 1, now 2", "applied patch web-01: planned with nothing"],
     );
 }
@@ -90,27 +90,27 @@ fn a_plan_that_cannot_be_saved_is_an_error() {
 fn a_stage_that_was_edited_since_is_named_by_its_paths() {
     let staged = planned();
     staged.write("bin/new", "newer\n");
-    let said = refused(&staged, 10, &["plan.json does not hold any more", "/usr/pkg/bin/new in the stage"]);
+    let said = refused(&staged, 3, &["plan.json does not hold any more", "/usr/pkg/bin/new in the stage"]);
     assert!(said.contains("--save-plan"), "{said}");
     assert!(!said.contains("the last run") && !said.contains("on the live tree"), "{said}");
     staged.write("bin/new", "new\n");
     staged.write("doc/more", "more\n");
-    refused(&staged, 10, &["/usr/pkg/doc/more in the stage: planned with nothing, now another"]);
+    refused(&staged, 3, &["/usr/pkg/doc/more in the stage: planned with nothing, now another"]);
     fs::remove_dir_all(staged.at("doc")).unwrap();
     // In conflict by now: that it is another one is what counts.
     staged.live.file("/usr/pkg/etc/tool.conf", "live\n");
-    refused(&staged, 10, &["does not hold any more", "/usr/pkg/etc/tool.conf on the live tree"]);
+    refused(&staged, 3, &["does not hold any more", "/usr/pkg/etc/tool.conf on the live tree"]);
 }
 
 #[test]
 fn a_live_tree_that_was_edited_since_is_named_by_its_paths() {
     let staged = planned();
     staged.live.file("/usr/pkg/log", "live\n");
-    let said = refused(&staged, 10, &["/usr/pkg/log on the live tree: planned with nothing, now another"]);
+    let said = refused(&staged, 3, &["/usr/pkg/log on the live tree: planned with nothing, now another"]);
     assert_eq!(said.matches("on the live tree").count(), 1, "{said}");
     fs::remove_file(staged.live.at("/usr/pkg/log")).unwrap();
     staged.live.mode("/usr/pkg/share/3", 0o600);
-    refused(&staged, 10, &["/usr/pkg/share/3 on the live tree: planned with an object, now another"]);
+    refused(&staged, 3, &["/usr/pkg/share/3 on the live tree: planned with an object, now another"]);
     staged.live.mode("/usr/pkg/share/3", 0o644);
     // Outside the promoted paths nothing matters, and neither does the time of a directory.
     staged.live.file("/opt/other", "x\n");
@@ -126,12 +126,12 @@ fn another_patch_in_between_makes_the_plan_an_old_one() {
     let package = Package::new("ACMEweb").param("BASEDIR", "/opt/web").file("a", 0o644, "1\n");
     package.write(&staged.live.beside("spool"));
     assert_eq!(staged.live.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
-    refused(&staged, 10, &["the last run: planned with 1, now 2"]);
+    refused(&staged, 3, &["the last run: planned with 1, now 2"]);
     staged.save_plan("plan.json").ok();
     let patch =
         Patch::of("100-01", Package::new("ACMEweb").param("BASEDIR", "/opt/web").file("a", 0o644, "2\n"));
     staged.live.patchadd("", &patch).ok();
-    refused(&staged, 10, &["the last run: planned with 2, now 3", "applied patch 100-01"]);
+    refused(&staged, 3, &["the last run: planned with 2, now 3", "applied patch 100-01"]);
 }
 
 #[test]
@@ -149,12 +149,12 @@ fn options_are_those_of_the_file() {
     for line in
         ["stage promote web -R @ROOT@ --plan plan.json", "stage promote -R @ROOT@ --plan plan.json --no-undo"]
     {
-        let said = staged.live.run(line).fails(1);
+        let said = staged.live.run(line).fails(2);
         assert!(said.contains("with --plan the stage and the options are those of the file"), "{said}");
     }
-    staged.live.run("stage status -R @ROOT@ --plan plan.json --save-plan other.json").fails(1);
-    staged.live.run("stage promote web -R @ROOT@ --dry-run --save-plan other.json").fails(1);
-    let said = staged.live.run("add -R @ROOT@ --plan plan.json").fails(1);
+    staged.live.run("stage status -R @ROOT@ --plan plan.json --save-plan other.json").fails(2);
+    staged.live.run("stage promote web -R @ROOT@ --dry-run --save-plan other.json").fails(2);
+    let said = staged.live.run("add -R @ROOT@ --plan plan.json").fails(2);
     assert!(said.contains("is one of `stage promote`"), "{said}");
     let said = staged.live.run("stage promote -R @ROOT@ --plan plan.json").ok();
     assert!(said.starts_with("web-07: applied"), "{said}");
@@ -174,7 +174,7 @@ fn a_tree_without_identity_has_plans_too() {
     live.run("stage status dest -R @ROOT@ --two-way --delete --max-delete 100% --path opt/web --save-plan plan.json")
         .ok();
     fs::write(dest.join("a"), "3\n").unwrap();
-    let said = live.run("stage promote -R @ROOT@ --plan plan.json").fails(10);
+    let said = live.run("stage promote -R @ROOT@ --plan plan.json").fails(3);
     assert!(said.contains("/opt/web/a in the stage"), "{said}");
     live.run("stage status dest -R @ROOT@ --two-way --delete --max-delete 100% --path opt/web --save-plan plan.json")
         .ok();
@@ -189,7 +189,7 @@ fn a_hook_that_came_in_between_is_a_difference() {
     staged.live.file("/etc/hook", "#!/bin/sh\n");
     staged.live.mode("/etc/hook", 0o755);
     staged.live.file("/etc/patchadm/policy", "promote_after=/etc/hook\n");
-    refused(&staged, 10, &["script 1", "promote_after"]);
+    refused(&staged, 3, &["script 1", "promote_after"]);
 }
 
 /// Changes a plan file.
@@ -224,5 +224,5 @@ fn what_is_no_plan_file_of_a_promotion_is_refused() {
     // A fingerprint that somebody made up is none.
     fs::write(staged.live.beside("plan.json"), &whole).unwrap();
     edit(&staged, |plan| plan["promotion"]["fingerprint"] = json!(format!("b3:{}", "0".repeat(64))));
-    refused(&staged, 10, &["the fingerprint"]);
+    refused(&staged, 3, &["the fingerprint"]);
 }

@@ -86,10 +86,10 @@ fn an_archive_of_a_signed_directory_is_signed() {
 #[test]
 fn what_no_key_signed_is_refused_or_told_as_the_policy_says() {
     for (policy, options, code) in [
-        ("require", "", 41),
+        ("require", "", 3),
         ("warn", "", 0),
         ("require", "--signature off", 0),
-        ("off", "--signature require", 41),
+        ("off", "--signature require", 3),
     ] {
         let stage = stage(policy);
         let at = patch().directory(&stage);
@@ -137,7 +137,7 @@ fn a_source_that_is_exchanged_after_the_check_is_refused_before_the_switch() {
         };
         sign(&stage, &at);
         let before = Before::of(&stage);
-        let said = add(&stage, &at).fails(41);
+        let said = add(&stage, &at).fails(3);
         assert!(said.contains("was changed") || said.contains("is not what its manifest says"), "{said}");
         before.assert_again(&stage, form);
     }
@@ -161,10 +161,10 @@ fn a_key_that_is_revoked_or_unknown_is_named() {
     let stage = stage("require");
     let at = signed(&stage, "");
     stage.run("key revoke -R @ROOT@ 7802F643AC6161C8 --reason stolen").ok();
-    let said = add(&stage, &at).fails(41);
+    let said = add(&stage, &at).fails(3);
     assert!(said.contains("signed by key 7802F643AC6161C8, which is revoked (stolen)"), "{said}");
     stage.run(&format!("sign --key {} {}", testdata("other.sec"), at.display())).ok();
-    let said = add(&stage, &at).fails(41);
+    let said = add(&stage, &at).fails(3);
     assert!(said.contains("signed by key 64A2DF5753EE392F, which is not known here"), "{said}");
 }
 
@@ -182,7 +182,7 @@ fn a_signed_patch_that_was_changed_is_refused_in_every_form() {
                 bad[place] ^= 1;
                 fs::write(&file, &bad).unwrap();
                 let run = add(&stage, &at);
-                assert_eq!(run.code, 41, "{form} {} byte {place}: {run:?}", file.display());
+                assert_eq!(run.code, 3, "{form} {} byte {place}: {run:?}", file.display());
             }
             fs::write(&file, good).unwrap();
         }
@@ -201,15 +201,15 @@ fn a_file_more_or_less_is_refused_by_name() {
         let file = at.join(more);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "more\n").unwrap();
-        let said = add(&stage, &at).fails(41);
+        let said = add(&stage, &at).fails(3);
         assert!(said.contains(&format!("has {more}, which its manifest does not list")), "{said}");
         fs::remove_file(&file).unwrap();
     }
     let readme = at.join("README.100-01");
     fs::remove_file(&readme).unwrap();
-    assert!(add(&stage, &at).fails(41).contains("lacks README.100-01, which its manifest lists"));
+    assert!(add(&stage, &at).fails(3).contains("lacks README.100-01, which its manifest lists"));
     std::os::unix::fs::symlink("ACMEweb/pkginfo", &readme).unwrap();
-    assert!(add(&stage, &at).fails(41).contains("README.100-01 is a link or device"));
+    assert!(add(&stage, &at).fails(3).contains("README.100-01 is a link or device"));
 }
 
 #[test]
@@ -222,12 +222,12 @@ fn the_manifest_of_another_patch_is_refused() {
     for file in ["MANIFEST", "MANIFEST.minisig"] {
         fs::copy(other.join(file), at.join(file)).unwrap();
     }
-    add(&stage, &at).fails(41);
+    add(&stage, &at).fails(3);
     let manifest = fs::read_to_string(other.join("MANIFEST")).unwrap();
     let renamed = manifest.replace("# patch 100-02", "# patch 100-03");
     fs::write(other.join("MANIFEST"), renamed).unwrap();
     stage.run(&format!("sign --key {} {}/MANIFEST", testdata("plain.sec"), other.display())).ok();
-    let said = add(&stage, &other).fails(41);
+    let said = add(&stage, &other).fails(3);
     assert!(said.contains("has a manifest of patch 100-03, and is 100-02"), "{said}");
 }
 
@@ -261,7 +261,7 @@ fn a_directory_of_keys_without_a_key_ends_no_trust() {
     fs::create_dir(&empty).unwrap();
     let refused = |options: &str, why: &str| {
         let before = stage.everything();
-        let said = stage.run(&format!("add -R @ROOT@ {options} {}", at.display())).fails(41);
+        let said = stage.run(&format!("add -R @ROOT@ {options} {}", at.display())).fails(3);
         assert!(said.contains(why), "{why}: {said}");
         crate::tree::assert_same(&stage.everything(), &before);
     };

@@ -74,7 +74,7 @@ impl Staged {
     fn refused_with(&self, words: &[&str]) {
         for options in ["--dry-run", "", "--edited replace"] {
             let before = records(&self.stage);
-            let said = self.live.run(&format!("stage refresh web -R @ROOT@ {options}")).fails(10);
+            let said = self.live.run(&format!("stage refresh web -R @ROOT@ {options}")).fails(3);
             assert!(words.iter().all(|words| said.contains(words)), "{words:?}\n{said}");
             assert_eq!(records(&self.stage), before, "nothing was changed");
         }
@@ -145,7 +145,7 @@ fn a_package_that_went_and_was_changed_in_the_stage_is_told_and_decided_with_its
     let reason = "the stage has an object of its own at /opt/ACMEmail/bin/mail";
     let kept = json!([{"name": "ACMEmail", "change": "removed", "brought": false, "reason": reason}]);
     let document = staged.refresh("");
-    assert_eq!((&document["exit_code"], &document["packages"]), (&json!(10), &kept), "{document}");
+    assert_eq!((&document["exit_code"], &document["packages"]), (&json!(3), &kept), "{document}");
     assert_eq!(document["conflicts"][0]["path"], "/opt/ACMEmail/bin/mail", "{document}");
     assert_eq!(staged.refresh("--edited keep")["packages"], kept);
     assert_eq!(
@@ -269,7 +269,7 @@ fn a_package_under_a_new_name_waits_for_the_old_one_of_which_the_stage_keeps_som
         fs::write(staged.stage.join("opt/ACMEsame/share").join(old), "of the stage\n").unwrap();
         staged.pkgrm("@ROOT@", old);
         staged.pkgadd("@ROOT@", &of_same(new));
-        let said = staged.live.run("stage refresh web -R @ROOT@").fails(10);
+        let said = staged.live.run("stage refresh web -R @ROOT@").fails(3);
         assert!(said.contains("--edited replace") && !said.contains("pkgrm"), "{said}");
         let packages = staged.refresh("--edited keep")["packages"].clone();
         let by_name = |name: &str| {
@@ -362,7 +362,7 @@ fn an_interrupted_refresh_that_no_option_completes_says_what_does() {
     staged.pkgadd(&staged.stage(), &news().param("VERSION", "2.0"));
     fs::create_dir(staged.stage.join(".patchadm-stage/refresh")).unwrap();
     for options in ["", "--dry-run"] {
-        let said = staged.live.run(&format!("stage promote web -R @ROOT@ {options}")).fails(10);
+        let said = staged.live.run(&format!("stage promote web -R @ROOT@ {options}")).fails(3);
         assert!(said.contains("a refresh of the stage web was interrupted"), "{said}");
         assert!(said.contains(&format!("pkgrm -R {} ACMEnews", staged.stage())), "{said}");
         assert!(!said.contains("--edited"), "{said}");

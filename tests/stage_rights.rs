@@ -232,7 +232,7 @@ fn a_base_that_the_root_did_not_record_is_refused_and_two_way_goes_without_one()
         "stage status web -R @ROOT@",
         "stage refresh web -R @ROOT@",
     ] {
-        let said = live.run(line).fails(33);
+        let said = live.run(line).fails(1);
         assert!(
             said.contains("web/.patchadm-stage/base.0 is not the base that the root has recorded"),
             "{said}"
@@ -304,7 +304,7 @@ fn a_refresh_by_root_records_what_a_stage_of_0_1_may_do() {
         let run = live.run("stage refresh web -R @ROOT@");
         let line = listed(&live);
         if is_spoiled {
-            let said = run.fails(10);
+            let said = run.fails(3);
             assert!(said.contains("root does not refresh the stage web: everybody may write "), "{said}");
             assert!(line.get("owner").is_none(), "{line}");
         } else {
@@ -348,7 +348,7 @@ fn asks_for_set_id(live: &Scenario, stage: &str, told: &str, entry: &Value) {
     let promote = |options: &str| -> Run { live.run(&format!("stage promote {stage} -R @ROOT@ {options}")) };
     for options in ["", "--dry-run"] {
         let run = promote(options);
-        assert_eq!(run.code, 10, "{run:?}");
+        assert_eq!(run.code, 3, "{run:?}");
         let said = run.stdout + &run.stderr;
         assert!(said.contains(told) && said.contains("--allow-set-id"), "{said}");
         assert_same(&live.everything(), &before);
@@ -407,7 +407,7 @@ fn new_set_id_programs_and_set_id_bits_for_old_ones_are_asked_for_and_told() {
     asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 4755) gets them", &entry);
     // Another name of a set-id program is one more set-id program.
     fs::hard_link(live.beside("web/usr/pkg/bin/su"), live.beside("web/usr/pkg/bin/again")).unwrap();
-    let said = live.run("stage promote web -R @ROOT@").fails(10);
+    let said = live.run("stage promote web -R @ROOT@").fails(3);
     assert!(
         said.contains("/usr/pkg/bin/again (mode 4755) is new") && said.contains("--allow-set-id"),
         "{said}"
@@ -447,7 +447,7 @@ fn a_plan_with_set_id_files_has_the_option_in_its_file() {
     set_mode(&live.beside("web/usr/pkg/bin/su"), 0o4755);
     let before = live.everything();
     let run = live.run("stage status web -R @ROOT@ --save-plan plan.json");
-    assert!(run.code == 10 && !live.beside("plan.json").exists(), "{run:?}");
+    assert!(run.code == 3 && !live.beside("plan.json").exists(), "{run:?}");
     live.run("stage status web -R @ROOT@ --allow-set-id --save-plan plan.json").ok();
     assert_same(&live.everything(), &before);
     live.run("stage promote -R @ROOT@ --plan plan.json").ok();
@@ -461,10 +461,10 @@ fn the_list_of_stages_that_is_damaged_is_found_by_verify_and_doctor() {
     fs::write(staged.live.at(STAGES), line.replace("\"owners\":true,", "")).unwrap();
     let words = "var/sadm/patchadm/stages: line 1: of `owner`, `owners` and `bases` one is missing";
     let said = staged.live.run("check --contents -R @ROOT@");
-    assert!(said.code == 1 && (said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
+    assert!(said.code == 4 && (said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
     let said = staged.live.run("check -R @ROOT@");
     assert!((said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
-    assert!(staged.promote("").fails(33).contains(words));
+    assert!(staged.promote("").fails(1).contains(words));
     // It stops nothing else.
     assert_eq!(staged.live.run("list -R @ROOT@").ok(), "No patches are applied.\n");
     // As advised: without the line the stage is promoted by its directory.
@@ -499,7 +499,7 @@ fn a_device_and_the_bits_of_a_directory_do_not_come_with_the_stage_of_a_user() {
     assert_eq!(mode(&live.at("/usr/pkg/spool")), 0o755);
     let made = std::process::Command::new("mknod").arg(stage.join("null")).args(["c", "1", "3"]).status();
     if made.is_ok_and(|status| status.success()) {
-        let said = live.run("stage promote open/web -R @ROOT@").fails(10);
+        let said = live.run("stage promote open/web -R @ROOT@").fails(3);
         assert!(said.contains("/usr/pkg/null") && said.contains("a device"), "{said}");
     }
 }
@@ -698,7 +698,7 @@ fn another_owner_of_what_the_root_has_is_asked_for_and_told() {
     let told = format!("/usr/pkg/bin/tool goes from owner 0:0 to {NOBODY}:0");
     for options in ["", "--dry-run"] {
         let run = live.run(&format!("stage promote web -R @ROOT@ {options}"));
-        assert_eq!(run.code, 10, "{run:?}");
+        assert_eq!(run.code, 3, "{run:?}");
         let said = run.stdout + &run.stderr;
         assert!(said.contains("other owners: ") && said.contains(&told), "{said}");
         assert!(said.contains("--allow-set-id"), "{said}");
@@ -711,7 +711,7 @@ fn another_owner_of_what_the_root_has_is_asked_for_and_told() {
     assert_eq!(owner(&live.at("/usr/pkg/bin/tool")), NOBODY);
     // A directory too, and with it whoever may write there.
     chown(stage.join("bin"), Some(NOBODY), None).unwrap();
-    let said = live.run("stage promote web -R @ROOT@").fails(10);
+    let said = live.run("stage promote web -R @ROOT@").fails(3);
     assert!(said.contains(&format!("/usr/pkg/bin goes from owner 0:0 to {NOBODY}:0")), "{said}");
     // A new object is nobody's yet.
     chown(stage.join("bin"), Some(0), None).unwrap();
@@ -790,7 +790,7 @@ fn a_cache_of_a_user_hides_no_bytes_of_a_set_id_program() {
     );
     assert_ne!(StageCache::parse(&cache), StageCache::default(), "a cache that would be believed");
     fs::write(stage.join(".patchadm-stage/cache"), cache).unwrap();
-    let said = live.run("stage promote open/web -R @ROOT@").fails(10);
+    let said = live.run("stage promote open/web -R @ROOT@").fails(3);
     assert!(said.contains("/usr/pkg/bin/su (mode 4755) gets other bytes"), "{said}");
     assert_eq!(live.text("/usr/pkg/bin/su"), "su 1\n");
 }
@@ -937,7 +937,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         if way == "through a link of the user" {
             symlink("../../../home/u", stage.join("deep/within")).unwrap();
         }
-        let said = live.run("stage promote open/web -R @ROOT@ --max-delete 100%").fails(10);
+        let said = live.run("stage promote open/web -R @ROOT@ --max-delete 100%").fails(3);
         let told = format!("setup links of another user: /usr/pkg/conf becomes a link to {target}, out of");
         assert!(said.contains(&told) && said.contains("--allow-set-id"), "{way}: {said}");
         assert_eq!(live.text("/usr/pkg/conf/a"), "a\n");
@@ -953,7 +953,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
     for target in ["www/own", "www", "/usr/pkg/www/own/deep"] {
         let _ = fs::remove_file(stage.join("conf"));
         symlink(target, stage.join("conf")).unwrap();
-        let said = live.run("stage promote open/web -R @ROOT@ --max-delete 100%").fails(10);
+        let said = live.run("stage promote open/web -R @ROOT@ --max-delete 100%").fails(3);
         let told =
             format!("/usr/pkg/conf becomes a link to {target}, out of the promoted paths or to what others");
         assert!(said.contains(&told), "{said}");
@@ -969,7 +969,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
         "path": "/usr/pkg/etc", "mode": "0777", "capabilities": false, "change": "link", "target": "/home/u"
     });
     let told = "/usr/pkg/etc becomes a link to /home/u, out of the promoted paths";
-    let said = live.run("stage promote open/web -R @ROOT@").fails(10);
+    let said = live.run("stage promote open/web -R @ROOT@").fails(3);
     assert!(said.contains(told), "{said}");
     let said = document(&live, "stage promote open/web -R @ROOT@ --json --dry-run --allow-set-id");
     assert_eq!(said["set_id"], json!([entry]), "{said}");
@@ -997,7 +997,7 @@ fn a_name_means_the_listed_stage_and_no_directory_that_somebody_has_put_here() {
         "stage refresh web",
         "stage drop web",
     ] {
-        let said = live.run(&format!("{line} -R @ROOT@")).fails(10);
+        let said = live.run(&format!("{line} -R @ROOT@")).fails(3);
         let listed = live.beside("elsewhere/web");
         let told = format!("the root lists the stage web at {}, and here is another web", listed.display());
         assert!(said.contains(&told), "{line}: {said}");

@@ -115,6 +115,8 @@ mod every_golden;
 mod everything;
 /// Changes that become visible at once.
 mod exchange;
+/// The exit codes of verbs, one story for each.
+mod exit_codes;
 /// What exit codes mean, as the program tells it.
 mod explain;
 /// A server that answers as a test tells it to, beside the client that it was made for.

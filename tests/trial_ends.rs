@@ -149,7 +149,7 @@ fn a_clock_that_is_set_ten_years_forth_or_back_ends_no_trial() {
         assert!(is_on_trial(&stage), "{now}");
         let said = stage.run("list -R @ROOT@").ok();
         assert!(said.contains("on trial until"), "{said}");
-        stage.run("remove -R @ROOT@ 100-01").fails(10);
+        stage.run("remove -R @ROOT@ 100-01").fails(3);
     }
     stage.run("confirm -R @ROOT@").ok();
     assert_eq!(last_end(&stage), "confirmed");
@@ -189,7 +189,7 @@ fn a_promotion_ends_by_who_waits_the_next_command_a_check_and_by_hand() {
             }
             "check" => {
                 let said = staged.promote("--probe false");
-                assert_eq!(said.code, 75, "{said:?}");
+                assert_eq!(said.code, 7, "{said:?}");
                 assert_eq!(last_end(&staged.live), "failed");
             }
             "undo" => {
@@ -242,7 +242,7 @@ fn what_dpkg_wrote_over_a_patch_on_trial_stays_when_the_trial_is_over() {
     assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb VERSION").ok(), "1.0-2\n");
     assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "\n");
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
-    stage.run("confirm -R @ROOT@").fails(11);
+    stage.run("confirm -R @ROOT@").fails(7);
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_trial_that_may_goes_on_after_a_boot_and_no_longer_than_one_more() {
         assert_eq!(record["boot"], boot(1).trim());
     }
     kill_waiter(stage);
-    root.run("remove -R @ROOT@ 100-01").fails(10);
+    root.run("remove -R @ROOT@ 100-01").fails(3);
     fs::write(stage.beside("boot_id"), boot(2)).unwrap();
     root.run("recover -R @ROOT@").ok();
     assert!(!is_on_trial(stage));

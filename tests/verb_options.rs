@@ -228,12 +228,12 @@ fn an_option_that_would_do_nothing_is_refused() {
             verbs_and_actions().into_iter().filter(|verb| !has_option(&stage, verb, option)).collect();
         assert!(without.contains(&"help".to_owned()), "{option}: {without:?}");
         for verb in without {
-            let said = stage.run(&format!("{verb} {option}{value}")).fails(1);
+            let said = stage.run(&format!("{verb} {option}{value}")).fails(2);
             assert!(said.contains(why) && said.contains(&format!("and {verb} is none of them")), "{said}");
         }
     }
-    assert!(stage.run("help --json").fails(1).contains("has no JSON form"));
-    assert!(stage.run("demo --json").fails(1).contains("a story has no JSON form"));
+    assert!(stage.run("help --json").fails(2).contains("has no JSON form"));
+    assert!(stage.run("demo --json").fails(2).contains("a story has no JSON form"));
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
         ("-R @ROOT@ undo 2 --keys @/", "--keys is about patches that are applied again"),
     ] {
         let run = stage.run(&at(&stage, line));
-        assert_eq!(run.code, 1, "{line}: {}", run.stderr);
+        assert_eq!(run.code, 2, "{line}: {}", run.stderr);
         assert!(run.stderr.contains(said), "{line}: {}", run.stderr);
     }
     assert!(!stage.beside("k.sec").exists());

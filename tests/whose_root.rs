@@ -187,7 +187,7 @@ fn of_many_roots_each_is_asked_about_by_itself() {
     assert!(copied.success());
     give(&other, NOBODY);
     let run = stage.run(&format!("add -R @ROOT@ -R {} delivered/100-01", other.display()));
-    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert_eq!(run.code, 5, "{}", run.stderr);
     assert!(
         run.stderr.contains(&format!("failed (3): The root {} belongs to uid {NOBODY}", other.display()))
     );

@@ -94,7 +94,7 @@ struct ShownKey {
     reason: Option<String>,
 }
 
-/// Runs the verb. Exit 41 where keys cannot be believed or used.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: KeyArgs = parse(call, USAGE)?;
     match args.must_fit()? {

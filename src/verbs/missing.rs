@@ -60,8 +60,7 @@ struct AnalyzeArgs {
     words: Vec<String>,
 }
 
-/// Runs the verb. Exit 33 where a patch that was named is not known; with `--check` 68 where a fix is lost or a registration
-/// stale, else 66 where a patch is missing.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: AnalyzeArgs = parse(call, USAGE)?;
     args.many.also(&args.common.root);

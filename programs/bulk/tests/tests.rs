@@ -25,7 +25,7 @@ fn it_is_called_with_an_action_and_names_itself() {
     assert!(code == 0 && words.join(" ").contains("Usage: patchadm-bulk init|run|"), "{help}");
     assert!(run(PROGRAM, "run --help").1.contains("Usage: patchadm-bulk run WORK"));
     let (code, said) = run(PROGRAM, "frobnicate work");
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(said.starts_with("patchadm-bulk: ERROR: ") && said.contains("usage: patchadm-bulk\n"), "{said}");
     let (_, candidates) = run(PROGRAM, "__complete zsh 1 patchadm-bulk rel");
     assert_eq!(candidates.split(['\t', '\n']).next(), Some("release"));

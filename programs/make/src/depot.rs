@@ -64,7 +64,7 @@ struct DepotArgs {
     depot: Option<OsString>,
 }
 
-/// Runs the verb. Exit 40 if an object is missing or has another size, 41 for a wrong digest or signature.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DepotArgs = parse(call, USAGE)?;
     match args.must_fit()? {

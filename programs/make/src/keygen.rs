@@ -50,7 +50,7 @@ struct GeneratedKey {
     state: &'static str,
 }
 
-/// Runs the verb. Exit 41 if the keys cannot be made.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: KeygenArgs = parse(call, USAGE)?;
     let secret = password(call, &args.password, true)?;

@@ -63,7 +63,7 @@ struct PatchFindings {
     findings: Vec<LintFinding>,
 }
 
-/// Runs the verb. Exit 10 for an error, or with `--strict` a warning.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: LintArgs = parse(call, USAGE)?;
     if args.patches.is_empty() {

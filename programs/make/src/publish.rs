@@ -62,7 +62,7 @@ fn expiry(text: &str) -> Result<Expiry, String> {
     is_possible.then_some(Expiry::Days(days)).ok_or_else(|| format!("not between 1d and {MOST_DAYS}d"))
 }
 
-/// Runs the verb. Exit 41 for a missing or wrong signature, 10 if a patch or an index does not fit the depot.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PublishArgs = parse(call, USAGE)?;
     let (work, depot) = args.work_and_depot()?;

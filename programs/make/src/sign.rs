@@ -46,8 +46,7 @@ struct ShownSignature {
     time: String,
 }
 
-/// Runs the verb. Targets signed before a failure stay signed. Exit 41 if the key cannot be used, or a manifest does
-/// not match its patch.
+/// Runs the verb. Targets signed before a failure stay signed.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let SignArgs { key, password_file, _common: _, targets } = parse(call, USAGE)?;
     let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };

@@ -52,6 +52,12 @@ struct ReportArgs {
     /// Compare two hosts
     #[arg(long, num_args = 2, value_name = "HOST")]
     compare: Vec<String>,
+<<<<<<< found
+||||||| expected
+    /// End with 68 if a fix is lost on a host or a registration stale, else with 66 if a host lacks a patch
+=======
+    /// End with 4 if a fix is lost on a host or a registration stale, or if a host lacks a patch
+>>>>>>> replacement
     #[command(flatten)]
     check: CheckOption,
     #[command(flatten)]
@@ -62,8 +68,7 @@ struct ReportArgs {
     inventories: Vec<PathBuf>,
 }
 
-/// Runs the verb. Exit 33 for an unreadable inventory; with `--check` 68 if a fix is lost or a registration stale,
-/// otherwise 66 if a host lacks a patch.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(page) = call.take_action(&[("page", document_page::run)]) {
         return page(call);

@@ -52,7 +52,7 @@ Lacking:
     assert_eq!(host(&report, "web1")["patches"], json!(["100-01", "200-01"]));
     assert_eq!(report["patches"][1]["id"], "100-02");
     assert_eq!((&report["patches"][1]["applied"], &report["patches"][1]["lacking"]), (&json!(2), &json!(1)));
-    assert_eq!(stage.run("report --check lists").code, 66);
+    assert_eq!(stage.run("report --check lists").code, 4);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn without_an_inventory_the_root_itself_is_listed() {
     assert_eq!(read["hosts"][0]["patches"], json!(["100-01"]));
     let said = stage.run("report -R @ROOT@/nowhere").fails(1);
     assert!(said.contains("cannot open @ROOT@/nowhere"), "{said}");
-    stage.run("report -R @ROOT@/opt").fails(7);
+    stage.run("report -R @ROOT@/opt").fails(1);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn what_needs_attention_is_told_of_each_host() {
   on trial: 3-0b: 200-01 until 2026-11-21T07:00:00Z, which is over (b)
 ";
     assert_eq!(attention, expected);
-    assert_eq!(stage.run("report --check lists").code, 68);
+    assert_eq!(stage.run("report --check lists").code, 4);
     let report = document(&stage, "report --json lists", 0);
     assert_eq!(report["summary"]["findings"]["lost-fix"], 1);
     assert_eq!(host(&report, "b")["findings"].as_array().unwrap().len(), 4);
@@ -187,7 +187,7 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
         fs::write(stage.beside(&format!("lists/{name}.json")), text).unwrap();
     }
     let run = stage.run("report lists nowhere.json");
-    assert_eq!(run.code, 33, "{}", run.stderr);
+    assert_eq!(run.code, 5, "{}", run.stderr);
     assert!(run.stdout.starts_with("4 hosts, 3 patches"), "{}", run.stdout);
     for (name, _, reason) in &bad {
         let of_file =
@@ -201,7 +201,7 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
         "{}",
         run.stderr
     );
-    let report = document(&stage, "report --json lists", 33);
+    let report = document(&stage, "report --json lists", 5);
     assert_eq!(report["inventories"]["unread"].as_array().unwrap().len(), 9);
     assert_eq!(report["summary"]["hosts"], 4);
 }
@@ -212,7 +212,7 @@ fn an_inventory_of_a_hundred_megabytes_is_refused_before_it_is_read() {
     four_hosts(&stage);
     File::create(stage.beside("lists/large.json")).unwrap().set_len(100 << 20).unwrap();
     let run = stage.run("report lists");
-    assert_eq!(run.code, 33);
+    assert_eq!(run.code, 5);
     assert!(
         run.stderr.contains("large.json is not read as an inventory: it is larger than 64 MiB"),
         "{}",
@@ -237,7 +237,7 @@ fn a_root_that_could_not_be_listed_is_told_beside_those_that_could() {
     let roots = json!({"schema": "patchadm/1", "command": "list", "roots": [good, bad]});
     fs::write(stage.beside("zones.json"), roots.to_string()).unwrap();
     let run = stage.run("report zones.json");
-    assert_eq!(run.code, 33);
+    assert_eq!(run.code, 5);
     assert!(run.stdout.contains("zones:/zones/a"), "{}", run.stdout);
     let expected = "zones.json: root /zones/b is not read as an inventory: listing had failed: there is no package database";
     assert!(run.stderr.contains(expected), "{}", run.stderr);
@@ -286,7 +286,7 @@ fn two_hosts_are_held_against_each_other() {
     let report = document(&stage, "report --json --compare db1 web2 lists", 0);
     assert_eq!(report["compared"]["same_patches"], 1);
     assert_eq!(report["compared"]["patches"], json!([{"name": "200", "first": "01", "second": null}]));
-    let said = stage.run("report --compare web1 web9 lists").fails(2);
+    let said = stage.run("report --compare web1 web9 lists").fails(4);
     assert!(said.contains("no inventory is of a host web9"), "{said}");
 }
 
@@ -344,10 +344,10 @@ fn a_report_of_before_that_is_none_is_refused_and_one_of_other_hosts_is_said() {
         (String::new(), "it is no document of `patchadm report --json`"),
     ] {
         fs::write(stage.beside("bad.json"), text).unwrap();
-        let said = stage.run("report --since bad.json lists").fails(33);
+        let said = stage.run("report --since bad.json lists").fails(1);
         assert!(said.contains("the report before cannot be used: ") && said.contains(reason), "{said}");
     }
-    let said = stage.run("report --since nowhere.json lists").fails(33);
+    let said = stage.run("report --since nowhere.json lists").fails(1);
     assert!(said.contains("cannot read nowhere.json"), "{said}");
 }
 

@@ -16,7 +16,7 @@ use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{Analysis, CrossReference};
 
 /// A patch that was named and is not known.
-pub(super) const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
+const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
 /// The machine that a report is about.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::report::UNKNOWN;
 use patchadm_cli::reply::kept_shlibs::KeptShlibs;
+use patchadm_cli::reply::{Exit, ExitCause};
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{AnalysedPatch, FlagOrigin};
 use patchadm_svr4::patch::PatchId;
@@ -86,7 +86,7 @@ impl AnalysisEntry {
 impl UnknownEntry {
     pub(super) fn of(id: String, depot: &str) -> Self {
         let reason = format!("{depot} does not have it");
-        Self { id, verdict: "refused", code: UNKNOWN.verb_code(), reason }
+        Self { id, verdict: "refused", code: Exit::of_verb(ExitCause::Unknown).verb_code(), reason }
     }
 
     pub(super) fn line(&self) -> String {

@@ -72,7 +72,7 @@ struct ShownHook {
     action: Option<&'static str>,
 }
 
-/// Runs the action. Exit 1 where a file in the place of a hook is not ours and was left.
+/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "setup hooks";
     let args: HooksArgs = parse(call, USAGE)?;

@@ -36,7 +36,7 @@ struct LinksReport {
     kept: Vec<&'static str>,
 }
 
-/// Runs the action. Exit 1, and nothing is made, where something else has one of the names.
+/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "setup links";
     let args: LinksArgs = parse(call, USAGE)?;

@@ -110,7 +110,9 @@ fn exit_of(error: &StageError) -> Exit {
         | StageError::ThroughLink { .. }
         | StageError::File { .. } => Exit::of_verb(ExitCause::NotFound),
         StageError::NoStage(_) | StageError::NotStaged(_) => Exit::of_verb(ExitCause::Unknown),
-        StageError::Unfinished(_) | StageError::UnfinishedRun { .. } => Exit::of_verb(ExitCause::Unfinished),
+        // Not the root is in transition, and `recover` does not help.
+        StageError::Unfinished(_) => Exit::of_verb(ExitCause::Unfinished).as_refusal(),
+        StageError::UnfinishedRun { .. } => Exit::of_verb(ExitCause::Unfinished),
         StageError::NoRecords(_) => Exit::of_verb(ExitCause::NoDatabase),
         StageError::Device(_)
         | StageError::Unreadable(_)

@@ -31,11 +31,21 @@ use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 
-/// Tells whether the planner or a check of trust refuses the operation. A word that is no id is wrong usage.
+/// Tells whether the planner or a check of trust refuses the operation. A word that is no id is wrong usage, and a patch that
+/// the depot does not have is a missing operand.
 pub fn is_refusal(failure: &Failure) -> bool {
     match failure {
-        Failure::Refused(refusal) => !matches!(*refusal.reason, Reason::BadId(_)),
+        Failure::Refused(refusal) => {
+            !matches!(*refusal.reason, Reason::BadId(_) | Reason::InSet(SetReason::NotInDepot(_)))
+        }
         Failure::NotPrivileged(_) => true,
+        Failure::Archive(archive) => matches!(
+            archive,
+            ArchiveError::NotBound { .. }
+                | ArchiveError::Outside { .. }
+                | ArchiveError::OtherRoot { .. }
+                | ArchiveError::Exported { .. }
+        ),
         _ => false,
     }
 }
@@ -53,7 +63,7 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::NotTried(_) | Failure::NotWithout(_) => ExitCause::Ok,
         Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => ExitCause::TrialOver,
         Failure::NotInDepot { .. } | Failure::NoDepot { .. } => ExitCause::NotFound,
-        Failure::NotConfirmed(_) => ExitCause::Unknown,
+        Failure::NotConfirmed(_) | Failure::UnknownPoint(_) => ExitCause::Unknown,
         Failure::NoDatabase(_) => ExitCause::NoDatabase,
         Failure::Lock(LockError::Held { .. }) | Failure::Scripts(ScriptError::Locked { .. }) => {
             ExitCause::Locked
@@ -87,7 +97,7 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::UndoFile(fault) => of_undo_file(fault),
         Failure::Plan(fault) => of_plan_file(fault),
         Failure::Native(NativeError::Root(error)) => of_root(error),
-        Failure::Native(NativeError::Package { .. }) => ExitCause::Unknown,
+        Failure::Native(NativeError::Package { .. }) => ExitCause::NotFound,
         Failure::Native(NativeError::Records { .. }) => ExitCause::DamagedInput,
         Failure::Policy(_) | Failure::BadFile(_) | Failure::BadResponseFile(_) => ExitCause::Settings,
         Failure::OwnedByRoot(_) | Failure::ExchangeDirectory { .. } | Failure::BackoutDirectory { .. } => {
@@ -241,7 +251,9 @@ fn of_set(reason: &SetReason) -> ExitCause {
 
 fn of_refusal(refusal: &Refusal) -> ExitCause {
     match &*refusal.reason {
-        Reason::BadId(_) if refusal.command == Command::Patchrm => ExitCause::Usage,
+        Reason::BadId(_) if matches!(refusal.command, Command::Patchrm | Command::Promote) => {
+            ExitCause::Usage
+        }
         Reason::BadId(_)
         | Reason::BadPatch(_)
         | Reason::BadPkginfo { .. }

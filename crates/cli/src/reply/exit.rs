@@ -9,7 +9,7 @@ use super::cause_of::{
     cause_of, is_refusal, of_database, of_io, of_root, of_source, of_surroundings, of_view,
 };
 use super::result_word::ResultWord;
-use super::verb_codes;
+use super::verb_codes::{self, ExitKind};
 use crate::surroundings::output::is_of_verbs;
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::failure::Failure;
@@ -26,19 +26,6 @@ pub struct Exit {
     classic: Option<u8>,
     cause: ExitCause,
     kind: ExitKind,
-}
-
-/// The kind of an end. It decides about the exit code of a verb where the same cause has several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum ExitKind {
-    /// It went well, or failed.
-    Plain,
-    /// The planner or a check of trust refuses it.
-    Refusal,
-    /// The command did what it should, and found something.
-    Finding,
-    /// Another process ended with this code, which is passed on.
-    PassedOn(u8),
 }
 
 /// Which exit codes count: those of the classic commands, or those of verbs.

@@ -97,7 +97,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         }
         Failure::DepotMemory { .. } => by(28, 5, 1),
         Failure::Depot(error) => depot_number(command, error),
-        Failure::BadId(_) => by(29, 8, 1),
+        Failure::BadId(_) | Failure::UnknownPoint(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) | Failure::Native(_) => by(1, 1, 99),
         Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),

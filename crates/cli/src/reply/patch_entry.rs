@@ -6,13 +6,16 @@ use std::fmt;
 use serde::Serialize;
 
 use super::change_entry::{ChangeEntry, size_of};
-use super::exit::Exit;
+use super::exit::{Exit, ExitTable};
 use super::failure;
 use super::json::as_text;
 use super::kept_shlibs::KeptShlibs;
 use super::merge_entry::MergeEntry;
+<<<<<<< found
 use super::patch_reasons::{FitEntry, NeedEntry};
-use super::patches::PatchFace;
+||||||| expected
+=======
+>>>>>>> replacement
 use super::result_word::ResultWord;
 use super::shlibs_entry::LibrariesEntry;
 use super::undo::{self, UndoEntry};
@@ -162,7 +165,7 @@ impl PatchEntry {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
 
-    pub(super) fn of(root: &Root, command: Command, one: ApplyOutcome, face: PatchFace) -> Self {
+    pub(super) fn of(root: &Root, command: Command, one: ApplyOutcome, (code, table): (fn(Command, &Failure) -> Exit, ExitTable)) -> Self {
         let named = one.set.as_ref().map(|set| set.is_named);
         let set = one.set.unwrap_or_default();
         let (needs, packages) =
@@ -172,7 +175,7 @@ impl PatchEntry {
             Err(failure) => (None, Some(failure)),
         };
         let (verdict, exit, reason) = match &failure {
-            Some(failed) => (verdict_of(failed), face.code()(command, failed), failure::reason(failed)),
+            Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
             None => success(command, receipt.is_some(), &set.because),
         };
         let in_use = one.in_use.into_iter().map(|user| ProcessEntry {
@@ -190,7 +193,7 @@ impl PatchEntry {
             merges,
             id: one.id,
             verdict,
-            code: exit.number(face.table()),
+            code: exit.number(table),
             exit,
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),

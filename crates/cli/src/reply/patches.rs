@@ -20,6 +20,7 @@ use super::patch_list_entry::PatchListEntry;
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
 use super::trial_entry::TrialEntry;
+use super::verb_codes;
 use super::words::recovery_sentence;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
@@ -110,7 +111,7 @@ impl PatchesReport {
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 trial = report.trial.map(|outcome| TrialEntry::of(root, command, outcome));
                 patch_lists = PatchListEntry::all(command, &report.patches);
-                let entry = |one| PatchEntry::of(root, command, one, face);
+                let entry = |one| PatchEntry::of(root, command, one, (face.code(), face.table()));
                 patches = report.patches.into_iter().map(entry).collect();
                 report.refused
             }
@@ -234,7 +235,7 @@ impl PatchFace {
     }
 
     /// Returns which exit codes count.
-    pub(super) fn table(self) -> ExitTable {
+    fn table(self) -> ExitTable {
         match self {
             Self::Classic => ExitTable::Classic,
             Self::Verb | Self::VerbOnRoots => ExitTable::Verbs,
@@ -242,7 +243,7 @@ impl PatchFace {
     }
 
     /// Returns the exit for a failure.
-    pub(super) fn code(self) -> fn(Command, &Failure) -> Exit {
+    fn code(self) -> fn(Command, &Failure) -> Exit {
         match self {
             Self::Classic => code,
             Self::Verb | Self::VerbOnRoots => verb_code,
@@ -349,15 +350,13 @@ fn first_failure(entries: &[PatchEntry]) -> Exit {
 /// `recover` or a signal ended the command.
 fn partly_or(failed: Exit, entries: &[PatchEntry]) -> Exit {
     let has_succeeded = |entry: &PatchEntry| entry.exit == Exit::OK && !entry.is_untried();
-    let decides = |entry: &PatchEntry| {
-        matches!(entry.exit.cause(), ExitCause::Unfinished | ExitCause::InDoubt | ExitCause::Signal)
-    };
-    let decisive = entries.iter().find(|entry| decides(entry)).map(|entry| entry.exit);
-    match (failed.cause(), decisive) {
-        (ExitCause::Ok | ExitCause::Unfinished | ExitCause::InDoubt | ExitCause::Signal, _) => failed,
-        (_, Some(decisive)) => decisive,
-        _ if entries.iter().any(has_succeeded) => Exit::PARTLY,
-        _ => failed,
+    let decides =
+        |exit: &Exit| exit.cause() == ExitCause::Signal || exit.verb_code() == verb_codes::UNFINISHED;
+    let decisive = std::iter::once(failed).chain(entries.iter().map(|entry| entry.exit)).find(decides);
+    match decisive {
+        Some(decisive) => decisive,
+        None if failed != Exit::OK && entries.iter().any(has_succeeded) => Exit::PARTLY,
+        None => failed,
     }
 }
 

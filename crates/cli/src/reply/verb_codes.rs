@@ -1,7 +1,19 @@
 //! The exit codes of the verbs: one table for all of them.
 
 use super::cause::ExitCause;
-use super::exit::{Exit, ExitKind};
+
+/// The kind of an end. It decides about the exit code of a verb where the same cause has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ExitKind {
+    /// It went well, or failed.
+    Plain,
+    /// The planner or a check of trust refuses it.
+    Refusal,
+    /// The command did what it should, and found something.
+    Finding,
+    /// Another process ended with this code, which is passed on.
+    PassedOn(u8),
+}
 
 /// An exit code of verbs.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +87,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
         code: UNFINISHED,
         meaning: "An earlier run is unfinished or in doubt.",
         root: "The root is in transition.",
-        advice: "Run `patchadm recover`.",
+        advice: "Run `recover`: it finishes or rolls back the run.",
     },
 ];
 
@@ -90,18 +102,16 @@ const PARTLY: u8 = 5;
 const BUSY: u8 = 6;
 const TRIAL_OVER: u8 = 7;
 pub(super) const REBOOT: u8 = 8;
-const UNFINISHED: u8 = 9;
+pub(super) const UNFINISHED: u8 = 9;
 
 /// The code of Ctrl-C, for a signal whose number is not known.
 const INTERRUPTED: u8 = 130;
 
 /// Returns the causes that a code of verbs may have.
 pub fn causes_of(code: u8) -> Vec<ExitCause> {
-    let kinds = |cause: ExitCause| {
-        let exit = Exit::failed(cause);
-        [exit, exit.as_refusal(), Exit::finding(cause)].map(Exit::verb_code)
-    };
-    let is_found = |cause: &ExitCause| kinds(*cause).contains(&code) && *cause != ExitCause::Signal;
+    let kinds = [ExitKind::Plain, ExitKind::Refusal, ExitKind::Finding];
+    let may_be = |cause: ExitCause| kinds.iter().any(|kind| self::code(cause, *kind, None) == code);
+    let is_found = |cause: &ExitCause| may_be(*cause) && *cause != ExitCause::Signal;
     ExitCause::ALL.iter().copied().filter(is_found).collect()
 }
 
@@ -120,7 +130,7 @@ pub(super) const fn code(cause: ExitCause, kind: ExitKind, classic: Option<u8>) 
         (_, ExitCause::Locked) => BUSY,
         (_, ExitCause::TrialOver | ExitCause::Check) => TRIAL_OVER,
         (_, ExitCause::Reboot) => REBOOT,
-        (_, ExitCause::Unfinished | ExitCause::InDoubt) => UNFINISHED,
+        (Plain, ExitCause::Unfinished | ExitCause::InDoubt) => UNFINISHED,
         // A refusal has the code of one, but for what is wrong with a file, a record, a file system or the program itself.
         (
             _,
@@ -199,12 +209,13 @@ mod tests {
             ExitCause::Locked => [6, 6, 4],
             ExitCause::TrialOver | ExitCause::Check => [7, 7, 4],
             ExitCause::Reboot => [8, 8, 4],
-            ExitCause::Unfinished | ExitCause::InDoubt => [9, 9, 4],
+            // A patch that another tool left half applied is refused: it is no run of the root.
+            ExitCause::Unfinished | ExitCause::InDoubt => [9, 3, 4],
             ExitCause::Signal => [143, 143, 4],
         };
         for cause in ExitCause::ALL.iter().copied() {
-            let exit = if cause == ExitCause::Signal { Exit::by_signal(15) } else { Exit::failed(cause) };
-            let codes = [exit, exit.as_refusal(), Exit::finding(cause)].map(Exit::verb_code);
+            let kinds = [ExitKind::Plain, ExitKind::Refusal, ExitKind::Finding];
+            let codes = kinds.map(|kind| code(cause, kind, Some(143)));
             assert_eq!(codes, table(cause), "{cause:?}");
         }
     }
@@ -216,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_code_of_another_process_is_passed_on() {
-        assert_eq!(Exit::passed_on(42, ExitCause::Command).verb_code(), 42);
-        assert_eq!(Exit::new(3, ExitCause::Signal).verb_code(), 130);
+        assert_eq!(code(ExitCause::Command, ExitKind::PassedOn(42), Some(42)), 42);
+        assert_eq!(code(ExitCause::Signal, ExitKind::Plain, Some(3)), 130);
     }
 }

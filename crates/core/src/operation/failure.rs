@@ -134,6 +134,9 @@ pub enum Failure {
     /// A word that should be a patch id is not one.
     #[error("{0}")]
     BadId(String),
+    /// A word that should name an applied patch, a date or a run names none of them.
+    #[error("<{0}> is neither an applied patch, nor a date, nor a run")]
+    UnknownPoint(String),
     /// `-B` does not name a directory that can be used.
     #[error("{path}: {reason}")]
     BackoutDirectory {

@@ -72,8 +72,7 @@ fn after(ground: &RootAndPolicy, applied: &AppliedPatches, point: &str) -> Resul
     }
     let id = PatchId::parse(point, &ground.policy.separator).ok().filter(|id| applied.get(id).is_some());
     let Some(id) = id else {
-        let shown = point.escape_debug();
-        return Err(Failure::BadId(format!("<{shown}> is neither an applied patch, nor a date, nor a run")));
+        return Err(Failure::UnknownPoint(point.escape_debug().to_string()));
     };
     Ok(order.all().filter(|other| order.is_after(other, &id)).cloned().collect())
 }
