@@ -59,20 +59,7 @@ fn assert_fields(stage: &Scenario, code: i32, line: &str, expected: &str) -> Val
     let mut fields = BTreeSet::new();
     shape("", &document, &mut fields);
     assert!(fields.remove("classic_code number") || fields.remove("classic_code null"), "{line}");
-<<<<<<< found
-    let common = [
-        "cause string",
-        "classic_code number",
-        "command string",
-        "exit_code number",
-        "root string",
-        "schema string",
-    ];
-||||||| expected
-    let common = ["cause string", "classic_code number", "command string", "exit_code number", "root string", "schema string"];
-=======
     let common = ["cause string", "command string", "exit_code number", "root string", "schema string"];
->>>>>>> replacement
     common.iter().for_each(|field| assert!(fields.remove(*field), "{line}: {field}"));
     let fields: Vec<String> = fields.into_iter().collect();
     let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

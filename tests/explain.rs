@@ -13,17 +13,6 @@ fn explained(line: &str) -> Value {
 #[test]
 fn a_code_is_explained_for_one_command_with_its_causes() {
     let text = Scenario::new().run("help 10 patchadd").ok();
-<<<<<<< found
-    assert!(text.starts_with("10 from add: Something about the packages or files does not fit"), "{text}");
-    assert!(text.contains("  Causes (`cause` of --json):\n    edited "), "{text}");
-    let document = explained("4 check");
-    assert_eq!((&document["explained"], &document["of"]), (&4.into(), &"check".into()));
-||||||| expected
-    assert!(text.starts_with("10 from add: Something about the packages or files does not fit"), "{text}");
-    assert!(text.contains("  Causes (`cause` of --json):\n    edited "), "{text}");
-    let document = explained("4 verify");
-    assert_eq!((&document["explained"], &document["of"]), (&4.into(), &"verify".into()));
-=======
     assert!(
         text.starts_with("10 from patchadd: Something about the packages or files does not fit"),
         "{text}"
@@ -31,7 +20,6 @@ fn a_code_is_explained_for_one_command_with_its_causes() {
     assert!(text.contains("  Causes (`cause` of --json):\n    edited "), "{text}");
     let document = explained("7 add");
     assert_eq!((&document["explained"], &document["of"]), (&7.into(), &"add".into()));
->>>>>>> replacement
     assert_eq!(document["meanings"].as_array().unwrap().len(), 1);
     assert_eq!(document["meanings"][0]["causes"], serde_json::json!(["trial-over", "check"]));
 }

@@ -8,18 +8,8 @@ use crate::scenario::Scenario;
 
 /// Each command that asks or changes, with its code for a root without records.
 const COMMANDS: &[(&str, i32)] = &[
-<<<<<<< found
-    ("list -R @ROOT@", 7),
-    ("show -R @ROOT@ 100-01", 7),
-||||||| expected
-    ("list -R @ROOT@", 7),
-    ("show -R @ROOT@ 100-01", 7),
-    ("verify -R @ROOT@", 7),
-=======
     ("list -R @ROOT@", 1),
     ("show -R @ROOT@ 100-01", 1),
-    ("verify -R @ROOT@", 1),
->>>>>>> replacement
     ("recover -R @ROOT@", 1),
     ("recover -R @ROOT@ --adopt-undo", 1),
     ("plan -R @ROOT@ delivered/100-01", 1),

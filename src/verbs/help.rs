@@ -46,19 +46,9 @@ struct HelpArgs {
     command: Option<String>,
 }
 
-<<<<<<< found
 /// Runs the verb. A code that no command, or not the named one, ends with is not found.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: HelpArgs = parse(call, USAGE)?;
-||||||| expected
-/// Runs the verb. Exit 1 where no command, or not the one that is named, ends with the code.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: ExplainArgs = parse(call, USAGE)?;
-=======
-/// Runs the verb.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: ExplainArgs = parse(call, USAGE)?;
->>>>>>> replacement
     let width = call.surroundings.width;
     let Some(word) = args.word else { return text(call, overview(call.of, width)) };
     if args.schema {

@@ -28,12 +28,6 @@ struct ListArgs {
     /// Sort by id, or by the date of application [default: id]
     #[arg(long, value_name = "id|date", value_parser = order)]
     order: Option<ListOrder>,
-<<<<<<< found
-||||||| expected
-    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale
-=======
-    /// End with 4 if the fix of a patch is lost to an upgrade by dpkg or rpm, or a registration is stale
->>>>>>> replacement
     #[command(flatten)]
     check: CheckOption,
     /// List only patches that were applied on this day or at this time (RFC 3339), or later

@@ -25,12 +25,6 @@ struct UpdateArgs {
     options: ApplicationOptions,
     #[command(flatten)]
     trial: TrialOptions,
-<<<<<<< found
-||||||| expected
-    /// Change nothing, and end with 66 if a patch is missing
-=======
-    /// Change nothing, and end with 4 if a patch is missing
->>>>>>> replacement
     #[command(flatten)]
     check: CheckOption,
     /// Exit with 8 if an applied patch asks for a reboot

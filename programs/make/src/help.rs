@@ -28,19 +28,9 @@ struct HelpArgs {
     word: Option<String>,
 }
 
-<<<<<<< found
 /// Runs the verb. A finding that lint does not have is not found.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: HelpArgs = parse(call, USAGE)?;
-||||||| expected
-/// Runs the verb. Exit 1 if lint has no such finding.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: ExplainArgs = parse(call, USAGE)?;
-=======
-/// Runs the verb.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: ExplainArgs = parse(call, USAGE)?;
->>>>>>> replacement
     let Some(word) = args.word else {
         return Err(Stop::Help(overview(call.of, call.surroundings.width)).into());
     };

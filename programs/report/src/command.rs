@@ -52,12 +52,6 @@ struct ReportArgs {
     /// Compare two hosts
     #[arg(long, num_args = 2, value_name = "HOST")]
     compare: Vec<String>,
-<<<<<<< found
-||||||| expected
-    /// End with 68 if a fix is lost on a host or a registration stale, else with 66 if a host lacks a patch
-=======
-    /// End with 4 if a fix is lost on a host or a registration stale, or if a host lacks a patch
->>>>>>> replacement
     #[command(flatten)]
     check: CheckOption,
     #[command(flatten)]

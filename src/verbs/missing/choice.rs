@@ -33,14 +33,6 @@ pub(in crate::verbs) struct AnalysisOptions {
     /// Do not add required patches
     #[arg(long)]
     no_requires: bool,
-<<<<<<< found
-||||||| expected
-    /// End with 68 if the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is stale, else with 66 if a
-    /// patch is missing
-=======
-    /// End with 4 if the fix of a patch is lost to an upgrade by dpkg or rpm or a registration is stale, or if a
-    /// patch is missing
->>>>>>> replacement
     #[command(flatten)]
     check: CheckOption,
 }

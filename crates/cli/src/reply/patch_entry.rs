@@ -11,11 +11,7 @@ use super::failure;
 use super::json::as_text;
 use super::kept_shlibs::KeptShlibs;
 use super::merge_entry::MergeEntry;
-<<<<<<< found
 use super::patch_reasons::{FitEntry, NeedEntry};
-||||||| expected
-=======
->>>>>>> replacement
 use super::result_word::ResultWord;
 use super::shlibs_entry::LibrariesEntry;
 use super::undo::{self, UndoEntry};
