@@ -218,12 +218,12 @@ fn patches_that_nobody_knows_are_named() {
         assert!(run.stderr.contains(&line), "{}", run.stderr);
     }
     assert!(
-        stage.run("analyze -R @ROOT@ --xref patchdiag.xref ../x").fails(1).contains("neither a group nor")
+        stage.run("analyze -R @ROOT@ --xref patchdiag.xref ../x").fails(2).contains("neither a group nor")
     );
     assert!(
-        stage.run("analyze -R @ROOT@ --xref patchdiag.xref --pattern (").fails(1).contains("unclosed group")
+        stage.run("analyze -R @ROOT@ --xref patchdiag.xref --pattern (").fails(2).contains("unclosed group")
     );
-    assert!(stage.run("analyze -R @ROOT@").fails(1).contains("nothing to compare with is named"));
+    assert!(stage.run("analyze -R @ROOT@").fails(2).contains("nothing to compare with is named"));
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn many_roots_have_a_line_each_and_one_page() {
     let page = fs::read_to_string(stage.beside("page.html")).unwrap();
     assert_eq!(page.matches("<section").count(), 1);
     assert_eq!(stage.run("analyze --check --xref patchdiag.xref --root @ROOT@").code, 4);
-    stage.run("analyze --xref patchdiag.xref --from . --root @ROOT@").fails(1);
+    stage.run("analyze --xref patchdiag.xref --from . --root @ROOT@").fails(2);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, code_of};
 
 #[test]
 fn a_link_makes_the_program_the_command_that_it_is_called() {
@@ -155,7 +155,7 @@ fn a_slip_in_a_verb_an_option_or_a_word_is_understood() {
         ("list --color alway", "always"),
         ("completions bsh", "bash"),
     ] {
-        let text = stage.run(line).fails(2);
+        let text = stage.run(line).fails(code_of(line, 1, 2));
         assert!(text.contains(&format!("\n    did you mean `{meant}`?\nusage: ")), "{line}: {text}");
     }
 }
@@ -274,7 +274,7 @@ fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
         ("showrev -s host", "-s asks another host", "ssh HOST showrev -p"),
         ("list --as-owner", "--as-owner is for verbs that can change a root", "Leave it out"),
     ] {
-        let text = stage.run(line).fails(2);
+        let text = stage.run(line).fails(code_of(line, 1, 2));
         let (what, next) = text.split_once('\n').unwrap();
         assert!(what.contains(&format!("ERROR: {says}")), "{line}: {text}");
         assert!(

@@ -52,8 +52,16 @@ fn end(stage: &Scenario, line: &str) -> Value {
 fn what_is_done_or_needs_nothing_ends_with_0() {
     let stage = stage();
     stage.run("add -R @ROOT@ delivered/100-02").ok();
-    each_ends(&stage, 0, &["add -R @ROOT@ delivered/100-02", "add -R @ROOT@ delivered/100-01", "list -R @ROOT@"]);
-    assert_eq!(stage.run("patchadd -R @ROOT@ delivered/100-02").code, 2, "the classic command keeps its code");
+    each_ends(
+        &stage,
+        0,
+        &["add -R @ROOT@ delivered/100-02", "add -R @ROOT@ delivered/100-01", "list -R @ROOT@"],
+    );
+    assert_eq!(
+        stage.run("patchadd -R @ROOT@ delivered/100-02").code,
+        2,
+        "the classic command keeps its code"
+    );
     assert_eq!(stage.run("patchadd -R @ROOT@ delivered/100-01").code, 35);
 }
 
@@ -84,7 +92,11 @@ fn what_fails_ends_with_1() {
 #[test]
 fn a_command_line_that_makes_no_sense_ends_with_2() {
     let stage = stage();
-    each_ends(&stage, 2, &["add -R @ROOT@", "frobnicate", "list --no-such-option", "remove -R @ROOT@ nonsense"]);
+    each_ends(
+        &stage,
+        2,
+        &["add -R @ROOT@", "frobnicate", "list --no-such-option", "remove -R @ROOT@ nonsense"],
+    );
     assert_eq!(stage.run("patchadd").code, 1, "the classic command keeps its code");
 }
 
@@ -120,7 +132,10 @@ fn what_is_found_or_not_known_ends_with_4() {
 fn what_is_partly_done_ends_with_5() {
     let stage = stage();
     let said = document(&stage, "add --json -R @ROOT@ delivered/100-01 delivered/200-01");
-    assert_eq!((&said["exit_code"], &said["classic_code"], &said["cause"]), (&json!(5), &json!(null), &json!("partly")));
+    assert_eq!(
+        (&said["exit_code"], &said["classic_code"], &said["cause"]),
+        (&json!(5), &json!(null), &json!("partly"))
+    );
     let codes: Vec<&Value> = said["patches"].as_array().unwrap().iter().map(|patch| &patch["code"]).collect();
     assert_eq!(codes, [&json!(0), &json!(3)]);
     assert_eq!(stage.text(HTTPD), "one\n");

@@ -20,7 +20,10 @@ fn the_help_says_that_all_exit_codes_are_listed_where_none_is_named() {
 #[test]
 fn a_code_is_explained_for_one_command_with_its_causes() {
     let text = Scenario::new().run("explain 10 patchadd").ok();
-    assert!(text.starts_with("10 from patchadd: Something about the packages or files does not fit"), "{text}");
+    assert!(
+        text.starts_with("10 from patchadd: Something about the packages or files does not fit"),
+        "{text}"
+    );
     assert!(text.contains("  Causes (`cause` of --json):\n    edited "), "{text}");
     let document = explained("7 add");
     assert_eq!((&document["explained"], &document["of"]), (&7.into(), &"add".into()));

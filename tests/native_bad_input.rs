@@ -35,7 +35,7 @@ fn nothing_is_lost(stage: &Scenario, word: &str) {
     let run = stage.run("adopt --refresh -R @ROOT@");
     assert!(!run.stdout.contains("100-01"), "{word}: {}{}", run.stdout, run.stderr);
     assert_eq!(run.code, 3, "{}", run.stderr);
-    let said = stage.run("remove -R @ROOT@ 100-01").fails(11);
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
     assert!(said.contains(word), "{word}: {said}");
     one_refusal(&said);
     let listed = stage.run("list -R @ROOT@");
@@ -103,7 +103,7 @@ fn a_name_full_of_slashes_leads_nowhere() {
     stage.file(STATUS, format!("{hostile}{status}"));
     let before = stage.everything();
     for name in names {
-        let said = stage.run(&format!("adopt --dpkg {name} -R @ROOT@")).fails(4);
+        let said = stage.run(&format!("adopt --dpkg {name} -R @ROOT@")).fails(1);
         one_refusal(&said);
     }
     stage.run("adopt --refresh -R @ROOT@").ok();
@@ -223,7 +223,7 @@ fn a_list_of_another_root_says_nothing_about_this_one() {
     let own = stage.text("/var/sadm/patchadm/lost");
     stage.file("/var/sadm/patchadm/lost", lost("00112233445566ff", "777-01", "web"));
     assert_eq!(stage.run("list --check -R @ROOT@").ok(), "No patches are applied.\n");
-    assert!(stage.run("adopt --refresh --accept 777-01 -R @ROOT@").fails(10).contains("777-01"));
+    assert!(stage.run("adopt --refresh --accept 777-01 -R @ROOT@").fails(4).contains("777-01"));
     stage.file("/var/sadm/patchadm/lost", lost("00112233445566ff", "777-01", "web") + "rubbish\n{}\n" + &own);
     assert_eq!(stage.run("list --check -R @ROOT@").code, 68);
 }

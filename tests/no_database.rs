@@ -45,7 +45,11 @@ fn assert_told(stage: &Scenario, line: &str, code: i32) {
     let (command, rest) = line.split_once(' ').unwrap();
     let run = stage.run(&format!("{command} --json {rest}"));
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!((&document["exit_code"], &document["cause"]), (&code.into(), &"no-database".into()), "{line}: {document}");
+    assert_eq!(
+        (&document["exit_code"], &document["cause"]),
+        (&code.into(), &"no-database".into()),
+        "{line}: {document}"
+    );
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn a_verb_of_another_program_is_answered_by_that_program() {
     let help = stage.run("help report").ok();
     assert!(help.contains("patchadm-report [-R root]"), "{help}");
     assert_eq!(stage.run("report --help").ok(), help);
-    let said = stage.run("report --nonsense").fails(1);
+    let said = stage.run("report --nonsense").fails(2);
     assert!(
         said.starts_with("patchadm-report: ERROR: ") && said.contains("usage: patchadm-report "),
         "{said}"

@@ -8,7 +8,7 @@ use std::fs;
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::records::OWN;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, code_of};
 use crate::tree::{Tree, assert_same};
 
 fn web() -> Package {
@@ -74,7 +74,7 @@ fn wrong_usage_is_1() {
         "remove",
         "plan",
     ] {
-        let said = stage.run(line).fails(2);
+        let said = stage.run(line).fails(code_of(line, 1, 2));
         assert!(said.contains("ERROR: ") && said.contains("\nusage: "), "{line}: {said}");
     }
 }

@@ -1,6 +1,6 @@
 //! The stage of a test: that of `patchadm-testing`, on which the program that cargo built for these tests is run.
 
 pub(crate) use patchadm_testing::in_memory::directory;
-pub(crate) use patchadm_testing::scenario::{ADMIN, NOW, Run, is_root, shared};
+pub(crate) use patchadm_testing::scenario::{ADMIN, NOW, Run, code_of, is_root, shared};
 
 patchadm_testing::stage!(env!("CARGO_BIN_EXE_patchadm"));

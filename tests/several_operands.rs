@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::patch_documents::{document, verdicts};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, code_of};
 use crate::tree::assert_same;
 
 fn web(text: &str) -> Package {
@@ -309,7 +309,7 @@ fn an_option_that_counts_once_is_not_said_twice() {
         "add -R @ROOT@ --edited keep --edited replace delivered/200-01",
     ] {
         let before = stage.everything();
-        let said = stage.run(line).fails(2);
+        let said = stage.run(line).fails(code_of(line, 1, 2));
         assert!(said.contains("cannot be used multiple times"), "{line}: {said}");
         assert_same(&stage.everything(), &before);
     }

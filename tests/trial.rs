@@ -12,7 +12,7 @@ use crate::advice::type_it;
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::records::Before;
-use crate::scenario::{Run, Scenario};
+use crate::scenario::{Run, Scenario, code_of};
 
 const HTTPD: &str = "/opt/ACMEweb/bin/httpd";
 const RECORD: &str = "/var/sadm/patchadm/trial/record";
@@ -241,7 +241,7 @@ fn while_a_run_is_on_trial_nothing_else_changes_the_root() {
         "remove -R @ROOT@ 100-01",
         "commit -R @ROOT@ 100-01",
     ] {
-        let said = stage.run(line).fails(3);
+        let said = stage.run(line).fails(code_of(line, 10, 3));
         assert!(said.contains("is on trial until 2026-11-20T08:00:00Z"), "{line}: {said}");
         assert!(said.contains("confirm`") && said.contains("undo "), "{line}: {said}");
     }

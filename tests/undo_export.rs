@@ -140,13 +140,13 @@ fn a_patch_stays_while_its_undo_data_is_away_and_the_message_says_how_to_get_it(
         assert_ne!(said.code, 0, "{said:?}");
         assert!(said.stderr.contains("was exported by run"), "{line}: {said:?}");
     }
-    let said = stage.run("remove -R @ROOT@ 200-01").fails(1);
+    let said = stage.run("remove -R @ROOT@ 200-01").fails(3);
     assert!(said.contains("undo-import"), "{said}");
     // What the earlier one found would be handed on to undo data that is not here.
-    let said = stage.run("remove -R @ROOT@ 100-01").fails(1);
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
     assert!(said.contains("200-01") && said.contains("was exported by run"), "{said}");
     for line in ["repack --format Z -R @ROOT@ 200-01", &exporting_to(&stage, "again", "200-01")] {
-        let said = stage.run(line).fails(1);
+        let said = stage.run(line).fails(3);
         assert!(said.contains("was exported by run"), "{said}");
     }
     assert_same(&stage.everything(), &tree);
@@ -266,7 +266,7 @@ fn an_archive_that_is_damaged_is_not_exported() {
     bytes[middle] ^= 1;
     fs::write(&at, bytes).unwrap();
     let tree = stage.everything();
-    let said = stage.run(&exporting(&stage, "100-01 200-01")).fails(1);
+    let said = stage.run(&exporting(&stage, "100-01 200-01")).fails(3);
     assert!(said.contains("undo.gz"), "{said}");
     assert!(!export(&stage).exists());
     assert_same(&stage.everything(), &tree);

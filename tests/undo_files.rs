@@ -219,7 +219,7 @@ fn lost_lines_of_the_ledger_are_bound_again() {
     let before = Before::of(&stage);
     stage.patchadd("", &first()).ok();
     stage.forget_ledgers();
-    stage.run("remove -R @ROOT@ 100-01").fails(1);
+    stage.run("remove -R @ROOT@ 100-01").fails(3);
     stage.run("recover --adopt-undo 100-01 -R @ROOT@").ok();
     let told = stage.run("list -R @ROOT@").ok();
     assert!(told.contains("undo data: files ("), "{told}");

@@ -157,7 +157,7 @@ fn an_archive_without_a_ledger_is_adopted_and_then_believed() {
     for form in FORMS {
         let (stage, before) = patched(form);
         stage.forget_ledgers();
-        let said = stage.run("remove -R @ROOT@ 100-01").fails(1);
+        let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
         assert!(said.contains("recover --adopt-undo"), "{said}");
         stage.run("recover --adopt-undo -R @ROOT@ 100-01").ok();
         stage.run("remove -R @ROOT@ 100-01").ok();

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, code_of};
 
 #[test]
 fn a_damaged_journal_stops_every_writer_with_65_and_nothing_is_touched() {
@@ -27,7 +27,7 @@ fn a_damaged_journal_stops_every_writer_with_65_and_nothing_is_touched() {
         "patchadd -p -R @ROOT@",
         "pkgparam -R @ROOT@ ACMEweb PATCHLIST",
     ] {
-        let said = stage.run(line).fails(9);
+        let said = stage.run(line).fails(code_of(line, 65, 9));
         assert!(said.contains("@ROOT@/var/sadm/patchadm/journal"), "{line}: {said}");
         assert_eq!((stage.everything(), fs::read(&journal).unwrap()), before, "{line}");
     }

@@ -71,7 +71,7 @@ fn a_patch_that_is_named_goes_in_alone_and_one_that_nobody_has_is_refused() {
     let done = document(&stage, "update -R @ROOT@ -M delivered 100-01 999");
     assert_eq!(verdicts(&done), ["100-01 applied", "999 refused"]);
     assert_eq!(done["exit_code"], 5);
-    let said = stage.run("update -R @ROOT@ -M delivered ../x").fails(1);
+    let said = stage.run("update -R @ROOT@ -M delivered ../x").fails(2);
     assert!(said.contains("<../x> is neither a group nor a patch"), "{said}");
 }
 

@@ -188,7 +188,16 @@ mod tests {
         let groups = |code, command| meanings(code, command).iter().map(|one| one.group).collect::<Vec<_>>();
         assert_eq!(
             groups(2, None),
-            ["every verb", "patchadd", "patchrm", "patchrm", "pkgadd and pkgrm", "pkgadd -s", "pkgtrans", "removef"]
+            [
+                "every verb",
+                "patchadd",
+                "patchrm",
+                "patchrm",
+                "pkgadd and pkgrm",
+                "pkgadd -s",
+                "pkgtrans",
+                "removef"
+            ]
         );
         assert_eq!(groups(2, Some("remove")), ["every verb"]);
         assert_eq!(groups(2, Some("patchadd")), ["patchadd"]);

@@ -4,7 +4,7 @@ use super::{NEW, OLD, Pair, USER, package};
 use crate::compiled::{Compiler, Source};
 use crate::delivery::Patch;
 use crate::records::Before;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, code_of};
 use crate::tree::assert_same;
 
 /// A library of two versions and two functions in package `ACMEx`, programs that need one of each, and no other.
@@ -109,7 +109,7 @@ fn losses_stop_a_patch_where_that_is_asked_for_and_nothing_is_changed() {
         format!("add --shlibs stop -R @ROOT@ {}", at.display()),
         format!("plan --shlibs stop -R @ROOT@ {}", at.display()),
     ] {
-        let said = stage.run(&line).fails(3);
+        let said = stage.run(&line).fails(code_of(&line, 10, 3));
         assert!(said.contains("libx.so.1") && said.contains("/usr/bin/p"), "{line}: {said}");
         assert_same(&stage.everything(), &before);
     }
@@ -138,7 +138,7 @@ fn losses_stop_a_backout_where_that_is_asked_for_and_nothing_is_changed() {
         "remove --shlibs stop -R @ROOT@ 100-01",
         "undo --shlibs stop -R @ROOT@",
     ] {
-        let said = stage.run(line).fails(3);
+        let said = stage.run(line).fails(code_of(line, 11, 3));
         assert!(said.contains("libx.so.2") && said.contains("/opt/own/q"), "{line}: {said}");
         assert_same(&stage.everything(), &before);
     }

@@ -286,7 +286,9 @@ fn a_plan_after_a_refresh_with_records_that_died_at_any_change_is_what_the_promo
             continue;
         }
         assert_eq!(plan["exit_code"], 0, "{when}\n{plan}");
-        for field in ["exit_code", "cause", "id", "base", "paths", "packages", "kept", "conflicts", "refreshed"] {
+        for field in
+            ["exit_code", "cause", "id", "base", "paths", "packages", "kept", "conflicts", "refreshed"]
+        {
             assert_eq!(plan[field], done[field], "{when}: {field}");
         }
         assert!(live.at("/opt/own/file").exists(), "{when}");

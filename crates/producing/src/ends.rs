@@ -47,10 +47,9 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
         BuildError::NotRestricted { .. } => {
             (Exit::of_verb(ExitCause::Restricted), "Choose another --id, or leave out --restricted.")
         }
-        BuildError::Overlap(_) => (
-            Exit::of_verb(ExitCause::Dependency),
-            "Name the other patch with --requires or --obsoletes.",
-        ),
+        BuildError::Overlap(_) => {
+            (Exit::of_verb(ExitCause::Dependency), "Name the other patch with --requires or --obsoletes.")
+        }
         BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => {
             (Exit::of_verb(ExitCause::Dependency), "Deliver what is needed, or use --allow-abi-break.")
         }

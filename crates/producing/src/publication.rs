@@ -101,14 +101,12 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
         PublishError::Changed(_) => {
             (Exit::of_verb(ExitCause::Edited), "Publish again when nobody writes to it.")
         }
-        PublishError::OtherBytes(_) | PublishError::Twice { .. } => (
-            Exit::of_verb(ExitCause::NotApplicable),
-            "Give the later one another revision, or take it away.",
-        ),
-        PublishError::Finish(_) => (
-            Exit::of_verb(ExitCause::NotApplicable),
-            "Publish again, and sign the index that is made then.",
-        ),
+        PublishError::OtherBytes(_) | PublishError::Twice { .. } => {
+            (Exit::of_verb(ExitCause::NotApplicable), "Give the later one another revision, or take it away.")
+        }
+        PublishError::Finish(_) => {
+            (Exit::of_verb(ExitCause::NotApplicable), "Publish again, and sign the index that is made then.")
+        }
         PublishError::TooLarge(_) | PublishError::NoVersion => {
             (Exit::of_verb(ExitCause::NotApplicable), "Begin a new depot.")
         }

@@ -287,6 +287,16 @@ fn rules_left_out() -> Option<(&'static str, String)> {
     Some((NAME, std::env::var(NAME).ok()?))
 }
 
+/// Returns the exit code of a line: classic commands keep their own, verbs have another.
+pub fn code_of(line: &str, classic: i32, verb: i32) -> i32 {
+    const CLASSIC: [&str; 15] = [
+        "installf", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgchk", "pkginfo", "pkgmk", "pkgparam",
+        "pkgproto", "pkgrm", "pkgtrans", "puttext", "removef", "showrev",
+    ];
+    let command = line.split_whitespace().next().unwrap_or_default();
+    if CLASSIC.contains(&command) { classic } else { verb }
+}
+
 /// Whether the test is run by the superuser.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

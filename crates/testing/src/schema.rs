@@ -289,8 +289,7 @@ mod tests {
                 assert!(missing.is_empty(), "{file}, {kind}: {missing:?}");
             }
         }
-        let causes =
-            schemas()["common.json"]["$defs"]["cause"]["enum"].as_array().unwrap();
+        let causes = schemas()["common.json"]["$defs"]["cause"]["enum"].as_array().unwrap();
         assert_eq!(causes.len(), 33);
         assert!(causes.iter().all(|cause| items.contains(cause.as_str().unwrap())));
     }
@@ -310,7 +309,10 @@ mod tests {
         }
         let dot = if at.is_empty() { "" } else { "." };
         for (name, part) in rule.part["properties"].as_object().into_iter().flatten() {
-            if at.is_empty() && ["schema", "command", "root", "exit_code", "classic_code", "cause"].contains(&name.as_str()) {
+            if at.is_empty()
+                && ["schema", "command", "root", "exit_code", "classic_code", "cause"]
+                    .contains(&name.as_str())
+            {
                 continue;
             }
             named(rule.at(part), &format!("{at}{dot}{name}"), fields);

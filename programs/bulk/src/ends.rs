@@ -68,9 +68,7 @@ pub(crate) fn known_tree_failed(error: &KnownTreeError) -> Stop {
         KnownTreeError::NotScanned => Exit::of_verb(ExitCause::NotFound),
         KnownTreeError::Unknown(_) => Exit::of_verb(ExitCause::Unknown),
         KnownTreeError::Several { .. } => Exit::of_verb(ExitCause::Usage),
-        KnownTreeError::Damaged { .. } | KnownTreeError::Set(_) => {
-            Exit::of_verb(ExitCause::DamagedInput)
-        }
+        KnownTreeError::Damaged { .. } | KnownTreeError::Set(_) => Exit::of_verb(ExitCause::DamagedInput),
         KnownTreeError::Root(error) => Exit::of_verb(patchadm_cli::reply::cause_of::of_root(error)),
     };
     Stop::Refused { exit, message: error.to_string() }

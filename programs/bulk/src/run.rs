@@ -10,8 +10,8 @@ use patchadm_building::name_list::read_names;
 use patchadm_building::patches::MadePatches;
 use patchadm_building::report_files::base_of;
 use patchadm_building::run::{
-    LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed,
-    plan_run, run as perform,
+    LONGEST_OVERTIME, RunBase, RunError, RunEvent, RunOutcome, RunPatches, RunRequest, has_changed, plan_run,
+    run as perform,
 };
 use patchadm_building::work::Work;
 use patchadm_bulk_values::journal::{PackageOutcome, PackageState};

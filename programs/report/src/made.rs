@@ -188,7 +188,9 @@ fn source(path: &Path) -> io::Result<InventorySource> {
 pub(crate) fn past_report(path: &Path) -> Result<PastReport, Stop> {
     read_past_report(path).map_err(|error| {
         let cause = match &error {
-            PastFileError::File { reason, .. } if reason.kind() == io::ErrorKind::NotFound => ExitCause::NotFound,
+            PastFileError::File { reason, .. } if reason.kind() == io::ErrorKind::NotFound => {
+                ExitCause::NotFound
+            }
             _ => ExitCause::DamagedInput,
         };
         let exit = Exit::of_verb(cause);

@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use super::code_meaning::CodeMeaning;
 use patchadm_cli::reply::ExitCause::{
-    AlreadyApplied, Check, DamagedInput, DamagedRecord, Declined, Dependency, Download, Edited, Exists, InDoubt, Internal, Locked, NoDatabase, NoRights, NotApplicable, NotFound, Ok, OnTrial, ReadOnly, Restricted, Script, Settings, Signal, Signature, Space, Superseded, UndoData, Unfinished, Unknown, UntrustedRoot, Usage,
+    AlreadyApplied, Check, DamagedInput, DamagedRecord, Declined, Dependency, Download, Edited, Exists,
+    InDoubt, Internal, Locked, NoDatabase, NoRights, NotApplicable, NotFound, Ok, OnTrial, ReadOnly,
+    Restricted, Script, Settings, Signal, Signature, Space, Superseded, UndoData, Unfinished, Unknown,
+    UntrustedRoot, Usage,
 };
 
 /// The meanings of codes, command by command.

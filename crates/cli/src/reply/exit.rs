@@ -5,7 +5,9 @@
 //! 1. The exit code of a process follows from its exit: [`Exit::number`].
 
 use super::cause::ExitCause;
-use super::cause_of::{cause_of, is_refusal, of_database, of_io, of_root, of_source, of_surroundings, of_view};
+use super::cause_of::{
+    cause_of, is_refusal, of_database, of_io, of_root, of_source, of_surroundings, of_view,
+};
 use super::result_word::ResultWord;
 use super::verb_codes::{self, ExitKind};
 use crate::surroundings::output::is_of_verbs;
@@ -158,7 +160,8 @@ impl Exit {
             Some(ViewError::Busy(_)) => Self::LOCKED,
             _ => {
                 let exit = Self::failed(error.chain().find_map(known_cause).unwrap_or(ExitCause::Internal));
-                let is_refused = |error: &(dyn std::error::Error + 'static)| error.downcast_ref().is_some_and(is_refusal);
+                let is_refused =
+                    |error: &(dyn std::error::Error + 'static)| error.downcast_ref().is_some_and(is_refusal);
                 if error.chain().any(is_refused) { exit.as_refusal() } else { exit }
             }
         }

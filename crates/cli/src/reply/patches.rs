@@ -19,8 +19,8 @@ use super::patch_entry::PatchEntry;
 use super::patch_list_entry::PatchListEntry;
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
-use super::verb_codes;
 use super::trial_entry::TrialEntry;
+use super::verb_codes;
 use super::words::recovery_sentence;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
@@ -349,7 +349,8 @@ fn first_failure(entries: &[PatchEntry]) -> Exit {
 /// `recover` or a signal ended the command.
 fn partly_or(failed: Exit, entries: &[PatchEntry]) -> Exit {
     let has_succeeded = |entry: &PatchEntry| entry.exit == Exit::OK && !entry.is_untried();
-    let decides = |exit: &Exit| exit.cause() == ExitCause::Signal || exit.verb_code() == verb_codes::UNFINISHED;
+    let decides =
+        |exit: &Exit| exit.cause() == ExitCause::Signal || exit.verb_code() == verb_codes::UNFINISHED;
     let decisive = std::iter::once(failed).chain(entries.iter().map(|entry| entry.exit)).find(decides);
     match decisive {
         Some(decisive) => decisive,
