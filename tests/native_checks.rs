@@ -92,7 +92,7 @@ fn every_check_ends_with_68_while_a_registration_is_stale_although_nothing_is_lo
         assert_eq!(run.stderr, note, "{line}");
         if line != "check --contents" {
             let run = stage.run(&format!("{} -R @ROOT@", line.replace(" --check", "")));
-            assert_eq!((run.code, run.stderr.as_str()), (0, note), "{line}");
+            assert_eq!((run.code, run.stderr.as_str()), (4, note), "{line}");
         }
         let document = document(&stage, &format!("{line} --json -R @ROOT@"));
         assert_eq!(document["stale"][0]["package"], "DEBweb", "{line}");

@@ -13,7 +13,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
 use crate::records::Before;
-use crate::scenario::{Scenario, is_root};
+use crate::scenario::{Scenario, code_of, is_root};
 use crate::undo_forms::{manifest, undo_directories, with_manifest};
 
 const RECORD: &str = "/var/sadm/pkg/ACMEweb/save/100-01/undo.files";
@@ -48,11 +48,20 @@ fn stored(stage: &Scenario, bytes: &str) -> PathBuf {
 #[track_caller]
 fn assert_named(stage: &Scenario, what: &str, words: &str) {
     let before = stage.everything();
+<<<<<<< found
     for line in [
         "patchrm -R @ROOT@ 100-01",
         "remove -R @ROOT@ 100-01",
         "undo-data repack --undo-format gz -R @ROOT@ 100-01",
-    ] {
+||||||| expected
+    for (line, code) in [
+        ("patchrm -R @ROOT@ 100-01", 4),
+        ("remove -R @ROOT@ 100-01", 1),
+        ("repack --format gz -R @ROOT@ 100-01", 1),
+=======
+    for line in ["patchrm -R @ROOT@ 100-01", "remove -R @ROOT@ 100-01", "repack --format gz -R @ROOT@ 100-01"]
+>>>>>>> replacement
+    {
         let run = stage.run(line);
         // An archive that the ledger does not know is not trusted, any other is damaged.
         let verb = if run.stderr.contains("the ledger of the root does not know it") { 3 } else { 1 };

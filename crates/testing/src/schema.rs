@@ -282,8 +282,104 @@ mod tests {
     fn the_manual_describes_every_cause() {
         let page = fs::read_to_string(checkout().join("man/patchadm-json.5")).unwrap();
         let items: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
+<<<<<<< found
         let causes = schemas()["common.json"]["$defs"]["cause"]["enum"].as_array().unwrap();
+||||||| expected
+        for file in schemas().keys() {
+            let (name, whole) = schemas().get_key_value(file).unwrap();
+            for (kind, part) in whole["$defs"].as_object().into_iter().flatten() {
+                if ["error", "changeError", "unworked"].contains(&kind.as_str())
+                    || part["properties"]["schema"].is_null()
+                {
+                    continue;
+                }
+                let mut fields = BTreeSet::new();
+                named(Rule { file: name, part }, "", &mut fields);
+                let missing: Vec<&String> =
+                    fields.iter().filter(|field| !items.contains(field.as_str())).collect();
+                assert!(missing.is_empty(), "{file}, {kind}: {missing:?}");
+            }
+        }
+        let causes =
+            schemas()["common.json"]["$defs"]["cause"]["enum"].as_array().unwrap();
+=======
+        for file in schemas().keys() {
+            let (name, whole) = schemas().get_key_value(file).unwrap();
+            for (kind, part) in whole["$defs"].as_object().into_iter().flatten() {
+                if ["error", "changeError", "unworked"].contains(&kind.as_str())
+                    || part["properties"]["schema"].is_null()
+                {
+                    continue;
+                }
+                let mut fields = BTreeSet::new();
+                named(Rule { file: name, part }, "", &mut fields);
+                let missing: Vec<&String> =
+                    fields.iter().filter(|field| !items.contains(field.as_str())).collect();
+                assert!(missing.is_empty(), "{file}, {kind}: {missing:?}");
+            }
+        }
+        let causes = schemas()["common.json"]["$defs"]["cause"]["enum"].as_array().unwrap();
+>>>>>>> replacement
         assert_eq!(causes.len(), 33);
         assert!(causes.iter().all(|cause| items.contains(cause.as_str().unwrap())));
     }
+<<<<<<< found
+||||||| expected
+
+    /// The fields of a document as the manual writes them: `patches[].id`.
+    fn named(rule: Rule<'_>, at: &str, fields: &mut BTreeSet<String>) {
+        if let Some(reference) = rule.part["$ref"].as_str() {
+            // A part of the document of another command is described there.
+            if !reference.starts_with('#') && !reference.starts_with("common.json") && !at.is_empty() {
+                fields.insert(at.to_owned());
+                return;
+            }
+            return named(rule.referred(reference), at, fields);
+        }
+        if !at.is_empty() {
+            fields.insert(at.to_owned());
+        }
+        let dot = if at.is_empty() { "" } else { "." };
+        for (name, part) in rule.part["properties"].as_object().into_iter().flatten() {
+            if at.is_empty() && ["schema", "command", "root", "exit_code", "classic_code", "cause"].contains(&name.as_str()) {
+                continue;
+            }
+            named(rule.at(part), &format!("{at}{dot}{name}"), fields);
+        }
+        if let Some(item) = rule.part.get("items").filter(|_| !at.ends_with("[]")) {
+            fields.remove(at);
+            named(rule.at(item), &format!("{at}[]"), fields);
+        }
+    }
+=======
+
+    /// The fields of a document as the manual writes them: `patches[].id`.
+    fn named(rule: Rule<'_>, at: &str, fields: &mut BTreeSet<String>) {
+        if let Some(reference) = rule.part["$ref"].as_str() {
+            // A part of the document of another command is described there.
+            if !reference.starts_with('#') && !reference.starts_with("common.json") && !at.is_empty() {
+                fields.insert(at.to_owned());
+                return;
+            }
+            return named(rule.referred(reference), at, fields);
+        }
+        if !at.is_empty() {
+            fields.insert(at.to_owned());
+        }
+        let dot = if at.is_empty() { "" } else { "." };
+        for (name, part) in rule.part["properties"].as_object().into_iter().flatten() {
+            if at.is_empty()
+                && ["schema", "command", "root", "exit_code", "classic_code", "cause"]
+                    .contains(&name.as_str())
+            {
+                continue;
+            }
+            named(rule.at(part), &format!("{at}{dot}{name}"), fields);
+        }
+        if let Some(item) = rule.part.get("items").filter(|_| !at.ends_with("[]")) {
+            fields.remove(at);
+            named(rule.at(item), &format!("{at}[]"), fields);
+        }
+    }
+>>>>>>> replacement
 }

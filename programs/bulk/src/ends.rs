@@ -79,8 +79,9 @@ pub(crate) fn import_failed(error: &ForeignRecordsError) -> Stop {
         ForeignRecordsError::Import { error: ImportError::Read(error), .. } => {
             Exit::of_verb(patchadm_cli::reply::cause_of::of_io(error))
         }
-        ForeignRecordsError::Import { .. } => Exit::of_verb(ExitCause::DamagedInput),
-        ForeignRecordsError::Set(_) => Exit::of_verb(ExitCause::DamagedInput),
+        ForeignRecordsError::Import { .. } | ForeignRecordsError::Set(_) => {
+            Exit::of_verb(ExitCause::DamagedInput)
+        }
         ForeignRecordsError::Root(error) => Exit::of_verb(patchadm_cli::reply::cause_of::of_root(error)),
     };
     Stop::Refused { exit, message: error.to_string() }

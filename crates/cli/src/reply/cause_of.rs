@@ -62,7 +62,9 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::ReadOnly(_) => ExitCause::ReadOnly,
         Failure::NotTried(_) | Failure::NotWithout(_) => ExitCause::Ok,
         Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => ExitCause::TrialOver,
-        Failure::NotInDepot { .. } | Failure::NoDepot { .. } => ExitCause::NotFound,
+        Failure::NotInDepot { .. }
+        | Failure::NoDepot { .. }
+        | Failure::Native(NativeError::Package { .. }) => ExitCause::NotFound,
         Failure::NotConfirmed(_) | Failure::UnknownPoint(_) => ExitCause::Unknown,
         Failure::NoDatabase(_) => ExitCause::NoDatabase,
         Failure::Lock(LockError::Held { .. }) | Failure::Scripts(ScriptError::Locked { .. }) => {
@@ -74,6 +76,7 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::Policy(PolicyError::Root(error))
         | Failure::Scripts(ScriptError::Root(error))
         | Failure::Keys(KeyDirectoryError::Root(error))
+        | Failure::Native(NativeError::Root(error))
         | Failure::Response(ResponseError::Root(error)) => of_root(error),
         Failure::Unrecovered { error } if error.left == RootCondition::InDoubt => ExitCause::InDoubt,
         Failure::Unrecovered { error } => match error.cause {
@@ -96,8 +99,14 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::UndoFile(fault) => of_undo_file(fault),
         Failure::Plan(fault) => of_plan_file(fault),
+<<<<<<< found
         Failure::Native(NativeError::Root(error)) => of_root(error),
         Failure::Native(NativeError::Package { .. }) => ExitCause::NotFound,
+||||||| expected
+        Failure::Native(NativeError::Root(error)) => of_root(error),
+        Failure::Native(NativeError::Package { .. }) => ExitCause::Unknown,
+=======
+>>>>>>> replacement
         Failure::Native(NativeError::Records { .. }) => ExitCause::DamagedInput,
         Failure::Policy(_) | Failure::BadFile(_) | Failure::BadResponseFile(_) => ExitCause::Settings,
         Failure::OwnedByRoot(_) | Failure::ExchangeDirectory { .. } | Failure::BackoutDirectory { .. } => {
@@ -260,6 +269,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::KeptPackage(_)
         | Reason::BadInformation { .. } => ExitCause::DamagedInput,
         Reason::NotInstalled(_)
+        | Reason::BackoutDirectory(_)
+        | Reason::KeepWithoutUndo(_)
         | Reason::Unregistered { .. }
         | Reason::Zone { .. }
         | Reason::OtherBaseDirectory { .. }
@@ -288,7 +299,6 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::Needed { .. }
         | Reason::LibrariesLost(_)
         | Reason::InUse { .. } => ExitCause::Dependency,
-        Reason::BackoutDirectory(_) | Reason::KeepWithoutUndo(_) => ExitCause::NotApplicable,
         Reason::BasedirAnswered { .. } => ExitCause::Settings,
         Reason::UndoMismatch { .. }
         | Reason::NoWayBack(_)

@@ -161,7 +161,12 @@ impl PatchEntry {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
 
-    pub(super) fn of(root: &Root, command: Command, one: ApplyOutcome, (code, table): (fn(Command, &Failure) -> Exit, ExitTable)) -> Self {
+    pub(super) fn of(
+        root: &Root,
+        command: Command,
+        one: ApplyOutcome,
+        (code, table): (fn(Command, &Failure) -> Exit, ExitTable),
+    ) -> Self {
         let named = one.set.as_ref().map(|set| set.is_named);
         let set = one.set.unwrap_or_default();
         let (needs, packages) =

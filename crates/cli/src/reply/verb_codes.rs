@@ -116,6 +116,7 @@ pub fn causes_of(code: u8) -> Vec<ExitCause> {
 }
 
 /// Returns the code of a verb.
+#[allow(clippy::match_same_arms)] // the rules stand in their order
 pub(super) const fn code(cause: ExitCause, kind: ExitKind, classic: Option<u8>) -> u8 {
     use ExitKind::{Finding, PassedOn, Plain, Refusal};
     match (kind, cause) {
