@@ -11,7 +11,7 @@ use crate::delivery::{Patch, indexed_depot};
 use crate::faulty_server::{Asked, FaultyServer, Step, head, rest, whole};
 use crate::packages::Package;
 use crate::reliability::figures;
-use crate::scenario::{Run, Scenario};
+use crate::scenario::{Run, Scenario, code_of};
 
 /// The most memory that a command may write to.
 const MEMORY: &str = "ulimit -d 262144";
@@ -113,7 +113,13 @@ fn an_index_that_is_none_is_refused_by_every_command() {
         fs::write(depot.join("index.json"), text).unwrap();
         for (line, what_holds) in COMMANDS {
             let case = format!("{case}: {line}");
-            must_be_refused(&run(&stage, line, depot.to_str().unwrap()), code_of(line, 33, 1), what_holds, reason, &case);
+            must_be_refused(
+                &run(&stage, line, depot.to_str().unwrap()),
+                code_of(line, 33, 1),
+                what_holds,
+                reason,
+                &case,
+            );
         }
     }
     fs::File::create(depot.join("index.json")).unwrap().set_len(300 << 20).unwrap();

@@ -165,22 +165,8 @@ fn an_action_of_bulk_has_a_section_with_its_options() {
 #[test]
 fn the_exit_codes_of_a_classic_command_are_those_that_help_knows() {
     let known = explained();
-<<<<<<< found
     for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef"] {
         let page = Page::called(command);
-||||||| expected
-    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef", "bulk"] {
-        let page = Page::called(if command == "bulk" { "patchadm-bulk" } else { command });
-        // A bulk build works on no root.
-        let is_of_roots = |who: &str| command == "bulk" && who.ends_with(" about a root");
-        let documented: BTreeSet<u8> =
-            page.items("EXIT STATUS").iter().filter_map(|item| item.parse().ok()).collect();
-=======
-    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef"] {
-        let page = Page::called(command);
-        let documented: BTreeSet<u8> =
-            page.items("EXIT STATUS").iter().filter_map(|item| item.parse().ok()).collect();
->>>>>>> replacement
         let known: BTreeSet<u8> = known
             .iter()
             .filter(|(_, who)| who.iter().any(|who| is_about(who, command)))

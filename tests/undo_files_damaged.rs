@@ -48,20 +48,11 @@ fn stored(stage: &Scenario, bytes: &str) -> PathBuf {
 #[track_caller]
 fn assert_named(stage: &Scenario, what: &str, words: &str) {
     let before = stage.everything();
-<<<<<<< found
     for line in [
         "patchrm -R @ROOT@ 100-01",
         "remove -R @ROOT@ 100-01",
         "undo-data repack --undo-format gz -R @ROOT@ 100-01",
-||||||| expected
-    for (line, code) in [
-        ("patchrm -R @ROOT@ 100-01", 4),
-        ("remove -R @ROOT@ 100-01", 1),
-        ("repack --format gz -R @ROOT@ 100-01", 1),
-=======
-    for line in ["patchrm -R @ROOT@ 100-01", "remove -R @ROOT@ 100-01", "repack --format gz -R @ROOT@ 100-01"]
->>>>>>> replacement
-    {
+    ] {
         let run = stage.run(line);
         // An archive that the ledger does not know is not trusted, any other is damaged.
         let verb = if run.stderr.contains("the ledger of the root does not know it") { 3 } else { 1 };

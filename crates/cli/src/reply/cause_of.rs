@@ -99,14 +99,6 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::UndoFile(fault) => of_undo_file(fault),
         Failure::Plan(fault) => of_plan_file(fault),
-<<<<<<< found
-        Failure::Native(NativeError::Root(error)) => of_root(error),
-        Failure::Native(NativeError::Package { .. }) => ExitCause::NotFound,
-||||||| expected
-        Failure::Native(NativeError::Root(error)) => of_root(error),
-        Failure::Native(NativeError::Package { .. }) => ExitCause::Unknown,
-=======
->>>>>>> replacement
         Failure::Native(NativeError::Records { .. }) => ExitCause::DamagedInput,
         Failure::Policy(_) | Failure::BadFile(_) | Failure::BadResponseFile(_) => ExitCause::Settings,
         Failure::OwnedByRoot(_) | Failure::ExchangeDirectory { .. } | Failure::BackoutDirectory { .. } => {
