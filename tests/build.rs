@@ -310,9 +310,9 @@ fn a_command_line_that_makes_no_sense_makes_no_patch() {
         ("build --id 900-01 --from a --to b -o c --requires 1", "<1> is not a patch id"),
         ("build --id 900-01 --from a --to b -o c --class-script script", "is not called i.CLASS"),
     ] {
-        let told = stage.run(line).fails(1);
+        let told = stage.run(line).fails(2);
         assert!(told.contains(said), "{line}: {told}");
     }
     let line = format!("build --id 900-01 --from a --to b -o {}", there.display());
-    assert!(stage.run(&line).fails(1).contains("exists already"));
+    assert!(stage.run(&line).fails(3).contains("exists already"));
 }

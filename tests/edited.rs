@@ -80,7 +80,7 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(document["patches"][0]["over_edits"].as_array().unwrap().len(), 4, "{document}");
     assert_eq!(document["would_change"], false);
-    assert_eq!(add(&stage, "").code, 10);
+    assert_eq!(add(&stage, "").code, 3);
     assert_eq!(add(&stage, "").stdout, "", "a plan is shown where one was asked for");
 }
 

@@ -11,7 +11,7 @@ use crate::delivery::{Patch, indexed_depot};
 use crate::faulty_server::{Asked, FaultyServer, Step, head, rest, whole};
 use crate::packages::Package;
 use crate::reliability::figures;
-use crate::scenario::{Run, Scenario};
+use crate::scenario::{Run, Scenario, code_of};
 
 /// The most memory that a command may write to.
 const MEMORY: &str = "ulimit -d 262144";
@@ -110,7 +110,13 @@ fn an_index_that_is_none_is_refused_by_every_command() {
         fs::write(depot.join("index.json"), text).unwrap();
         for (line, what_holds) in COMMANDS {
             let case = format!("{case}: {line}");
-            must_be_refused(&run(&stage, line, depot.to_str().unwrap()), 1, what_holds, reason, &case);
+            must_be_refused(
+                &run(&stage, line, depot.to_str().unwrap()),
+                code_of(line, 33, 1),
+                what_holds,
+                reason,
+                &case,
+            );
         }
     }
     fs::File::create(depot.join("index.json")).unwrap().set_len(300 << 20).unwrap();
@@ -142,7 +148,8 @@ fn an_id_that_comes_twice_is_named_with_both_files() {
                 run.stderr.contains("Patch 100-01 is not applied: it comes twice with different content: ")
             );
         } else {
-            must_be_refused(&run, 1, what_holds, "comes twice with different content: ", line);
+            let code = if line.starts_with("depot") { 3 } else { 1 };
+            must_be_refused(&run, code, what_holds, "comes twice with different content: ", line);
         }
         assert!(run.stderr.contains("100-01.tar") && run.stderr.contains("other.tar"), "{}", run.stderr);
     }
@@ -365,7 +372,8 @@ fn a_server_whose_index_is_none_is_refused() {
         });
         for (line, what_holds) in COMMANDS {
             let run = run(&stage, line, &server.url(""));
-            must_be_refused(&run, code, what_holds, reason, line);
+            let classic = if status.starts_with("200") { 33 } else { 40 };
+            must_be_refused(&run, code_of(line, classic, code), what_holds, reason, line);
         }
     }
     crate::tree::assert_same(&stage.everything(), &before);

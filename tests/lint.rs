@@ -51,7 +51,7 @@ fn a_document_has_all_patches_and_counts() {
     patch("200-01").directory(&stage);
     let run = stage.run("lint --json --depot delivered delivered/100-01 delivered/200-01");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!((run.code, &document["cause"]), (10, &"damaged-input".into()));
+    assert_eq!((run.code, &document["cause"]), (4, &"damaged-input".into()));
     let patches = document["patches"].as_array().unwrap();
     assert_eq!((&patches[0]["id"], &patches[1]["path"]), (&"100-01".into(), &"delivered/200-01".into()));
     let overlaps = patches[1]["findings"].as_array().unwrap().iter().filter(|one| one["code"] == "overlap");

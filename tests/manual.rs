@@ -124,15 +124,13 @@ fn an_action_of_bulk_has_a_section_with_its_options() {
 #[test]
 fn the_exit_codes_of_the_pages_are_those_that_explain_knows() {
     let known = explained();
-    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef", "bulk"] {
-        let page = Page::called(if command == "bulk" { "patchadm-bulk" } else { command });
-        // A bulk build works on no root.
-        let is_of_roots = |who: &str| command == "bulk" && who.ends_with(" about a root");
+    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef"] {
+        let page = Page::called(command);
         let documented: BTreeSet<u8> =
             page.items("EXIT STATUS").iter().filter_map(|item| item.parse().ok()).collect();
         let known: BTreeSet<u8> = known
             .iter()
-            .filter(|(_, who)| who.iter().any(|who| is_about(who, command) && !is_of_roots(who)))
+            .filter(|(_, who)| who.iter().any(|who| is_about(who, command)))
             .map(|(code, _)| *code)
             .collect();
         assert_eq!(documented, known, "{command}");

@@ -215,7 +215,7 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
     for run in [&remove, &root.unwatched("diff -R @ROOT@ 100-01"), &root.unwatched("remove -R @ROOT@ 100-01")]
     {
         let said = &run.stderr;
-        assert_eq!(run.code, 2, "{said}");
+        assert_eq!(run.code, 4, "{said}");
         assert!(said.contains(&format!("{lost}, at @ROOT@/usr/lib/lib.so and 1 more\n")), "{said}");
         assert!(said.contains(next), "{said}");
         assert!(!said.contains("did you mean"), "{said}");

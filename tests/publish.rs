@@ -270,7 +270,7 @@ fn patches_without_signature_are_named_and_taken_only_if_that_is_said() {
     fs::remove_file(&signature).unwrap();
     let run = publish(&stage, &format!("--json --key {} work depot", secret_key()));
     let told = document(&run);
-    assert_eq!((run.code, &told["result"]), (41, &"refused".into()));
+    assert_eq!((run.code, &told["result"]), (3, &"refused".into()));
     assert_eq!(told["to_sign"], serde_json::json!(["work/100-01.zip", "work/200-01.zip.manifest"]));
     assert!(!stage.beside("depot").exists());
     let said = publish_signed(&stage);

@@ -137,7 +137,7 @@ fn what_only_the_full_plan_finds_drops_out_with_what_requires_it() {
         reason.starts_with("it requires 300-01 or later, which is refused: edited since installation: "),
         "{reason}"
     );
-    assert_eq!(document["exit_code"], 10);
+    assert_eq!(document["exit_code"], 5);
 }
 
 #[test]

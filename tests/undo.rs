@@ -79,7 +79,7 @@ fn undo_data_that_was_rewritten_or_moved_since_belongs_to_the_runs_before() {
     let moved = stage.beside("exported").display().to_string();
     stage.run(&format!("undo-export -R @ROOT@ -o {moved} 200-01 300-01")).ok();
     let said = stage.run("undo -R @ROOT@");
-    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(said.code, 3, "{said:?}");
     assert!(said.stderr.contains("was exported by run"), "{said:?}");
     stage.run(&format!("undo-import -R @ROOT@ {moved}")).ok();
     stage.run("undo -R @ROOT@").ok();

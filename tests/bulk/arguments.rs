@@ -20,18 +20,18 @@ fn wrong_arguments_and_settings_are_refused_and_nothing_starts() {
     let conf = fs::read_to_string(build.work().join("bulk.conf")).unwrap();
     for (line, code, why) in [
         ("", 1, ""),
-        ("dance @WORK@", 1, "dance"),
+        ("dance @WORK@", 2, "dance"),
         ("run", 1, "WORK"),
-        ("run @WORK@ nothing", 1, "nothing"),
-        ("run @WORK@ good-2.0", 1, "good-2.0"),
+        ("run @WORK@ nothing", 4, "nothing"),
+        ("run @WORK@ good-2.0", 4, "good-2.0"),
         ("run @WORK@ --jobs 0", 1, "0"),
-        ("run @WORK@ --rebuild", 1, "--rebuild"),
-        ("run @WORK@/nowhere", 27, "nowhere"),
-        ("run @WORK@/pool", 27, "bulk.conf"),
-        ("log @WORK@ good-1.0", 1, "there is no log of good-1.0"),
-        ("log @WORK@ ../../id", 1, "there is no log"),
-        ("init @WORK@ --tree /", 1, "not empty"),
-        ("init @WORK@", 1, "--tree"),
+        ("run @WORK@ --rebuild", 2, "--rebuild"),
+        ("run @WORK@/nowhere", 1, "nowhere"),
+        ("run @WORK@/pool", 1, "bulk.conf"),
+        ("log @WORK@ good-1.0", 4, "there is no log of good-1.0"),
+        ("log @WORK@ ../../id", 4, "there is no log"),
+        ("init @WORK@ --tree /", 3, "not empty"),
+        ("init @WORK@", 2, "--tree"),
     ] {
         let said = build.action(line).fails(code);
         assert!(said.contains(why), "<{line}>: {said}");
@@ -74,7 +74,7 @@ fn one_run_at_a_time_and_what_was_interrupted_goes_on() {
             && build.journal(1).iter().any(|line| line["package"] == "quick-1.0" && line["state"] == "done")
     });
     assert!(!processes_with(&mark).is_empty());
-    let said = build.action("run @WORK@").fails(64);
+    let said = build.action("run @WORK@").fails(6);
     assert!(said.contains(&running.id().to_string()), "{said}");
     // Readers need no lock.
     assert_eq!(build.log("slow-1.0"), "begun\n");
@@ -106,7 +106,7 @@ fn an_action_that_writes_waits_for_another_one_as_long_as_it_is_told_to() {
     let holder = format!("process {} (bulk)", running.id());
     for action in ["run", "scan", "patches", "report", "release", "prune"] {
         let run = if action == "release" { "1" } else { "" };
-        let said = build.action(&format!("{action} @WORK@ {run} --wait 1")).fails(64);
+        let said = build.action(&format!("{action} @WORK@ {run} --wait 1")).fails(6);
         assert!(said.contains(&format!("waiting for {holder} to finish")), "{action}: {said}");
     }
     let mut waiting = build.command(&format!("scan {} --wait 60", build.work().display()));

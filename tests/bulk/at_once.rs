@@ -33,7 +33,7 @@ fn while_a_run_goes_on_nothing_else_changes_its_directory_or_prunes_its_pool() {
     for line in
         ["run @WORK@", "scan @WORK@", "patches @WORK@", "release @WORK@ 1", "prune @WORK@", "report @WORK@"]
     {
-        let said = build.action(line).fails(64);
+        let said = build.action(line).fails(6);
         assert!(said.contains(&running.id().to_string()), "{line}: {said}");
     }
     for line in ["status @WORK@", "why @WORK@ slow", "log @WORK@ slow-1.0", "history @WORK@"] {
@@ -41,7 +41,7 @@ fn while_a_run_goes_on_nothing_else_changes_its_directory_or_prunes_its_pool() {
     }
     // Another build that has the same pool uses it at the same time, and does not prune it.
     other.run("").ends(0);
-    let said = other.action("prune @WORK@").fails(64);
+    let said = other.action("prune @WORK@").fails(6);
     assert!(said.contains("pool"), "{said}");
     fs::write(build.tree().join("go"), "").unwrap();
     BulkRun::of(&running.wait_with_output().unwrap()).ends(0);

@@ -53,7 +53,7 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     build.recipe("user-of-greedy", "ALL_DEPENDS=greedy-[0-9]*\n", makes);
     build.recipe("user-of-good", "ALL_DEPENDS=good-[0-9]*:good\n", makes);
     // Nothing was named, but the tree has faults: they are what no recipe says of itself.
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     build.assert_nothing_left(&mark);
     let word = |package: &str| run.package(package)["fault"].as_str().map(str::to_owned);
     let faults =
@@ -98,15 +98,15 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     assert_eq!(run.in_state("done"), ["good", "user-of-good"]);
 
     // What is named is a failure.
-    build.run("fails").ends(10);
-    build.run("user-of-user").ends(10);
+    build.run("fails").ends(5);
+    build.run("user-of-user").ends(5);
     // Where only a location is wanted, only those are scanned that it names: not the other one with the same package.
     let good = build.run("user-of-good").ends(0);
     assert_eq!(good.states(), ["good-1.0 done", "user-of-good-1.0 done"]);
     assert_eq!(good.package("good-1.0")["location"], "good");
     // With the first of the two out of the way, it is the second one everywhere.
     fs::remove_dir_all(build.tree().join("again")).unwrap();
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     assert_eq!(run.in_state("up-to-date"), ["good", "user-of-good"]);
 }
 
@@ -125,7 +125,7 @@ fn a_tree_that_cannot_be_listed_is_not_built() {
         ("echo good; exit 1", "the list of locations: scan: exit 1"),
     ] {
         fs::write(&scan, format!("#!/bin/sh\n{listing}\n")).unwrap();
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(1);
         assert!(run.said.contains(why), "{}", run.said);
         assert_eq!(build.journal(1).len(), 0);
     }

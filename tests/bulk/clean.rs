@@ -57,7 +57,7 @@ fn a_build_sees_this_world_and_no_other_whatever_was_built_before() {
         }
         build.recipe("fails", "ALL_DEPENDS=needed-[0-9]*\n", &format!("{writer}exit 1\n"));
         let tree = Tree::of(&build.tree(), &[]).without_owners();
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("failed"), ["fails"]);
         assert_same(&Tree::of(&build.tree(), &[]).without_owners(), &tree);
         build.run("world --rebuild world").ends(0);

@@ -64,7 +64,7 @@ fn going_over(test: &str, is_ordinary: bool, mark: &str) -> Option<BulkBuild> {
 
 #[track_caller]
 fn assert_over(run: BulkRun, has_group: bool) {
-    let run = run.ends(10);
+    let run = run.ends(5);
     for (name, ..) in OVER {
         let package = format!("{name}-1.0");
         let cause = name.rsplit('-').next().unwrap();

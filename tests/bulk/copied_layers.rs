@@ -121,7 +121,7 @@ fn a_limit_of_the_disk_counts_what_a_build_writes_and_not_the_copy_below_it() {
     build.recipe("larger", "ALL_DEPENDS=large-[0-9]*\n", &format!("{large}sleep 6\n"));
     build.recipe("largest", "ALL_DEPENDS=large-[0-9]* larger-[0-9]*\n", "head -c 2M /dev/urandom > file\n");
     let running = without_overlay(&build.running("larger largest"), &refuses, true).output().unwrap();
-    let run = BulkRun::of(&running).ends(10);
+    let run = BulkRun::of(&running).ends(5);
     assert_eq!(run.in_state("done"), ["large", "larger"]);
     assert_eq!(run.package("largest-1.0")["cause"], "disk", "{}", run.detail("largest-1.0"));
     build.assert_nothing_left(&mark);

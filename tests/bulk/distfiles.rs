@@ -48,7 +48,7 @@ fn a_distfile_that_is_cut_or_wrong_is_fetched_beside_it_or_is_the_failure() {
     }
     build.recipe("user", "ALL_DEPENDS=missing-[0-9]*\n", "mkdir $DESTDIR/opt\n");
     build.recipe("plain", "", "mkdir $DESTDIR/opt\n");
-    let run: BulkRun = build.run("").ends(10);
+    let run: BulkRun = build.run("").ends(5);
     assert_eq!(run.in_state("done"), ["cut", "fetched", "other", "plain", "there"]);
     assert_eq!(run.in_state("failed"), ["missing", "nowhere", "wrong"]);
     assert_eq!(run.in_state("indirect-failed"), ["user"]);
@@ -69,7 +69,7 @@ fn a_distfile_that_is_cut_or_wrong_is_fetched_beside_it_or_is_the_failure() {
     }
     // The failure is always tried again.
     fs::write(distfiles.join("missing"), RARE).unwrap();
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     assert_eq!(run.in_state("done"), ["missing", "user"]);
 }
 

@@ -55,7 +55,7 @@ fn who_enters_finds_what_the_build_finds_and_leaves_nothing() {
         assert_eq!(enter(&build, "user", "exit 7").code, 7);
         assert_eq!(enter(&build, "user", "kill -9 $$").code, 137);
         assert_eq!(build.action("enter @WORK@ user -- /no/such/program").code, 127);
-        build.action("enter @WORK@ nothing -- true").fails(1);
+        build.action("enter @WORK@ nothing -- true").fails(4);
         build.assert_nothing_left("no mark");
     }
 }
@@ -80,7 +80,7 @@ fn what_is_needed_must_have_a_result_and_a_run_may_go_on() {
     build.recipe("base", "", INSTALL);
     build.recipe("user", "ALL_DEPENDS=base>=1:../base\n", "while [ ! -e $TREE/go ]; do sleep 0.1; done\n");
     build.action("scan @WORK@").ok();
-    let said = enter(&build, "user", "true").fails(1);
+    let said = enter(&build, "user", "true").fails(3);
     assert!(said.contains("the sandbox of user-1.0 cannot be made: base-1.0 has no result"), "{said}");
     build.recipe("masked", "PKG_SKIP_REASON=not here\n", INSTALL);
     let mut running = build.running("base user").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -89,7 +89,7 @@ fn what_is_needed_must_have_a_result_and_a_run_may_go_on() {
     build.write("go", "");
     running.wait().unwrap();
     build.action("scan @WORK@").ok();
-    let said = enter(&build, "masked", "true").fails(1);
+    let said = enter(&build, "masked", "true").fails(3);
     assert!(said.contains("masked-1.0 cannot be made: not here"), "{said}");
     build.assert_nothing_left(&mark);
 }
@@ -108,7 +108,7 @@ fn a_failed_build_of_root_is_entered_whatever_it_has_left_in_the_place_of_tmp_an
     );
     build.recipe("directory", "", "mkdir -p /tmp/record/within /tmp/record.1; exit 1\n");
     build.recipe("gone", "", "rm -rf /tmp /var; exit 1\n");
-    build.run("").ends(10);
+    build.run("").ends(5);
     for (name, beside) in [("link", "/tmp.1/left"), ("directory", "/tmp/record.2/within"), ("gone", "/work")]
     {
         let script = format!("head -n 1 /tmp/record; ls -dU {beside} /var/tmp/.");

@@ -26,7 +26,7 @@ fn a_failure_takes_what_needs_it_with_it_is_remembered_and_mended() {
         build.change(&format!("{broken}/src/Makefile"), ("include", "$(error This one is broken)\ninclude"));
     }
     build.write("tools/fails/fail", "");
-    let first = build.run(NAMES).ends(10);
+    let first = build.run(NAMES).ends(5);
     let states = [
         "chain-1.0 indirect-failed",
         "diamond-1.0 indirect-failed",
@@ -59,14 +59,14 @@ fn a_failure_takes_what_needs_it_with_it_is_remembered_and_mended() {
     assert!(build.log("libthree-1.0").contains("This one is broken"));
 
     // It is remembered: nothing is built, and it is said in which run that was.
-    let second = build.run(NAMES).ends(10);
+    let second = build.run(NAMES).ends(5);
     let still: Vec<String> = states.iter().map(|state| state.replace(" done", " up-to-date")).collect();
     assert_eq!((second.states(), build.started(2)), (still.clone(), Vec::new()));
     assert_eq!(second.package("fails-1.0")["run"], json!(1));
     assert_eq!(links(&second, "libthree-1.0"), links(&first, "libthree-1.0"));
 
     // It is tried again where that is asked for.
-    let third = build.run(&format!("{NAMES} --retry")).ends(10);
+    let third = build.run(&format!("{NAMES} --retry")).ends(5);
     let mut tried = build.started(3);
     tried.sort();
     assert_eq!(tried, because(&["fails", "libleft", "libright", "libthree"]));
@@ -74,7 +74,7 @@ fn a_failure_takes_what_needs_it_with_it_is_remembered_and_mended() {
 
     // One is mended: what waited for it is built, and the others are as they were.
     build.change("chain/libthree/src/Makefile", ("$(error This one is broken)\n", ""));
-    let fourth = build.run(NAMES).ends(10);
+    let fourth = build.run(NAMES).ends(5);
     assert_eq!(fourth.in_state("done"), ["chain", "libfive", "libfour", "libthree"]);
     assert_eq!(fourth.in_state("failed"), ["fails", "libleft", "libright"]);
     assert_eq!(fourth.in_state("indirect-failed"), ["diamond"]);
@@ -102,12 +102,12 @@ fn nothing_new_starts_after_a_failure_where_that_is_asked_for() {
         build.recipe(name, "", "mkdir $DESTDIR/opt");
         build.recipe(&format!("user-{name}"), "ALL_DEPENDS=first-[0-9]*\n", "mkdir $DESTDIR/opt");
     }
-    let run = build.run("--stop-on-failure").ends(10);
+    let run = build.run("--stop-on-failure").ends(5);
     assert_eq!(run.detail("first-1.0"), "exit 7");
     assert_eq!(build.started(1), ["first-1.0"]);
     assert_eq!(run.in_state("open"), ["one", "two"]);
     // The next run does what was left.
-    let next = build.run("").ends(10);
+    let next = build.run("").ends(5);
     assert_eq!(next.in_state("done"), ["one", "two"]);
     assert_eq!(next.in_state("indirect-failed"), ["user-one", "user-two"]);
 }

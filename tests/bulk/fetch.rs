@@ -66,7 +66,7 @@ fn what_fetch_brings_is_taken_where_it_is_right_and_a_failure_of_it_is_one_of_th
         let mark = mark();
         let Some(build) = with_fetch("what_fetch_brings…", is_ordinary, &mark) else { continue };
         let began = Instant::now();
-        let run: BulkRun = build.run("").ends(10);
+        let run: BulkRun = build.run("").ends(5);
         assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
         assert_eq!(run.in_state("done"), ["elsewhere", "right"], "{}", build.who());
         for (name, reason) in FAILING {
@@ -86,7 +86,7 @@ fn what_fetch_brings_is_taken_where_it_is_right_and_a_failure_of_it_is_one_of_th
             "#!/bin/sh\n[ $1 = none ] || exit 9\nprintf 'int main(void) { return 0; }\\n' > $DISTDIR/$1\n",
         )
         .unwrap();
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!((run.in_state("done"), run.in_state("failed").len()), (vec!["none".to_owned()], 5));
         assert!(run.detail("hangs-1.0").ends_with("fetch: exit 9"), "{}", run.detail("hangs-1.0"));
     }
@@ -104,6 +104,6 @@ fn fetch_is_not_called_for_what_a_url_gives_or_where_nothing_is_to_be_fetched() 
     assert_eq!(distfiles(&build), ["right"]);
     build.run("none --dry-run").ends(0);
     assert_eq!(distfiles(&build), ["right"]);
-    let run = build.run("none").ends(10);
+    let run = build.run("none").ends(5);
     assert_eq!(run.detail("none-1.0"), "none: it is not there; fetch: exit 9");
 }

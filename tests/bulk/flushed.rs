@@ -63,7 +63,7 @@ fn what_was_built_before_a_kill_and_had_not_reached_the_disk_is_not_built_again(
             before_the_disk += unflushed(&build).len();
         }
         build.write("slow/build", script);
-        let last = build.run("").ends(10);
+        let last = build.run("").ends(5);
         assert_eq!(
             last.states(),
             ["fails-1.0 failed (exit)", "needed-1.0 done", "slow-1.0 done", "user-1.0 done"]

@@ -26,7 +26,7 @@ fn what_a_recipe_may_not_do_is_its_own_error_and_the_others_are_built() {
         build.recipe("user", "ALL_DEPENDS=good-[0-9]*\n", "mkdir $DESTDIR/opt\n");
         // Locations that lead out of the tree.
         build.recipe("leads-out", "ALL_DEPENDS=passwd-[0-9]*:../../../etc\n", "mkdir $DESTDIR/opt\n");
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         build.assert_nothing_left(&mark);
         for (name, _, cause, says) in FORBIDDEN {
             let package = format!("{name}-1.0");
@@ -50,7 +50,7 @@ fn a_directory_that_its_own_user_may_not_read_is_no_result() {
     build.recipe("closed", "", "mkdir -p $DESTDIR/opt/closed/deep; chmod 000 $DESTDIR/opt/closed\n");
     build.recipe("closed-out", "", "mkdir $DESTDIR/opt; chmod 000 $OUT\n");
     build.recipe("good", "", "mkdir $DESTDIR/opt\n");
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     // Nobody knows what it occupies.
     let states = ["closed-1.0 failed (disk)", "closed-out-1.0 failed (result)", "good-1.0 done"];
     assert_eq!(run.states(), states, "{}", run.said);

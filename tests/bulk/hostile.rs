@@ -119,7 +119,7 @@ fn nothing_but_what_a_build_has_written_gets_into_its_package() {
                        printf 'PKG=p\\nNAME=p\\nARCH=all\\nVERSION=1\\nCATEGORY=a\\nBASEDIR=/\\n' > $OUT/p/pkginfo\n\
                        printf ': 1 1\\n1 f none opt/x 0644 root root 1 1 1\\n' > $OUT/p/pkgmap\n";
         build.recipe("directory", "", package);
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["good"], "{}", build.who());
         let directory = ("directory", "", "reloc/opt/x is a symbolic link");
         for (name, _, says) in STOLEN.into_iter().chain([directory]) {
@@ -148,7 +148,7 @@ fn what_is_packed_counts_with_its_size_whether_it_has_blocks_or_not() {
         );
         build.recipe("files", "", "rmdir $OUT/root; truncate -s 3M $OUT/a $OUT/b\n");
         build.recipe("good", "", "mkdir $DESTDIR/opt; truncate -s 3M $DESTDIR/opt/x\n");
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["good"], "{}", build.who());
         for (package, bytes) in
             [("twice-1.0", 6_291_456), ("sparse-1.0", 15_728_640), ("files-1.0", 6_291_456)]
@@ -243,7 +243,7 @@ fn a_source_of_the_machine_is_a_file_of_a_directory_that_is_named_for_it() {
             chown(path("secret"), Some(0), Some(0)).unwrap();
             fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
         }
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert!(run.in_state("done").is_empty());
         let unnamed = "it is below no `file_source` of bulk.conf";
         for (name, says) in [
@@ -357,7 +357,7 @@ fn whoever_asks_a_server_for_a_source_has_the_ids_of_the_build_user_and_no_right
         for (name, value) in running.get_envs() {
             shell.env(name, value.unwrap_or_default());
         }
-        let run = BulkRun::of(&shell.output().unwrap()).ends(10);
+        let run = BulkRun::of(&shell.output().unwrap()).ends(5);
         assert_eq!(run.in_state("done"), ["whole"], "{}", build.who());
         assert!(
             run.detail("endless-1.0").contains("it has more than 11 bytes"),
@@ -510,12 +510,12 @@ fn a_recipe_that_takes_the_name_of_another_one_keeps_nobody_out_of_the_set() {
             };
             left.iter().map(told).collect::<Vec<_>>()
         };
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(left_out(&run), ["zevil-1.0 victim victim-1.0 1"], "{}", run.said);
         assert_eq!(run.report["set"]["packages"], 2);
         // A location before it does not help: the name has its owner.
         build.recipe("aevil", "", &format!("{victim}echo evil > $DESTDIR/opt/evil\n"));
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(left_out(&run), ["aevil-1.0 victim victim-1.0 0", "zevil-1.0 victim victim-1.0 1"]);
     }
 }

@@ -44,7 +44,7 @@ fn scripts_of_packages_and_scans_have_the_limits_of_builds() {
         build.recipe("good", "", "mkdir $DESTDIR/opt; echo good > $DESTDIR/opt/good\n");
         let writes = "for n in 1 2; do head -c 60M /dev/zero > /tmp/$n; done; echo PKGNAME=scan-1.0\n";
         build.write("scan/scan", writes);
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
         for (name, _, _, cause) in OVER {
             let package = run.package(&format!("{name}-1.0"));
@@ -64,7 +64,7 @@ fn files_without_blocks_count_as_disk_space_however_quickly_a_build_ends() {
         };
         build.recipe("many", "", "mkdir $DESTDIR/opt; cd /work; seq 3000 | xargs touch\n");
         build.recipe("few", "", "mkdir $DESTDIR/opt; cd /work; seq 300 | xargs touch\n");
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["few"], "{}", build.who());
         assert_eq!(run.package("many-1.0")["cause"], "disk", "{}", build.who());
     }
@@ -131,7 +131,7 @@ fn whatever_a_recipe_leaves_is_its_own_failure_and_no_machine_rests() {
             build.recipe(name, "", &format!("{script}\n"));
         }
         build.recipe("good", "", "mkdir $DESTDIR/opt; echo good > $DESTDIR/opt/good\n");
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
         for (name, _, cause, says) in STRANGE {
             let package = run.package(&format!("{name}-1.0"));
@@ -166,7 +166,7 @@ fn a_distfile_keeps_its_name_from_other_recipes_and_is_no_larger_than_the_disk_o
         let large = format!("DISTFILES=large:{}:3000000000\nDISTURL={url}\n", "0".repeat(64));
         build.recipe("large", &large, install);
         for state in ["done", "up-to-date"] {
-            let run = build.run("").ends(10);
+            let run = build.run("").ends(5);
             assert_eq!(run.in_state(state), ["aevil", "victim"], "{}: {}", build.who(), run.said);
             assert_eq!(run.package("large-1.0")["cause"], "distfile");
             let says = "DISTFILES has 3000000000 bytes, over the limit disk=4194304 of the package";
@@ -250,7 +250,7 @@ fn a_record_that_no_result_and_no_order_could_hold_is_its_own_failure() {
     build.recipe("good", "", makes);
     build.recipe("needs", "ALL_DEPENDS=aevil-[0-9]*\n", makes);
     for state in ["done", "up-to-date"] {
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state(state), ["good"], "{}", run.said);
         for (package, says) in [
             ("aevil-1.0", "its key has 200011 inputs with "),

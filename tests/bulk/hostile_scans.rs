@@ -111,7 +111,7 @@ fn a_scan_that_stops_itself_ends_with_its_time_and_a_signal_ends_one_that_has_ti
     let Some(build) = BulkBuild::of_recipes("a_scan_that_stops…", !is_root(), &settings) else { return };
     build.write("stops/scan", "kill -STOP $$; echo PKGNAME=stops-1.0\n");
     build.recipe("good", "", "mkdir $DESTDIR/opt\n");
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     assert_eq!(run.detail("stops-0"), "scan: it took longer than 2 s");
     assert_eq!(run.in_state("done"), ["good"]);
 
@@ -153,7 +153,7 @@ fn a_recipe_learns_nothing_of_files_that_are_not_in_the_tree_or_that_builds_may_
                 fs::set_permissions(closed, fs::Permissions::from_mode(0o600)).unwrap();
             }
         }
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["names", "private"], "{}", build.who());
         let says = "linked: it is a symbolic link that leads out of the directory";
         assert!(run.detail("linked-0").contains(says), "{}", run.detail("linked-0"));
@@ -169,9 +169,9 @@ fn a_recipe_learns_nothing_of_files_that_are_not_in_the_tree_or_that_builds_may_
         }
         assert_eq!(told.matches("key_of_somebody").count(), told.matches(&*named.to_string_lossy()).count());
         fs::write(&named, texts[2].repeat(2)).unwrap();
-        assert_eq!(build.run("").ends(10).in_state("up-to-date"), ["names", "private"]);
+        assert_eq!(build.run("").ends(5).in_state("up-to-date"), ["names", "private"]);
         fs::remove_file(&named).unwrap();
-        assert_eq!(build.run("").ends(10).in_state("up-to-date"), ["names", "private"]);
+        assert_eq!(build.run("").ends(5).in_state("up-to-date"), ["names", "private"]);
     }
 }
 
@@ -189,7 +189,7 @@ fn neither_a_huge_file_nor_a_pipe_in_a_recipe_holds_a_run_up() {
     fs::File::create(build.tree().join("huge/file")).unwrap().set_len(8 << 40).unwrap();
     let made = Command::new("mkfifo").arg(build.tree().join("piped/pipe")).status().unwrap();
     assert!(made.success());
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     assert_eq!(run.in_state("done"), ["good", "piped"]);
     for name in ["huge-0", "names-0"] {
         let detail = run.detail(name);
@@ -219,7 +219,7 @@ fn a_directory_that_can_be_no_location_fails_alone() {
         build.begin("--driver recipes", "slot=local 1\ncheck=none\n");
         let closed = build.tree().join("closed");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
         let detail = |name: &str| run.detail(name);
         assert!(detail("b+20c-0").starts_with("scan: <b c> is no location: "), "{}", detail("b+20c-0"));
@@ -230,7 +230,7 @@ fn a_directory_that_can_be_no_location_fails_alone() {
         let text = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
         assert!(text.contains("b+20c-0") && !text.contains('\u{1b}'), "{text}");
         // Nothing has changed since, and what is none is told again.
-        let again = build.run("").ends(10);
+        let again = build.run("").ends(5);
         assert_eq!(again.in_state("up-to-date"), ["good"]);
         assert_eq!(again.detail("b+20c-0"), detail("b+20c-0"));
         build.run("good").ends(0);

@@ -83,7 +83,7 @@ fn a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left() {
         }
         build.recipe("neighbour", "", "for n in 1 2 3 4; do sleep 1; done; mkdir $DESTDIR/opt\n");
         build.recipe("user", "ALL_DEPENDS=neighbour-[0-9]*\n", "mkdir $DESTDIR/opt\n");
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         build.assert_nothing_left(&mark);
         for (name, _, _, cause, (begin, end)) in OVER {
             let package = format!("{name}-1.0");
@@ -101,7 +101,7 @@ fn a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left() {
 /// A failure by a limit is tried again where that limit is wider now, and only there.
 fn is_remembered_until_a_limit_is_wider(build: &BulkBuild, before: &BulkRun) {
     build.set("limit=silence time=3 silence=2\n");
-    let after = build.run("").ends(10);
+    let after = build.run("").ends(5);
     assert_eq!(build.started(2), ["silence-1.0"]);
     assert_eq!(after.in_state("failed"), before.in_state("failed"));
     assert!(after.detail("silence-1.0").starts_with("no output for 2 s"), "{}", after.detail("silence-1.0"));
@@ -122,7 +122,7 @@ fn a_directory_that_nobody_can_look_into_is_a_failure_of_its_package() {
             "",
             "mkdir $DESTDIR/opt; mkdir -m 700 d; mkdir d/e; chmod 300 d/e; chmod 700 d/e\n",
         );
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["good"], "{}", build.who());
         for package in ["ends-1.0", "stays-1.0"] {
             assert_eq!(run.package(package)["cause"], "disk", "{package}: {}", run.detail(package));
@@ -164,7 +164,7 @@ fn segments_that_nobody_has_attached_are_memory_of_the_build() {
         };
         build.recipe("many", "", &format!("{}sleep 1000\n", segments(10)));
         build.recipe("few", "", &format!("{}sleep 3; mkdir $DESTDIR/opt\n", segments(2)));
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         assert_eq!(run.in_state("done"), ["few"], "{}: {}", build.who(), run.said);
         assert_eq!(run.package("many-1.0")["cause"], "memory", "{}", build.who());
     }

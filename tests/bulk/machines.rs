@@ -196,7 +196,7 @@ fn a_slot_that_does_not_fit_is_named_and_left_out_and_nothing_is_lost() {
 fn where_no_slot_fits_nothing_is_started() {
     let settings = "slot=code 2 /bin/sh -c 'exit 3' x\nslot=gone 1 /nowhere/srun\n";
     let Some(build) = with_tree("where_no_slot_fits…", settings) else { return };
-    let run = build.run("").ends(40);
+    let run = build.run("").ends(1);
     assert!(fs::read_dir(build.work().join("runs")).unwrap().next().is_none());
     for words in ["code: `/bin/sh` ended without an answer (exit status: 3)", "gone: `/nowhere/srun` cannot"]
     {
@@ -236,7 +236,7 @@ fn a_package_that_no_slot_can_build_is_deferred_and_not_failed() {
         return;
     };
     let output = build.running("alone").env("MARK", &mark).output().unwrap();
-    let run = BulkRun::of(&output).ends(40);
+    let run = BulkRun::of(&output).ends(5);
     assert_eq!(
         (run.in_state("deferred"), &run.package("alone-1.0")["tries"]),
         (names()[..1].to_vec(), &3.into())

@@ -230,7 +230,7 @@ fn files_below(top: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The second run undisturbed, and what it has come to; its end is kept as `after`.
 fn undisturbed(story: &Story) -> CameTo {
-    let undisturbed = story.build.run("").ends(10);
+    let undisturbed = story.build.run("").ends(5);
     let patches = ["base built base-01", "user built user-01"];
     let told = super::patches::told(&undisturbed.report["patches"]);
     let built: Vec<&String> = told.iter().filter(|line| line.contains(" built ")).collect();

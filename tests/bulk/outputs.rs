@@ -57,7 +57,7 @@ fn what_is_no_result_fails_the_build_and_says_why() {
         for (name, script, _) in WRONG {
             build.recipe(name, "ALL_DEPENDS=good-[0-9]*\n", &format!("{script}\n"));
         }
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         build.assert_nothing_left(&mark);
         for (name, _, why) in WRONG {
             let package = format!("{name}-1.0");
@@ -126,7 +126,7 @@ fn a_package_whose_scripts_fail_fails_its_check_or_else_whoever_needs_it() {
             let needs = format!("ALL_DEPENDS={needed}-[0-9]*\n");
             build.recipe(&format!("user-of-{needed}"), &needs, "mkdir $DESTDIR/opt\n");
         }
-        let checked = build.run("").ends(10);
+        let checked = build.run("").ends(5);
         let states = [
             "asks-1.0 failed (check)",
             "fails-1.0 failed (check)",
@@ -142,7 +142,7 @@ fn a_package_whose_scripts_fail_fails_its_check_or_else_whoever_needs_it() {
 
         // Without a check it is who needs it that fails.
         build.set("check=none\n");
-        let unchecked = build.run("--retry").ends(10);
+        let unchecked = build.run("--retry").ends(5);
         let states = [
             "asks-1.0 done",
             "fails-1.0 done",

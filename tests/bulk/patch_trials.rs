@@ -196,7 +196,7 @@ fn packages_that_are_new_gone_foreign_or_restricted_get_no_patch_and_are_named()
     assert_eq!(told(&made), expected);
 
     // Another set is released: its patches are others.
-    build.action("release @WORK@ 2").fails(1);
+    build.action("release @WORK@ 2").fails(3);
     let said = build.action("release @WORK@ 2 --force").ok();
     assert!(said.contains("the patches of the set before are in patches.1"), "{said}");
     assert!(build.work().join("patches.1/patches/changed-01.tar.gz").exists());

@@ -144,7 +144,7 @@ fn a_reader_written_from_the_manual_reads_what_a_run_tells_in_the_form_of_pbulk(
     build.recipe("waits-too", "ALL_DEPENDS=skipped-[0-9]*\n", builds);
     build.recipe("lost", "ALL_DEPENDS=nobody>=3\n", builds);
     build.write("dir/wrong/scan", "echo gone >&2; exit 2\n");
-    build.run("").ends(10);
+    build.run("").ends(5);
 
     let files = read_run(&build.work().join("runs/1"));
     files.assert_consistent();
@@ -179,7 +179,7 @@ fn a_reader_written_from_the_manual_reads_what_a_run_tells_in_the_form_of_pbulk(
     assert_eq!(status, ["PLATFORM", "BUILD_START_ISO", "BUILD_START_DIR", "BASE_URL", "BUILD_END_ISO"]);
 
     // What is up to date is told as done.
-    build.run("").ends(10);
+    build.run("").ends(5);
     let again = read_run(&build.work().join("runs/2"));
     again.assert_consistent();
     assert_eq!(again.states(), expected);
@@ -199,7 +199,7 @@ fn of_packages_with_one_pkgname_the_files_of_pbulk_have_one() {
     build.write("claims/record", "PKGNAME=base-1.0\nALL_DEPENDS=uses-[0-9]*:uses\n");
     build.recipe("uses", "ALL_DEPENDS=base-[0-9]*:base\n", builds);
     // The location that comes second is told, and stands in the way of nothing; what one location repeats is a note.
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     assert_eq!(run.states(), ["base-1.0 done", "base-1.0 prefailed", "uses-1.0 done"]);
     let note = "base prints PKGNAME=base-1.0 more than once: the first record counts";
     assert!(run.report["notes"].to_string().contains(note), "{:#}", run.report["notes"]);
@@ -237,7 +237,7 @@ fn the_programs_of_pbulk_read_what_a_run_tells() {
     build.recipe("skipped", "PKG_SKIP_REASON=not here\n", builds);
     build.recipe("one", "ALL_DEPENDS=two-[0-9]*\n", builds);
     build.recipe("two", "ALL_DEPENDS=one-[0-9]*:../one\n", builds);
-    build.run("").ends(10);
+    build.run("").ends(5);
     let run = build.work().join("runs/1");
     let files = read_run(&run);
     files.assert_consistent();

@@ -92,7 +92,7 @@ fn records_from_elsewhere_are_looked_at_and_the_next_run_scans_by_itself() {
         .unwrap();
     let said = build.action(&format!("scan @WORK@ {import}")).fails(1);
     assert!(said.contains("it is not a regular file"), "{said}");
-    build.action(&format!("scan @WORK@ --full {import}")).fails(1);
+    build.action(&format!("scan @WORK@ --full {import}")).fails(2);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_tree_that_cannot_be_listed_is_told_with_its_last_line() {
     };
     let scan = build.scenario.beside("driver/scan");
     fs::write(scan, "#!/bin/sh\necho the tree is half there >&2; exit 4\n").unwrap();
-    let said = build.action("scan @WORK@").fails(10);
+    let said = build.action("scan @WORK@").fails(1);
     assert!(said.contains("the list of locations: scan: exit 4: the tree is half there"), "{said}");
     build.assert_nothing_left("no mark");
 }

@@ -26,7 +26,7 @@ fn a_shared_path_is_told_the_second_one_is_not_in_the_set_and_a_build_with_both_
         build.run("").ends(0);
         build.recipe("rival", "", &format!("{OWN}{BOTH}echo 2 > $DESTDIR/opt/other-1.0\n"));
         build.recipe("needs", "ALL_DEPENDS=zone-[0-9]* rival-[0-9]*\n", OWN);
-        let run = build.run("").ends(10);
+        let run = build.run("").ends(5);
         // The one that was in the set before has the path, although its location is behind that of the other one.
         let holder = json!([{
             "package": "rival-1.0", "location": "rival", "name": "/opt/both", "holder": "zone-1.0", "breaks": 1
@@ -68,7 +68,7 @@ fn nobody_gets_a_path_of_another_package_by_a_link_and_its_patches_are_made() {
     let behind = "mkdir -p $DESTDIR/opt/zz/bin; echo evil > $DESTDIR/opt/zz/bin/v\n";
     build.recipe("zzzevil", "ALL_DEPENDS=zzlink-[0-9]*\n", behind);
     build.write("yvictim/build", victim("two"));
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     let left_out: Vec<(&str, &str, &str)> = run.report["set"]["left_out"]
         .as_array()
         .unwrap()
@@ -133,12 +133,12 @@ fn a_squatted_path_costs_a_package_its_new_version_only_and_what_needs_one_that_
             .map(|one| format!("{} {}", one["package"].as_str().unwrap(), one["name"].as_str().unwrap()));
         names.collect::<Vec<_>>()
     };
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     assert_eq!(packages(&run), ["yvictim-2.0 /opt/yvictim/g"], "{}", run.said);
     assert_eq!(run.report["set"]["kept"], json!(["yvictim-1.0 (run 1)"]));
     assert_eq!(run.report["set"]["packages"], 3);
     build.set("set_on_failure=without\n");
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     assert_eq!(packages(&run), ["yvictim-2.0 /opt/yvictim/g", "zneeds-1.0 yvictim"], "{}", run.said);
     assert_eq!(run.report["set"]["packages"], 1);
 }

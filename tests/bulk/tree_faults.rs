@@ -24,7 +24,7 @@ fn a_need_that_is_gone_ends_the_run_with_10_and_what_is_kept_keeps_it_and_only_f
     build.action("release @WORK@ 1").ok();
 
     fs::remove_dir_all(build.tree().join("dep")).unwrap();
-    let second = build.run("").ends(10);
+    let second = build.run("").ends(5);
     assert_eq!(second.package("beta-1.0")["fault"], "unmatched");
     assert_eq!(second.report["set"]["kept"], serde_json::json!(["beta-1.0 (run 1)", "dep-1.0 (run 1)"]));
     let packages = build.work().join("sets/2/packages");
@@ -57,7 +57,7 @@ fn a_location_whose_scan_fails_ends_the_run_of_the_whole_tree_with_10_and_not_th
     let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\ncheck=none\n") else { return };
     build.recipe("good", "", MAKES);
     build.write("wrong/scan", "exit 2\n");
-    let whole = build.run("").ends(10);
+    let whole = build.run("").ends(5);
     assert_eq!(whole.package("wrong-0")["fault"], "scan");
     build.run("good").ends(0);
 }

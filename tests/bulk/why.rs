@@ -82,9 +82,9 @@ fn a_failure_says_when_it_was_and_who_waits_for_whom() {
     let Some(build) = three_and_one("a_failure_says_when…") else { return };
     build.recipe("masked", "PKG_SKIP_REASON=not for this machine\n", INSTALL);
     build.recipe("hopeful", "ALL_DEPENDS=masked>=1:../masked nowhere>=2:../nowhere\n", INSTALL);
-    build.run("").ends(10);
+    build.run("").ends(5);
     build.write("user/build", "exit 7\n");
-    build.run("").ends(10);
+    build.run("").ends(5);
     let failed = why(&build, "user");
     assert_eq!((&failed["state"], differing(&failed)), (&json!("failed"), vec!["file:build"]));
     let reason = "it failed in run 2 (exit), and nothing has changed since; --retry tries it again";
@@ -139,7 +139,7 @@ fn a_new_version_is_compared_with_the_one_before() {
     assert!(differs.contains(&"file:build") && !differs.contains(&"file:text"), "{differs:?}");
     let reason = reasons["reason"].as_str().unwrap();
     assert!(reason.starts_with("the next run builds it: changed since its last success: "), "{reason}");
-    let run = build.run("").ends(10);
+    let run = build.run("").ends(5);
     let suspects = run.package("alone-2.0")["suspects"].as_array().unwrap();
     assert!(suspects.contains(&json!("file:build")), "{suspects:?}");
 }
