@@ -296,8 +296,8 @@ fn verdicts_say_why_a_patch_is_not_applied() {
     Patch::of("400-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n")).directory(&stage);
     assert_eq!(verdict(0, "add --json -R @ROOT@ delivered/400-01"), "obsoleted");
     Patch::of("500-01", Package::new("ACMEdb").file("bin/db", 0o755, "x\n")).directory(&stage);
-    assert_eq!(verdict(8, "add --json -R @ROOT@ delivered/500-01"), "not-applicable");
-    assert_eq!(verdict(33, "add --json -R @ROOT@ /no/such"), "failed");
+    assert_eq!(verdict(3, "add --json -R @ROOT@ delivered/500-01"), "not-applicable");
+    assert_eq!(verdict(1, "add --json -R @ROOT@ /no/such"), "failed");
 }
 
 /// The fields of `check --contents`.
