@@ -29,7 +29,8 @@ fn a_shared_path_is_told_the_second_one_is_not_in_the_set_and_a_build_with_both_
         let run = build.run("").ends(5);
         // The one that was in the set before has the path, although its location is behind that of the other one.
         let holder = json!([{
-            "package": "rival-1.0", "location": "rival", "name": "/opt/both", "holder": "zone-1.0", "breaks": 1
+            "package": "rival-1.0", "location": "rival", "reason": "conflict", "name": "/opt/both",
+            "holder": "zone-1.0", "breaks": 1
         }]);
         assert_eq!(left_out(&run), holder, "{}", run.said);
         let shared = json!([

@@ -84,21 +84,35 @@ pub struct SetReport {
     pub kept: Vec<String>,
     /// Missing needs of left-out packages.
     pub unmet: Vec<UnmetLibrary>,
-    /// Packages left out because of a name or path conflict, or because a library or package is missing.
+    /// Packages left out of it.
     #[serde(default)]
     pub left_out: Vec<LeftOutPackage>,
 }
 
-/// A package left out of a set because of a name or path conflict, or because a library or package is missing.
+/// The reason why a package is left out of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftOutReason {
+    /// Another package, or the base, has its name or one of its paths.
+    Conflict,
+    /// A library or package that it needs is missing.
+    Lacking,
+    /// The manifest of the set would be too large with its location.
+    TooLarge,
+}
+
+/// A package left out of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOutPackage {
     /// PKGNAME.
     pub package: String,
     /// The location of its recipe.
     pub location: String,
-    /// The shared name, or path in the set; or the missing SONAME or PKGNAME.
+    /// The reason.
+    pub reason: LeftOutReason,
+    /// The shared name, or path in the set; the missing SONAME or PKGNAME; or the file that would be too large.
     pub name: String,
-    /// PKGNAME of the one that the set has; `None` if it lacks something.
+    /// PKGNAME of the one that the set has; only of a conflict.
     pub holder: Option<String>,
     /// The number of direct and indirect dependents in the run.
     pub breaks: u64,
@@ -107,10 +121,13 @@ pub struct LeftOutPackage {
 impl LeftOutPackage {
     /// Returns the package, and why it is not in the set, in words.
     pub fn words(&self) -> String {
-        let Self { package, location, name, holder, breaks } = self;
-        let reason = match holder {
-            Some(holder) => format!("{name} is that of {holder}"),
-            None => format!("it needs {name}, which is neither in the set nor in the base"),
+        let Self { package, location, reason, name, holder, breaks } = self;
+        let reason = match reason {
+            LeftOutReason::Conflict => {
+                format!("{name} is that of {}", holder.as_deref().unwrap_or("another package"))
+            }
+            LeftOutReason::Lacking => format!("it needs {name}, which is neither in the set nor in the base"),
+            LeftOutReason::TooLarge => format!("{name} would be too large with the files of its location"),
         };
         format!("{package} ({location}): {reason}; it breaks {breaks}")
     }
@@ -346,14 +363,15 @@ impl RunReport {
         self.counts = counts;
     }
 
-    /// Returns the packages that faults of the tree keep from being built, and those that the set does not have since they lack
-    /// something, each with the reason.
+    /// Returns the packages that faults of the tree keep from being built, and those left out of the set for anything but
+    /// a conflict, each with the reason.
     pub fn faults(&self) -> Vec<String> {
         let faulty = self.packages.iter().filter(|package| package.fault.is_some());
         let faulty = faulty
             .map(|package| format!("{}: {}", package.package, package.detail.as_deref().unwrap_or_default()));
         let left_out = self.set.iter().flat_map(|set| &set.left_out);
-        let left_out = left_out.filter(|left| left.holder.is_none()).map(LeftOutPackage::words);
+        let left_out =
+            left_out.filter(|left| left.reason != LeftOutReason::Conflict).map(LeftOutPackage::words);
         faulty.chain(left_out).map(|words| visible(&words).into_owned()).collect()
     }
 

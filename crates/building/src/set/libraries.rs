@@ -60,7 +60,7 @@ pub(super) fn leave_out_lacking(
         entries.retain(|(entry, _)| {
             let library = needs.get(&*entry.package).copied();
             let library = library.or_else(|| locations.get(&entry.location).map(String::as_str));
-            lacking.packages.extend(library.map(|library| entry.left_out(library.to_owned(), None)));
+            lacking.packages.extend(library.map(|library| entry.lacking(library.to_owned())));
             library.is_none()
         });
         lacking.unmet.extend(unmet);

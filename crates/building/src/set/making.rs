@@ -10,7 +10,7 @@ use patchadm_svr4::package::ObjectPath;
 
 use super::delivered::DeliveredObjects;
 use super::libraries::{BaseLibraries, leave_out_lacking, read_delivered};
-use super::publishing::{publish, set_behind};
+use super::publishing::{LARGEST_MANIFEST, ManifestRoom, publish_within, set_behind};
 use super::selection::{EarlierSet, SetEntry, earlier_versions, leave_out_needy, must_suffice, select};
 use super::{CURRENT, PACKAGES, SetError, SetInput, SetRefusal};
 use crate::object_places::{ObjectPlaces, PathKind, PlacedObject, root_of_base};
@@ -31,6 +31,15 @@ pub struct MadeSet {
 
 /// Makes the set of a run, unless something speaks against it. The caller holds the lock of the working directory, and the pool.
 pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, SetRefusal>, SetError> {
+    make_set_within(work, input, LARGEST_MANIFEST)
+}
+
+/// Makes a set with a limited size of the manifest; a larger one could not be read again.
+pub(super) fn make_set_within(
+    work: &Work,
+    input: &SetInput<'_>,
+    most: u64,
+) -> Result<Result<MadeSet, SetRefusal>, SetError> {
     let previous = set_behind(work, CURRENT)?;
     let pool = Pool::open(&work.conf.pool)?;
     let needs_of = |entry: &SetEntry| {
@@ -46,9 +55,11 @@ pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, Set
     let base = root_of_base(&work.conf.base)?;
     let packages_of = |delivered: &DeliveredObjects| delivered.delivery.packages.clone();
     let selected: BTreeSet<String> = delivered.iter().flat_map(packages_of).collect();
-    let apart = apart((entries, delivered), base.as_ref(), previous.as_ref(), input.interrupt)?;
-    let (mut entries, shared_paths, sharing) = match work.conf.set_on_failure {
-        SetOnFailure::Old => keep_earlier(apart, base.as_ref(), previous.as_ref(), input.interrupt)?,
+    let mut apart = apart((entries, delivered), base.as_ref(), previous.as_ref(), input.interrupt)?;
+    let room = ManifestRoom::new(input, most);
+    apart.2.extend(leave_out_too_large(&mut apart.0, &room));
+    let (mut entries, shared_paths, early) = match work.conf.set_on_failure {
+        SetOnFailure::Old => keep_earlier(apart, (base.as_ref(), previous.as_ref()), &room, input.interrupt)?,
         SetOnFailure::Without | SetOnFailure::NoSet => apart,
     };
     let libraries_of_base = BaseLibraries::new(work, input.interrupt);
@@ -65,14 +76,14 @@ pub fn make_set(work: &Work, input: &SetInput<'_>) -> Result<Result<MadeSet, Set
         lacking.extend(needy);
     }
     let entries: Vec<SetEntry> = entries.into_iter().map(|(entry, _)| entry).collect();
-    if !sharing.is_empty() || !lacking.is_empty() {
-        left_out.extend(sharing);
+    if !early.is_empty() || !lacking.is_empty() {
+        left_out.extend(early);
         left_out.extend(lacking);
         if let Err(refusal) = must_suffice(&entries, previous.as_ref(), &work.conf) {
             return Ok(Err(refusal));
         }
     }
-    publish(work, input, &entries)?;
+    publish_within(work, input, &entries, most)?;
     let kept = entries.iter().filter(|entry| entry.is_kept);
     let report = SetReport {
         run: input.run,
@@ -129,21 +140,52 @@ fn apart(
         };
         shared_paths
             .extend(conflicts.iter().map(|one| one.to_shared_path(&name(one.holder), &entry.package)));
-        left_out.push(entry.left_out(first.path.to_string(), Some(name(first.holder))));
+        left_out.push(entry.conflicting(first.path.to_string(), name(first.holder)));
     }
     stay.sort_by(|(entry, _), (other, _)| entry.package.cmp(&other.package));
     Ok((stay, shared_paths, left_out))
 }
 
-/// Keeps the previous set's versions of packages that were removed for a path, if they conflict with nothing.
+/// Removes the locations with the largest shares of the manifest until the rest fits. Of equal shares, the first
+/// location in byte order stays.
+fn leave_out_too_large(
+    entries: &mut Vec<(SetEntry, DeliveredObjects)>,
+    room: &ManifestRoom<'_>,
+) -> Vec<LeftOutPackage> {
+    let mut shares: BTreeMap<String, u64> = BTreeMap::new();
+    for (entry, _) in &*entries {
+        *shares.entry(entry.location.clone()).or_default() += room.share(entry);
+    }
+    let mut length: u64 = shares.values().sum();
+    let mut largest: Vec<(u64, String)> =
+        shares.into_iter().map(|(location, share)| (share, location)).collect();
+    largest.sort_unstable();
+    let mut gone: BTreeSet<String> = BTreeSet::new();
+    while length > room.most {
+        let Some((share, location)) = largest.pop() else { break };
+        length -= share;
+        gone.insert(location);
+    }
+    let too_large = entries.extract_if(.., |(entry, _)| gone.contains(&entry.location));
+    too_large.map(|(entry, _)| entry.too_large()).collect()
+}
+
+/// Keeps the previous set's versions of left-out packages, if they conflict with nothing and the manifest has room.
 fn keep_earlier(
     (stay, mut shared_paths, mut left_out): ApartEntries,
-    base: Option<&Root>,
-    previous: Option<&EarlierSet>,
+    (base, previous): (Option<&Root>, Option<&EarlierSet>),
+    room: &ManifestRoom<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<ApartEntries, SetError> {
     let (mut entries, mut delivered): (Vec<SetEntry>, Vec<DeliveredObjects>) = stay.into_iter().unzip();
-    let earlier = earlier_versions(&entries, &left_out, previous);
+    let mut earlier = earlier_versions(&entries, &left_out, previous);
+    earlier.sort_by_cached_key(|entry| room.share(entry));
+    let mut length: u64 = entries.iter().map(|entry| room.share(entry)).sum();
+    earlier.retain(|entry| {
+        length += room.share(entry);
+        length <= room.most
+    });
+    earlier.sort_by(|one, other| one.package.cmp(&other.package));
     if earlier.is_empty() {
         return Ok((entries.into_iter().zip(delivered).collect(), shared_paths, left_out));
     }
@@ -197,7 +239,7 @@ fn leave_out_dependents(
     entries.retain(|(entry, _)| {
         let lacks = lacking.remove(&number);
         number += 1;
-        left_out.extend(lacks.as_ref().map(|name| entry.left_out(name.clone(), None)));
+        left_out.extend(lacks.as_ref().map(|name| entry.lacking(name.clone())));
         lacks.is_none()
     });
     left_out
@@ -219,7 +261,7 @@ fn apart_from_base(
             continue;
         };
         shared_paths.push(conflict.to_shared_path(&entry.package));
-        left_out.push(entry.left_out(conflict.path.to_string(), Some(OF_BASE.to_owned())));
+        left_out.push(entry.conflicting(conflict.path.to_string(), OF_BASE.to_owned()));
     }
     // Without the removed links, other packages may have different places.
     let (stay, more_shared, more_left_out) = apart((rest, of_rest), base, previous, interrupt)?;

@@ -19,12 +19,36 @@ use crate::work::{PROGRAM, Work, made};
 
 pub(crate) const LARGEST_MANIFEST: u64 = 256 << 20;
 
-/// Makes the directory of a set, and lets `current` lead to it.
-pub(super) fn publish(work: &Work, input: &SetInput<'_>, entries: &[SetEntry]) -> Result<(), SetError> {
-    publish_within(work, input, entries, LARGEST_MANIFEST)
+/// The room that the manifest of a set has for its files.
+pub(super) struct ManifestRoom<'a> {
+    input: &'a SetInput<'a>,
+    /// The length without files.
+    empty: u64,
+    /// The most bytes that all files together may take.
+    pub(super) most: u64,
 }
 
-/// Publishes a set with a limited size of the manifest; a larger one could not be read again.
+impl<'a> ManifestRoom<'a> {
+    pub(super) fn new(input: &'a SetInput<'a>, most: u64) -> Self {
+        let empty = empty_manifest(input).write().len() as u64;
+        Self { input, empty, most: most.saturating_sub(empty) }
+    }
+
+    /// Returns the number of bytes that the files of an entry take.
+    pub(super) fn share(&self, entry: &SetEntry) -> u64 {
+        let mut manifest = empty_manifest(self.input);
+        // All sums have the same length.
+        let files = entry.files.iter().map(|file| (file.path.clone(), set_file(entry, Sha256Sum::default())));
+        manifest.files.extend(files);
+        manifest.write().len() as u64 - self.empty
+    }
+}
+
+fn empty_manifest(input: &SetInput<'_>) -> SetManifest {
+    SetManifest { set: input.run, date: input.date.to_owned(), files: BTreeMap::new() }
+}
+
+/// Makes the directory of a set, and lets `current` lead to it. The manifest has a limited size.
 pub(super) fn publish_within(
     work: &Work,
     input: &SetInput<'_>,
@@ -47,7 +71,7 @@ pub(super) fn publish_within(
 
 /// Fills the directory of a set, durably.
 fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Result<SetManifest, SetError> {
-    let mut manifest = SetManifest { set: input.run, date: input.date.to_owned(), files: BTreeMap::new() };
+    let mut manifest = empty_manifest(input);
     let mut filled: Vec<Dir> = Vec::new();
     let packages = made(dir, PACKAGES.as_bytes())?;
     for entry in entries {
@@ -275,7 +299,7 @@ pub enum ReleaseError {
     /// There are patches from the set that is released.
     #[error("there are patches from the set that was released before")]
     HasPatches,
-    /// The tree had faults when the set was made, or packages were left out because of missing needs.
+    /// The tree had faults when the set was made, or packages were left out for anything but a conflict.
     #[error(
         "the set of run {run} lacks packages: {}. Repair them and run again, or release it as it is with --force",
         first_clauses(.faults)

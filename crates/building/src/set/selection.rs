@@ -8,13 +8,13 @@ use patchadm_bulk_values::conf::{Configuration, SetMinimum, SetOnFailure};
 use patchadm_bulk_values::journal::PackageState;
 use patchadm_bulk_values::pattern::ShellPattern;
 use patchadm_bulk_values::records::parse_sha256;
-use patchadm_bulk_values::report::LeftOutPackage;
+use patchadm_bulk_values::report::{LeftOutPackage, LeftOutReason};
 use patchadm_bulk_values::result::Key;
 use patchadm_inputs::sha256::Sha256Sum;
 use patchadm_rootfs::RootError;
 
 use super::delivered::DeliveredObjects;
-use super::manifest::SetManifest;
+use super::manifest::{MANIFEST, SetManifest};
 use super::{FILES, PACKAGES, SetPackage, SetRefusal};
 use crate::pool::PoolEntry;
 
@@ -50,10 +50,24 @@ pub(super) struct EntryFile {
 }
 
 impl SetEntry {
-    /// Returns it as left out: for a name or path that `holder` has, or for a missing dependency.
-    pub(super) fn left_out(&self, name: String, holder: Option<String>) -> LeftOutPackage {
+    /// Returns it as left out for a name or path that `holder` has.
+    pub(super) fn conflicting(&self, name: String, holder: String) -> LeftOutPackage {
+        self.left_out(LeftOutReason::Conflict, name, Some(holder))
+    }
+
+    /// Returns it as left out for a missing library or package.
+    pub(super) fn lacking(&self, name: String) -> LeftOutPackage {
+        self.left_out(LeftOutReason::Lacking, name, None)
+    }
+
+    /// Returns it as left out for the share of its location in the manifest.
+    pub(super) fn too_large(&self) -> LeftOutPackage {
+        self.left_out(LeftOutReason::TooLarge, MANIFEST.to_owned(), None)
+    }
+
+    fn left_out(&self, reason: LeftOutReason, name: String, holder: Option<String>) -> LeftOutPackage {
         let (package, location) = (self.package.clone(), self.location.clone());
-        LeftOutPackage { package, location, name, holder, breaks: 0 }
+        LeftOutPackage { package, location, reason, name, holder, breaks: 0 }
     }
 
     fn built(run: u64, package: &SetPackage<'_>, entry: &PoolEntry) -> Self {
@@ -297,7 +311,7 @@ pub(super) fn leave_out_needy(
             let Some(lacking) = of_entry.into_iter().flatten().find(|need| !is_there(need)) else {
                 return true;
             };
-            left_out.push(entry.left_out(lacking.clone(), None));
+            left_out.push(entry.lacking(lacking.clone()));
             false
         });
         if entries.len() == count {
@@ -333,9 +347,9 @@ fn without_rivals(
         let rival = entry.files.iter().find_map(|file| Some((&file.path, taken.get(&file.path)?)));
         if let Some((path, holder)) = rival {
             let name = path.strip_prefix(PACKAGES).map(|name| name.trim_start_matches('/'));
-            left_out.push(entry.left_out(
+            left_out.push(entry.conflicting(
                 name.and_then(|name| name.strip_suffix(".pkg")).unwrap_or(path).to_owned(),
-                Some(holder.clone()),
+                holder.clone(),
             ));
             continue;
         }

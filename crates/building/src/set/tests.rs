@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use patchadm_bulk_values::journal::PackageState;
-use patchadm_bulk_values::report::{LeftOutPackage, SetReport};
+use patchadm_bulk_values::report::{LeftOutPackage, LeftOutReason, SetReport};
 use patchadm_bulk_values::result::{
     BuildResult, Digest, KeyInput, KeyInputs, NewResult, ResultFile, ResultPackage,
 };
@@ -19,6 +19,7 @@ use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_pack
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::{ObjectPath, Params};
 
+use super::making::make_set_within;
 use super::publishing::publish_within;
 use super::selection::select;
 use super::*;
@@ -73,6 +74,17 @@ impl Bulk {
         entry
     }
 
+    /// Puts a result with this number of files that are no packages into the pool.
+    fn many(&self, name: &str, version: &str, count: usize) -> PoolEntry {
+        let mut entry = self.begun(name, version);
+        for number in 0..count {
+            let file = format!("{name}{number}.tgz");
+            fs::write(entry.path.join(&file), b"").unwrap();
+            entry.result.files.push(ResultFile { file, size: 0, b3: Digest::of(b"") });
+        }
+        entry
+    }
+
     fn begun(&self, name: &str, version: &str) -> PoolEntry {
         let mut inputs = KeyInputs::new();
         inputs.set_value(KeyInput::Record("VERSION"), &format!("{name} {version}"));
@@ -93,6 +105,16 @@ impl Bulk {
     fn make(&self, run: u64, packages: &[SetPackage<'_>]) -> Result<SetReport, SetRefusal> {
         let input = SetInput { run, date: "2026-11-20T12:00:00Z", packages, interrupt: &|| None };
         make_set(&self.work, &input).unwrap().map(|made| made.report)
+    }
+
+    /// Makes a set whose manifest has at most this many bytes.
+    fn make_within(&self, run: u64, packages: &[SetPackage<'_>], most: u64) -> SetReport {
+        let input = SetInput { run, date: "2026-11-20T12:00:00Z", packages, interrupt: &|| None };
+        make_set_within(&self.work, &input, most).unwrap().unwrap().report
+    }
+
+    fn manifest_length(&self, set: u64) -> u64 {
+        fs::metadata(self.path(&format!("sets/{set}/MANIFEST"))).unwrap().len()
     }
 
     fn names(&self, path: &str) -> Vec<String> {
@@ -487,6 +509,68 @@ fn a_set_whose_manifest_nobody_would_read_is_not_made_and_the_next_one_is() {
     publish_within(&bulk.work, &input, &entries, length).unwrap();
     bulk.make(3, &packages).unwrap();
     assert_eq!(bulk.names("sets"), ["1", "2", "3", "current"]);
+}
+
+/// Package and reason of what was left out.
+fn reasons(report: &SetReport) -> Vec<(&str, LeftOutReason)> {
+    report.left_out.iter().map(|left| (&*left.package, left.reason)).collect()
+}
+
+#[test]
+fn the_location_with_the_largest_share_of_a_manifest_that_is_too_large_is_left_out() {
+    let bulk = Bulk::new("");
+    let (a, one) = (bulk.result("a", "1", &[("/opt/a", b"a")]), bulk.many("one", "1", 30));
+    let (left, right) = (bulk.many("left", "1", 20), bulk.many("right", "1", 20));
+    let mut few = vec![done("a-1", "x/a", &a), done("one-1", "x/one", &one)];
+    bulk.make(1, &few).unwrap();
+    let mut packages = few.clone();
+    packages.extend([done("left-1", "x/two", &left), done("right-1", "x/two", &right)]);
+    bulk.make(2, &packages).unwrap();
+    let (of_few, of_all) = (bulk.manifest_length(1), bulk.manifest_length(2));
+
+    let report = bulk.make_within(3, &packages, of_all);
+    assert_eq!((report.packages, reasons(&report)), (4, vec![]));
+    let report = bulk.make_within(4, &packages, of_all - 1);
+    let two = vec![("left-1", LeftOutReason::TooLarge), ("right-1", LeftOutReason::TooLarge)];
+    assert_eq!((report.packages, reasons(&report)), (2, two.clone()));
+    assert_eq!(bulk.names("sets/4/files"), ["one-1"]);
+    let expected = "left-1 (x/two): MANIFEST would be too large with the files of its location; it breaks 0";
+    assert_eq!(report.left_out[0].words(), expected);
+    assert_eq!(reasons(&bulk.make_within(5, &packages, of_few)), two);
+    // One is not enough.
+    let report = bulk.make_within(6, &packages, of_few - 1);
+    assert_eq!((report.packages, report.left_out.len()), (1, 3));
+    assert_eq!(bulk.names("sets/6/packages"), ["a.pkg"]);
+    // Of two with the same share, the first location stays.
+    let twin = bulk.many("ten", "1", 30);
+    few.push(done("ten-1", "x/ten", &twin));
+    assert_eq!(reasons(&bulk.make_within(7, &few, of_few)), [("ten-1", LeftOutReason::TooLarge)]);
+    // The next set can be made from this one.
+    assert_eq!(bulk.make(8, &packages).unwrap().left_out, []);
+
+    // Nothing fits: the set before stays.
+    let input = SetInput { run: 9, date: "2026-11-20T12:00:00Z", packages: &packages, interrupt: &|| None };
+    assert_eq!(make_set_within(&bulk.work, &input, 10).unwrap().unwrap_err(), SetRefusal::Empty);
+    assert_eq!(set_of_link(&bulk.work, CURRENT).unwrap(), Some(8));
+}
+
+#[test]
+fn a_package_that_does_not_fit_into_the_manifest_keeps_its_version_of_the_set_before_if_that_fits() {
+    for (lines, kept) in [("", vec!["big-1 (run 1)".to_owned()]), ("set_on_failure=without", vec![])] {
+        let bulk = Bulk::new(lines);
+        let a = bulk.result("a", "1", &[("/opt/a", b"a")]);
+        let packages = [done("a-1", "x/a", &a), done("big-1", "x/big", &bulk.many("big", "1", 1))];
+        bulk.make(1, &packages).unwrap();
+        let length = bulk.manifest_length(1);
+        let packages = [done("a-1", "x/a", &a), done("big-2", "x/big", &bulk.many("big", "2", 20))];
+        let report = bulk.make_within(2, &packages, length);
+        assert_eq!((&report.kept, report.left_out.len()), (&kept, 1), "{lines}");
+        assert_eq!(report.left_out[0].package, "big-2");
+        // That version has no room either.
+        let report = bulk.make_within(3, &packages, length - 1);
+        assert_eq!((report.packages, report.left_out.len()), (1, 1), "{lines}");
+        assert_eq!(bulk.names("sets/3/packages"), ["a.pkg"]);
+    }
 }
 
 #[test]

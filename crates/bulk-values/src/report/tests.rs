@@ -62,14 +62,19 @@ fn faults_of_the_tree_and_what_lacks_something_are_what_a_release_asks_about() {
     masked.fault = Some(TreeFault::Unmatched);
     masked.detail = Some("it needs a\u{1b}[31m>=1, which nothing matches".to_owned());
     let set = faulty.set.as_mut().unwrap();
-    for holder in [None, Some("other-1".to_owned())] {
-        let (package, location, name) = ("kept-1".to_owned(), "x/kept".to_owned(), "gone-1".to_owned());
-        set.left_out.push(LeftOutPackage { package, location, name, holder, breaks: 0 });
+    for (reason, name, holder) in [
+        (LeftOutReason::Lacking, "gone-1", None),
+        (LeftOutReason::Conflict, "/opt/f", Some("other-1".to_owned())),
+        (LeftOutReason::TooLarge, "MANIFEST", None),
+    ] {
+        let (package, location, name) = ("kept-1".to_owned(), "x/kept".to_owned(), name.to_owned());
+        set.left_out.push(LeftOutPackage { package, location, reason, name, holder, breaks: 0 });
     }
     let faults = faulty.faults();
-    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert_eq!(faults.len(), 3, "{faults:?}");
     assert!(faults[0].starts_with("masked-3: it needs a") && !faults[0].contains('\u{1b}'), "{faults:?}");
     assert!(faults[1].starts_with("kept-1 (x/kept): it needs gone-1"), "{faults:?}");
+    assert!(faults[2].starts_with("kept-1 (x/kept): MANIFEST would be too large with"), "{faults:?}");
 }
 
 #[test]
