@@ -49,7 +49,7 @@ fn found(run: &Run, what: &str) -> (String, String) {
 /// Asserts what is said of a matter, and that it is the only one that needs attention.
 #[track_caller]
 fn assert_attention(stage: &Scenario, line: &str, what: &str, texts: &[&str]) {
-    assert_attention_as(stage, line, (1, "attention"), what, texts);
+    assert_attention_as(stage, line, (4, "attention"), what, texts);
 }
 
 /// The same with another code and cause of the exit.
@@ -118,7 +118,7 @@ fn a_root_without_a_database_is_told_and_nothing_is_made() {
 fn an_interrupted_run_is_told_with_its_recovery_until_it_is_recovered() {
     let stage = crate::list::interrupted();
     let wanted = ["(patchadd) was interrupted: recovery rolls it back", "`patchadm -R @ROOT@ recover`"];
-    assert_attention_as(&stage, LINE, (65, "unfinished"), "unfinished", &wanted);
+    assert_attention_as(&stage, LINE, (9, "unfinished"), "unfinished", &wanted);
     let files = found(&stage.run(LINE), "files");
     assert!(files.0 == "unknown" && files.1.starts_with("not compared: "), "{files:?}");
     assert_eq!(found(&stage.run(LINE), "exchange").1, "not tried while a run is under way or unfinished");
@@ -148,7 +148,7 @@ fn a_journal_that_is_damaged_or_of_a_later_version_is_told_with_what_helps() {
     assert_attention_as(
         &stage,
         LINE,
-        (65, "in-doubt"),
+        (9, "in-doubt"),
         "unfinished",
         &["its header", "`patchadm -R @ROOT@ recover --discard-journal`"],
     );
@@ -164,7 +164,7 @@ fn a_journal_that_is_damaged_or_of_a_later_version_is_told_with_what_helps() {
     fs::write(stage.at(JOURNAL), later).unwrap();
     let wanted =
         ["a later version of patchadm works on this root", &format!("it is of version {}", version + 1)];
-    assert_attention_as(&stage, LINE, (65, "in-doubt"), "program", &wanted);
+    assert_attention_as(&stage, LINE, (9, "in-doubt"), "program", &wanted);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_damaged_record_is_told_and_the_command_beside_it_repairs_it() {
     assert_attention_as(
         &stage,
         LINE,
-        (1, "damaged-record"),
+        (4, "damaged-record"),
         "records",
         &["@ROOT@/var/sadm/pkg/ACMEweb/pkginfo: it holds no parameters", repair],
     );
@@ -232,7 +232,7 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
     let began = Instant::now();
     let run = stage.run(LINE);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!((run.code, found(&run, "depot").0.as_str()), (1, "attention"), "{}", run.stdout);
+    assert_eq!((run.code, found(&run, "depot").0.as_str()), (4, "attention"), "{}", run.stdout);
     let run = stage.run("check --offline -R @ROOT@");
     assert_eq!((run.code, found(&run, "depot").0.as_str()), (0, "unknown"), "{}", run.stdout);
     depot("/no/such/depot");
@@ -327,7 +327,7 @@ fn a_root_that_another_user_may_change_is_told_to_the_superuser_and_nothing_is_t
     assert_same(&all(&stage), &before);
     assert_eq!(
         (run.code, &*found(&run, "files").0),
-        (1, "attention"),
+        (4, "attention"),
         "the owners are others: {}",
         run.stdout
     );
@@ -357,7 +357,7 @@ fn a_file_system_without_a_journal_or_room_is_named() {
     stage.install(&web("one\n"));
     let Some(mounted) = Mounted::new(test, stage, mount) else { return };
     let run = mounted.run(LINE);
-    assert_eq!(run.code, 1, "{}", run.stdout);
+    assert_eq!(run.code, 4, "{}", run.stdout);
     let (state, text) = found(&run, "journal");
     assert!(state == "limited" && text.contains("@ROOT@/var (tmpfs)"), "{}", run.stdout);
     let (state, text) = found(&run, "space");

@@ -26,6 +26,7 @@ use applied::{AppliedPatch, EndedPatch};
 use delivered::DeliveredPatch;
 use fix::FixAnswer;
 use patchadm_cli::arguments::fetching::FetchOptions;
+use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::suggest::did_you_mean;
 use patchadm_cli::call::Invocation;
@@ -50,7 +51,7 @@ struct ShowArgs {
     #[arg(long)]
     files: bool,
     /// Show what the patch changes in each file
-    #[arg(long, conflicts_with_all = ["lists", "named", "jobs"])]
+    #[arg(long, conflicts_with_all = [ROOT_LISTS, "jobs"])]
     diff: bool,
     /// Look in this depot for patches that bring a fix [default: the depot of the policy]
     #[arg(short = 'M', value_name = "DEPOT")]
