@@ -380,7 +380,7 @@ fn exported_undo_data_is_imported() {
     let Some(left) = Left::of_root("exported_undo_data…", "exported") else { return };
     left.assert_root("after.tree");
     assert_eq!(left.run("list -R @/root").matches("undo data: exported").count(), 2);
-    left.ends(1, "remove -R @/root 100001-01 100003-01");
+    left.ends(3, "remove -R @/root 100001-01 100003-01");
     left.run("undo-data import -R @/root @/undo.tar");
     left.run("remove -R @/root 100001-01 100003-01");
     left.assert_root("before.tree");

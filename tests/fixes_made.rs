@@ -61,7 +61,7 @@ fn what_no_scanner_would_know_is_refused_before_anything_is_written() {
         ("cve-2026-1234", "capital letters"),
         ("a/b", "it may only have letters"),
     ] {
-        let said = stage.run(&build("100-01", "new", &format!("--fixes {fixes}"))).fails(1);
+        let said = stage.run(&build("100-01", "new", &format!("--fixes {fixes}"))).fails(2);
         assert!(said.contains(told), "{fixes}: {said}");
         assert!(!stage.beside("100-01").exists());
     }

@@ -115,7 +115,7 @@ fn a_root_that_lost_both_answers_queries_and_is_changed_after_it_got_a_new_ident
         stage.run(line).ok();
     }
     let checked = stage.run("check --contents -R @ROOT@");
-    assert_eq!(checked.code, 1);
+    assert_eq!(checked.code, 4);
     assert!(
         checked.stdout.contains("identity         attention  the identity of this root is lost"),
         "{checked:?}"

@@ -233,7 +233,7 @@ fn a_verb_about_one_root_refuses_a_second_one() {
     for line in
         ["undo", "confirm", "adopt --all", "key list", "history", "stage list", "stage status web", "status"]
     {
-        let said = stage.run(&format!("{line} -R @ROOT@ -R /elsewhere")).fails(1);
+        let said = stage.run(&format!("{line} -R @ROOT@ -R /elsewhere")).fails(2);
         assert!(said.contains("'--root <ROOT>' cannot be used multiple times"), "{line}: {said}");
     }
 }
@@ -516,7 +516,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert!(lacking.stdout.ends_with(&summary), "{}", lacking.stdout);
     assert_eq!(lacking.code, 5, "a root that failed comes first");
     let found = stage.run(&format!("list --missing 200-01 -R {first} -R {both}"));
-    assert_eq!(found.code, 66, "{}", found.stderr);
+    assert_eq!(found.code, 4, "{}", found.stderr);
     let quiet = stage.run("list -q --missing 200-01 --roots list");
     assert_eq!(quiet.stdout, "");
     assert!(quiet.stderr.starts_with(&format!("patchadm: ERROR: {gone}: ")), "{}", quiet.stderr);

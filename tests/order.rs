@@ -327,7 +327,7 @@ fn patches_of_a_depot_are_put_in_order_with_and_without_an_index() {
         assert_eq!(stage.run(&format!("order -M {directory}")).ok(), "300-02\n200-01\n100-01\n");
         let line = format!("order -M {directory} 200-01 --dependencies --reverse");
         assert_eq!(stage.run(&line).ok(), "200-01\n300-02\n");
-        stage.run(&format!("order -M {directory} 999-01")).fails(1);
+        stage.run(&format!("order -M {directory} 999-01")).fails(4);
         stage.run(&format!("order -M {directory} ACMEweb")).fails(1);
     }
     fs::create_dir(stage.beside("empty")).unwrap();

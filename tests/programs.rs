@@ -87,7 +87,7 @@ fn each_verb_of_another_program_has_its_name_and_its_usage() {
                 format!("{program} {VERSION}\n"),
                 "{verb}"
             );
-            let said = stage.run(&format!("{verb} --nonsense")).fails(1);
+            let said = stage.run(&format!("{verb} --nonsense")).fails(2);
             assert!(said.starts_with(&format!("{program}: ERROR: ")), "{verb}: {said}");
             assert!(said.contains(&format!("usage: {program}")), "{verb}: {said}");
             assert!(stage.run(&format!("help {verb}")).ok().contains(&format!("Usage: {program}")), "{verb}");

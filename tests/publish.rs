@@ -218,7 +218,7 @@ fn an_id_that_is_there_with_other_bytes_is_refused() {
     let before = depot(&stage);
     deliver_signed(&stage, "100-01", "other\n");
     deliver_signed(&stage, "200-01", "two\n");
-    let said = publish_signed(&stage).fails(10);
+    let said = publish_signed(&stage).fails(3);
     assert!(said.contains("patch 100-01 is in the depot with other bytes"), "{said}");
     assert!(depot(&stage) == before);
 }
@@ -248,7 +248,7 @@ fn who_else_is_at_work_is_told() {
     for (place, name) in [("depot", &b".lock"[..]), ("work", b"lock")] {
         let dir = Dir::of_host(&stage.beside(place)).unwrap();
         let lock = Lock::take_file(&dir, name, "publish", |_| false).unwrap();
-        let said = publish_signed(&stage).fails(64);
+        let said = publish_signed(&stage).fails(6);
         assert!(said.contains("is locked by process"), "{said}");
         drop(lock);
     }
@@ -274,7 +274,7 @@ fn patches_without_signature_are_named_and_taken_only_if_that_is_said() {
     assert_eq!(told["to_sign"], serde_json::json!(["work/100-01.zip", "work/200-01.zip.manifest"]));
     assert!(!stage.beside("depot").exists());
     let said = publish_signed(&stage);
-    assert_eq!(said.code, 41);
+    assert_eq!(said.code, 3);
     assert!(said.stdout.contains("  to sign: work/200-01.zip.manifest\n"), "{}", said.stdout);
     fs::create_dir(stage.beside("work/handover")).unwrap();
     fs::write(stage.beside("work/handover/200-01.zip.manifest.minisig"), text).unwrap();
@@ -295,7 +295,7 @@ fn a_depot_without_signatures_stays_one_until_a_key_is_named() {
     assert!(stage.beside("depot/index.json").exists());
     deliver(&stage.beside("work"), "200-01", "two\n");
     publish(&stage, "--unsigned work depot").ok();
-    let said = publish(&stage, &format!("--refresh --key {} depot", secret_key())).fails(41);
+    let said = publish(&stage, &format!("--refresh --key {} depot", secret_key())).fails(3);
     assert!(said.contains("depot/index.json is not signed"), "{said}");
     publish(&stage, &format!("--refresh --unsigned --key {} depot", secret_key())).ok();
     assert_eq!(index(&stage).version, 3);
@@ -327,7 +327,7 @@ fn nobody_builds_upon_an_index_that_somebody_else_put_there() {
         }
         for words in ["work depot", "--refresh depot", "--dry-run work depot"] {
             let before = depot(&stage);
-            let said = publish(&stage, &format!("--key {} {words}", secret_key())).fails(41);
+            let said = publish(&stage, &format!("--key {} {words}", secret_key())).fails(3);
             assert!(said.contains("depot/index.json") && said.contains(reason), "{said}");
             assert!(depot(&stage) == before);
         }
@@ -367,7 +367,7 @@ fn a_waiting_index_is_put_in_place_only_if_it_is_the_next_and_rightly_signed() {
     publish(&stage, &format!("--key {key} work depot")).ok();
     stage.run("keygen -o other --no-password").ok();
     stage.run("sign --key other.sec depot/index/next.json").ok();
-    let said = publish(&stage, &format!("--finish --key {key} depot")).fails(41);
+    let said = publish(&stage, &format!("--finish --key {key} depot")).fails(3);
     assert!(said.contains("is signed by another key"), "{said}");
     stage.run(&format!("sign --key {} depot/index/next.json", secret_key())).ok();
     let next = ["next.json", "next.json.minisig"].map(|name| stage.beside(&format!("depot/index/{name}")));

@@ -80,7 +80,7 @@ fn a_directory_without_a_signature_is_named_and_taken_only_if_that_is_said() {
     let stage = stage();
     let path = directory(&stage, "100-01", "one\n");
     let run = publish_signed(&stage);
-    assert_eq!(run.code, 41);
+    assert_eq!(run.code, 3);
     let said = format!("{}{}", run.stdout, run.stderr);
     assert!(said.contains("work/100-01"), "{said}");
     assert!(!stage.beside("depot").exists());
@@ -102,7 +102,7 @@ fn a_directory_that_is_not_what_was_signed_or_no_patch_is_refused() {
         assert!(!stage.beside("depot").exists(), "{reason}");
     };
     let readme = |path: &PathBuf| fs::write(path.join("README.100-01"), "another\n").unwrap();
-    refused(&readme, 41, "MANIFEST does not fit the patch: the sum of README.100-01 is another");
+    refused(&readme, 3, "MANIFEST does not fit the patch: the sum of README.100-01 is another");
     let more = |path: &PathBuf| fs::write(path.join("more"), "").unwrap();
     refused(&more, 41, "does not fit the patch: it does not have more");
     let link = |path: &PathBuf| symlink("/etc/passwd", path.join("link")).unwrap();

@@ -449,7 +449,7 @@ fn no_scripts_means_that_what_needs_one_is_refused() {
     let stage = stage();
     let refused = run(&stage, "-R @ROOT@ add --scripts refuse delivered/700-01").ok_code(3);
     assert!(refused.stderr.contains("prepatch"), "{}", refused.stderr);
-    let refused = run(&stage, "-R @ROOT@ add --scripts native delivered/700-01").ok_code(10);
+    let refused = run(&stage, "-R @ROOT@ add --scripts native delivered/700-01").ok_code(3);
     assert!(refused.stderr.contains("--scripts run"), "{}", refused.stderr);
 }
 

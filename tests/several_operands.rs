@@ -307,7 +307,7 @@ fn an_option_that_counts_once_is_not_said_twice() {
         "add -R @ROOT@ --edited keep --edited replace delivered/200-01",
     ] {
         let before = stage.everything();
-        let said = stage.run(line).fails(code_of(line, 1, 2));
+        let said = stage.run(line).fails(code_of(line, 1, 5));
         assert!(said.contains("cannot be used multiple times"), "{line}: {said}");
         assert_same(&stage.everything(), &before);
     }

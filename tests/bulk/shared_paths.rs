@@ -104,7 +104,7 @@ fn what_would_take_a_path_of_a_released_package_is_no_patch_and_the_others_are_p
     let run = build.run("").ends(0);
     assert_eq!(run.report["shared_paths"], json!([]), "the set has one of them only");
     let (code, made) = patches(&build, "");
-    assert_eq!((code, &made["refused"]), (10, &Value::Null), "{made:#}");
+    assert_eq!((code, &made["refused"]), (5, &Value::Null), "{made:#}");
     let told = told(&made);
     assert!(told.contains(&"alone built alone-01".to_owned()), "{told:?}");
     assert!(told.contains(&"taker failed taker-01".to_owned()), "{told:?}");

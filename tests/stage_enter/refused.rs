@@ -66,7 +66,7 @@ fn options_that_make_no_sense_are_refused_before_anything_happens() {
         (format!("-R @ROOT@ stage leave {stage}"), "leave"),
         (format!("-R @ROOT@ stage enter --mounts /no/such/file {stage}"), "/no/such/file: No such file"),
     ] {
-        let said = scenario.run(&line).fails(1);
+        let said = scenario.run(&line).fails(2);
         assert!(said.contains(reason), "{line}: {said}");
     }
     let output = scenario.command(&format!("-R @ROOT@ stage enter --json {stage}")).output().unwrap();
