@@ -93,7 +93,7 @@ fn paths_choose_what_is_shown() {
     assert_eq!(all["objects"][0]["objects"].as_array().unwrap().len(), 4);
     let none = answer(&stage, "show --diff --json -R @ROOT@ 200-01 -- /etc");
     assert_eq!(none["objects"], json!([]));
-    let said = stage.run("show -R @ROOT@ 200-01 -- /etc").fails(1);
+    let said = stage.run("show -R @ROOT@ 200-01 -- /etc").fails(2);
     assert!(said.contains("paths after -- are for --files and --diff"), "{said}");
     let said = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/httpd").fails(1);
     assert!(said.contains("--diff is for patches, and /opt/ACMEweb/httpd is a path"), "{said}");
@@ -115,7 +115,7 @@ fn a_locally_modified_file_is_shown_as_it_is_now_with_a_note() {
 #[test]
 fn a_patch_without_undo_data_is_refused_as_remove_refuses_it() {
     let stage = stage();
-    let said = stage.run("show --diff -R @ROOT@ 300-01").fails(2);
+    let said = stage.run("show --diff -R @ROOT@ 300-01").fails(4);
     assert!(said.contains("patch 300-01 is not applied"), "{said}");
     stage.run("commit -R @ROOT@ 200-01").ok();
     let code = stage.run("remove --dry-run -R @ROOT@ 200-01").code;
