@@ -51,7 +51,7 @@ const ELSEWHERE: Exit = Exit::new(12, ExitCause::UndoData);
 const CLOSED: Exit = Exit::new(3, ExitCause::NoRights);
 
 /// A name that is neither a patch nor a package: the code of patchrm(1M) for a patch that is not applied.
-const UNKNOWN: Exit = Exit::new(2, ExitCause::NotFound);
+const UNKNOWN: Exit = Exit::new(2, ExitCause::Unknown);
 
 /// The code if a section needs attention.
 const TO_DO: Exit = Exit::failed(ExitCause::Attention);
@@ -305,7 +305,8 @@ fn checked(
     let exit = match found {
         Exit::OK if has_attention => TO_DO,
         Exit::OK if args.contents && verified.patches.iter().any(VerifiedPatch::is_closed) => CLOSED,
-        found => found,
+        Exit::OK => Exit::OK,
+        found => found.as_finding(),
     };
     report.sound = exit == Exit::OK;
     let comparison = Comparison::of(&verified, root, surroundings.zone, is_verbose);
