@@ -123,7 +123,7 @@ fn a_kept_manifest_that_is_lost_or_another_one_is_told_by_verify_and_its_paths_a
             fs::write(&at, "another").unwrap();
         }
         let said = stage.run("check --contents -R @ROOT@");
-        assert_eq!(said.code, 1, "{said:?}");
+        assert_eq!(said.code, 4, "{said:?}");
         assert!(said.stdout.contains("save/200-01/manifest.gz of a patch without undo data"), "{said:?}");
         let said = stage.run("remove -R @ROOT@ 100-01").fails(1);
         assert!(said.contains("save/200-01/manifest.gz"), "{said}");

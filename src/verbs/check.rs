@@ -304,7 +304,8 @@ fn checked(
     let exit = match found {
         Exit::OK if has_attention => TO_DO,
         Exit::OK if args.contents && verified.patches.iter().any(VerifiedPatch::is_closed) => CLOSED,
-        found => found,
+        Exit::OK => Exit::OK,
+        found => found.as_finding(),
     };
     report.sound = exit == Exit::OK;
     let comparison = Comparison::of(&verified, root, surroundings.zone, is_verbose);

@@ -268,7 +268,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::OtherBaseDirectory { .. }
         | Reason::NothingToAsk => ExitCause::NotApplicable,
         Reason::AlreadyApplied(_) => ExitCause::AlreadyApplied,
-        Reason::LaterRevision(_) | Reason::Obsoleted { .. } | Reason::Superseded(_) => ExitCause::Superseded,
+        Reason::LaterRevision(_) => ExitCause::Superseded,
+        Reason::Obsoleted { .. } if refusal.command == Command::Patchadd => ExitCause::Superseded,
         Reason::Restricted { .. }
         | Reason::Excluded
         | Reason::ScriptForbidden { .. }
@@ -284,6 +285,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::Promotion(reason) => of_promotion(reason),
         Reason::Incompatible { .. }
         | Reason::Required(_)
+        | Reason::Obsoleted { .. }
+        | Reason::Superseded(_)
         | Reason::ChangedLater { .. }
         | Reason::NotHandedOn { .. }
         | Reason::UsedLater { .. }

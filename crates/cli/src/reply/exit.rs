@@ -97,6 +97,12 @@ impl Exit {
         Self { kind: ExitKind::Refusal, ..self }
     }
 
+    /// The same where a command that looks for it found it.
+    #[must_use]
+    pub const fn as_finding(self) -> Self {
+        Self { kind: ExitKind::Finding, ..self }
+    }
+
     /// The end by a signal, as shells show it: 128 and its number.
     pub fn by_signal(signal: i32) -> Self {
         Self::new(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX), ExitCause::Signal)
