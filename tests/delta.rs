@@ -363,7 +363,7 @@ fn directories_and_words_that_make_no_sense_are_refused() {
     assert!(said.contains("nothing: no such file or directory"), "{said}");
     stage.run("delta --release release/less_590_all.deb --stable stable --work work").fails(1);
     stage.run("delta --release release --stable stable").fails(2);
-    stage.run(&format!("{DELTA} --format dir")).fails(1);
+    stage.run(&format!("{DELTA} --format dir")).fails(2);
     stage.run(&format!("{DELTA} --pkg X")).fails(1);
     fs::write(stage.beside("file"), "").unwrap();
     stage.run("delta --release release --stable stable --work file").fails(1);

@@ -228,7 +228,7 @@ fn a_depot_of_publish_and_what_is_no_directory_are_refused() {
     make_index(&stage, &stage.beside("nowhere")).fails(1);
     check(&stage, "", &stage.beside("nowhere")).fails(1);
     stage.run("depot index --offline y").fails(2);
-    stage.run("depot check --key x y").fails(1);
+    stage.run("depot check --key x y").fails(2);
     stage.run("depot").fails(1);
 }
 
