@@ -125,7 +125,7 @@ fn the_files_of_a_patch_are_listed_with_what_it_did() {
     let old = &package["objects"][3];
     assert_eq!((&old["path"], &old["became"]), (&json!("/opt/ACMEweb/bin/old"), &Value::Null));
     assert_eq!(old["was"]["kind"], "file");
-    let said = stage.run("show --files -R @ROOT@ 200-02").fails(2);
+    let said = stage.run("show --files -R @ROOT@ 200-02").fails(4);
     assert!(
         said.contains("patch 200-02 is not applied, and there is no file")
             && said.contains("did you mean `200-01`?"),

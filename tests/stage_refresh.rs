@@ -167,7 +167,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
             {"path": "/usr/pkg/two", "stage": "new", "live": "new", "decision": word}
         ])
     };
-    let text = refresh(&staged, "").fails(10);
+    let text = refresh(&staged, "").fails(3);
     assert!(
         text.contains("stage web is not refreshed")
             && text.contains("--edited replace takes those of the live tree"),
