@@ -522,7 +522,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert!(quiet.stderr.starts_with(&format!("patchadm: ERROR: {gone}: ")), "{}", quiet.stderr);
 
     let shown = stage.run("show 100-01 --roots list");
-    assert_eq!(shown.code, 2, "{}", shown.stderr);
+    assert_eq!(shown.code, 5, "{}", shown.stderr);
     let why = "cannot be backed out: applied patch 200-01 requires 100-01";
     assert!(shown.stdout.contains(&format!("{both}: 100-01 effective, {why}\n")), "{}", shown.stdout);
     assert!(

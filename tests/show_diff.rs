@@ -93,9 +93,9 @@ fn paths_choose_what_is_shown() {
     assert_eq!(all["objects"][0]["objects"].as_array().unwrap().len(), 4);
     let none = answer(&stage, "show --diff --json -R @ROOT@ 200-01 -- /etc");
     assert_eq!(none["objects"], json!([]));
-    let said = stage.run("show -R @ROOT@ 200-01 -- /etc").fails(1);
+    let said = stage.run("show -R @ROOT@ 200-01 -- /etc").fails(2);
     assert!(said.contains("paths after -- are for --files and --diff"), "{said}");
-    let said = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/httpd").fails(1);
+    let said = stage.run("show --diff -R @ROOT@ /opt/ACMEweb/httpd").fails(2);
     assert!(said.contains("--diff is for patches, and /opt/ACMEweb/httpd is a path"), "{said}");
 }
 

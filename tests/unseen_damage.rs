@@ -165,7 +165,7 @@ fn undo_data_that_nobody_read_is_not_said_to_be_of_use() {
     assert_eq!((&listed["removable"]["now"], &listed["checked"]), (&true.into(), &false.into()));
     let run = stage.run("check --contents -R @ROOT@ --json");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!((run.code, &document["patches"][0]["checked"]), (4, &true.into()));
+    assert_eq!((run.code, &document["patches"][0]["checked"]), (1, &true.into()));
 }
 
 #[test]

@@ -43,18 +43,17 @@ use patchadm_rootfs::{Root, WorkMeter};
 
 const USAGE: &str = "patchadm [-R root] check [option...] [id|pkg...]\npatchadm check [option...] --roots file|dir [id|pkg...]";
 
-/// Undo data is damaged or gone, and it is not where the records say: the codes of patchrm(1M).
-const DAMAGED: Exit = Exit::new(4, ExitCause::UndoData);
-const ELSEWHERE: Exit = Exit::new(12, ExitCause::UndoData);
+/// Undo data is damaged or gone, or is not where the records say.
+const DAMAGED: Exit = Exit::finding(ExitCause::UndoData);
 
-/// The caller may not read undo data or its records: the code of patchadd(1M) for a caller without the rights.
-const CLOSED: Exit = Exit::new(3, ExitCause::NoRights);
+/// The caller may not read undo data or its records.
+const CLOSED: Exit = Exit::of_verb(ExitCause::NoRights);
 
-/// A name that is neither a patch nor a package: the code of patchrm(1M) for a patch that is not applied.
-const UNKNOWN: Exit = Exit::new(2, ExitCause::Unknown);
+/// A name that is neither a patch nor a package.
+const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
-/// The code if a section needs attention.
-const TO_DO: Exit = Exit::failed(ExitCause::Attention);
+/// The exit if a section needs attention.
+const TO_DO: Exit = Exit::finding(ExitCause::Attention);
 
 /// Check the root: records, files, undo data, and the system around it
 #[derive(clap::Parser)]
@@ -345,31 +344,20 @@ fn examination<'a>(
 
 /// Undo data that is gone for good counts more than a file, which a package can bring again.
 fn exit_of(report: &VerifyReport) -> Exit {
-    let codes: Vec<Exit> = report.patches.iter().filter_map(VerifiedPatch::damage).map(code_of).collect();
-    if codes.contains(&DAMAGED) {
+    if report.patches.iter().any(|patch| patch.damage().is_some()) {
         return DAMAGED;
     }
     let is_edited =
         || report.wrong().next().is_some() || !report.interrupted.is_empty() || !report.kept.is_empty();
-    let of_records = || match (report.damage.is_empty(), is_edited()) {
-        (false, _) => Exit::failed(ExitCause::DamagedRecord),
-        (true, true) => Exit::failed(ExitCause::Edited),
+    match (report.damage.is_empty(), is_edited()) {
+        (false, _) => Exit::finding(ExitCause::DamagedRecord),
+        (true, true) => Exit::finding(ExitCause::Edited),
         (true, false) => Exit::OK,
-    };
-    codes.first().copied().unwrap_or_else(of_records)
+    }
 }
 
 fn is_earlier(damage: &UndoDamage<'_>) -> bool {
     matches!(damage, UndoDamage::Archive(ArchiveError::Earlier { .. }))
-}
-
-fn code_of(damage: UndoDamage<'_>) -> Exit {
-    match damage {
-        UndoDamage::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
-            ELSEWHERE
-        }
-        _ => DAMAGED,
-    }
 }
 
 fn refused(error: VerifyError) -> anyhow::Error {
