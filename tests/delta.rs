@@ -198,7 +198,7 @@ fn two_versions_of_one_package_in_a_directory_are_refused() {
     let stage = stage();
     curl("7.0", "older\n").write(&stage.beside("stable"));
     let run = delta(&stage, "");
-    assert_eq!((told(&run)[0].as_str(), run.code), ("curl failed curl-01", 33));
+    assert_eq!((told(&run)[0].as_str(), run.code), ("curl failed curl-01", 5));
     assert!(run.stderr.contains("are both the package curl for all"), "{}", run.stderr);
     assert!(
         fs::read_to_string(stage.beside("work/logs/curl-01.log")).unwrap().contains("are both the package")
@@ -232,7 +232,7 @@ fn bases_are_given_once_and_for_ever() {
     Deb::new("x", "1", "1").of("+x/y").write(&stage.beside("release"));
     Deb::new("x", "2", "2").of("+x/y").write(&stage.beside("stable"));
     let run = delta(&stage, "");
-    assert_eq!((told(&run)[0].as_str(), run.code), ("+x/y failed -", 1));
+    assert_eq!((told(&run)[0].as_str(), run.code), ("+x/y failed -", 5));
     assert!(run.stderr.contains("is not a patch id") && run.stderr.contains("--ids gives it another base"));
 }
 
@@ -364,7 +364,7 @@ fn directories_and_words_that_make_no_sense_are_refused() {
     stage.run("delta --release release/less_590_all.deb --stable stable --work work").fails(1);
     stage.run("delta --release release --stable stable").fails(2);
     stage.run(&format!("{DELTA} --format dir")).fails(2);
-    stage.run(&format!("{DELTA} --pkg X")).fails(1);
+    stage.run(&format!("{DELTA} --pkg X")).fails(2);
     fs::write(stage.beside("file"), "").unwrap();
     stage.run("delta --release release --stable stable --work file").fails(1);
 }

@@ -167,7 +167,7 @@ fn a_reboot_that_is_needed_ends_with_8_if_that_is_asked_for() {
     let patch = Patch::of("400-01", web("new\n"));
     patch.beside("patchinfo", "PATCH_PROPERTIES='rebootafter'\n").directory(&stage);
     assert_eq!(
-        end(&stage, "add --json --reboot-code -R @ROOT@ delivered/400-01"),
+        end(&stage, "update --json --reboot-code -R @ROOT@ -M delivered 400-01"),
         json!([8, null, "reboot"])
     );
 }

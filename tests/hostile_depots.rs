@@ -125,7 +125,13 @@ fn an_index_that_is_none_is_refused_by_every_command() {
     fs::File::create(depot.join("index.json")).unwrap().set_len(300 << 20).unwrap();
     for (line, what_holds) in COMMANDS {
         let run = run(&stage, line, depot.to_str().unwrap());
-        must_be_refused(&run, 1, what_holds, "the index is larger than 67108864 bytes", line);
+        must_be_refused(
+            &run,
+            code_of(line, 33, 1),
+            what_holds,
+            "the index is larger than 67108864 bytes",
+            line,
+        );
     }
     crate::tree::assert_same(&stage.everything(), &before);
     let indexes = bad_indexes(&good).len() as u64 + 1;
@@ -151,7 +157,7 @@ fn an_id_that_comes_twice_is_named_with_both_files() {
                 run.stderr.contains("Patch 100-01 is not applied: it comes twice with different content: ")
             );
         } else {
-            let code = if line.starts_with("depot") { 3 } else { 1 };
+            let code = if line.starts_with("@CHECK@") { 3 } else { 1 };
             must_be_refused(&run, code, what_holds, "comes twice with different content: ", line);
         }
         assert!(run.stderr.contains("100-01.tar") && run.stderr.contains("other.tar"), "{}", run.stderr);

@@ -12,7 +12,6 @@ mod objects;
 mod path;
 mod query;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -25,7 +24,7 @@ use crate::many_roots::root_report::RootReport;
 use applied::{AppliedPatch, EndedPatch};
 use delivered::DeliveredPatch;
 use fix::FixAnswer;
-use patchadm_cli::arguments::fetching::FetchOptions;
+use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::suggest::did_you_mean;
@@ -53,9 +52,8 @@ struct ShowArgs {
     /// Show what the patch changes in each file
     #[arg(long, conflicts_with_all = [ROOT_LISTS, "jobs"])]
     diff: bool,
-    /// Look in this depot for patches that bring a fix [default: the depot of the policy]
-    #[arg(short = 'M', value_name = "DEPOT")]
-    depot: Option<OsString>,
+    #[command(flatten)]
+    depot: DepotOption,
     #[command(flatten)]
     fetching: FetchOptions,
     #[command(flatten)]
@@ -121,7 +119,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         has_files: files,
         has_diff: diff,
         paths,
-        depot,
+        depot: depot.depot,
         fetching,
         is_verbose: call.output.is_verbose(),
         surroundings: call.surroundings.clone(),

@@ -124,5 +124,5 @@ pub(crate) fn bulk(call: &mut Invocation) -> anyhow::Result<Reply> {
         return work(call);
     }
     let _: BulkArgs = parse(call, USAGE)?;
-    Err(Stop::Usage { message: "it is not said what to do".to_owned(), usage: USAGE }.into())
+    Err(Stop::Usage { message: "name an action".to_owned(), usage: USAGE }.into())
 }

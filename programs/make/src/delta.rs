@@ -8,7 +8,7 @@ use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::arguments::{VerboseOption, one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::json::milliseconds_since;
-use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_making::build::{BuildRequest, PatchForm};
@@ -112,7 +112,10 @@ impl DeltaArgs {
     pub(super) fn bases(&self) -> Result<BTreeMap<String, String>, Stop> {
         let Some(path) = &self.ids else { return Ok(BTreeMap::new()) };
         let text = String::from_utf8_lossy(&read(path)?).into_owned();
-        parse_bases(&text).map_err(|error| wrong(&format!("{}: {error}", path.display()), USAGE))
+        parse_bases(&text).map_err(|error| Stop::Refused {
+            exit: Exit::of_verb(ExitCause::Settings),
+            message: format!("not all patches were made\n{}: {error}.\nCorrect that line.", path.display()),
+        })
     }
 }
 
