@@ -52,8 +52,10 @@ fn a_bar_has_phase_bytes_and_patches_while_patches_are_fetched() {
     for (verb, phase) in [("add -M", "fetching"), ("depot check", "checking")] {
         let (before, after) = verb.split_once(" -M").map_or((verb, ""), |(verb, _)| (verb, "-M"));
         let line = |options: &str, cache: &str| {
+            // `depot check` takes the cache from the policy only.
             let cache = stage.beside(cache);
-            format!("{before} {options} -R @ROOT@ --cache {} {after} {}", cache.display(), server.url(""))
+            stage.file("/etc/patchadm/policy", format!("signature=off\ncache={}\n", cache.display()));
+            format!("{before} {options} -R @ROOT@ {after} {}", server.url(""))
         };
         let name = before.replace(' ', "-");
         let Some((code, text)) = at_narrow_terminal("bars", &stage, &line("", &name), 100) else { return };
@@ -169,9 +171,11 @@ fn a_download_that_is_interrupted_changed_nothing_and_is_kept() {
     let (stage, depot) = stage();
     let server = slow_server(depot.clone(), Duration::from_secs(60));
     let cache = stage.beside("cache");
+    // `depot check` takes the cache from the policy only.
+    stage.file("/etc/patchadm/policy", format!("signature=off\ncache={}\n", cache.display()));
     let before = stage.everything();
     let is_begun = |id| has_open(id, &|path| path.starts_with(cache.join("partial")));
-    let options = format!("-R @ROOT@ --cache {}", cache.display());
+    let options = "-R @ROOT@";
     for (line, what_holds) in [
         (format!("add {options} -M {} 200-01", server.url("")), "nothing was changed"),
         (format!("update {options} -M {} 200-01", server.url("")), "nothing was changed"),
