@@ -223,7 +223,7 @@ fn every_reason_why_a_patch_cannot_be_backed_out_is_said() {
             let reason = removable["reason"].as_str().unwrap_or_default();
             let of_remove = match code {
                 0 => 0,
-                4 | 12 => 1,
+                12 => 1,
                 _ => 3,
             };
             assert_eq!((patch["id"].as_str(), removable["code"].as_i64()), (Some(*id), Some(of_remove)));

@@ -346,7 +346,7 @@ fn a_signed_depot_is_checked_read_and_published_to() {
     fs::rename(left.at("work/100001-01.zip"), left.at("again.zip")).unwrap();
     assert!(left.run("sign --key @/release.sec @/again.zip").contains("signed by key "));
     let said = left.run("publish --key @/release.sec --refresh @/depot");
-    assert!(said.contains("version 3 is published"), "{said}");
+    assert!(said.contains("published version 3"), "{said}");
     assert!(left.run("depot check -R @/root @/depot").contains("version 3, "));
 }
 

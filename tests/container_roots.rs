@@ -92,8 +92,8 @@ fn no_script_of_a_root_of_containers_runs_as_the_superuser_without_being_trusted
     }
     let document = root.run("plan --json -R /var/lib/lxc/a delivered/100-01");
     assert!(
-        document.stdout.contains("\"name\": \"untrusted-root\"")
-            || document.stdout.contains("\"name\":\"untrusted-root\"")
+        document.stdout.contains("\"cause\": \"untrusted-root\"")
+            || document.stdout.contains("\"cause\":\"untrusted-root\"")
     );
 }
 
@@ -113,7 +113,7 @@ const CHANGES: [(&str, i32); 22] = [
     ("undo-data drop -R @C@ 100-01", 3),
     ("recover -R @C@", 3),
     ("adopt -R @C@ --pkg ACMEown --pkg-version 1 --dir /opt", 3),
-    ("libs list -R @C@ --prune", 3),
+    ("libs prune -R @C@", 3),
     ("key -R @C@ trust spool/key.pub", 3),
     ("key -R @C@ revoke 7802F643AC6161C8", 3),
     ("stage -R @C@ new --path /opt other", 3),

@@ -205,11 +205,11 @@ const UPGRADED: Case = Case {
     to: Some("2"),
     but: &[],
     changed: "",
-    listed: ("100-01  LOST to acme 1.0-2 (rpm)\n", 68),
+    listed: ("100-01  LOST to acme 1.0-2 (rpm)\n", 4),
     stands: false,
 };
 
-const LOST_TO_1: (&str, i32) = ("100-01  LOST to acme 1.0-1 (rpm)\n", 68);
+const LOST_TO_1: (&str, i32) = ("100-01  LOST to acme 1.0-1 (rpm)\n", 4);
 const NONE: (&str, i32) = ("No patches are applied.\n", 0);
 
 const CASES: &[Case] = &[

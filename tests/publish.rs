@@ -81,7 +81,7 @@ fn patches_enter_a_depot_one_publication_after_another() {
     let stage = stage();
     deliver_signed(&stage, "100-01", "one\n");
     let said = publish_signed(&stage).ok();
-    assert_eq!(said, "depot: version 1 is published, believed until 2026-12-20T07:00:00Z\n  added 100-01\n");
+    assert_eq!(said, "depot: published version 1, valid until 2026-12-20T07:00:00Z\n  added 100-01\n");
     let first = index(&stage);
     let patch = first.patches().next().unwrap();
     assert_eq!((first.version, patch.id.as_str(), patch.format.as_str()), (1, "100-01", "zip"));
@@ -116,7 +116,7 @@ fn what_the_keeper_says_of_patches_enters_the_index_with_the_next_publication() 
     assert_eq!(flags(), ["", ""]);
     fs::write(stage.beside("depot/flags"), "200-01 security recommended\n").unwrap();
     let said = publish_signed(&stage).ok();
-    assert!(said.starts_with("depot: version 2 is published"), "{said}");
+    assert!(said.starts_with("depot: published version 2"), "{said}");
     assert_eq!(flags(), ["", "recommended security"]);
     let said = publish_signed(&stage).ok();
     assert!(said.contains("version 2 stays, nothing is new"), "{said}");
@@ -230,7 +230,7 @@ fn a_patch_that_is_signed_anew_gets_that_signature_and_loses_none() {
     publish_signed(&stage).ok();
     stage.run("keygen -o other --no-password").ok();
     stage.run(&format!("sign --key other.sec {}", file.display())).ok();
-    assert!(publish_signed(&stage).ok().contains("version 2 is published"));
+    assert!(publish_signed(&stage).ok().contains("published version 2"));
     let signature = index(&stage).patches().next().unwrap().signature.clone();
     fs::remove_file(format!("{}.manifest.minisig", file.display())).unwrap();
     assert!(publish_signed(&stage).ok().contains("version 2 stays"));
@@ -350,7 +350,7 @@ fn an_index_is_signed_elsewhere_and_then_put_in_place() {
     assert!(said.contains("next.json is not signed"), "{said}");
     stage.run(&format!("sign --key {} depot/index/next.json", secret_key())).ok();
     let before = depot(&stage);
-    assert!(publish(&stage, "--finish --dry-run depot").ok().contains("version 1 would be published"));
+    assert!(publish(&stage, "--finish --dry-run depot").ok().contains("would publish version 1"));
     assert!(depot(&stage) == before);
     publish(&stage, &format!("--finish --key {} depot", public_key_file())).ok();
     assert_eq!(index(&stage).version, 1);

@@ -37,7 +37,7 @@ fn a_directory_is_published_as_an_archive_in_which_its_signature_stays_good() {
     sign(&stage, &path);
     let manifest = fs::read(path.join("MANIFEST")).unwrap();
     let said = publish_signed(&stage).ok();
-    assert!(said.contains("version 1 is published") && said.contains("added 100-01"), "{said}");
+    assert!(said.contains("published version 1") && said.contains("added 100-01"), "{said}");
     let patch = index(&stage).patches().next().unwrap().clone();
     assert_eq!((patch.format.as_str(), patch.synopsis.as_str(), patch.files), ("tar", "Web", 1));
     assert!(patch.readme.is_some() && patch.manifest.is_none() && patch.signature.is_none());

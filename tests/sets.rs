@@ -78,11 +78,11 @@ fn without_a_name_everything_current_of_the_depot_is_taken_as_one_transaction() 
             "300-02 applied 0",
             "100-01 applied 0",
             "500-01 applied 0",
-            "200-01 refused 25",
-            "400-01 not-applicable 8",
+            "200-01 refused 3",
+            "400-01 not-applicable 3",
         ]
     );
-    assert_eq!(document["exit_code"], 25);
+    assert_eq!(document["exit_code"], 5);
     let reason = "it requires 999-01 or later, which is neither applied nor in delivered";
     assert_eq!(entry(&document, "200-01")["reason"], reason);
     let history = stage.text("/var/sadm/patchadm/history");
@@ -116,9 +116,9 @@ fn operands_are_ids_of_the_depot_else_lists_else_ids_that_it_does_not_have() {
     let found = document(&stage, "plan -R @ROOT@ -M delivered 300-01");
     assert_eq!(verdicts(&found), ["300-01 planned 0"]);
     let found = document(&stage, "plan -R @ROOT@ -M delivered 300-09 300-01");
-    assert_eq!(verdicts(&found), ["300-01 planned 0", "300-09 refused 3"]);
+    assert_eq!(verdicts(&found), ["300-01 planned 0", "300-09 refused 1"]);
     assert_eq!(entry(&found, "300-09")["reason"], "delivered does not have it");
-    let said = stage.run("add -R @ROOT@ -M delivered lists/no-such-list").fails(27);
+    let said = stage.run("add -R @ROOT@ -M delivered lists/no-such-list").fails(1);
     assert!(
         said.contains("lists/no-such-list is no patch of delivered, and no list of patches either"),
         "{said}"
@@ -146,7 +146,7 @@ fn all_or_nothing_changes_nothing_unless_every_patch_goes_in() {
     let before = stage.everything();
     for (ids, verdicts_of) in [
         ("500-01 200-01", ["200-01 refused 3", "500-01 not-tried 0"].as_slice()),
-        ("500-01 300-09", &["500-01 not-tried 0", "300-09 refused 33"]),
+        ("500-01 300-09", &["500-01 not-tried 0", "300-09 refused 1"]),
     ] {
         let found = document(&stage, &format!("add --all-or-nothing -R @ROOT@ -M delivered {ids}"));
         assert_eq!(verdicts(&found), verdicts_of);
@@ -164,7 +164,7 @@ fn all_or_nothing_changes_nothing_unless_every_patch_goes_in() {
         assert_same(&stage.everything(), &before);
     }
     let found = document(&stage, "add --all-or-nothing -R @ROOT@ -M delivered 100-01 400-01");
-    assert_eq!(verdicts(&found), ["300-02 applied 0", "100-01 applied 0", "400-01 not-applicable 8"]);
+    assert_eq!(verdicts(&found), ["300-02 applied 0", "100-01 applied 0", "400-01 not-applicable 3"]);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn options_leave_patches_out() {
     assert_eq!(verdicts(&found), ["300-02 planned 0"]);
     // Patches that are named by their paths are a set, too.
     let found = document(&stage, "plan -R @ROOT@ --exclude 300-02 delivered/300-02 delivered/300-01");
-    assert_eq!(verdicts(&found), ["300-01 planned 0", "300-02 refused 10"]);
+    assert_eq!(verdicts(&found), ["300-01 planned 0", "300-02 refused 3"]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn the_patch_that_is_in_the_way_of_a_backout_is_named() {
     let list: Value = serde_json::from_str(&stage.run("list --json -R @ROOT@").ok()).unwrap();
     let verified: Value = serde_json::from_str(&stage.run("check --contents --json -R @ROOT@").ok()).unwrap();
     for (at, (id, code, by)) in
-        [("100-01", 6, json!(["200-01"])), ("200-01", 15, json!(["300-01"])), ("300-01", 0, json!([]))]
+        [("100-01", 3, json!(["200-01"])), ("200-01", 3, json!(["300-01"])), ("300-01", 0, json!([]))]
             .into_iter()
             .enumerate()
     {

@@ -117,7 +117,7 @@ fn a_patch_without_undo_data_is_refused_as_remove_refuses_it() {
     let stage = stage();
     let said = stage.run("show --diff -R @ROOT@ 300-01").fails(4);
     assert!(said.contains("patch 300-01 is not applied"), "{said}");
-    stage.run("commit -R @ROOT@ 200-01").ok();
+    stage.run("undo-data drop -R @ROOT@ 200-01").ok();
     let code = stage.run("remove --dry-run -R @ROOT@ 200-01").code;
     let run = stage.run("show --diff -R @ROOT@ 200-01");
     assert_eq!(run.code, code);

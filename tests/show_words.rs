@@ -79,7 +79,7 @@ fn a_word_with_a_slash_is_a_path() {
 #[test]
 fn an_operand_that_names_nothing_is_told_beside_the_answers_about_others() {
     let stage = stage();
-    let said = answers(&stage, 2, "show --json -R @ROOT@ 100-01 999-01 /etc/nothing CVE-2026-9999");
+    let said = answers(&stage, 4, "show --json -R @ROOT@ 100-01 999-01 /etc/nothing CVE-2026-9999");
     assert_eq!(kinds(&said), ["applied", "unknown", "unknown", "unknown"]);
     let run = stage.run("show -R @ROOT@ 999-01 100-01");
     assert_eq!(run.code, 2);
@@ -99,10 +99,10 @@ fn an_operand_that_names_nothing_is_told_beside_the_answers_about_others() {
     ] {
         let run = stage.run(&format!("show --json -R @ROOT@ {word}"));
         let document: Value = serde_json::from_str(&run.stdout).unwrap();
-        assert_eq!((run.code, &document["exit"]["name"]), (2, &json!("not-found")), "{word}");
+        assert_eq!((run.code, &document["cause"]), (4, &json!("unknown")), "{word}");
         assert_eq!(document["error"], reason);
     }
-    let said = stage.run("show -R @ROOT@").fails(1);
+    let said = stage.run("show -R @ROOT@").fails(2);
     assert!(said.contains("name a patch, a path, or a fix"), "{said}");
 }
 
@@ -110,7 +110,7 @@ fn an_operand_that_names_nothing_is_told_beside_the_answers_about_others() {
 fn a_patch_that_another_one_replaced_names_that_one() {
     let stage = stage();
     stage.patchadd("", &Patch::of("100-02", web("three\n")).says("SUNW_OBSOLETES", "050-03")).ok();
-    let said = stage.run("show -R @ROOT@ 050-02").fails(2);
+    let said = stage.run("show -R @ROOT@ 050-02").fails(4);
     assert!(said.contains("patch 050-02 is not applied: 100-02, which is applied, contains it"), "{said}");
     let said = answers(&stage, 0, "show --json -R @ROOT@ 100-01");
     assert_eq!(said[0]["superseded_by"], "100-02");

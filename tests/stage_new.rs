@@ -181,9 +181,9 @@ fn whatever_makes_no_stage_is_one_clear_refusal_and_changes_nothing() {
     }
     assert!(!root.at("/var/sadm/patchadm/stages").exists());
     root.run("stage new /no/such -R /no/such --path usr").fails(1);
-    let said = root.run("stage -R @ROOT@").fails(2);
-    assert!(said.contains("it is not said what to do with the stage"), "{said}");
-    assert_eq!(root.run("stage list -R @ROOT@").ok(), "the root has no stages\n");
+    for list in ["stage", "stage list"] {
+        assert_eq!(root.run(&format!("{list} -R @ROOT@")).ok(), "the root has no stages\n");
+    }
 }
 
 #[test]

@@ -428,7 +428,7 @@ fn checked(stage: &Scenario, options: &str, script: &str) -> Run {
 fn a_good_check_confirms_and_with_a_trial_it_does_not() {
     let stage = stage();
     let said = checked(&stage, "", "test \"$(cat \"$PATCHADM_ROOT/opt/ACMEweb/bin/httpd\")\" = 100-01").ok();
-    assert!(said.contains("the check said yes"), "{said}");
+    assert!(said.contains("the probe said yes"), "{said}");
     assert!(!is_on_trial(&stage));
     assert_eq!((stage.text(HTTPD).as_str(), last_end(&stage).as_str()), ("100-01\n", "confirmed"));
 
@@ -441,11 +441,11 @@ fn a_good_check_confirms_and_with_a_trial_it_does_not() {
 #[test]
 fn a_bad_check_backs_out_and_tells_its_last_lines() {
     for (options, script, told) in [
-        ("", "echo it is broken >&2; exit 3", "the check ended with code 3"),
-        ("--trial 1h", "exit 1", "the check ended with code 1"),
-        ("", "kill -9 $$", "the check was ended by signal 9"),
-        ("", "exec /no/such/program", "the check ended with code 127"),
-        ("", "yes", "the check wrote more than 1 MiB"),
+        ("", "echo it is broken >&2; exit 3", "the probe ended with code 3"),
+        ("--trial 1h", "exit 1", "the probe ended with code 1"),
+        ("", "kill -9 $$", "the probe was ended by signal 9"),
+        ("", "exec /no/such/program", "the probe ended with code 127"),
+        ("", "yes", "the probe wrote more than 1 MiB"),
     ] {
         let stage = stage();
         let before = Before::of(&stage);

@@ -86,7 +86,7 @@ fn what_is_exported_is_away_and_is_the_same_to_the_byte_when_it_is_back() {
         assert_eq!(state_of(&stage, id), "exported");
     }
     assert!(stage.run("list -R @ROOT@").ok().contains("exported"));
-    assert!(stage.run("check --contents -R @ROOT@").ok().contains("its undo data was exported"));
+    assert!(stage.run("check --contents -v -R @ROOT@").ok().contains("its undo data was exported"));
     assert_same(&stage.tree(), &tree);
 
     let said = document(&stage, &importing(&stage).replace("-R", "--json -R"));

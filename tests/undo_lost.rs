@@ -105,7 +105,7 @@ fn undo_data_of_another_size_than_was_written_is_damaged_for_list_and_verify() {
     let list = document(&stage, 0, "list --json -R @ROOT@");
     assert_eq!(states(&list), expected);
     assert_eq!(states(&document(&stage, 1, "check --contents --json -R @ROOT@")), expected);
-    assert_eq!(list["patches"][2]["removable"]["code"], 1);
+    assert_eq!(list["patches"][2]["removable"]["code"], 3);
     assert!(stage.run("list -R @ROOT@").ok().contains("undo data: damaged"), "in words");
 }
 

@@ -90,7 +90,7 @@ fn play(debian: &Debian, (old, between, new): (&str, &[String], &str), by_hook: 
     };
     for version in between {
         installs(version);
-        settled(&format!("300-01  LOST to libssl3 {version} (dpkg)\n"), 68);
+        settled(&format!("300-01  LOST to libssl3 {version} (dpkg)\n"), 4);
         installs(old);
         debian.refresh(by_hook);
         debian.done("patchadm add /srv/300-01");
@@ -98,7 +98,7 @@ fn play(debian: &Debian, (old, between, new): (&str, &[String], &str), by_hook: 
     installs(new);
     settled(&format!("300-01  contained in libssl3 {new} (dpkg)\n"), 0);
     installs(old);
-    settled(&format!("300-01  LOST to libssl3 {old} (dpkg)\n"), 68);
+    settled(&format!("300-01  LOST to libssl3 {old} (dpkg)\n"), 4);
     debian.done("patchadm add /srv/300-01");
     installs(new);
     settled(&format!("300-01  contained in libssl3 {new} (dpkg)\n"), 0);

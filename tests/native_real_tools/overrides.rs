@@ -109,7 +109,7 @@ fn a_mode_of_the_administrator_that_a_patch_would_change_is_an_edit() {
     setuid(&root);
     root.stage.mode(TOOL, 0o600);
     let stopped = root.add("--edited stop", &brings(0o755));
-    assert!(stopped.code == 10 && stopped.said().contains(TOOL), "{} {}", stopped.code, stopped.said());
+    assert!(stopped.code == 3 && stopped.said().contains(TOOL), "{} {}", stopped.code, stopped.said());
     assert_eq!((&*root.content(TOOL), &*root.attributes(TOOL)), ("tool of 1\n", "600 0:0"));
     let replaced = root.add("--edited replace", &brings(0o755));
     assert_eq!(replaced.code, 0, "{}", replaced.said());

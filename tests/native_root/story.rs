@@ -112,7 +112,7 @@ impl Watched {
     fn whole_root(&self, patches: &[(&str, End<'_>)]) -> Vec<String> {
         let mut wrong = Vec::new();
         let alarmed: Vec<&str> = patches.iter().filter(|(_, end)| end.alarms()).map(|(id, _)| *id).collect();
-        let expected = if alarmed.is_empty() { 0 } else { 68 };
+        let expected = if alarmed.is_empty() { 0 } else { 4 };
         let list = self.unwatched("list --check -R @ROOT@");
         if list.code != expected {
             wrong.push(format!("list --check: {} instead of {expected}: {}", list.code, list.said()));

@@ -176,15 +176,14 @@ impl PublicationReport {
             PublishState::Published | PublishState::Waiting | PublishState::Planned => {}
         }
         let until = match &self.expires {
-            Some(moment) => format!("believed until {moment}"),
-            None => "believed for ever".to_owned(),
+            Some(moment) => format!("valid until {moment}"),
+            None => "valid for ever".to_owned(),
         };
-        let what = match self.state {
-            PublishState::Waiting => "waits to be signed",
-            PublishState::Planned => "would be published",
-            _ => "is published",
-        };
-        format!("{place}: version {version} {what}, {until}")
+        match self.state {
+            PublishState::Waiting => format!("{place}: version {version} waits to be signed, {until}"),
+            PublishState::Planned => format!("{place}: would publish version {version}, {until}"),
+            _ => format!("{place}: published version {version}, {until}"),
+        }
     }
 
     /// Returns the next step.

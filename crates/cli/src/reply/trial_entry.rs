@@ -80,25 +80,27 @@ impl TrialEntry {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(check) = &self.check {
-            lines.push(format!("the check {}", check.end));
+            lines.push(format!("the probe {}", check.end));
             if !check.good {
                 lines.extend(check.output.iter().map(|line| format!("  {line}")));
             }
         }
         let run = &self.run;
         lines.push(match (self.state, &self.error) {
-            ("on-trial", _) => format!(
-                "run {run} is on trial until {}: keep it with {}, or it is backed out",
-                self.until, self.confirm
-            ),
+            ("on-trial", _) => {
+                format!("run {run} is on trial until {}; it is reverted unless you confirm it", self.until)
+            }
             ("confirmed", _) => format!("run {run} is confirmed"),
-            ("backed-out", _) => format!("run {run} is backed out"),
+            ("backed-out", _) => format!("run {run} was reverted"),
             (_, error) => format!(
                 "run {run} is still on trial until {}: {}",
                 self.until,
                 error.as_deref().unwrap_or_default()
             ),
         });
+        if self.state == "on-trial" {
+            lines.push(format!("hint: {}", self.confirm.trim_matches('`')));
+        }
         lines
     }
 }

@@ -94,10 +94,10 @@ const MOST_NAMED: usize = 3;
 /// Returns the meaning of the word for a reason.
 pub fn why_lost(reason: &str) -> &'static str {
     match reason {
-        "shadows" => "if it stayed, others would find it in the place of the new one",
-        "by-script" => "a script takes it away",
-        "forbidden" => "the patch forbids that it stays",
-        "not-asked" => "nobody has asked that it stays",
+        "shadows" => "other programs would find it instead of the new one",
+        "by-script" => "a script deletes it",
+        "forbidden" => "the patch forbids keeping it",
+        "not-asked" => "it is not kept",
         _ => "something else comes to its path or is found before it",
     }
 }
