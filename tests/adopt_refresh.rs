@@ -450,7 +450,7 @@ fn the_hook_of_dpkg_works_on_the_root_of_that_dpkg_and_names_what_is_lost_first(
 fn the_doctor_names_stale_registrations_and_lost_fixes_with_their_commands() {
     let stage = upgraded();
     let run = stage.run("check --offline -R @ROOT@");
-    assert_eq!(run.code, 3);
+    assert_eq!(run.code, 4);
     assert!(run.stdout.contains("package DEBweb: dpkg changed web from 1.0-1 to 1.0-2"), "{}", run.stdout);
     assert!(run.stdout.contains("adopt --refresh"), "{}", run.stdout);
     stage.run("adopt --refresh -R @ROOT@").ok();

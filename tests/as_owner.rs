@@ -127,11 +127,13 @@ fn a_file_that_the_owner_cannot_read_is_refused_by_name() {
 fn a_root_of_the_superuser_is_not_done_as_its_owner() {
     let Some(stage) = stage("a root of root") else { return };
     lchown(stage.root(), Some(0), Some(0)).unwrap();
-    for line in ["patchadd --as-owner -R @ROOT@ delivered/100-01", "recover --as-owner -R /"] {
-        let said = stage.run(line).fails(1);
+    for (line, code) in
+        [("patchadd --as-owner -R @ROOT@ delivered/100-01", 1), ("recover --as-owner -R /", 3)]
+    {
+        let said = stage.run(line).fails(code);
         assert!(said.contains("belongs to root: there is no other owner to do it as"), "{said}");
     }
-    let said = stage.run("add --as-owner --trust-root -R @ROOT@ delivered/100-01").fails(1);
+    let said = stage.run("add --as-owner --trust-root -R @ROOT@ delivered/100-01").fails(2);
     assert!(said.contains("cannot be used with"), "{said}");
 }
 

@@ -124,6 +124,12 @@ impl PatchesReport {
         };
         let exit = match face {
             PatchFace::Classic => decisive,
+            // A patch that was only planned is no success where the whole command failed.
+            PatchFace::Verb | PatchFace::VerbOnRoots
+                if failure.is_some() && patches.iter().any(PatchEntry::is_planned) =>
+            {
+                decisive
+            }
             PatchFace::Verb | PatchFace::VerbOnRoots => partly_or(decisive, &patches),
         };
         let is_half_done = failure.as_ref().is_some_and(is_half_done);
