@@ -64,7 +64,7 @@ fn a_document_has_all_patches_and_counts() {
 fn what_is_no_patch_ends_as_with_patchadd() {
     let stage = Scenario::new();
     fs::write(stage.beside("rubbish"), "what is this\n").unwrap();
-    assert!(stage.run("lint rubbish").fails(2).contains("neither a package, nor a patch"));
+    assert!(stage.run("lint rubbish").fails(1).contains("neither a package, nor a patch"));
     stage.run("lint nothing").fails(1);
     assert!(stage.run("lint").fails(2).contains("no patch is named"));
 }
