@@ -135,23 +135,24 @@ fn list(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ListArgs = parse(call, USAGE_OF_LIST)?;
     let root = args.common.root.open(call)?;
     let request = KeptRequest { packages: args.packages, prune: false, dry_run: false };
-    answer(call, root, &request, None)
+    answer(call, &root, &request, None)
 }
 
 fn prune(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "libs prune";
     let args: PruneArgs = parse(call, USAGE_OF_PRUNE)?;
-    let root = match args.dry_run {
-        true => args.common.root.open(call)?,
-        false => args.owner.open::<PruneArgs>(call, &args.common.root, Command::Patchadd)?,
+    let root = if args.dry_run {
+        args.common.root.open(call)?
+    } else {
+        args.owner.open::<PruneArgs>(call, &args.common.root, Command::Patchadd)?
     };
     let request = KeptRequest { packages: args.packages, prune: true, dry_run: args.dry_run };
-    answer(call, root, &request, args.wait)
+    answer(call, &root, &request, args.wait)
 }
 
-fn answer(call: &Invocation, root: Root, request: &KeptRequest, wait: Option<u64>) -> anyhow::Result<Reply> {
-    let report = call.change(&root, NAME, wait, |caller| kept_packages(&root, request, caller))?;
-    let report = report.map_err(|failed| failed_as_verb(&root, &failed))?;
+fn answer(call: &Invocation, root: &Root, request: &KeptRequest, wait: Option<u64>) -> anyhow::Result<Reply> {
+    let report = call.change(root, NAME, wait, |caller| kept_packages(root, request, caller))?;
+    let report = report.map_err(|failed| failed_as_verb(root, &failed))?;
     if !report.unknown.is_empty() {
         let message = format!(
             "nothing was changed\n{}: no package of kept libraries.\n{} lists them.",
@@ -160,7 +161,7 @@ fn answer(call: &Invocation, root: Root, request: &KeptRequest, wait: Option<u64
         );
         return Err(Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }.into());
     }
-    Ok(Reply::about(&root, Exit::OK, LibsReport::of(&root, report, request)))
+    Ok(Reply::about(root, Exit::OK, LibsReport::of(root, report, request)))
 }
 
 /// Returns the end of a run that failed: in the words of a removal, with the codes of the verbs that remove.
