@@ -70,7 +70,11 @@ fn refused(stage: &Scenario, line: &str, code: i32) -> String {
     let before = stage.everything();
     let run = stage.run(line);
     let said = format!("{}{}", run.stdout, run.stderr);
-    assert_eq!(run.code, if line.starts_with("check") { 4 } else { code_of(line, code, 1) }, "{line}: {said}");
+    assert_eq!(
+        run.code,
+        if line.starts_with("check") { 4 } else { code_of(line, code, 4) },
+        "{line}: {said}"
+    );
     assert_eq!(before.difference(&stage.everything()), "", "{line}");
     said
 }

@@ -136,7 +136,7 @@ fn a_manifest_that_is_not_that_of_the_patch_is_not_signed() {
     assert!(sign(&stage, &target).fails(3).contains("the manifest is damaged, line 4"));
     fs::write(&manifest, &text).unwrap();
     std::os::unix::fs::symlink("pkginfo", at.join("ACMEweb/link")).unwrap();
-    assert!(sign(&stage, &target).fails(41).contains("it is neither a file nor a directory"));
+    assert!(sign(&stage, &target).fails(3).contains("it is neither a file nor a directory"));
 }
 
 #[test]

@@ -144,8 +144,9 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     let list: Value = serde_json::from_str(&stage.run("list --json -R @ROOT@").stdout).unwrap();
     assert!(list["unfinished"].as_str().unwrap().starts_with("3-"), "{list}");
     patch("300-01").directory(&stage);
-    let said = stage.run("check --contents -R @ROOT@").fails(9);
-    assert!(said.contains("recover`"), "{said}");
+    let run = stage.run("check --contents -R @ROOT@");
+    assert_eq!(run.code, 9, "{}", run.stderr);
+    assert!(run.stdout.contains("recover`"), "{}", run.stdout);
     let plans = ["plan -R @ROOT@ delivered/300-01", "remove --dry-run -R @ROOT@ 100-01"];
     let before = plans.map(|line| {
         let run = stage.run(line);

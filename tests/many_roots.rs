@@ -135,11 +135,11 @@ impl Kind {
     fn code(self) -> u64 {
         match self {
             Self::Fine | Self::Applied | Self::WithoutPackage => 0,
-            Self::Locked => 64,
-            Self::Unwritable => 5,
+            Self::Locked => 6,
+            Self::Unwritable => 1,
             Self::Foreign => 3,
             Self::Missing => 1,
-            Self::WithoutDatabase => 7,
+            Self::WithoutDatabase => 1,
         }
     }
 }
@@ -295,13 +295,13 @@ fn refusals_are_grouped_and_the_first_of_the_roots_has_the_exit_code() {
     assert_eq!(stage.run(&line).code, 0);
     let run = stage.run("add --roots list delivered/200-01");
     assert_eq!(run.code, 3);
-    let requires = "200-01 refused (25): it requires patch 100-01 or later, which is not applied";
+    let requires = "200-01 refused (3): it requires patch 100-01 or later, which is not applied";
     let [a, b, c, d] = [0, 1, 2, 3].map(|number| roots[number].display());
     assert_eq!(
         run.stdout,
         format!(
             "4 roots: 0 done, 4 refused.\n  3 × {requires}: {a}, {c}, {d}\n  \
-             1 × 200-01 refused (10): edited since installation: ROOT/opt/ACMEweb/lib/web: {b}\n"
+             1 × 200-01 refused (3): edited since installation: ROOT/opt/ACMEweb/lib/web: {b}\n"
         )
     );
     assert!(run.stderr.contains(&format!("patchadm: ERROR: {a}: {requires}\n")), "{}", run.stderr);
@@ -453,7 +453,7 @@ fn who_waits_for_a_lock_names_its_root_and_holds_no_other_up() {
     assert_eq!(output.status.code(), Some(5));
     assert!(done(0) && !done(1));
     let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(stdout.contains("4 roots: 3 done, 1 failed.\n  1 × failed (64): locked by another"), "{stdout}");
+    assert!(stdout.contains("4 roots: 3 done, 1 failed.\n  1 × failed (6): locked by another"), "{stdout}");
 }
 
 #[test]
@@ -532,7 +532,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
         "{}",
         shown.stdout
     );
-    let lack = format!("  2 × failed (2): patch 100-01 is not applied: {other}, {bare}\n");
+    let lack = format!("  2 × failed (4): patch 100-01 is not applied: {other}, {bare}\n");
     assert!(shown.stdout.contains(&lack), "{}", shown.stdout);
     assert!(shown.stdout.ends_with(&format!("  100-01 cannot be backed out: {both}\n")), "{}", shown.stdout);
 

@@ -138,11 +138,11 @@ fn a_mode_that_both_changed_stops_the_patch_unless_the_choice_for_edited_files_d
 fn a_mode_that_only_the_patch_changes_is_named_and_comes_back() {
     let stage = adopted();
     let said = plan(&stage, "", &fix(0o711));
-    assert!(said.contains("    mode 0755 -> 0711\n"), "{said}");
+    assert!(said.contains("    mode 0755 → 0711\n"), "{said}");
     add(&stage, "", &fix(0o711));
     assert_eq!(mode(&stage, WEB), 0o711);
     let said = stage.run("remove --dry-run -R @ROOT@ 100-01").ok();
-    assert!(said.contains("    mode 0711 -> 0755\n"), "{said}");
+    assert!(said.contains("    mode 0711 → 0755\n"), "{said}");
     remove(&stage, "100-01");
     assert_eq!(mode(&stage, WEB), 0o755);
 }
@@ -278,7 +278,7 @@ fn in_other_packages_a_patch_sets_all_that_it_has() {
     stage.mode(tool, 0o700);
     let patch = Patch::of("100-01", crate::packages::Package::new("ACMEweb").file("bin/web", 0o755, "two\n"));
     let said = plan(&stage, "", &patch);
-    assert!(said.contains("    mode 0700 -> 0755\n"), "{said}");
+    assert!(said.contains("    mode 0700 → 0755\n"), "{said}");
     add(&stage, "", &patch);
     assert_eq!(mode(&stage, tool), 0o755);
     stage.mode(tool, 0o500);

@@ -55,7 +55,7 @@ fn with_cross_reference(stage: &Scenario) {
 }
 
 #[test]
-fn every_check_ends_with_68_until_a_lost_fix_is_accepted() {
+fn every_check_ends_with_4_until_a_lost_fix_is_accepted() {
     let stage = upgraded();
     stage.run("adopt --refresh -R @ROOT@").ok();
     with_cross_reference(&stage);
@@ -107,15 +107,21 @@ fn every_check_ends_with_4_while_a_registration_is_stale_although_nothing_is_los
 fn damage_comes_before_a_lost_fix_and_that_before_a_missing_patch() {
     let stage = refreshed("dpkg web >= 1.0-3");
     with_cross_reference(&stage);
-    let analyze = "missing --xref patchdiag.xref -R @ROOT@";
-    assert_eq!(stage.run(&format!("{analyze} --check 100007 999999")).code, 4, "an unknown patch");
-    let run = stage.run(&format!("{analyze} --check"));
+    let unknown = "missing --xref patchdiag.xref -R @ROOT@ --check 100007 999999";
+    assert_eq!(stage.run(unknown).code, 4, "an unknown patch");
+    let found = |line: &str| {
+        let said = document(&stage, &format!("{line} --json -R @ROOT@"));
+        (said["exit_code"].as_u64().unwrap(), said["cause"].as_str().unwrap().to_owned())
+    };
+    let analyze = "missing --xref patchdiag.xref --check";
+    let run = stage.run(&format!("{analyze} -R @ROOT@"));
     assert!(run.code == 4 && run.stdout.contains("100007 -- < 01"), "{}", run.stdout);
+    assert_eq!(found(analyze), (4, "native-changed".to_owned()));
     stage.file("/opt/ACMEshop/bin/shop", "mine\n");
-    assert_eq!(stage.run("check --contents -R @ROOT@").code, 4);
+    assert_eq!(found("check --contents"), (4, "edited".to_owned()));
     stage.file("/opt/ACMEshop/bin/shop", "shop one\n");
     stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
-    assert_eq!(stage.run(&format!("{analyze} --check")).code, 4);
+    assert_eq!(found(analyze), (4, "missing".to_owned()));
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl Story {
         }
         let at = Patch::of(&id, package).directory(&self.stage);
         let form = self.forms.option();
-        self.run(&format!("add --edited replace {form} -R @ROOT@ {}", at.display()), &[0, 10]);
+        self.run(&format!("add --edited replace {form} -R @ROOT@ {}", at.display()), &[0, 3]);
     }
 
     fn applied(&self) -> Vec<String> {
@@ -174,7 +174,7 @@ impl Story {
         let applied = self.applied();
         if !applied.is_empty() {
             let id = self.random.one(&applied).clone();
-            self.run(&format!("remove -R @ROOT@ {id}"), &[0, 6, 11]);
+            self.run(&format!("remove -R @ROOT@ {id}"), &[0, 3]);
         }
     }
 

@@ -452,16 +452,15 @@ Move packages between directories and datastreams
 Usage: pkgtrans [-cinos] device1 device2 [pkginst...]
 
 Arguments:
-  <DEVICE1>     Where the packages are: a directory, a datastream, an archive, or a pipe such as
-                /dev/stdin
-  <DEVICE2>     Where they go: a directory, or the name of a datastream
+  <DEVICE1>     The source: a directory, a datastream, an archive, or a pipe such as /dev/stdin
+  <DEVICE2>     The target: a directory, or the name of a datastream
   [PKGINST]...  The packages: an instance, PKG.* for all its instances, or all
 
 Options:
   -c             Accepted for compatibility
   -i             Move pkginfo and pkgmap only
-  -n             Give a package whose name is taken the next free one, PKG.2
-  -o             Replace packages that are there already
+  -n             Rename packages whose name is taken to the next free one, such as PKG.2
+  -o             Replace existing packages
   -s             Write one datastream instead of directories
       --json     Print one JSON document instead of text
   -h, --help     Print help

@@ -383,7 +383,7 @@ fn a_waiting_index_is_put_in_place_only_if_it_is_the_next_and_rightly_signed() {
         fs::write(path, bytes).unwrap();
     }
     let before = depot(&stage);
-    let said = publish(&stage, "--finish depot").fails(10);
+    let said = publish(&stage, "--finish depot").fails(3);
     assert!(said.contains("is not the next after the one in place"), "{said}");
     assert!(depot(&stage) == before);
 }

@@ -158,7 +158,7 @@ fn a_signed_patch_that_no_record_names_is_not_written_over() {
     fs::remove_file(stage.beside("work/state.json")).unwrap();
     let before = work(&stage)["patches/curl-01.tar.gz"].clone();
     let run = delta(&stage, "");
-    assert_eq!((told(&run)[0].as_str(), run.code), ("curl failed curl-01", 10));
+    assert_eq!((told(&run)[0].as_str(), run.code), ("curl failed curl-01", 5));
     assert!(
         run.stderr.contains("patches/curl-01.tar.gz is signed, and state.json does not name it"),
         "{}",
@@ -185,7 +185,7 @@ fn links_in_the_working_directory_lead_nowhere() {
     fs::rename(&patch, stage.beside("elsewhere")).unwrap();
     symlink(stage.beside("elsewhere"), &patch).unwrap();
     let run = delta(&stage, "");
-    assert_eq!((told(&run)[0].as_str(), run.code), ("curl failed -", 1));
+    assert_eq!((told(&run)[0].as_str(), run.code), ("curl failed -", 5));
     for name in ["state.json", "bases"] {
         let path = stage.beside("work").join(name);
         fs::rename(&path, stage.beside("moved")).unwrap();

@@ -14,7 +14,7 @@ use super::changing::{change, draw_name, first_tree};
 use super::reading::{Columns, Expected, Read, Sides, State, Used, check, table};
 use crate::random::Random;
 use crate::reliability::{Sampled, figures};
-use crate::scenario::{Run, Scenario, shared};
+use crate::scenario::{Run, Scenario, code_of, shared};
 use crate::tree::{Tree, assert_same};
 use crate::undo_forms::UndoForms;
 use crate::whole_contents::{faults_of_contents, missing_objects};
@@ -153,7 +153,7 @@ impl<'t> Sequence<'t> {
 
     /// Nothing happened, because of a conflict that no policy decides.
     fn must_have_stopped(&self, run: &Run, because: &str, before: &[Tree; 2]) {
-        assert_eq!(run.code, 10, "{}, because of {because}: {} {}", self.when, run.stdout, run.stderr);
+        assert_eq!(run.code, 3, "{}, because of {because}: {} {}", self.when, run.stdout, run.stderr);
         before.iter().zip(&self.trees()).for_each(|(before, now)| assert_same(now, before));
     }
 
@@ -214,7 +214,7 @@ impl<'t> Sequence<'t> {
         let there = self.trees();
         let is_untouched = there == applied.after;
         let run = self.live.run(&line);
-        if !is_untouched && run.code == 5 {
+        if !is_untouched && run.code == code_of(&line, 5, 3) {
             there.iter().zip(&self.trees()).for_each(|(there, now)| assert_same(now, there));
             self.applied.push(applied);
             self.count("backouts refused after edits");

@@ -283,7 +283,7 @@ mod tests {
         let page = fs::read_to_string(checkout().join("man/patchadm-json.5")).unwrap();
         let items: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
         let causes = schemas()["common.json"]["$defs"]["cause"]["enum"].as_array().unwrap();
-        assert_eq!(causes.len(), 33);
+        assert_eq!(causes.len(), 39);
         assert!(causes.iter().all(|cause| items.contains(cause.as_str().unwrap())));
     }
 }

@@ -10,6 +10,7 @@ use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::source_code;
+use patchadm_cli::reply::words::counted;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_inputs::source::SourceError;
@@ -113,8 +114,9 @@ impl CommandReport for LintReport {
         }
         if self.errors + self.warnings > 0 {
             output.line(format!(
-                "{} errors, {} warnings; `patchadm help lint:CODE` explains a finding",
-                self.errors, self.warnings
+                "{}, {}; `patchadm help lint:CODE` explains a finding",
+                counted(self.errors, "error"),
+                counted(self.warnings, "warning")
             ))?;
         }
         Ok(())
