@@ -409,7 +409,7 @@ fn a_bulk_build_is_read_reported_released_and_not_built_again() {
     assert!(refused.code == 1 && refused.stderr.contains("set ids="), "{refused:#?}");
     fs::write(&conf, left.text("work/bulk.conf") + "ids=700000\n").unwrap();
     let planned = left.stage.run(&left.line("bulk run --dry-run @/work"));
-    if planned.code == 36 {
+    if planned.stderr.contains("sandboxes are not allowed on any slot") {
         crate::skipped("a_bulk_build…: root may not make namespaces here");
     } else if cfg!(target_arch = "x86_64") {
         // The keys of results are still the same, and so is what was read for the scan.

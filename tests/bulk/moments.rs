@@ -257,7 +257,7 @@ fn kill_at(test: &str, moments: &[(&str, Moment)]) {
         }
         eventually(when, || processes_with(&story.mark).is_empty());
         let run = story.build.run("");
-        assert_eq!((run.code, &run.report["run"]), (10, &Value::from(2)), "{when}: {}", run.said);
+        assert_eq!((run.code, &run.report["run"]), (5, &Value::from(2)), "{when}: {}", run.said);
         let came_to = story.came_to();
         assert_eq!(came_to.report, expected.report, "{when}");
         assert_eq!(came_to, expected, "{when}");

@@ -46,7 +46,7 @@ fn a_package_whose_script_takes_another_one_away_keeps_no_patch_of_others_back()
     build.write("wevil/build", evil("two"));
     build.run("").ends(0);
     let (code, made) = patches(&build, "");
-    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
     let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
     let expected = "its trial failed: wevil-1.0 cannot be installed with the other packages: wevil.pkg: ";
     assert!(why(0).starts_with(expected) && why(1) == why(0), "{made:#}");
@@ -88,7 +88,7 @@ fn a_package_whose_script_changes_what_another_one_has_installed_keeps_no_patch_
     }
     build.run("").ends(0);
     let (code, made) = patches(&build, "");
-    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
     let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
     let trial = "its trial failed: ";
     let expected = format!("{trial}town-1.0 is not installed as it is delivered: /town/a: ");
@@ -134,7 +134,7 @@ fn a_package_whose_script_forges_records_keys_or_files_of_others_is_apart_alone(
     write("two");
     build.run("").ends(0);
     let (code, made) = patches(&build, "");
-    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
     let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
     let other = |name: &str| {
         format!("its trial failed: {name}-1.0 cannot be installed with the other packages: {name}.pkg: ")
@@ -224,7 +224,7 @@ fn a_patch_whose_script_fails_beside_others_keeps_none_of_them_back() {
 
     build.run("").ends(0);
     let (code, made) = patches(&build, "");
-    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
     let expected = ["aevil failed aevil-01", "yvictim built yvictim-01", "zother built zother-01"];
     assert_eq!(told(&made), expected, "{made:#}");
     let reason = made["sources"][0]["reason"].as_str().unwrap();
@@ -256,7 +256,7 @@ fn a_released_package_in_whose_way_a_patch_cannot_be_applied_keeps_it_not_back()
 
     build.run("").ends(0);
     let (code, made) = patches(&build, "");
-    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
     let expected = ["mevil failed mevil-01", "yvictim built yvictim-01", "zother built zother-01"];
     assert_eq!(told(&made), expected, "{made:#}");
     let reason = made["sources"][0]["reason"].as_str().unwrap();
@@ -303,7 +303,7 @@ fn a_library_that_every_program_would_load_keeps_no_patch_of_others_back() {
     write("two");
     build.run("").ends(0);
     let (code, made) = patches(&build, "");
-    assert_eq!((code, &made["refused"]), (10, &json!(null)), "{made:#}");
+    assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
     let expected = ["avictim built avictim-01", "bevil failed bevil-01", "yvictim built yvictim-01"];
     assert_eq!(told(&made), expected, "{made:#}");
     let reason = made["sources"][1]["reason"].as_str().unwrap();

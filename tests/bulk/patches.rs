@@ -180,7 +180,7 @@ fn a_patch_that_fails_its_trial_is_none_and_uses_up_no_revision() {
     let (code, made) = patches(&build, "");
     assert_eq!(
         (code, told(&made)),
-        (10, vec!["other built other-01".to_owned(), "thing failed thing-01".to_owned()])
+        (5, vec!["other built other-01".to_owned(), "thing failed thing-01".to_owned()])
     );
     let failed = &made["sources"][1];
     let reason = failed["reason"].as_str().unwrap();

@@ -203,7 +203,7 @@ fn the_packages_of_a_set_are_provided_as_pkgsrc_has_them_and_uploaded_once() {
         assert_eq!(calls(), 1);
         let text = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
         assert!(text.contains(&format!("Upload: failed: {error}")), "{text}");
-        assert!(build.action("upload @WORK@").code == 10 && calls() == 2);
+        assert!(build.action("upload @WORK@").code == 1 && calls() == 2);
 
         fs::write(theirs.join("repaired"), "").unwrap();
         let said = build.action("upload @WORK@").ok();
