@@ -136,10 +136,8 @@ impl Kind {
         match self {
             Self::Fine | Self::Applied | Self::WithoutPackage => 0,
             Self::Locked => 6,
-            Self::Unwritable => 1,
+            Self::Unwritable | Self::Missing | Self::WithoutDatabase => 1,
             Self::Foreign => 3,
-            Self::Missing => 1,
-            Self::WithoutDatabase => 1,
         }
     }
 }
