@@ -198,6 +198,53 @@ fn a_set_id_program_in_a_layer_is_nobody_s_and_nobody_reaches_it() {
     assert_eq!(fs::metadata(installed).unwrap().mode() & 0o777, 0o700);
 }
 
+#[test]
+fn nobody_else_enters_a_directory_of_a_build_or_runs_a_set_id_program_of_its_base() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("nobody_else_enters…", is_ordinary, "slot=local 2\n")
+        else {
+            continue;
+        };
+        let build_dir = build.work().join("build");
+        // Earlier versions left a layer to everybody.
+        let layer = build_dir.join("copy-0123456789abcdef");
+        fs::create_dir(&layer).unwrap();
+        let owner = fs::metadata(&build_dir).unwrap();
+        chown(&layer, Some(owner.uid()), Some(owner.gid())).unwrap();
+        build.recipe("good", "", "mkdir $DESTDIR/opt; echo > $DESTDIR/opt/x\n");
+        build.recipe("needs", "ALL_DEPENDS=good-[0-9]*\n", "mkdir $DESTDIR/opt; cat /opt/x\n");
+        build.recipe("bad", "", "exit 1\n");
+        let must_be_closed = || {
+            let entries = fs::read_dir(&build_dir).unwrap().map(|entry| entry.unwrap().path());
+            let open: Vec<PathBuf> = entries
+                .filter(|path| {
+                    let seen = fs::symlink_metadata(path).unwrap();
+                    seen.is_dir() && seen.mode() & 0o077 != 0
+                })
+                .collect();
+            assert!(open.is_empty(), "{}: {open:?}", build.who());
+        };
+        build.run("").ends(5);
+        must_be_closed();
+        let system = build.scenario.beside("system");
+        super::directory_base::make_system(&system);
+        fs::copy(system.join("bin/ls"), system.join("bin/set-id")).unwrap();
+        fs::set_permissions(system.join("bin/set-id"), fs::Permissions::from_mode(0o4755)).unwrap();
+        // The base is recognised by what it holds.
+        let conf = build.work().join("bulk.conf");
+        let text = fs::read_to_string(&conf).unwrap().replace("\nbase_id=echo base\n", "\n");
+        fs::write(&conf, format!("{text}base={}\n", system.display())).unwrap();
+        build.run("").ends(5);
+        must_be_closed();
+        assert_eq!(
+            find(&build_dir.join("bases"), "set-id").len(),
+            usize::from(!is_ordinary),
+            "{}",
+            build.who()
+        );
+    }
+}
+
 /// The files of this name below a directory.
 fn find(below: &Path, name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
