@@ -26,7 +26,12 @@ pub(crate) struct UsedSpace {
 
 /// Returns the disk usage of directories. Objects removed meanwhile count as nothing.
 pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
-    let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new() };
+    space_up_to(directories, u64::MAX)
+}
+
+/// Returns the disk usage of directories, and stops counting once it is above `most`.
+pub(crate) fn space_up_to(directories: &[PathBuf], most: u64) -> UsedSpace {
+    let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new(), most };
     for top in directories {
         let Ok(dir) = Dir::of_host(top) else { continue };
         if walk.add(top, &dir).is_err() {
@@ -39,6 +44,7 @@ pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
 struct SpaceWalk {
     used: UsedSpace,
     seen_files: BTreeSet<((u32, u32), u64)>,
+    most: u64,
 }
 
 impl SpaceWalk {
@@ -47,6 +53,9 @@ impl SpaceWalk {
         let mut descent = Descent::below(dir);
         let mut rest = vec![self.look_at(dir)];
         while let Some(directories) = rest.last_mut() {
+            if self.used.bytes > self.most {
+                break;
+            }
             let Some(name) = directories.pop() else {
                 rest.pop();
                 descent.leave()?;
@@ -79,6 +88,9 @@ impl SpaceWalk {
             }
             if seen.file_type == FileType::Directory {
                 directories.push(name);
+            }
+            if self.used.bytes > self.most {
+                break;
             }
         }
         directories
