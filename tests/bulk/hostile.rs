@@ -55,6 +55,45 @@ fn no_script_of_a_package_and_no_build_has_a_right_of_the_machine_s_root() {
     }
 }
 
+/// Asks for sockets of several families, for a pair, and for a ring that could make sockets: `io_uring_setup`.
+const SOCKETS: &str = r#"perl -e '
+    for my $f (1, 2, 16, 17, 38, 40) {
+        print "family $f: ", socket(my $s, $f, $f == 16 || $f == 17 ? 2 : $f == 38 ? 5 : 1, 0) ? "there" : $!+0, "\n";
+    }
+    print "pair: ", socketpair(my $a, my $b, 1, 1, 0) ? "there" : $!+0, "\n";
+    my $r = syscall(425, 1, 0);
+    print "ring: ", $r < 0 ? $!+0 : "there", "\n";
+'
+"#;
+
+#[test]
+fn no_build_has_a_socket_that_no_namespace_holds() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("no_build_has_a_socket…", is_ordinary, "slot=local 1\n")
+        else {
+            continue;
+        };
+        let script =
+            format!("mkdir $DESTDIR/opt\n{SOCKETS}cat > $OUT/postinstall <<'End'\n{SOCKETS}exit 0\nEnd\n");
+        build.recipe("asks", "", &script);
+        build.run("").ends(0);
+        let log = build.log("asks-1.0");
+        // EAFNOSUPPORT for links, the ciphers of the kernel, and the host of a virtual machine; ENOSYS for the ring.
+        for line in [
+            "family 1: there",
+            "family 2: there",
+            "family 16: there",
+            "family 17: 97",
+            "family 38: 97",
+            "family 40: 97",
+            "pair: there",
+            "ring: 38",
+        ] {
+            assert_eq!(log.lines().filter(|seen| *seen == line).count(), 2, "{}: {line}: {log}", build.who());
+        }
+    }
+}
+
 /// Outputs with something that is not theirs: name, script, and what is said of it.
 const STOLEN: [(&str, &str, &str); 10] = [
     (
