@@ -16,6 +16,9 @@ use patchadm_rootfs::{Descent, Dir, FileType, RootError};
 
 const LEAST: u64 = 4096;
 
+/// The deepest level that is looked at. In a bind mount the way back takes time by the square of the depth.
+const DEEPEST: usize = 4096;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsedSpace {
     pub(crate) bytes: u64,
@@ -72,6 +75,10 @@ impl SpaceWalk {
                     continue;
                 }
             };
+            if rest.len() >= DEEPEST {
+                self.used.closed.get_or_insert_with(|| shown(top, descent.here()));
+                continue;
+            }
             rest.push(self.look_at(&below));
             descent.enter(&name, below)?;
         }
@@ -339,7 +346,7 @@ mod tests {
     use std::io::Write as _;
     use std::process::{Child, Command, Stdio};
 
-    use patchadm_svr4::package::Mode;
+    use patchadm_svr4::package::{Mode, ObjectPath};
     use rustix::fs::MemfdFlags;
 
     use super::*;
@@ -372,6 +379,19 @@ mod tests {
         assert!(after.bytes >= before.bytes + (1 << 20), "{before:?} {after:?}");
         assert_eq!(after.closed, None);
         top.remove_tree(&name).unwrap();
+    }
+
+    #[test]
+    fn what_is_deeper_than_any_build_nests_counts_as_unreadable() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = Dir::of_host(dir.path()).unwrap();
+        let mut here = top.make_dir(b"d", Mode::of(0o755)).unwrap();
+        for _ in 0..DEEPEST {
+            here = here.make_dir(b"d", Mode::of(0o755)).unwrap().shown_as(ObjectPath::root());
+        }
+        assert!(space_of(&[dir.path().to_owned()]).closed.is_some());
+        assert_eq!(space_of(&[dir.path().join("d")]).closed, None);
+        top.remove_tree(b"d").unwrap();
     }
 
     #[test]
