@@ -11,7 +11,7 @@ use crate::tree::{Tree, assert_same};
 const PROGRAMS: [&str; 9] = ["sh", "cat", "mkdir", "find", "cp", "ln", "ls", "rm", "sleep"];
 
 /// Makes a system with a shell, a few programs, and the libraries that they need.
-fn make_system(at: &Path) {
+pub(super) fn make_system(at: &Path) {
     let put = |from: &Path, to: &str| {
         let to = at.join(to.trim_start_matches('/'));
         fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -115,7 +115,7 @@ fn set_capability(program: &Path) {
 
 /// The copies of the base that belong to the ids of sandboxes.
 fn copies(build: &BulkBuild) -> Vec<String> {
-    let entries = fs::read_dir(build.work().join("build")).unwrap();
+    let entries = fs::read_dir(build.work().join("build/bases")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut copies: Vec<String> = names.filter(|name| name.starts_with("copy-")).collect();
     copies.sort();

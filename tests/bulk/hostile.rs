@@ -55,6 +55,45 @@ fn no_script_of_a_package_and_no_build_has_a_right_of_the_machine_s_root() {
     }
 }
 
+/// Asks for sockets of several families, for a pair, and for a ring that could make sockets: `io_uring_setup`.
+const SOCKETS: &str = r#"perl -e '
+    for my $f (1, 2, 16, 17, 38, 40) {
+        print "family $f: ", socket(my $s, $f, $f == 16 || $f == 17 ? 2 : $f == 38 ? 5 : 1, 0) ? "there" : $!+0, "\n";
+    }
+    print "pair: ", socketpair(my $a, my $b, 1, 1, 0) ? "there" : $!+0, "\n";
+    my $r = syscall(425, 1, 0);
+    print "ring: ", $r < 0 ? $!+0 : "there", "\n";
+'
+"#;
+
+#[test]
+fn no_build_has_a_socket_that_no_namespace_holds() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("no_build_has_a_socket…", is_ordinary, "slot=local 1\n")
+        else {
+            continue;
+        };
+        let script =
+            format!("mkdir $DESTDIR/opt\n{SOCKETS}cat > $OUT/postinstall <<'End'\n{SOCKETS}exit 0\nEnd\n");
+        build.recipe("asks", "", &script);
+        build.run("").ends(0);
+        let log = build.log("asks-1.0");
+        // EAFNOSUPPORT for links, the ciphers of the kernel, and the host of a virtual machine; ENOSYS for the ring.
+        for line in [
+            "family 1: there",
+            "family 2: there",
+            "family 16: there",
+            "family 17: 97",
+            "family 38: 97",
+            "family 40: 97",
+            "pair: there",
+            "ring: 38",
+        ] {
+            assert_eq!(log.lines().filter(|seen| *seen == line).count(), 2, "{}: {line}: {log}", build.who());
+        }
+    }
+}
+
 /// Outputs with something that is not theirs: name, script, and what is said of it.
 const STOLEN: [(&str, &str, &str); 10] = [
     (
@@ -196,6 +235,53 @@ fn a_set_id_program_in_a_layer_is_nobody_s_and_nobody_reaches_it() {
     let start: u32 = range.split_once(':').unwrap().0.parse().unwrap();
     assert_eq!((seen.uid(), seen.gid()), (start, start));
     assert_eq!(fs::metadata(installed).unwrap().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn nobody_else_enters_a_directory_of_a_build_or_runs_a_set_id_program_of_its_base() {
+    for is_ordinary in everybody() {
+        let Some(build) = BulkBuild::of_recipes("nobody_else_enters…", is_ordinary, "slot=local 2\n")
+        else {
+            continue;
+        };
+        let build_dir = build.work().join("build");
+        // Earlier versions left a layer to everybody.
+        let layer = build_dir.join("copy-0123456789abcdef");
+        fs::create_dir(&layer).unwrap();
+        let owner = fs::metadata(&build_dir).unwrap();
+        chown(&layer, Some(owner.uid()), Some(owner.gid())).unwrap();
+        build.recipe("good", "", "mkdir $DESTDIR/opt; echo > $DESTDIR/opt/x\n");
+        build.recipe("needs", "ALL_DEPENDS=good-[0-9]*\n", "mkdir $DESTDIR/opt; cat /opt/x\n");
+        build.recipe("bad", "", "exit 1\n");
+        let must_be_closed = || {
+            let entries = fs::read_dir(&build_dir).unwrap().map(|entry| entry.unwrap().path());
+            let open: Vec<PathBuf> = entries
+                .filter(|path| {
+                    let seen = fs::symlink_metadata(path).unwrap();
+                    seen.is_dir() && seen.mode() & 0o077 != 0
+                })
+                .collect();
+            assert!(open.is_empty(), "{}: {open:?}", build.who());
+        };
+        build.run("").ends(5);
+        must_be_closed();
+        let system = build.scenario.beside("system");
+        super::directory_base::make_system(&system);
+        fs::copy(system.join("bin/ls"), system.join("bin/set-id")).unwrap();
+        fs::set_permissions(system.join("bin/set-id"), fs::Permissions::from_mode(0o4755)).unwrap();
+        // The base is recognised by what it holds.
+        let conf = build.work().join("bulk.conf");
+        let text = fs::read_to_string(&conf).unwrap().replace("\nbase_id=echo base\n", "\n");
+        fs::write(&conf, format!("{text}base={}\n", system.display())).unwrap();
+        build.run("").ends(5);
+        must_be_closed();
+        assert_eq!(
+            find(&build_dir.join("bases"), "set-id").len(),
+            usize::from(!is_ordinary),
+            "{}",
+            build.who()
+        );
+    }
 }
 
 /// The files of this name below a directory.

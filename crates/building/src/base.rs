@@ -13,7 +13,7 @@ use crate::ids::{NOBODY, SandboxIds, range_of};
 use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base, make_temporary_directories};
 use crate::task::place::remove_all;
 use crate::tree_copy::{copy_tree, each_below};
-use crate::work::{PROGRAM, host_directory, made};
+use crate::work::{PROGRAM, host_directory, made, made_private};
 
 /// The base as it lies on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +33,15 @@ pub struct BaseLayer {
 /// The file below `build_dir` that records how layers become trees on this machine.
 const KIND_FILE: &[u8] = b"layers";
 
+/// The directory below `build_dir` with the layers of bases. Only the owner may enter it: the layers have world-writable
+/// directories and set-id programs.
+pub(crate) const BASES: &str = "bases";
+
 /// The prefix of copies of a base, made for sandboxes whose ids do not own the base.
 pub(crate) const COPY: &str = "copy";
+
+/// The prefix of layers with places for paths of the host.
+const PLACES_OF_HOST: &str = "base";
 
 pub(crate) const USED_COPY: &[u8] = b"base.copy";
 
@@ -63,7 +70,7 @@ pub fn base_layer(
         }
         // Other ids or host paths need another layer.
         (Base::Host(paths), _) => {
-            name_of("base", &format!("{paths:?} {ids:?} {user:?} {accounts:?} with /tmp"))
+            name_of(PLACES_OF_HOST, &format!("{paths:?} {ids:?} {user:?} {accounts:?} with /tmp"))
         }
     };
     let above = host_directory(&conf.build_dir)?;
@@ -71,31 +78,57 @@ pub fn base_layer(
         std::thread::sleep(std::time::Duration::from_millis(5));
         true
     })?;
+    close_open_layers(&above)?;
+    let bases = made_private(&above, BASES.as_bytes())?;
+    let path_of_bases = conf.build_dir.join(BASES);
     let mut note = None;
-    if above.look(name.as_bytes())?.is_none() {
+    if bases.look(name.as_bytes())?.is_none() {
         let new = format!("{name}.new");
-        remove_all(&above, new.as_bytes())?;
-        let dir = made(&above, new.as_bytes())?;
+        remove_all(&bases, new.as_bytes())?;
+        let dir = made(&bases, new.as_bytes())?;
         match (&conf.base, ids) {
             (Base::Directory(path), SandboxIds::Range(range)) => {
-                copy_tree(path, &conf.build_dir.join(&new), Some(range))?;
+                copy_tree(path, &path_of_bases.join(&new), Some(range))?;
                 note = lost_capabilities(path)?;
             }
             (Base::Directory(_), _) => {}
             (Base::Host(paths), _) => lay_out_base(&dir, paths, (ids, user), &accounts)?,
         }
         ids.hand_over(&dir)?;
-        above.move_to(new.as_bytes(), &above, name.as_bytes())?;
+        bases.move_to(new.as_bytes(), &bases, name.as_bytes())?;
     }
     if name.starts_with(COPY) && above.read_regular(USED_COPY, 64)?.as_deref() != Some(name.as_bytes()) {
         above.replace_file(PROGRAM, USED_COPY, name.as_bytes(), Mode::of(0o644))?;
     }
-    let layer = conf.build_dir.join(&name);
+    let layer = path_of_bases.join(&name);
     let mounted = match &conf.base {
         Base::Directory(_) => Vec::new(),
         Base::Host(paths) => mounted_paths(&Dir::of_host(&layer)?, paths)?,
     };
     Ok(BaseLayer { layer, mounted, kind, ids, note })
+}
+
+/// Returns true for a layer directly in `build_dir`, as earlier versions made them. Others could write to it, so it is not
+/// used any more.
+pub(crate) fn is_open_layer(name: &[u8]) -> bool {
+    [COPY, PLACES_OF_HOST].iter().any(|kind| {
+        let rest = name.strip_prefix(kind.as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"-"))
+    })
+}
+
+/// Closes the layers of earlier versions to other users, until they are pruned.
+fn close_open_layers(build_dir: &Dir) -> Result<(), RootError> {
+    for name in build_dir.directories()?.iter().filter(|name| is_open_layer(name)) {
+        if build_dir.look(name)?.is_some_and(|seen| seen.mode.bits() & 0o077 != 0) {
+            match build_dir.set_mode(name, Mode::of(0o700)) {
+                // Somebody else made it.
+                Err(error) if error.is_refused_access() => {}
+                closed => closed?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Returns a note if the base has file capabilities, which its copy lacks.
@@ -285,4 +318,24 @@ fn digest_object(
         hasher.update(&dir.read_link(name)?);
     }
     Ok(is_directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn layers_of_earlier_versions_are_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["base-1", "copy-1.new", "bases", "copying"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        close_open_layers(&Dir::of_host(dir.path()).unwrap()).unwrap();
+        let mode = |name| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(["base-1", "copy-1.new", "bases", "copying"].map(mode), [0o700, 0o700, 0o755, 0o755]);
+    }
 }

@@ -15,7 +15,7 @@ use patchadm_bulk_values::journal::{PackageState, RunEnd};
 use patchadm_bulk_values::result::Key;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, Timestamp};
 
-use crate::base::{COPY, USED_COPY};
+use crate::base::{BASES, COPY, USED_COPY, is_open_layer};
 use crate::pool::{FoundResult, Pool, pool_users, take_pool};
 use crate::runs::read_journal;
 use crate::set::{CURRENT, LARGEST_MANIFEST, RELEASED, SETS, SetManifest, set_of_link};
@@ -326,8 +326,13 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
             .push(format!("{}: tasks run there, so nothing installed goes", conf.build_dir.display()));
         return Ok(None);
     }
-    for name in unneeded_copies(conf, &above)? {
+    for name in above.names_that_are(is_open_layer)? {
+        let name = String::from_utf8_lossy(&name).into_owned();
         removal.add(&[&name]);
+        report.installed.push(name);
+    }
+    for name in unneeded_copies(conf, &above)? {
+        removal.add(&[BASES, &name]);
         report.installed.push(name);
     }
     if above.look(INSTALLED)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
@@ -369,8 +374,12 @@ fn unneeded_copies(conf: &Configuration, build_dir: &Dir) -> Result<Vec<String>,
         Base::Directory(_) => build_dir.read_regular(USED_COPY, 64)?,
         Base::Host(_) => None,
     };
+    if build_dir.look(BASES.as_bytes())?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Ok(Vec::new());
+    }
     let begin = format!("{COPY}-");
     let copies = build_dir
+        .dir(BASES.as_bytes())?
         .names_that_are(|name| name.starts_with(begin.as_bytes()) && used.as_deref() != Some(name))?;
     Ok(copies.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }

@@ -21,6 +21,35 @@ pub(crate) fn is_full(directory: &Path) -> bool {
     has_no_bytes || seen.f_files > 0 && seen.f_favail == 0
 }
 
+/// The free space of a file system that is watched closely if less is left: a twentieth of it, and at least this.
+const LEAST_RESERVE: u64 = 256 << 20;
+
+/// The space of a file system that an ordinary user can still write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FreeSpace {
+    pub(crate) bytes: u64,
+    pub(crate) total: u64,
+}
+
+impl FreeSpace {
+    /// Returns the space of the file system of a directory; `None` if it is unknown.
+    pub(crate) fn of(directory: &Path) -> Option<Self> {
+        let seen = rustix::fs::statvfs(directory).ok().filter(|seen| seen.f_blocks > 0)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
+        Some(Self { bytes: bytes(seen.f_bavail), total: bytes(seen.f_blocks) })
+    }
+
+    /// Returns the same for directories of one task, which are on one file system.
+    pub(crate) fn of_all(directories: &[PathBuf]) -> Option<Self> {
+        Self::of(directories.first()?)
+    }
+
+    /// Returns true if so little is left that a build could take it before the next regular look.
+    pub(crate) fn is_scarce(self) -> bool {
+        self.bytes < LEAST_RESERVE.max(self.total / 20)
+    }
+}
+
 /// Signs between tasks on one machine that the build directory was full. The first task to notice makes room, and
 /// another one may fail for the same reason but check later.
 ///

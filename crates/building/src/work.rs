@@ -34,7 +34,8 @@ const OWN_NAMES: [&str; 11] =
     [CONFIGURATION, "id", "lock", "history", "verified", RUNS, SCAN, "sets", "patches", "build", "uploads"];
 
 /// Trusted entries of the build directory. The layers below belong to the ids of the sandboxes.
-const NAMES_OF_BUILD_DIR: [&str; 6] = ["tasks", "installed", "layers", "base.copy", "base.facts", "failed"];
+const NAMES_OF_BUILD_DIR: [&str; 7] =
+    ["tasks", "installed", "layers", "bases", "base.copy", "base.facts", "failed"];
 
 /// The reasons why a directory is no usable one of a bulk build.
 #[derive(Debug, thiserror::Error)]

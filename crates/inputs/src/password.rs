@@ -1,9 +1,40 @@
 //! Addresses without passwords, for messages.
 
 /// Returns an address or proxy for messages, without everything before the last `@`, which may be a password in any
-/// form.
+/// form, and without a query, which may have a token. An encoded `@` in the place of the host counts, too.
 pub fn without_password(text: &str) -> String {
-    let Some((before, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    match query_of(text).and_then(|query| text.strip_suffix(query)) {
+        Some(address) => without_user(address) + "?...",
+        None => without_user(text),
+    }
+}
+
+/// Returns the query of an address, which may be behind a user and password. If it has an `@` itself, this is what follows
+/// that in it.
+pub fn query_of(address: &str) -> Option<&str> {
+    let scheme = address.find("://")?;
+    let begin = address.rfind('@').unwrap_or(0).max(scheme);
+    let (before, rest) = address.split_at_checked(begin)?;
+    let query = if before.contains('?') { rest.find(['?', '&'])? } else { rest.find('?')? };
+    rest.get(query..).filter(|query| query.len() > 1)
+}
+
+/// Returns the range of the user and password of an address whose `@` is encoded, with that.
+pub fn encoded_user(address: &str) -> Option<std::ops::Range<usize>> {
+    let begin = address.find("://")? + "://".len();
+    let host = address.get(begin..)?;
+    let host = host.get(..host.find(['/', '?', '#']).unwrap_or(host.len()))?;
+    Some(begin..begin + host.rfind("%40")? + "%40".len())
+}
+
+fn without_user(text: &str) -> String {
+    let Some((before, host)) = text.rsplit_once('@') else {
+        let mut text = text.to_owned();
+        if let Some(user) = encoded_user(&text) {
+            text.replace_range(user, "...@");
+        }
+        return text;
+    };
     let scheme_end = before.find(':').filter(|_| has_scheme(before) && !is_user_and_password(before));
     let scheme = scheme_end.and_then(|end| {
         let slashes = before.get(end + 1..)?.bytes().take_while(|byte| *byte == b'/').count();
@@ -49,6 +80,16 @@ mod tests {
             ("joe:se/cr?e#t@host:1", "...@host:1"),
             ("http://joe:p@ss@host:1", "http://...@host:1"),
             ("socks5h://joe:secret@host", "socks5h://...@host"),
+            ("https://joe%3Asecret%40host/x", "https://...@host/x"),
+            ("https://joe%3Asecret@host/x", "https://...@host/x"),
+            ("https://joe:secret%40host/x", "https://...@host/x"),
+            ("https://host/x?token=secret", "https://host/x?..."),
+            ("https://joe:secret@host/x?token=secret#y", "https://...@host/x?..."),
+            ("https://host/x?mail=a@b&token=secret", "https://...@b?..."),
+            ("http://joe:se?cret@host:1", "http://...@host:1"),
+            ("https://host/%40scope/x", "https://host/%40scope/x"),
+            ("https://host/x?", "https://host/x?"),
+            ("a?b", "a?b"),
             ("host:1", "host:1"),
         ] {
             assert_eq!(without_password(text), shown, "{text}");

@@ -3,6 +3,9 @@
 //! Neither stack nor descriptors grow with the depth: a tree nested tens of thousands of levels deep must not stop a
 //! cleanup. Only the last directories on the way are kept open. The way back up to the others is `..`, which must lead
 //! to the directory that was left. Symbolic links are removed, never followed; other mounts are never entered.
+//!
+//! In a bind mount the kernel looks for the top of the mount at each `..`, so that the way back from a great depth takes time
+//! by the square of it. A removal moves what is deeper than some levels up to its top instead.
 
 use std::collections::VecDeque;
 
@@ -10,12 +13,15 @@ use patchadm_svr4::package::Mode;
 use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 
-use crate::{Dir, FileType, ObjectStatus, Result, again};
+use crate::{Dir, FileType, Interrupt, ObjectStatus, Result, again, never, random};
 
 const HELD: usize = 8;
 
 /// The deepest level whose path is shown in messages; deeper levels show the path of this one.
 const SHOWN: usize = 64;
+
+/// The level from which a removal moves directories up.
+const DEEPEST_IN_PLACE: usize = 256;
 
 struct Level {
     name: Vec<u8>,
@@ -89,6 +95,8 @@ fn back_to(expected: &Level, left: &Dir, level: &Level) -> Result<Dir> {
 /// A stack of directories that are being emptied.
 struct Emptying<'a> {
     descent: Descent<'a>,
+    /// The outermost directory that is emptied.
+    top: Option<Dir>,
     /// The mount and file system to stay on.
     on: (u64, (u32, u32)),
     /// The names left in each directory, the next one last; the flag is true for a possible directory.
@@ -98,16 +106,22 @@ struct Emptying<'a> {
 
 impl Dir {
     /// Removes a name with everything below it; a missing name is ignored. Symbolic links are removed, not followed.
-    /// Mounts below it stay, with the directories that lead to them.
+    /// Mounts below it stay, with the directories that lead to them; from a great depth these move up.
     pub fn remove_tree(&self, name: &[u8]) -> Result<()> {
         self.remove_tree_counted(name).map(drop)
     }
 
     /// Like [`remove_tree`](Self::remove_tree), and returns the number of objects removed.
     pub fn remove_tree_counted(&self, name: &[u8]) -> Result<u64> {
+        self.remove_tree_until(name, &never)
+    }
+
+    /// Like [`remove_tree_counted`](Self::remove_tree_counted), until a signal comes: then it fails with EINTR, and a part of
+    /// the tree is left.
+    pub fn remove_tree_until(&self, name: &[u8], interrupt: Interrupt<'_>) -> Result<u64> {
         match self.look(name)? {
             None => Ok(0),
-            Some(seen) if seen.file_type == FileType::Directory => self.empty_and_remove(name),
+            Some(seen) if seen.file_type == FileType::Directory => self.empty_and_remove(name, interrupt),
             Some(_) => self.remove(name).map(|()| 1),
         }
     }
@@ -181,11 +195,15 @@ impl Dir {
         if *may_be_directory { self.remove_tree(name) } else { self.remove(name) }
     }
 
-    fn empty_and_remove(&self, name: &[u8]) -> Result<u64> {
+    fn empty_and_remove(&self, name: &[u8], interrupt: Interrupt<'_>) -> Result<u64> {
         let on = place(&self.itself()?);
-        let mut emptying = Emptying { descent: Descent::below(self), on, rest: Vec::new(), removed: 0 };
+        let descent = Descent::below(self);
+        let mut emptying = Emptying { descent, top: None, on, rest: Vec::new(), removed: 0 };
         emptying.enter(name)?;
         while let Some(rest) = emptying.rest.last_mut() {
+            if interrupt().is_some() {
+                return Err(self.error("remove", name, Errno::INTR));
+            }
             match rest.pop() {
                 Some((name, true)) => emptying.enter(&name)?,
                 Some((name, false)) => emptying.remove(&name)?,
@@ -220,11 +238,30 @@ impl Emptying<'_> {
         if !dir.is_writable() {
             dir.set_own_mode(Mode::of(0o700))?;
         }
+        if self.rest.len() >= DEEPEST_IN_PLACE && self.moves_up(name) {
+            return Ok(());
+        }
+        if self.rest.is_empty() {
+            self.top = Some(dir.again()?);
+        }
         let mut rest = dir.entries()?;
         rest.reverse();
         self.descent.enter(name, dir)?;
         self.rest.push(rest);
         Ok(())
+    }
+
+    /// Moves a directory to the top, where it is emptied later. Returns false if that is impossible.
+    fn moves_up(&mut self, name: &[u8]) -> bool {
+        let (Some(top), Some(rest), Ok(number)) = (&self.top, self.rest.first_mut(), random()) else {
+            return false;
+        };
+        let new_name = format!(".deep-{number:016x}").into_bytes();
+        let is_moved = self.descent.here().move_to(name, top, &new_name).is_ok();
+        if is_moved {
+            rest.push((new_name, true));
+        }
+        is_moved
     }
 
     /// Removes the emptied directory, unless it contains a mount.
@@ -309,6 +346,29 @@ mod tests {
             .unwrap()
             .join()
             .unwrap();
+    }
+
+    #[test]
+    fn deep_directories_are_removed_from_the_top_with_all_that_is_beside_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        nest(&top, 3000);
+        assert_eq!(top.remove_tree_counted(b"d").unwrap(), 3001 + 3);
+        assert!(top.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_signal_ends_a_removal_and_the_next_one_removes_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = top(dir.path());
+        nest(&top, 1000);
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 500).then_some(15);
+        let error = top.remove_tree_until(b"d", &interrupt).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::INTR), "{error}");
+        assert!(top.look(b"d").unwrap().is_some());
+        top.remove_tree(b"d").unwrap();
+        assert!(top.names().unwrap().is_empty());
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         at: call.surroundings.now,
         documents: files.documents,
         unread: files.unread,
+        passed_over: files.passed_over,
         compared_with: ComparedWith::of(comparison.as_ref()),
         remarks: stale.flatten().into_iter().chain(comparison.and_then(|one| one.passed_over())).collect(),
         changes: past.map(|past| (FleetChanges::since(&past, &report), past)),

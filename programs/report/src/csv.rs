@@ -2,7 +2,8 @@
 //! has or lacks, and one for each host without any.
 //!
 //! A spreadsheet interprets text that begins with `=`, `+`, `-` or `@` as a formula, also in the wide forms and behind
-//! blanks or `|`: such text gets a leading apostrophe.
+//! blanks, quotes or `|`: such text gets a leading apostrophe. Where lists have commas in numbers, a spreadsheet begins
+//! another cell behind each `;`, even within quotes, so that text behind one gets an apostrophe, too.
 
 use std::fmt::Write as _;
 
@@ -80,19 +81,22 @@ fn row(out: &mut String, first: &str, values: &[&str; 10]) {
 
 fn field(out: &mut String, value: &str) {
     let shown = visible(value);
-    let apostrophe = if may_be_formula(&shown) { "'" } else { "" };
-    if shown.contains(['"', ',', '\n', '\r']) {
+    let guarded: Vec<String> = shown
+        .split(';')
+        .map(|part| if may_be_formula(part) { format!("'{part}") } else { part.to_owned() })
+        .collect();
+    let guarded = guarded.join(";");
+    if guarded.contains(['"', ',', ';', '\n', '\r']) {
         // Writing to a string does not fail.
-        let _ = write!(out, "\"{apostrophe}{}\"", shown.replace('"', "\"\""));
+        let _ = write!(out, "\"{}\"", guarded.replace('"', "\"\""));
     } else {
-        out.push_str(apostrophe);
-        out.push_str(&shown);
+        out.push_str(&guarded);
     }
 }
 
 /// Returns true if a spreadsheet could interpret a text as a formula.
 fn may_be_formula(text: &str) -> bool {
-    let begun = text.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '|');
+    let begun = text.trim_start_matches(|letter: char| letter.is_whitespace() || "|\"".contains(letter));
     begun.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
@@ -117,6 +121,10 @@ mod tests {
             ("\t@SUM(1)", "\\u{9}@SUM(1)"),
             (" 105181-05", " 105181-05"),
             ("a|b", "a|b"),
+            ("a;b", "\"a;b\""),
+            ("fixes;=cmd|' /C calc'!A0", "\"fixes;'=cmd|' /C calc'!A0\""),
+            ("=1; @SUM(1);+2", "\"'=1;' @SUM(1);'+2\""),
+            ("a;\"=1\"", "\"a;'\"\"=1\"\"\""),
             ("two\nlines\u{202e}", r"two\u{a}lines\u{202e}"),
             ("", ""),
         ] {

@@ -20,15 +20,20 @@ use patchadm_planning::fleet::{
     DocumentMaker, FindingKind, Fleet, FleetChanges, FleetHost, FleetReport, HostComparison, PastReport,
 };
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::control::visible;
 
 const NEWEST: &str = "the newest that any host has";
 
 const NAMED_REPLACED: usize = 20;
 
+const NAMED_PASSED_OVER: usize = 20;
+
 pub(crate) struct MadeReport<'f> {
     pub(crate) at: DateTime<Utc>,
     pub(crate) documents: usize,
     pub(crate) unread: Vec<UnreadInventory>,
+    /// The paths in directories of inventories that are no regular files.
+    pub(crate) passed_over: Vec<PathBuf>,
     pub(crate) fleet: &'f Fleet,
     pub(crate) report: FleetReport<'f>,
     pub(crate) compared_with: ComparedWith,
@@ -111,8 +116,16 @@ impl MadeReport<'_> {
             (more > 0).then(|| format!("{more} more inventories do not count: newer ones of their hosts do"));
         let replaced = self.fleet.replaced.iter().take(NAMED_REPLACED).map(|replaced| {
             let (host, counted) = (&replaced.host, &replaced.counted);
-            format!("{host} has two inventories: {counted} counts, {} does not", replaced.source)
+            let note = format!("{host} has two inventories: {counted} counts, {} does not", replaced.source);
+            visible(&note).into_owned()
         });
+        let passed_over = self.passed_over.iter().take(NAMED_PASSED_OVER).map(|path| {
+            let path = path.display().to_string();
+            format!("{} is passed over: it is no regular file", visible(&path))
+        });
+        let others = self.passed_over.len().saturating_sub(NAMED_PASSED_OVER);
+        let others =
+            (others > 0).then(|| format!("{others} more names are passed over: they are no regular files"));
         let blind = self.fleet.hosts.iter().filter(|host| host.inventory.packages.is_none()).count();
         let blind = (blind > 0).then(|| {
             let inventories =
@@ -128,7 +141,7 @@ impl MadeReport<'_> {
         let compared = compared.map(|(_, past)| {
             format!(
                 "the report before compared with {}: what is lacking differs for that, too",
-                past.compared_with
+                visible(&past.compared_with)
             )
         });
         self.remarks
@@ -136,6 +149,8 @@ impl MadeReport<'_> {
             .cloned()
             .chain(replaced)
             .chain(more)
+            .chain(passed_over)
+            .chain(others)
             .chain(blind)
             .chain(other)
             .chain(compared)
@@ -146,7 +161,8 @@ impl MadeReport<'_> {
         let unread = self
             .unread
             .iter()
-            .map(|unread| format!("{} is not read as an inventory: {}", unread.source, unread.reason));
+            .map(|unread| format!("{} is not read as an inventory: {}", unread.source, unread.reason))
+            .map(|line| visible(&line).into_owned());
         let total = (!self.unread.is_empty()).then(|| {
             let unread = counted(self.unread.len(), "inventory").replace("inventorys", "inventories");
             format!(

@@ -5,9 +5,11 @@ use patchadm_cli::reply::words::counted;
 use patchadm_planning::fleet::{
     Finding, FindingKind, FleetChanges, FleetPatch, HostStanding, PastReport, PatchOnHosts,
 };
+use patchadm_svr4::package::control::visible;
 
 const NAMES_IN_LINE: usize = 4;
 
+/// Returns the lines of the report. Names and texts of inventories begin no line of their own.
 pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
     let report = &made.report;
     let mut lines = vec![
@@ -27,7 +29,7 @@ pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
     while lines.last().is_some_and(String::is_empty) {
         lines.pop();
     }
-    lines
+    lines.iter().map(|line| visible(line).into_owned()).collect()
 }
 
 fn patches(number: usize) -> String {
@@ -60,7 +62,7 @@ fn hosts(made: &MadeReport<'_>) -> Vec<String> {
                 .map_or_else(|| "not told".to_owned(), |at| at.format("%Y-%m-%d %H:%M").to_string());
             let numbers = [standing.applied.len(), standing.lacks.len()].map(|number| number.to_string());
             let [applied, lacks] = numbers;
-            [host.name.clone(), applied, lacks, listed, kinds(standing)]
+            [visible(&host.name).into_owned(), applied, lacks, listed, kinds(standing)]
         })
         .collect();
     if rows.is_empty() {

@@ -352,6 +352,43 @@ fn a_report_of_before_that_is_none_is_refused_and_one_of_other_hosts_is_said() {
 }
 
 #[test]
+fn no_name_or_text_of_an_inventory_begins_a_line_of_its_own() {
+    let stage = Scenario::new();
+    let forged = "web\nforged 9 9";
+    Inventory::of(forged)
+        .with("100-01")
+        .patch_field("synopsis", json!("fixes\nforged: all"))
+        .write(&stage, "lists/a.json");
+    Inventory::of("db\nforged").write(&stage, "lists/b.json");
+    Inventory::of("db\nforged").field("at", json!("2026-11-19T07:00:00Z")).write(&stage, "lists/c.json");
+    let run = stage.run("report lists");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains(r"web\u{a}forged 9 9") && run.stdout.contains(r"(fixes\u{a}forged: all)"));
+    assert!(run.stderr.contains(r"db\u{a}forged has two inventories"), "{}", run.stderr);
+    stage.run("report -o report.txt lists").ok();
+    let written = fs::read_to_string(stage.beside("report.txt")).unwrap();
+    for text in [&run.stdout, &run.stderr, &written] {
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("forged")), "{text}");
+    }
+}
+
+#[test]
+fn a_pipe_or_a_link_to_a_device_among_inventories_is_named_and_not_read() {
+    let stage = Scenario::new();
+    four_hosts(&stage);
+    let made = std::process::Command::new("mkfifo").arg(stage.beside("lists/pipe.json")).status().unwrap();
+    assert!(made.success());
+    std::os::unix::fs::symlink("/dev/zero", stage.beside("lists/zero.json")).unwrap();
+    let run = stage.run("report lists");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.starts_with("4 hosts, "), "{}", run.stdout);
+    for name in ["pipe", "zero"] {
+        let note = format!("lists/{name}.json is passed over: it is no regular file");
+        assert!(run.stderr.contains(&note), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn rows_are_written_for_spreadsheets() {
     let stage = Scenario::new();
     let list =

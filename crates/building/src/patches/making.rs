@@ -31,7 +31,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, Patches
         verify_set(set, request.interrupt)?;
     }
     let bases = bases(work)?;
-    remove_abandoned(&work.conf.build_dir, &work.id).map_err(WorkError::from)?;
+    remove_abandoned(&work.conf.build_dir, &work.id, request.interrupt).map_err(WorkError::from)?;
     let base = root_of_base(&work.conf.base).map_err(WorkError::from)?;
     let mut released = SetPackages::read((&released, base.as_ref()), cores, request.interrupt)?;
     let newest = SetPackages::read((&newest, base.as_ref()), cores, request.interrupt)?;

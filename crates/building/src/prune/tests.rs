@@ -252,10 +252,16 @@ fn of_the_copies_of_a_base_the_one_that_was_used_last_stays_while_the_base_is_a_
     let work = bulk.work("work", "");
     let build = work.path.join("build");
     for name in ["copy-1", "copy-2", "copy-3.new"] {
+        fs::create_dir_all(build.join("bases").join(name).join("usr")).unwrap();
+    }
+    // Layers that earlier versions left to everybody are used no more.
+    for name in ["base-0", "copy-0"] {
         fs::create_dir_all(build.join(name).join("usr")).unwrap();
     }
     fs::write(build.join("base.copy"), "copy-1").unwrap();
-    assert_eq!(pruned(&work, 1, false).installed, ["copy-2", "copy-3.new"]);
+    assert_eq!(pruned(&work, 1, false).installed, ["base-0", "copy-0", "copy-2", "copy-3.new"]);
+    assert!(!build.join("base-0").exists() && !build.join("copy-0").exists());
+    let build = build.join("bases");
     assert!(build.join("copy-1/usr").exists() && !build.join("copy-2").exists());
     let conf = fs::read_to_string(work.path.join("bulk.conf")).unwrap();
     let directory = format!("\nbase={}\n", bulk.dir.path().join("base").display());

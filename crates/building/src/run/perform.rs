@@ -43,7 +43,7 @@ use crate::work::{PROGRAM, SCAN, Work, WorkError, remove_remains};
 /// Performs a run, or continues the one that was interrupted; `tell` receives its events.
 pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunError> {
     let work = request.work;
-    remove_abandoned(&work.conf.build_dir, &work.id).map_err(WorkError::from)?;
+    remove_abandoned(&work.conf.build_dir, &work.id, request.interrupt).map_err(WorkError::from)?;
     remove_remains(work)?;
     let known = known_runs(work, request.is_new)?;
     if let Some(note) = &known.note {

@@ -16,6 +16,9 @@ use patchadm_rootfs::{Descent, Dir, FileType, RootError};
 
 const LEAST: u64 = 4096;
 
+/// The deepest level that is looked at. In a bind mount the way back takes time by the square of the depth.
+const DEEPEST: usize = 4096;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsedSpace {
     pub(crate) bytes: u64,
@@ -26,7 +29,12 @@ pub(crate) struct UsedSpace {
 
 /// Returns the disk usage of directories. Objects removed meanwhile count as nothing.
 pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
-    let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new() };
+    space_up_to(directories, u64::MAX)
+}
+
+/// Returns the disk usage of directories, and stops counting once it is above `most`.
+pub(crate) fn space_up_to(directories: &[PathBuf], most: u64) -> UsedSpace {
+    let mut walk = SpaceWalk { used: UsedSpace::default(), seen_files: BTreeSet::new(), most };
     for top in directories {
         let Ok(dir) = Dir::of_host(top) else { continue };
         if walk.add(top, &dir).is_err() {
@@ -39,6 +47,7 @@ pub(crate) fn space_of(directories: &[PathBuf]) -> UsedSpace {
 struct SpaceWalk {
     used: UsedSpace,
     seen_files: BTreeSet<((u32, u32), u64)>,
+    most: u64,
 }
 
 impl SpaceWalk {
@@ -47,6 +56,9 @@ impl SpaceWalk {
         let mut descent = Descent::below(dir);
         let mut rest = vec![self.look_at(dir)];
         while let Some(directories) = rest.last_mut() {
+            if self.used.bytes > self.most {
+                break;
+            }
             let Some(name) = directories.pop() else {
                 rest.pop();
                 descent.leave()?;
@@ -63,6 +75,10 @@ impl SpaceWalk {
                     continue;
                 }
             };
+            if rest.len() >= DEEPEST {
+                self.used.closed.get_or_insert_with(|| shown(top, descent.here()));
+                continue;
+            }
             rest.push(self.look_at(&below));
             descent.enter(&name, below)?;
         }
@@ -79,6 +95,9 @@ impl SpaceWalk {
             }
             if seen.file_type == FileType::Directory {
                 directories.push(name);
+            }
+            if self.used.bytes > self.most {
+                break;
             }
         }
         directories
@@ -360,6 +379,19 @@ mod tests {
         assert!(after.bytes >= before.bytes + (1 << 20), "{before:?} {after:?}");
         assert_eq!(after.closed, None);
         top.remove_tree(&name).unwrap();
+    }
+
+    #[test]
+    fn what_is_deeper_than_any_build_nests_counts_as_unreadable() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = Dir::of_host(dir.path()).unwrap();
+        let mut here = top.make_dir(b"d", Mode::of(0o755)).unwrap();
+        for _ in 0..DEEPEST {
+            here = here.make_dir(b"d", Mode::of(0o755)).unwrap();
+        }
+        assert!(space_of(&[dir.path().to_owned()]).closed.is_some());
+        assert_eq!(space_of(&[dir.path().join("d/d/d")]).closed, None);
+        top.remove_tree(b"d").unwrap();
     }
 
     #[test]

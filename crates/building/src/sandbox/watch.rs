@@ -14,13 +14,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::log::TaskLog;
-use super::usage::{OpenFiles, ProcessUsage, SegmentLists, UsedSpace, space_of, usage_below};
+use super::usage::{OpenFiles, ProcessUsage, SegmentLists, UsedSpace, space_of, space_up_to, usage_below};
 use crate::control_groups::{GroupController, GroupLimits, GroupOverrun, TaskGroup};
+use crate::space::FreeSpace;
 
 const LOOK_AT_PROCESSES: Duration = Duration::from_millis(200);
 
-/// The interval of disk usage checks. It grows if a check would take more than a fiftieth of the time.
-const LOOK_AT_DISK: Duration = Duration::from_secs(5);
+/// The interval of disk usage checks. It grows to the second one if a check would take more than a fiftieth of the time.
+/// A loss of free space that the command may have caused is a reason to check at once.
+const LOOK_AT_DISK: Duration = Duration::from_secs(2);
+const LONGEST_WITHOUT_LOOK: Duration = Duration::from_secs(5);
 const PART_OF_TIME: u32 = 50;
 
 /// The interval of checks of memory files, with the same rule.
@@ -167,6 +170,7 @@ pub fn run_watched(
         None => (None, OwnedFd::from(theirs.try_clone()?)),
     };
     // Existing files do not count.
+    let free = FreeSpace::of_all(watch.written);
     let before = limits.disk.map_or(0, |_| space_of(watch.written).bytes);
     let theirs = (OwnedFd::from(theirs), their_errors);
     let process =
@@ -174,7 +178,8 @@ pub fn run_watched(
     for pipe in [Some(&output), errors.as_ref()].into_iter().flatten() {
         rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK).map_err(io::Error::from)?;
     }
-    let mut watcher = Watcher::of(limits, process, (Some(output), errors), before);
+    let disk = DiskLooks::begin(before, free);
+    let mut watcher = Watcher::of(limits, process, (Some(output), errors), disk);
     let followed = watcher.follow(log, watch);
     let mut ended = watcher.end(followed, watch.group)?;
     // A quick command, or one that hits its file size limit, may end before the first disk check.
@@ -199,13 +204,12 @@ struct Watcher<'a> {
     errors: Option<PipeReader>,
     began: Instant,
     last_output: Instant,
-    next_disk: Instant,
+    disk: DiskLooks,
     closed: ClosedLooks,
     next_memory: Instant,
     memory_files: u64,
     segments: SegmentLists,
     peak_memory: u64,
-    space_before: u64,
 }
 
 impl<'a> Watcher<'a> {
@@ -213,10 +217,9 @@ impl<'a> Watcher<'a> {
         limits: &'a SandboxLimits,
         process: EnclosureProcess,
         (output, errors): (Option<PipeReader>, Option<PipeReader>),
-        space_before: u64,
+        disk: DiskLooks,
     ) -> Self {
         let began = Instant::now();
-        let next_disk = began + LOOK_AT_DISK;
         Self {
             limits,
             process,
@@ -224,13 +227,12 @@ impl<'a> Watcher<'a> {
             errors,
             began,
             last_output: began,
-            next_disk,
+            disk,
             closed: ClosedLooks::default(),
             next_memory: began,
             memory_files: 0,
             segments: SegmentLists::default(),
             peak_memory: 0,
-            space_before,
         }
     }
 
@@ -372,15 +374,15 @@ impl<'a> Watcher<'a> {
 
     fn look_at_disk(&mut self, watch: &SandboxWatch<'_>, processes: &[u32]) -> Option<StopCause> {
         let limit = self.limits.disk?;
-        let began = Instant::now();
-        if began < self.next_disk {
+        let (began, free) = (Instant::now(), FreeSpace::of_all(watch.written));
+        if !self.disk.is_due(began, limit, free) {
             return None;
         }
         // Files first: one that is unlinked meanwhile counts twice, not zero times.
         let nameless = OpenFiles::of(processes, watch.written).on_disk();
-        let UsedSpace { bytes, closed } = space_of(watch.written);
-        let used = bytes.saturating_sub(self.space_before).saturating_add(nameless);
-        self.next_disk = Instant::now() + LOOK_AT_DISK.max(began.elapsed() * PART_OF_TIME);
+        let UsedSpace { bytes, closed } = space_up_to(watch.written, self.disk.before.saturating_add(limit));
+        let used = bytes.saturating_sub(self.disk.before).saturating_add(nameless);
+        self.disk.looked(Instant::now(), began.elapsed(), (used, free));
         if used > limit {
             return Some(StopCause::Disk(used));
         }
@@ -409,6 +411,46 @@ impl<'a> Watcher<'a> {
             })?,
         };
         Ok(SandboxEnd { end, stopped, took, peak_memory, processor_ms })
+    }
+}
+
+/// Decides when the disk usage of a command is checked.
+#[derive(Debug)]
+struct DiskLooks {
+    /// The bytes that were there before the command.
+    before: u64,
+    /// The time of the next check, and the time before which not even lost space is a reason for one.
+    next: Instant,
+    earliest: Instant,
+    /// The bytes that the command used and those that were free at the last check.
+    used: u64,
+    free: Option<FreeSpace>,
+}
+
+impl DiskLooks {
+    fn begin(before: u64, free: Option<FreeSpace>) -> Self {
+        let now = Instant::now();
+        Self { before, next: now + LOOK_AT_DISK, earliest: now, used: 0, free }
+    }
+
+    /// Returns true if it is time for a check, or if since the last one the file system lost as much space as the limit
+    /// leaves, or any while free space is scarce.
+    fn is_due(&self, now: Instant, limit: u64, free: Option<FreeSpace>) -> bool {
+        let is_urgent = || {
+            let (Some(then), Some(free)) = (self.free, free) else { return false };
+            let lost = then.bytes.saturating_sub(free.bytes);
+            lost > limit.saturating_sub(self.used) || lost > 0 && free.is_scarce()
+        };
+        now >= self.next || now >= self.earliest && is_urgent()
+    }
+
+    /// Records a check that took this long and ended now. `free` is the space before it.
+    fn looked(&mut self, now: Instant, took: Duration, (used, free): (u64, Option<FreeSpace>)) {
+        let wait = took.saturating_mul(PART_OF_TIME).min(LONGEST_WITHOUT_LOOK);
+        self.next = now + LOOK_AT_DISK.max(wait);
+        // Checks for lost space take at most half of the time.
+        self.earliest = now + took;
+        (self.used, self.free) = (used, free);
     }
 }
 
@@ -451,6 +493,35 @@ pub fn no_input() -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lost_space_is_a_reason_to_look_at_the_disk_before_the_time() {
+        const MIB: u64 = 1 << 20;
+        let free = |bytes: u64| Some(FreeSpace { bytes: bytes * MIB, total: 10_000 * MIB });
+        let mut looks = DiskLooks::begin(0, free(5000));
+        let (now, limit) = (looks.earliest, 1000 * MIB);
+        assert!(!looks.is_due(now, limit, free(4500)), "it cannot be over its limit");
+        assert!(looks.is_due(now, limit, free(3999)));
+        assert!(looks.is_due(now + LOOK_AT_DISK, limit, free(5000)), "it is time");
+        looks.looked(now, Duration::from_millis(100), (900 * MIB, free(3999)));
+        assert!(!looks.is_due(now, limit, free(3000)), "the last look was just now");
+        let soon = now + Duration::from_millis(100);
+        assert!(!looks.is_due(soon, limit, free(3950)) && looks.is_due(soon, limit, free(3890)));
+        assert!(!looks.is_due(soon, limit, None), "unknown");
+        looks.looked(now, Duration::from_millis(100), (100 * MIB, free(400)));
+        assert!(!looks.is_due(soon, limit, free(400)), "nothing was written");
+        assert!(looks.is_due(soon, limit, free(399)), "free space is scarce");
+    }
+
+    #[test]
+    fn a_long_look_at_the_disk_is_repeated_after_five_seconds_at_most() {
+        let mut looks = DiskLooks::begin(0, None);
+        let now = looks.earliest;
+        for (took, wait) in [(1, 2000), (60, 3000), (10_000, 5000)] {
+            looks.looked(now, Duration::from_millis(took), (0, None));
+            assert_eq!(looks.next - now, Duration::from_millis(wait), "{took}");
+        }
+    }
 
     #[test]
     fn two_looks_that_find_something_closed_are_enough_whatever_it_is() {

@@ -120,7 +120,8 @@ fn perform(
             FoundResult::Damaged(reason) => return Err(reason),
         }
     }
-    let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| shown(&error))?;
+    let mut place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| shown(&error))?;
+    place.is_ended = teller.ended();
     let inputs = TaskInputs {
         order,
         work: &work,

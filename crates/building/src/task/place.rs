@@ -4,10 +4,12 @@
 //! creating directories shortly after removing others, because they avoid reusing them for a while.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use patchadm_core::namespaces::HeldLock;
-use patchadm_rootfs::{Dir, FileType, Lock, LockError, RootError, random};
+use patchadm_rootfs::{Dir, FileType, Interrupt, Lock, LockError, RootError, never, random};
 use patchadm_svr4::package::Mode;
 
 use crate::control_groups::{GroupLimits, TaskGroup, remove_abandoned_groups};
@@ -38,6 +40,9 @@ const INSIDE: &[u8] = b"inside";
 
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// The time that a task which has to end removes what its build left. The next run removes the rest.
+const LONGEST_REMOVAL: Duration = Duration::from_secs(3);
+
 #[derive(Debug)]
 pub(crate) struct TaskPlace {
     tasks: Dir,
@@ -45,6 +50,8 @@ pub(crate) struct TaskPlace {
     pub(crate) path: PathBuf,
     pub(crate) dir: Dir,
     owner: Lock,
+    /// Set once the task has to end.
+    pub(super) is_ended: Arc<AtomicBool>,
 }
 
 impl TaskPlace {
@@ -67,7 +74,14 @@ impl TaskPlace {
             }
         }
         let path = crate::work::host_path(&build_dir.join("tasks"), &name);
-        Ok(Self { tasks, name, path, dir, owner })
+        Ok(Self { tasks, name, path, dir, owner, is_ended: Arc::default() })
+    }
+
+    /// Removes something that its build may have filled.
+    fn clear(&self, above: &Dir, name: &[u8]) -> Result<(), RootError> {
+        let began = Instant::now();
+        let must_end = || self.is_ended.load(Ordering::Relaxed) && began.elapsed() > LONGEST_REMOVAL;
+        remove_all_until(above, name, &|| must_end().then_some(rustix::process::Signal::TERM.as_raw()))
     }
 
     pub(crate) fn part(&self, part: &str) -> PathBuf {
@@ -78,11 +92,11 @@ impl TaskPlace {
         if KEPT.contains(&part) && self.dir.look(part.as_bytes())?.is_some() {
             let dir = self.dir.dir(part.as_bytes())?;
             for name in dir.names()? {
-                remove_all(&dir, &name)?;
+                self.clear(&dir, &name)?;
             }
             return Ok(dir);
         }
-        remove_all(&self.dir, part.as_bytes())?;
+        self.clear(&self.dir, part.as_bytes())?;
         self.dir.make_dir(part.as_bytes(), Mode::of(0o755))
     }
 
@@ -104,7 +118,8 @@ impl TaskPlace {
     pub(crate) fn reopen(failed: Dir, path: &Path, name: &[u8]) -> Result<Self, LockError> {
         let dir = failed.dir(name)?;
         let owner = Lock::take_file(&dir, OWNER, PROGRAM, |_| false)?;
-        Ok(Self { tasks: failed, name: name.to_vec(), path: crate::work::host_path(path, name), dir, owner })
+        let (name, path) = (name.to_vec(), crate::work::host_path(path, name));
+        Ok(Self { tasks: failed, name, path, dir, owner, is_ended: Arc::default() })
     }
 
     pub(crate) fn move_to(self, to: &Dir, name: &[u8]) -> Result<(), RootError> {
@@ -118,7 +133,7 @@ impl TaskPlace {
             if KEPT.contains(&part) {
                 self.empty(part)?;
             } else if part != VIEW && ![OWNER, INSIDE].contains(&&*name) {
-                remove_all(&self.dir, &name)?;
+                self.clear(&self.dir, &name)?;
             }
         }
         let idle = [idle_prefix(id).as_bytes(), format!("{:016x}", random()?).as_bytes()].concat();
@@ -130,7 +145,7 @@ impl TaskPlace {
     }
 
     pub(crate) fn remove(self) -> Result<(), RootError> {
-        remove_all(&self.tasks, &self.name)
+        self.clear(&self.tasks, &self.name)
     }
 }
 
@@ -183,8 +198,12 @@ pub(crate) fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
 }
 
 /// Removes task directories without owners, and control groups of this bulk build. The next call removes what could not
-/// be removed.
-pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockError> {
+/// be removed before a signal came.
+pub(crate) fn remove_abandoned(
+    build_dir: &Path,
+    id: &str,
+    interrupt: Interrupt<'_>,
+) -> Result<(), LockError> {
     let above = host_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
         return Ok(());
@@ -205,7 +224,7 @@ pub(crate) fn remove_abandoned(build_dir: &Path, id: &str) -> Result<(), LockErr
     drop(making);
     // An abandoned directory never gets an owner again.
     for name in abandoned {
-        let _ = remove_all(&tasks, &name);
+        let _ = remove_all_until(&tasks, &name, interrupt);
     }
     Ok(())
 }
@@ -221,12 +240,16 @@ fn is_owned(tasks: &Dir, task: &[u8]) -> bool {
 
 /// Removes a directory with everything below it, including directories that the owner may not enter.
 pub(crate) fn remove_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
-    match above.remove_tree(name) {
+    remove_all_until(above, name, &never)
+}
+
+fn remove_all_until(above: &Dir, name: &[u8], interrupt: Interrupt<'_>) -> Result<(), RootError> {
+    match above.remove_tree_until(name, interrupt) {
         Err(error) if error.is_refused_access() => {
             open_all(above, name)?;
-            above.remove_tree(name)
+            above.remove_tree_until(name, interrupt).map(drop)
         }
-        other => other,
+        other => other.map(drop),
     }
 }
 
@@ -254,7 +277,9 @@ mod tests {
         let dead = dir.path().join("tasks/id.0");
         fs::create_dir_all(dead.join("scratch/work/deep")).unwrap();
         fs::set_permissions(dead.join("scratch/work"), fs::Permissions::from_mode(0o0)).unwrap();
-        remove_abandoned(dir.path(), "id").unwrap();
+        remove_abandoned(dir.path(), "id", &|| Some(15)).unwrap();
+        assert!(dead.exists(), "a signal has come");
+        remove_abandoned(dir.path(), "id", &never).unwrap();
         assert!(!dead.exists() && living.path.exists());
         let path = living.path.clone();
         living.wait_until_empty().unwrap();
@@ -286,7 +311,7 @@ mod tests {
         first.leave(dir.path(), "id").unwrap();
         // Nobody else takes it, and whoever clears away for another build leaves it there.
         let other = TaskPlace::make(dir.path(), "other").unwrap();
-        remove_abandoned(dir.path(), "other").unwrap();
+        remove_abandoned(dir.path(), "other", &never).unwrap();
         other.remove().unwrap();
         let next = make();
         assert!(!path.exists() && objects(&next.path) == fresh);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use patchadm_bulk_values::conf::SandboxMount;
 use patchadm_bulk_values::probe::{PROBE_FORMAT, ProbeAnswer, ProbeFailure, ProbeOrder};
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError};
-use patchadm_rootfs::LockError;
+use patchadm_rootfs::{LockError, never};
 
 use super::order::TaskError;
 use super::place::{TaskPlace, remove_abandoned};
@@ -83,7 +83,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     let ids = SandboxIds::of_task(&work.conf).map_err(ProbeFailure::Other)?;
     let user = build_user(&work.conf);
     let base = base_layer(&work.conf, (ids, user), &order.base).map_err(|error| other(&error))?;
-    remove_abandoned(&work.conf.build_dir, &work.id).map_err(|error| other(&error))?;
+    remove_abandoned(&work.conf.build_dir, &work.id, &never).map_err(|error| other(&error))?;
     if is_full(&work.conf.build_dir) {
         return Err(ProbeFailure::Other("no space is left".to_owned()));
     }

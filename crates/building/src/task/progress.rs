@@ -41,6 +41,11 @@ impl TaskTeller {
         Self { shared: Arc::new(Mutex::new(output)), is_ended }
     }
 
+    /// Returns the sign that the task has to end.
+    pub(super) fn ended(&self) -> Arc<AtomicBool> {
+        self.is_ended.clone()
+    }
+
     /// Sends an event. If nobody listens any more, the task ends soon.
     pub(super) fn tell(&self, event: &TaskEvent) {
         let sent = self.shared.lock().map(|mut shared| shared.tell(event));

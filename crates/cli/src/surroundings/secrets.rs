@@ -2,18 +2,23 @@
 //!
 //! An address with a password is refused wherever addresses are read. But an operand may be misspelled, be taken for the name
 //! of a file, or be of a kind that a command does not know, and whatever is then wrong with it is told with its text. So what
-//! stands before an `@` of an argument is hidden in everything that is printed.
+//! stands before an `@` of an argument is hidden in everything that is printed, and the query of an address with it, because
+//! a token may be in it.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
-/// What is printed in the place of a user and password.
-const HIDDEN: &[u8] = b"...@";
+use patchadm_inputs::password::{encoded_user, query_of};
 
-/// The users and passwords that arguments have, each with the `@` behind it, in every spelling in which they are printed.
+/// What is printed in the place of a user and password, and of a query.
+const HIDDEN: &[u8] = b"...@";
+const HIDDEN_QUERY: &[u8] = b"?...";
+
+/// The users and passwords that arguments have, each with the `@` behind it, and the queries, each with the `?` before it, in
+/// every spelling in which they are printed; and what is printed instead.
 #[derive(Debug, Default)]
-pub(super) struct Secrets(Vec<Vec<u8>>);
+pub(super) struct Secrets(Vec<(Vec<u8>, &'static [u8])>);
 
 impl Secrets {
     /// Finds those of the arguments of this process.
@@ -27,17 +32,21 @@ impl Secrets {
             let argument = argument.into_vec();
             let text = String::from_utf8_lossy(&argument);
             let Some(value) = value_of(&text) else { continue };
-            let Some(start) = start_of_user(value) else { continue };
+            let start = start_of_user(value);
             let ends = value.match_indices('@').map(|(end, _)| end);
-            for secret in ends.filter_map(|end| value.get(start..=end)).filter(|secret| secret.len() > 1) {
+            let users = ends.filter_map(|end| value.get(start?..=end));
+            let users = users.chain(encoded_user(value).and_then(|user| value.get(user)));
+            let users = users.map(|user| (user, HIDDEN));
+            let queries = queries_of(value).into_iter().map(|query| (query, HIDDEN_QUERY));
+            for (secret, shown) in users.chain(queries).filter(|(secret, _)| secret.len() > 1) {
                 let in_json = serde_json::to_string(secret).unwrap_or_default();
-                secrets.push(secret.as_bytes().to_vec());
-                secrets.push(in_json.trim_matches('"').as_bytes().to_vec());
-                secrets.push(secret.escape_debug().to_string().into_bytes());
+                secrets.push((secret.as_bytes().to_vec(), shown));
+                secrets.push((in_json.trim_matches('"').as_bytes().to_vec(), shown));
+                secrets.push((secret.escape_debug().to_string().into_bytes(), shown));
             }
         }
         // A longer one may begin with a shorter one.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
         secrets.dedup();
         Self(secrets)
     }
@@ -45,11 +54,11 @@ impl Secrets {
     /// Returns a text without them.
     pub(super) fn hidden<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let mut text = Cow::Borrowed(text);
-        for secret in &self.0 {
+        for (secret, shown) in &self.0 {
             let mut from = 0;
             while let Some(at) = find(text.get(from..).unwrap_or_default(), secret) {
-                text.to_mut().splice(from + at..from + at + secret.len(), HIDDEN.iter().copied());
-                from += at + HIDDEN.len();
+                text.to_mut().splice(from + at..from + at + secret.len(), shown.iter().copied());
+                from += at + shown.len();
             }
         }
         text
@@ -65,6 +74,13 @@ fn value_of(argument: &str) -> Option<&str> {
     }
 }
 
+/// Returns the query of an address, with and without a fragment behind it.
+fn queries_of(value: &str) -> Vec<&str> {
+    let query = query_of(value);
+    let without_fragment = query.and_then(|query| query.split('#').next());
+    query.into_iter().chain(without_fragment).collect()
+}
+
 /// Returns where the user begins in a text that has an `@`: behind `SCHEME:` and any slashes. `None` if there is none, as in
 /// the address of a mail.
 fn start_of_user(value: &str) -> Option<usize> {
@@ -72,7 +88,10 @@ fn start_of_user(value: &str) -> Option<usize> {
     if value.starts_with(['/', '.']) {
         return start_in_path(before);
     }
-    let colon = before.find(':')?;
+    let Some(colon) = before.find(':') else {
+        // The colon before the password may be encoded.
+        return before.to_ascii_lowercase().contains("%3a").then_some(0);
+    };
     Some(behind_scheme(before, colon).unwrap_or(0))
 }
 
@@ -120,6 +139,14 @@ mod tests {
             ("http://u:p@w@h/x", "<http://u:p@w@h/x>", "<http://...@h/x>"),
             ("u:p\"w@h:80", r#""error": "u:p\"w@h:80""#, r#""error": "...@h:80""#),
             ("https://token@h", "https://token@h", "https://...@h"),
+            ("u%3Apw@h/x", "u%3Apw@h/x is not there", "...@h/x is not there"),
+            ("hxtp://u%3apw%40h/x", "<hxtp://u%3apw%40h/x>", "<hxtp://...@h/x>"),
+            ("-Mhttps://h/x?token=pw", "https://h/x?token=pw is not there", "https://h/x?... is not there"),
+            ("https://h/x?t=pw#y", "<https://h/x?t=pw>", "<https://h/x?...>"),
+            ("https://h/x?", "https://h/x?", "https://h/x?"),
+            ("what?else", "what?else", "what?else"),
+            ("http://u:p?w@host/path", "http://u:p?w@host/path", "http://...@host/path"),
+            ("https://h/x?m=a@b&t=pw", "https://h/x?m=a@b&t=pw", "https://...@b?..."),
             ("joe@example.com", "joe@example.com", "joe@example.com"),
             ("/srv/a:b@c", "/srv/a:b@c", "/srv/a:b@c"),
             ("/srv/10:20:30@c", "/srv/10:20:30@c", "/srv/10:20:30@c"),

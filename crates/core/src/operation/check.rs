@@ -126,7 +126,10 @@ pub fn check_and_fix(
     let view = RecordView::live(root);
     let damage = records.must_be_sound(&view, caller.interrupt)?;
     let delivered = DeliveredFiles::default();
-    let report = records.compare(&view, &session.ground.host, Some(&session.ground), &delivered)?;
+    let fixes = Some((&session.ground, caller.interrupt));
+    let report = records.compare(&view, &session.ground.host, fixes, &delivered)?;
+    // An interrupted read is no difference.
+    Failure::unless_interrupted(caller.interrupt).map_err(CheckError::Operation)?;
     Ok(CheckReport { recovered: session.recovered, damage, ..report })
 }
 
@@ -194,10 +197,15 @@ impl<'a> CheckedRecords<'a> {
         &self,
         view: &RecordView<'_>,
         host: &Root,
-        fixes: Option<&RootAndPolicy>,
+        fixes: Option<(&RootAndPolicy, Interrupt<'_>)>,
         delivered: &DeliveredFiles,
     ) -> Result<CheckReport, CheckError> {
         let root = view.root();
+        let interrupt: Interrupt<'_> = match fixes {
+            Some((_, interrupt)) => interrupt,
+            None => &never,
+        };
+        let fixes = fixes.map(|(ground, _)| ground);
         let accounts = owners_of(view, host);
         if accounts.is_err() {
             // Damage of the records is reported before it.
@@ -212,8 +220,15 @@ impl<'a> CheckedRecords<'a> {
         } else {
             OverriddenAttributes::default()
         };
-        let comparison =
-            ObjectComparison { root, accounts, aspects: *aspects, delivered, follows_links, overridden };
+        let comparison = ObjectComparison {
+            root,
+            accounts,
+            aspects: *aspects,
+            delivered,
+            follows_links,
+            overridden,
+            interrupt,
+        };
         if self.map.is_none() && fixes.is_none() && !aspects.exclusive {
             let compared = scope.each(view, *workers, self.step.as_ref(), || {
                 let mut walk = comparison.walk();

@@ -23,6 +23,8 @@ pub struct FleetFiles {
     pub inventories: Vec<NamedInventory>,
     /// Inventories that could not be read.
     pub unread: Vec<UnreadInventory>,
+    /// The paths in directories whose names are those of inventories, and that are no regular files.
+    pub passed_over: Vec<PathBuf>,
 }
 
 type DocumentResult = (Vec<NamedInventory>, Vec<UnreadInventory>);
@@ -32,7 +34,7 @@ pub fn read_inventories(sources: Vec<InventorySource>, jobs: NonZeroUsize, meter
     let mut files = FleetFiles::default();
     let mut all: Vec<Mutex<Option<DocumentSource>>> = Vec::new();
     for source in sources {
-        let documents = documents(source, &mut files.unread);
+        let documents = documents(source, &mut files);
         all.extend(documents.into_iter().map(|document| Mutex::new(Some(document))));
     }
     files.documents = all.len();
@@ -197,8 +199,8 @@ fn too_large(limit: u64) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {mebibytes} MiB ({limit} bytes)"))
 }
 
-/// Returns the documents of a source, and the ones that cannot be read.
-fn documents(source: InventorySource, unread: &mut Vec<UnreadInventory>) -> Vec<DocumentSource> {
+/// Returns the documents of a source, and adds to `files` the ones that cannot be read.
+fn documents(source: InventorySource, files: &mut FleetFiles) -> Vec<DocumentSource> {
     let path = match source {
         InventorySource::Text { name, text } => return vec![DocumentSource::Text { name, text }],
         InventorySource::Path(path) => path,
@@ -206,30 +208,35 @@ fn documents(source: InventorySource, unread: &mut Vec<UnreadInventory>) -> Vec<
     if !path.is_dir() {
         return vec![DocumentSource::File(path)];
     }
-    let (mut found, known) = (Vec::new(), unread.len());
-    collect(&path, 0, &mut found, unread);
-    if found.is_empty() && unread.len() == known {
-        unread.push(UnreadInventory::of(&path, "no file below it has a name that ends in .json"));
+    let (mut found, known) = (Vec::new(), files.unread.len());
+    collect(&path, 0, &mut found, files);
+    if found.is_empty() && files.unread.len() == known {
+        files.unread.push(UnreadInventory::of(&path, "no file below it has a name that ends in .json"));
     }
     found.sort();
     found.into_iter().map(DocumentSource::File).collect()
 }
 
 /// Collects the files of a directory. Symbolic links to directories are not followed.
-fn collect(directory: &Path, depth: usize, found: &mut Vec<PathBuf>, unread: &mut Vec<UnreadInventory>) {
+fn collect(directory: &Path, depth: usize, found: &mut Vec<PathBuf>, files: &mut FleetFiles) {
     let entries = match fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries,
-        Err(error) => return unread.push(UnreadInventory::of(directory, &error.to_string())),
+        Err(error) => return files.unread.push(UnreadInventory::of(directory, &error.to_string())),
     };
     for entry in entries {
         let path = entry.path();
         let is_directory = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
         if is_directory && depth < DEEPEST {
-            collect(&path, depth + 1, found, unread);
+            collect(&path, depth + 1, found, files);
         } else if is_directory {
-            unread.push(UnreadInventory::of(&path, "it is too deep: directories are entered 16 levels down"));
-        } else if path.extension().is_some_and(|ending| ending == "json") && path.is_file() {
-            found.push(path);
+            let reason = "it is too deep: directories are entered 16 levels down";
+            files.unread.push(UnreadInventory::of(&path, reason));
+        } else if path.extension().is_some_and(|ending| ending == "json") {
+            if path.is_file() {
+                found.push(path);
+            } else {
+                files.passed_over.push(path);
+            }
         }
     }
 }
@@ -242,19 +249,21 @@ mod tests {
     fn a_directory_stands_for_the_json_files_below_it() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let documents = |unread: &mut Vec<UnreadInventory>| {
-            documents(InventorySource::Path(dir.path().to_owned()), unread)
-        };
-        let mut unread = Vec::new();
-        assert!(documents(&mut unread).is_empty());
-        assert_eq!(unread[0].reason, "no file below it has a name that ends in .json");
+        let documents =
+            |files: &mut FleetFiles| documents(InventorySource::Path(dir.path().to_owned()), files);
+        let mut files = FleetFiles::default();
+        assert!(documents(&mut files).is_empty());
+        assert_eq!(files.unread[0].reason, "no file below it has a name that ends in .json");
         fs::create_dir(at("web")).unwrap();
         for name in ["b.json", "a.json", "notes.txt", "web/c.json"] {
             fs::write(at(name), "{}").unwrap();
         }
         std::os::unix::fs::symlink(dir.path(), at("loop.json")).unwrap();
-        let names: Vec<String> = documents(&mut unread).iter().map(DocumentSource::machine).collect();
-        assert_eq!((names, unread.len()), (["a", "b", "c"].map(str::to_owned).to_vec(), 1));
+        std::os::unix::fs::symlink("/dev/zero", at("device.json")).unwrap();
+        let names: Vec<String> = documents(&mut files).iter().map(DocumentSource::machine).collect();
+        assert_eq!((names, files.unread.len()), (["a", "b", "c"].map(str::to_owned).to_vec(), 1));
+        files.passed_over.sort();
+        assert_eq!(files.passed_over, [at("device.json"), at("loop.json")]);
     }
 
     #[test]

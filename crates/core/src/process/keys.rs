@@ -1,5 +1,5 @@
 //! Keys of the kernel: the session keyring, which a program inherits from its starter, and a filter that refuses calls about
-//! keys and those that make user namespaces.
+//! keys, those that make user namespaces, and sockets of families that no namespace holds.
 //!
 //! A session keyring of its own is not enough where a user inside a namespace is the caller outside: the keyring of that user
 //! belongs to both. Under the filter there are no keys at all. Whoever makes a user namespace has all capabilities in it, and may
@@ -45,10 +45,12 @@ const JUMP_IF_AT_LEAST: u16 = 0x35;
 const JUMP_IF_SET: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
-/// The verdicts of a filter (`linux/seccomp.h`): the error is `ENOSYS`, that of a kernel without such calls, or `EPERM`.
+/// The verdicts of a filter (`linux/seccomp.h`): the error is `ENOSYS`, that of a kernel without such calls, `EPERM` or
+/// `EAFNOSUPPORT`.
 const ALLOW: u32 = 0x7fff_0000;
 const UNKNOWN: u32 = 0x0005_0000 | 0x26;
 const REFUSE: u32 = 0x0005_0000 | 0x01;
+const UNSUPPORTED: u32 = 0x0005_0000 | 0x61;
 
 /// The bit of calls of x32, which are numbered as those of x86-64.
 const NOT_X32: u32 = !0x4000_0000;
@@ -59,6 +61,20 @@ const NEW_USERS: u32 = 0x1000_0000;
 /// back to `clone`.
 const CLONE3: u32 = 435;
 
+/// The number of `io_uring_setup` on all architectures: a ring makes sockets without a call that a filter sees.
+const IO_URING_SETUP: u32 = 425;
+
+/// The families of addresses that `socket` may have (`linux/socket.h`). Others, as that of the sockets between a virtual machine
+/// and its host, do not belong to a namespace of networks.
+const UNIX: u32 = 1;
+const FAMILIES: [u32; 3] = [2, 10, 16];
+
+/// The `socket` of `socketcall`, whose family lies in memory.
+const SOCKET_OF_SOCKETCALL: u32 = 1;
+
+/// No call has this number.
+const NONE: u32 = u32::MAX;
+
 struct Calls {
     /// The architecture (`linux/audit.h`).
     architecture: u32,
@@ -66,55 +82,105 @@ struct Calls {
     add_key: u32,
     clone: u32,
     unshare: u32,
+    /// Its `socket` and `socketpair`.
+    sockets: [u32; 2],
+    /// Its `socketcall`, if programs can do without the `socket` in it.
+    socketcall: u32,
 }
 
 const CALLS: [Calls; 8] = [
     // x86-64, i386
-    Calls { architecture: 0xc000_003e, add_key: 248, clone: 56, unshare: 272 },
-    Calls { architecture: 0x4000_0003, add_key: 286, clone: 120, unshare: 310 },
+    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE),
+    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386),
     // aarch64, arm
-    Calls { architecture: 0xc000_00b7, add_key: 217, clone: 220, unshare: 97 },
-    Calls { architecture: 0x4000_0028, add_key: 309, clone: 120, unshare: 337 },
+    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE),
+    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE),
     // riscv64, loongarch64
-    Calls { architecture: 0xc000_00f3, add_key: 217, clone: 220, unshare: 97 },
-    Calls { architecture: 0xc000_0102, add_key: 217, clone: 220, unshare: 97 },
+    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE),
+    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE),
     // ppc64le, s390x
-    Calls { architecture: 0xc000_0015, add_key: 269, clone: 120, unshare: 282 },
-    Calls { architecture: S390X, add_key: 278, clone: 120, unshare: 303 },
+    calls(0xc000_0015, 269, [120, 282], [326, 333], 102),
+    // The C library of s390x makes all sockets by socketcall.
+    calls(S390X, 278, [120, 303], [359, 360], NONE),
 ];
+
+/// A machine of i386 has C libraries that make all sockets by socketcall. On others, old programs of 32 bits have no sockets.
+const SOCKETCALL_OF_I386: u32 = if cfg!(target_arch = "x86") { NONE } else { 102 };
+
+const fn calls(
+    architecture: u32,
+    add_key: u32,
+    [clone, unshare]: [u32; 2],
+    sockets: [u32; 2],
+    socketcall: u32,
+) -> Calls {
+    Calls { architecture, add_key, clone, unshare, sockets, socketcall }
+}
 
 /// Its `clone` has the flags as second argument, and the lower half of an argument comes last.
 const S390X: u32 = 0x8000_0016;
 
-/// Refuses calls about keys and new user namespaces to this process and all that it starts, which no program can undo. Set-id
-/// bits have no effect any more.
+/// Refuses to this process and all that it starts calls about keys, new user namespaces and sockets of other families, which no
+/// program can undo. Set-id bits have no effect any more.
 pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
     apply_filter(&program()).map_err(|error| io::Error::other(error.to_string()))
 }
 
+/// The places of the parts of a block; a jump leads from its own place to one of them.
+const FLAGS_OF_CLONE: u8 = 12;
+const FLAGS_OF_UNSHARE: u8 = 14;
+const FAMILY_OF_SOCKET: u8 = 16;
+const FAMILY_OF_PAIR: u8 = 21;
+const CALL_OF_SOCKETCALL: u8 = 23;
+const REFUSED: u8 = 25;
+const NO_FAMILY: u8 = 26;
+const ALLOWED: u8 = 27;
+const NO_CALL: u8 = 28;
+const END: u8 = 29;
+
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
-    let jump = |code, k, jt, jf| sock_filter { code, jt, jf, k };
+    let jump = |code, k, here: u8, [yes, no]: [u8; 2]| sock_filter {
+        code,
+        jt: yes.saturating_sub(here + 1),
+        jf: no.saturating_sub(here + 1),
+        k,
+    };
     let mut program = vec![step(LOAD, ARCHITECTURE)];
-    for Calls { architecture, add_key, clone, unshare } in CALLS {
-        let (of_clone, of_unshare) = match architecture {
+    let [inet, inet6, netlink] = FAMILIES;
+    for Calls { architecture, add_key, clone, unshare, sockets: [socket, pair], socketcall } in CALLS {
+        let (of_clone, first) = match architecture {
             S390X => (ARGUMENTS + 12, ARGUMENTS + 4),
             _ => (ARGUMENTS, ARGUMENTS),
         };
         program.extend([
-            jump(JUMP_IF_EQUAL, architecture, 0, 14),
+            jump(JUMP_IF_EQUAL, architecture, 0, [1, END]),
             step(LOAD, NUMBER),
             step(AND, NOT_X32),
-            jump(JUMP_IF_EQUAL, CLONE3, 10, 0),
-            jump(JUMP_IF_EQUAL, clone, 3, 0),
-            jump(JUMP_IF_EQUAL, unshare, 4, 0),
-            jump(JUMP_IF_AT_LEAST, add_key, 0, 6),
-            jump(JUMP_IF_GREATER, add_key + 2, 5, 6),
+            jump(JUMP_IF_EQUAL, CLONE3, 3, [NO_CALL, 4]),
+            jump(JUMP_IF_EQUAL, IO_URING_SETUP, 4, [NO_CALL, 5]),
+            jump(JUMP_IF_EQUAL, clone, 5, [FLAGS_OF_CLONE, 6]),
+            jump(JUMP_IF_EQUAL, unshare, 6, [FLAGS_OF_UNSHARE, 7]),
+            jump(JUMP_IF_EQUAL, socket, 7, [FAMILY_OF_SOCKET, 8]),
+            jump(JUMP_IF_EQUAL, pair, 8, [FAMILY_OF_PAIR, 9]),
+            jump(JUMP_IF_EQUAL, socketcall, 9, [CALL_OF_SOCKETCALL, 10]),
+            jump(JUMP_IF_AT_LEAST, add_key, 10, [11, ALLOWED]),
+            jump(JUMP_IF_GREATER, add_key + 2, 11, [ALLOWED, NO_CALL]),
             step(LOAD, of_clone),
-            jump(JUMP_IF_SET, NEW_USERS, 2, 3),
-            step(LOAD, of_unshare),
-            jump(JUMP_IF_SET, NEW_USERS, 0, 1),
+            jump(JUMP_IF_SET, NEW_USERS, 13, [REFUSED, ALLOWED]),
+            step(LOAD, first),
+            jump(JUMP_IF_SET, NEW_USERS, 15, [REFUSED, ALLOWED]),
+            step(LOAD, first),
+            jump(JUMP_IF_EQUAL, inet, 17, [ALLOWED, 18]),
+            jump(JUMP_IF_EQUAL, inet6, 18, [ALLOWED, 19]),
+            jump(JUMP_IF_EQUAL, netlink, 19, [ALLOWED, 20]),
+            jump(JUMP_IF_EQUAL, UNIX, 20, [ALLOWED, NO_FAMILY]),
+            step(LOAD, first),
+            jump(JUMP_IF_EQUAL, UNIX, 22, [ALLOWED, NO_FAMILY]),
+            step(LOAD, first),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 24, [NO_FAMILY, ALLOWED]),
             step(RETURN, REFUSE),
+            step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
             step(RETURN, UNKNOWN),
         ]);
@@ -153,7 +219,7 @@ mod tests {
         }
     }
 
-    fn calls(architecture: u32, arguments: [u32; 4], wanted: u32) -> Vec<u32> {
+    fn calls_with(architecture: u32, arguments: [u32; 4], wanted: u32) -> Vec<u32> {
         (0..1000).filter(|number| verdict(architecture, *number, arguments) == wanted).collect()
     }
 
@@ -161,8 +227,10 @@ mod tests {
     fn calls_about_keys_and_what_a_filter_cannot_see_are_unknown_on_each_architecture() {
         for Calls { architecture, add_key, .. } in CALLS {
             for arguments in [[0; 4], [u32::MAX; 4]] {
-                let unknown = calls(architecture, arguments, UNKNOWN);
-                assert_eq!(unknown, [add_key, add_key + 1, add_key + 2, CLONE3], "{architecture:#x}");
+                let unknown = calls_with(architecture, arguments, UNKNOWN);
+                let keys = [add_key, add_key + 1, add_key + 2];
+                assert_eq!(unknown[..3], keys, "{architecture:#x}");
+                assert_eq!(unknown[3..], [IO_URING_SETUP, CLONE3], "{architecture:#x}");
             }
         }
         assert_eq!(verdict(CALLS[0].architecture, 0xfa | 0x4000_0000, [0; 4]), UNKNOWN, "x32");
@@ -180,12 +248,38 @@ mod tests {
             let (of_clone, of_unshare) = if architecture == S390X { (3, 1) } else { (0, 0) };
             for (call, argument) in [(clone, of_clone), (unshare, of_unshare)] {
                 let with = at(argument, NEW_USERS | 0x2_0011);
-                assert!(calls(architecture, with, REFUSE).contains(&call), "{architecture:#x} {call}");
+                assert!(calls_with(architecture, with, REFUSE).contains(&call), "{architecture:#x} {call}");
                 let others = [clone, unshare];
-                assert!(calls(architecture, with, REFUSE).iter().all(|call| others.contains(call)));
+                assert!(calls_with(architecture, with, REFUSE).iter().all(|call| others.contains(call)));
                 assert_eq!(verdict(architecture, call, at(argument, !NEW_USERS)), ALLOW);
             }
         }
         assert_eq!(verdict(CALLS[0].architecture, 0x4000_0110, [NEW_USERS; 4]), REFUSE, "x32");
+    }
+
+    #[test]
+    fn sockets_of_other_families_are_unsupported_on_each_architecture() {
+        for Calls { architecture, sockets, socketcall, .. } in CALLS {
+            let of = |first: u32| {
+                let mut arguments = [0; 4];
+                arguments[usize::from(architecture == S390X)] = first;
+                arguments
+            };
+            for family in 0..64 {
+                let allowed = [[1, 2, 10, 16].contains(&family), family == 1];
+                for (call, is_allowed) in sockets.into_iter().zip(allowed) {
+                    let verdict = verdict(architecture, call, of(family));
+                    let expected = if is_allowed { ALLOW } else { UNSUPPORTED };
+                    assert_eq!(verdict, expected, "{architecture:#x} {call} {family}");
+                }
+            }
+            if socketcall != NONE {
+                assert_eq!(verdict(architecture, socketcall, of(SOCKET_OF_SOCKETCALL)), UNSUPPORTED);
+                assert_eq!(verdict(architecture, socketcall, of(3)), ALLOW, "connect");
+            }
+            let unsupported = calls_with(architecture, of(40), UNSUPPORTED);
+            assert_eq!(unsupported, sockets, "{architecture:#x}");
+        }
+        assert_eq!(verdict(CALLS[0].architecture, 0x4000_0029, [40; 4]), UNSUPPORTED, "x32");
     }
 }

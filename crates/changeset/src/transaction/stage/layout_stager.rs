@@ -84,10 +84,12 @@ impl<'p> LayoutStager<'_, 'p> {
 
     fn make(&self, content: &mut dyn ContentSource) -> Result<StagedObjects, Cause> {
         self.watch.begins(RunActivity::Staging, self.size());
-        let mut stager = ObjectStager::new(self.root, self.domains, self.layout, self.keeps_digests());
+        let settings = (self.keeps_digests(), self.watch.interrupt);
+        let mut stager = ObjectStager::new(self.root, self.domains, self.layout, settings);
         for index in self.select(|body| !matches!(body, Body::Member(_) | Body::Link(_))) {
             self.watch.check()?;
-            stager.without_content(index)?;
+            let made = stager.without_content(index);
+            made.or_else(|cause| self.watch.check().and(Err(cause)))?;
         }
         let linked = self.link_stored(content, &mut stager)?;
         let staged = self.members(content, &mut stager, &linked);
@@ -162,7 +164,8 @@ impl<'p> LayoutStager<'_, 'p> {
         }
         let workers =
             if self.root.workers() > 1 && wanted.places.len() > 1 { self.root.workers() } else { 0 };
-        let (has_failed, keeps_digests) = (AtomicBool::new(false), self.keeps_digests());
+        let has_failed = AtomicBool::new(false);
+        let settings = (self.keeps_digests(), self.watch.interrupt);
         let bytes = if self.syncs { self.size() } else { 0 };
         thread::scope(|scope| {
             let (early, start_sync) = EarlySync::when_started(scope, self.root, self.domains, bytes);
@@ -171,7 +174,7 @@ impl<'p> LayoutStager<'_, 'p> {
             let start = |_| {
                 let (jobs, has_failed) = (jobs.clone(), &has_failed);
                 let (root, domains, layout) = (self.root, self.domains, &*self.layout);
-                let stager = move || ObjectStager::new(root, domains, layout, keeps_digests);
+                let stager = move || ObjectStager::new(root, domains, layout, settings);
                 scope.spawn(move || work(stager(), &jobs, has_failed))
             };
             let threads: Vec<_> = (0..workers).map(start).collect();

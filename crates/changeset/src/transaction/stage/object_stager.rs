@@ -26,8 +26,8 @@ use crate::transaction::settings::ContentSource;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::{Layout, LayoutItem};
 use patchadm_rootfs::{
-    ACCESS_LIST, DEFAULT_LIST, Digest, Dir, FileType, LiveKind, ObjectStatus, Root, RootError, Summing, Sums,
-    WritableFile, Xattrs, is_label,
+    ACCESS_LIST, DEFAULT_LIST, Digest, Dir, FileType, Interrupt, InterruptibleRead, LiveKind, ObjectStatus,
+    Root, RootError, Summing, Sums, WritableFile, Xattrs, is_label,
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -38,6 +38,7 @@ pub(crate) struct ObjectStager<'a, 'p> {
     root: &'a Root,
     domains: &'a OpenDomains,
     layout: &'a Layout<'p>,
+    interrupt: Interrupt<'a>,
     dirs: Dirs,
     handed_down: Option<(ObjectPath, Xattrs)>,
     keeps_digests: bool,
@@ -77,12 +78,13 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         root: &'a Root,
         domains: &'a OpenDomains,
         layout: &'a Layout<'p>,
-        keeps_digests: bool,
+        (keeps_digests, interrupt): (bool, Interrupt<'a>),
     ) -> Self {
         Self {
             root,
             domains,
             layout,
+            interrupt,
             dirs: Dirs::new(root),
             handed_down: None,
             keeps_digests,
@@ -144,13 +146,15 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let changed = || Cause::Changed(self.root.show(path));
         let physical = self.root.resolver().locate(path)?;
         let from = self.dirs.parent(&physical)?.ok_or_else(changed)?;
-        let live = from.live(physical.name())?.ok_or_else(changed)?;
+        let buffer = &mut vec![0; 1 << 16];
+        let live = from.live_until(buffer, physical.name(), None, self.interrupt)?.ok_or_else(changed)?;
         let mut file = dir.create(name)?;
         file.reserve(live.size().unwrap_or_default())?;
-        let mut source = from.open_regular(physical.name())?;
+        let mut source = InterruptibleRead::new(from.open_regular(physical.name())?, self.interrupt);
         io::copy(&mut source, &mut file).map_err(|error| file.write_error(&error))?;
         let LiveKind::Regular { b3, size, .. } = live.kind else { return Err(changed()) };
-        if dir.live(name)?.and_then(|copy| copy.digest()) != Some(b3) {
+        let copied = dir.live_until(buffer, name, None, self.interrupt)?;
+        if copied.and_then(|copy| copy.digest()) != Some(b3) {
             return Err(changed());
         }
         if self.root.is_privileged() {
@@ -220,7 +224,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             let (to, to_name) = self.place(other)?;
             let Some(new) = self.item(other)?.object() else { continue };
             let mut copy = to.create(&to_name)?;
-            let mut source = dir.open_regular(&name)?;
+            let mut source = InterruptibleRead::new(dir.open_regular(&name)?, self.interrupt);
             io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error))?;
             self.file_attributes(other, &copy, (new, digest))?;
             self.made_file(other, &copy, digest)?;

@@ -11,7 +11,9 @@ use crate::operation::check::findings::{
 };
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, installed};
 use patchadm_inputs::native::{NativeManager, NativeOrigin, dpkg};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError, Sums};
+use patchadm_rootfs::{
+    Dir, FileType, Interrupt, InterruptibleRead, ObjectStatus, Resolver, Root, RootError, Sums,
+};
 use patchadm_svr4::package::checksum::sum_of;
 use patchadm_svr4::package::{Accounts, ContentsLine, Ftype, Object, ObjectAttributes, ObjectPath, PkgInst};
 
@@ -28,6 +30,8 @@ pub(super) struct ObjectComparison<'a> {
     pub(super) follows_links: bool,
     /// The attributes that objects have instead of the recorded ones.
     pub(super) overridden: OverriddenAttributes,
+    /// Once it returns a signal, no content is read any more, and no object is repaired.
+    pub(super) interrupt: Interrupt<'a>,
 }
 
 /// The walk of one thread through the objects: it remembers the directories that it has visited, holds the last one open,
@@ -82,7 +86,8 @@ impl ComparisonWalk<'_> {
                 let delivered =
                     comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
                 self.buffer.resize(BUFFER, 0);
-                found = content(&dir, line, found, delivered, (&seen, &mut self.buffer))?;
+                found =
+                    content(&dir, line, found, delivered, (&seen, &mut self.buffer, comparison.interrupt))?;
             }
             findings.extend(found);
         }
@@ -248,13 +253,13 @@ fn content(
     line: &ContentsLine,
     mut findings: Vec<Finding>,
     delivered: Option<&DeliveredFile>,
-    (seen, buffer): (&ObjectStatus, &mut [u8]),
+    (seen, buffer, interrupt): (&ObjectStatus, &mut [u8], Interrupt<'_>),
 ) -> Result<Vec<Finding>, RootError> {
     let expected = line.object.content;
     if expected.cksum.is_none() && delivered.is_none() {
         return Ok(findings);
     }
-    let mut file = dir.open_still(line.path.name())?;
+    let mut file = InterruptibleRead::new(dir.open_still(line.path.name())?, interrupt);
     let read = sums(&mut file, seen.size, delivered, buffer);
     match read {
         Ok((cksum, is_delivered)) => {

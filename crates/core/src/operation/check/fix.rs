@@ -41,7 +41,8 @@ pub(super) fn fix_all(
     native: &NativeFiles<'_>,
 ) -> (Vec<CheckedObject>, usize) {
     let mut fixed = 0;
-    let checked = lines.iter().map(|line| {
+    let lines = lines.iter().take_while(|_| (comparison.interrupt)().is_none());
+    let checked = lines.map(|line| {
         let (object, is_other) = fix(comparison, line, native);
         fixed += usize::from(is_other);
         object

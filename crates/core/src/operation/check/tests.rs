@@ -54,6 +54,7 @@ fn many_threads_say_what_one_says_in_the_same_order() {
         delivered: &delivered,
         follows_links: true,
         overridden: OverriddenAttributes::default(),
+        interrupt: &never,
     };
     let alone: Vec<CheckedObject> = lines.iter().map(|line| comparison.compare_one(line)).collect();
     let wrong = |checked: &&CheckedObject| !checked.findings.is_empty();
@@ -94,6 +95,7 @@ fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_
         delivered: &DeliveredFiles::default(),
         follows_links: true,
         overridden: OverriddenAttributes::default(),
+        interrupt: &never,
     };
     let alone: Vec<CheckedObject> = lines.iter().map(|line| comparison.compare_one(line)).collect();
     let packages = ["ACMEweb", "ACMEnone"].map(PackagePattern::parse).to_vec();

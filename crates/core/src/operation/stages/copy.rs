@@ -5,8 +5,7 @@
 //! error.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::StageError;
@@ -15,8 +14,8 @@ use super::tree::{
 };
 use patchadm_inputs::stage::{CachedFile, ReadFile};
 use patchadm_rootfs::{
-    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, RootError, Summing, Sums, Timestamp,
-    WritableFile, Xattrs, side_by_side,
+    Dir, FileType, InterruptibleRead, KnownFile, Live, LiveKind, ObjectStatus, Root, RootError, Summing,
+    Sums, Timestamp, WritableFile, Xattrs, side_by_side,
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
@@ -276,7 +275,10 @@ impl PieceCopier<'_> {
             return Err(StageError::Interrupted(signal));
         }
         match &met.live {
-            None => self.file(met),
+            // An interrupted read also fails.
+            None => self
+                .file(met)
+                .map_err(|error| (self.copier.interrupt)().map_or(error, StageError::Interrupted)),
             Some(live) => {
                 let to = directory_of(self.copier.stage, &mut self.to, &met.path)?;
                 let name = met.path.name();
@@ -297,7 +299,7 @@ impl PieceCopier<'_> {
         let changing = || StageError::Changing(root.show(&met.path));
         let failed = |error| StageError::of_reading(error, || root.show(&met.path));
         let from = directory_of(root, &mut self.from, &met.path).map_err(failed)?;
-        let (mut source, seen) = from.open_file(name).map_err(failed)?;
+        let (source, seen) = from.open_file(name).map_err(failed)?;
         if !met.status.is_untouched(&seen) {
             return Err(changing());
         }
@@ -309,9 +311,9 @@ impl PieceCopier<'_> {
             is_reflinked = copy.clone_of(&source)?;
             self.clones_not = (!is_reflinked).then_some(seen.file_system);
         }
+        let mut source = InterruptibleRead::new(source.take(seen.size), self.copier.interrupt);
         let sums = if is_reflinked {
-            Sums::through(&mut self.buffer, &mut (&mut source).take(seen.size))
-                .map_err(|error| from.read_error(name, &error))?
+            Sums::through(&mut self.buffer, &mut source).map_err(|error| from.read_error(name, &error))?
         } else {
             copy_bytes(&mut self.buffer, &mut source, &mut copy, |error| from.read_error(name, error))?
         };
@@ -331,7 +333,7 @@ impl PieceCopier<'_> {
 /// Copies the bytes of a file to a new one, and digests them. Long runs of zeros become holes.
 fn copy_bytes(
     buffer: &mut [u8],
-    source: &mut File,
+    source: &mut impl Read,
     copy: &mut WritableFile,
     failed: impl Fn(&std::io::Error) -> RootError,
 ) -> Result<Sums, StageError> {

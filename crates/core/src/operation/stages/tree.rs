@@ -126,7 +126,13 @@ impl FileReader<'_> {
         }
         let failed = |error| StageError::of_reading(error, || root.show(&met.path));
         let directory = directory_of(root, &mut self.directory, &met.path).map_err(failed)?;
-        let live = directory.live_through(&mut self.buffer, met.path.name(), None).map_err(failed)?;
+        let interrupt = self.request.interrupt;
+        let read = directory.live_until(&mut self.buffer, met.path.name(), None, interrupt);
+        // An interrupted read also fails.
+        if let Some(signal) = interrupt() {
+            return Err(StageError::Interrupted(signal));
+        }
+        let live = read.map_err(failed)?;
         let live = live.filter(|live| live.size().is_some() && met.status.is_untouched_in(live));
         live.ok_or_else(|| StageError::Changing(root.show(&met.path)))
     }
@@ -227,7 +233,7 @@ pub struct TreeRequest<'a> {
     pub left: &'a LeftOut,
     /// Files that need not be read again.
     pub known: &'a CacheSide,
-    /// Returns the signal that asks the walk to end, if any. Called between objects.
+    /// Returns the signal that asks the walk to end, if any. Called between objects and between parts of a file.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
@@ -592,6 +598,21 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let (scope, left, known) = (scope(&["usr"]), LeftOut::default(), CacheSide::default());
         let interrupt = || Some(15);
+        let request =
+            TreeRequest { root: &root, scope: &scope, left: &left, known: &known, interrupt: &interrupt };
+        assert!(matches!(read_tree(&request), Err(StageError::Interrupted(15))));
+    }
+
+    #[test]
+    fn a_signal_ends_the_reading_of_a_file_that_would_take_hours() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("usr/pkg")).unwrap();
+        let file = fs::File::create(dir.path().join("usr/pkg/sparse")).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let (scope, left, known) = (scope(&["usr"]), LeftOut::default(), CacheSide::default());
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 100).then_some(15);
         let request =
             TreeRequest { root: &root, scope: &scope, left: &left, known: &known, interrupt: &interrupt };
         assert!(matches!(read_tree(&request), Err(StageError::Interrupted(15))));
