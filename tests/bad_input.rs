@@ -296,7 +296,7 @@ fn modern_words_are_three_lines_and_say_that_nothing_was_changed() {
     let before = stage.everything();
     let said = stage.run(&format!("add -R @ROOT@ {}", directory.display())).fails(1);
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines[0], "patchadm: ERROR: patch 100-01 is not applied; nothing was changed");
+    assert_eq!(lines[0], "patchadm: error: patch 100-01 is not applied; nothing was changed");
     assert!(lines[1].ends_with("package ACMEweb, file bin/httpd: size 6, expected 4"), "{said}");
     assert_same(&stage.everything(), &before);
 }

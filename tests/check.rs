@@ -65,7 +65,7 @@ fn assert_attention_as(stage: &Scenario, line: &str, (code, cause): (i32, &str),
     texts.iter().for_each(|wanted| assert!(text.contains(wanted), "{wanted}: {text}"));
     let quiet = stage.run(&format!("{line} -q"));
     assert_eq!((quiet.code, quiet.stdout.as_str()), (code, ""));
-    assert!(quiet.stderr.starts_with(&format!("patchadm: ERROR: {what}: {text}\n")), "{}", quiet.stderr);
+    assert!(quiet.stderr.starts_with(&format!("patchadm: error: {what}: {text}\n")), "{}", quiet.stderr);
     let document: Value = serde_json::from_str(&stage.run(&format!("{line} --json")).stdout).unwrap();
     assert_eq!(document["cause"], cause);
 }

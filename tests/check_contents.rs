@@ -182,7 +182,7 @@ fn a_name_that_is_neither_patch_nor_package_is_an_error() {
         let said = stage.run(&format!("check --contents -R @ROOT@ ACMEweb {name}")).fails(4);
         assert_eq!(
             said,
-            format!("patchadm: ERROR: {name} is neither an applied patch nor an installed package\n")
+            format!("patchadm: error: {name} is neither an applied patch nor an installed package\n")
         );
     }
 }
@@ -508,7 +508,7 @@ fn more_or_less_is_said_where_it_is_wanted() {
     assert_eq!(stage.run("check --contents -q -R @ROOT@").ok(), "");
     stage.mode("/opt/ACMEweb/bin/tool", 0o700);
     let said = stage.run("check --contents -q -R @ROOT@").fails(4);
-    assert!(said.starts_with("patchadm: ERROR: files: 1 of 10 objects is not as recorded\n"), "{said}");
+    assert!(said.starts_with("patchadm: error: files: 1 of 10 objects is not as recorded\n"), "{said}");
     assert!(said.contains("@ROOT@/opt/ACMEweb/bin/tool\n") && !said.contains("can be backed out"), "{said}");
 }
 

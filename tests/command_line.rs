@@ -32,7 +32,7 @@ fn wrong_usage_has_the_classic_text_and_exit_code_1() {
     );
     let text = stage.run("frobnicate").fails(2);
     assert!(
-        text.starts_with("patchadm: ERROR: there is no command `frobnicate`\nusage: patchadm "),
+        text.starts_with("patchadm: error: there is no command `frobnicate`\nusage: patchadm "),
         "{text}"
     );
 }
@@ -239,7 +239,7 @@ fn quiet_is_errors_only_and_verbose_a_line_for_each_path() {
     assert_eq!(stage.run(&format!("add -q -R @ROOT@ {patch}")).ok(), "");
     let run = stage.run("-q remove -R @ROOT@ 200-01");
     assert_eq!((run.code, run.stdout.as_str()), (4, ""));
-    assert!(run.stderr.starts_with("patchadm: ERROR: patch 200-01 is not backed out; "), "{}", run.stderr);
+    assert!(run.stderr.starts_with("patchadm: error: patch 200-01 is not backed out; "), "{}", run.stderr);
     let roots = stage.run(&format!("remove -v --roots {} 105181-05", stage.root().display())).ok();
     assert!(
         roots.contains("  add              @ROOT@") || roots.contains("@ROOT@/opt/ACMEweb/bin/new"),

@@ -167,7 +167,7 @@ fn a_damaged_package_stops_its_own_source_alone() {
         assert_eq!(told(&run)[1..], ["less unchanged -", "openssl built openssl-01"], "{what}");
         assert!(told(&run)[0].starts_with("curl failed"), "{what}: {:?}", told(&run));
         assert_eq!((run.code, document(&run)["failed"].as_u64()), (5, Some(1)), "{what}");
-        assert!(run.stderr.contains("ERROR: curl: stable/libcurl4_7.2_all.deb: "), "{what}: {}", run.stderr);
+        assert!(run.stderr.contains("error: curl: stable/libcurl4_7.2_all.deb: "), "{what}: {}", run.stderr);
         assert!(!stage.beside("work/patches/curl-01.tar.gz").exists(), "{what}");
     }
     fs::write(&libcurl, whole).unwrap();

@@ -144,7 +144,7 @@ fn what_is_damaged_is_named_and_everything_else_is_indexed() {
     fs::write(depot.join("cut.zip"), &zip[..zip.len() / 2]).unwrap();
     let run = make_index(&stage, &depot);
     assert_eq!(run.code, 5, "{run:?}");
-    assert!(run.stderr.contains("ERROR: cut.zip is not in the index\n"), "{run:?}");
+    assert!(run.stderr.contains("error: cut.zip is not in the index: "), "{run:?}");
     assert!(run.stderr.contains("it cannot be read as a patch: "), "{run:?}");
     assert_eq!(run.stderr.lines().count(), 3, "{run:?}");
     assert_eq!(read_index(&depot).patches().len(), 3);
@@ -200,7 +200,7 @@ fn no_damaged_archive_is_passed_over_silently_and_other_files_are() {
     let said: Vec<&str> = run
         .stderr
         .lines()
-        .filter_map(|line| line.split_once("ERROR: ")?.1.split_once(" is not in"))
+        .filter_map(|line| line.split_once("error: ")?.1.split_once(" is not in"))
         .map(|(name, _)| name)
         .collect();
     assert_eq!((run.code, said), (5, names), "{run:?}");

@@ -51,7 +51,7 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
         let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(3);
         assert_eq!(
             said,
-            "patchadm: ERROR: patch 100-01 is not applied; nothing was changed\n    \
+            "patchadm: error: patch 100-01 is not applied; nothing was changed\n    \
              edited since installation: @ROOT@/opt/ACMEweb/bin/httpd, @ROOT@/opt/ACMEweb/bin/tool\n    \
              decide with --edited replace or --edited keep, or path by path with --replace-edited PATH and --keep-edited PATH\n"
         );

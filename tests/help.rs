@@ -125,7 +125,7 @@ fn help_about_nothing_names_what_was_meant() {
     let stage = Scenario::new();
     let text = stage.run("help chekc").fails(2);
     assert!(
-        text.starts_with("patchadm: ERROR: there is no command `chekc`\n    did you mean `check`?\n"),
+        text.starts_with("patchadm: error: there is no command `chekc`\n    did you mean `check`?\n"),
         "{text}"
     );
     assert!(!stage.run("help frobnicate").fails(2).contains("did you mean"));

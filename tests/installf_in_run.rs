@@ -53,7 +53,7 @@ impl InRun {
     }
 
     fn stage(&self) -> ObjectPath {
-        open_run(&self.root).unwrap().unwrap().stage
+        open_run(&self.root).unwrap().unwrap().stage.unwrap()
     }
 
     /// The lines of `contents` as the last batch of the run would leave them.

@@ -214,7 +214,7 @@ fn patches_that_nobody_knows_are_named() {
     assert_eq!(run.code, 4);
     assert!(run.stdout.ends_with("100002 -- < 01 -S-   8 caf\u{e9}\n"), "{}", run.stdout);
     for word in ["999999", "100001-07", "mising"] {
-        let line = format!("patchadm: ERROR: {word}: patchdiag.xref does not have it\n");
+        let line = format!("patchadm: error: {word}: patchdiag.xref does not have it\n");
         assert!(run.stderr.contains(&line), "{}", run.stderr);
     }
     assert!(

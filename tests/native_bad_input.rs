@@ -25,7 +25,7 @@ fn stage() -> (Scenario, String) {
 /// A refusal: what was not done, why, and what to do, a line each.
 #[track_caller]
 fn one_refusal(said: &str) {
-    assert!(said.lines().count() <= 3 && said.contains("ERROR: ") && !said.contains("panicked"), "{said}");
+    assert!(said.lines().count() <= 3 && said.contains("error: ") && !said.contains("panicked"), "{said}");
 }
 
 /// Whatever `status` says now: a refresh ends nothing, a change is refused, and queries answer.
@@ -234,13 +234,13 @@ fn a_forged_line_cannot_say_more_than_a_line() {
     stage.run("adopt --refresh -R @ROOT@").ok();
     let own = stage.text("/var/sadm/patchadm/lost");
     let root = own.split('"').nth(3).unwrap().to_owned();
-    for name in ["web\\nERROR: all is lost", "web\\u001b[2J", "web\\r100-01 effective", "web\\u0000"] {
+    for name in ["web\\nerror: all is lost", "web\\u001b[2J", "web\\r100-01 effective", "web\\u0000"] {
         let forged = lost(&root, "777-01", name) + &lost(&root, name, "web");
         stage.file("/var/sadm/patchadm/lost", own.clone() + &forged);
         for line in ["list", "list --check", "check --offline"] {
             let run = stage.run(&format!("{line} -R @ROOT@"));
             let said = run.stdout + &run.stderr;
-            assert!(!said.contains("ERROR: all") && !said.contains(['\u{1b}', '\r', '\0']), "{line}: {said}");
+            assert!(!said.contains("error: all") && !said.contains(['\u{1b}', '\r', '\0']), "{line}: {said}");
             assert!(!said.contains("777-01"), "{line}: {said}");
         }
     }

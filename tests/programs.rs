@@ -63,7 +63,7 @@ fn a_verb_of_another_program_is_answered_by_that_program() {
     assert_eq!(stage.run("report --help").ok(), help);
     let said = stage.run("report --nonsense").fails(2);
     assert!(
-        said.starts_with("patchadm-report: ERROR: ") && said.contains("usage: patchadm-report "),
+        said.starts_with("patchadm-report: error: ") && said.contains("usage: patchadm-report "),
         "{said}"
     );
     // Options before the verb stay where they are.
@@ -88,7 +88,7 @@ fn each_verb_of_another_program_has_its_name_and_its_usage() {
                 "{verb}"
             );
             let said = stage.run(&format!("{verb} --nonsense")).fails(2);
-            assert!(said.starts_with(&format!("{program}: ERROR: ")), "{verb}: {said}");
+            assert!(said.starts_with(&format!("{program}: error: ")), "{verb}: {said}");
             assert!(said.contains(&format!("usage: {program}")), "{verb}: {said}");
             assert!(stage.run(&format!("help {verb}")).ok().contains(&format!("Usage: {program}")), "{verb}");
         }
@@ -98,7 +98,7 @@ fn each_verb_of_another_program_has_its_name_and_its_usage() {
 #[test]
 fn a_program_that_is_not_installed_is_named_with_its_package() {
     let (top, stage) = (installation(), Scenario::new());
-    let missing = "patchadm: ERROR: patchadm report is part of patchadm-report, which is not installed \
+    let missing = "patchadm: error: patchadm report is part of patchadm-report, which is not installed \
                    (package patchadm-report; from source: cargo install --path programs/report)\n";
     for line in ["report", "-R @ROOT@ report --csv", "help report", "help --schema report"] {
         assert_eq!(run(top.path(), &stage, line), (1, missing.to_owned()), "{line}");
@@ -147,7 +147,7 @@ fn a_program_of_another_version_is_not_run() {
     let (top, stage) = (installation(), Scenario::new());
     put(&top.path().join("bin"), "0.0.9");
     let said = format!(
-        "patchadm: ERROR: @TOP@/bin/patchadm-report is not run: it says that it is `patchadm-report 0.0.9`, and this is \
+        "patchadm: error: @TOP@/bin/patchadm-report is not run: it says that it is `patchadm-report 0.0.9`, and this is \
          patchadm {VERSION}\n    Install both in the same version.\n"
     );
     assert_eq!(run(top.path(), &stage, "report"), (1, said));
@@ -158,7 +158,7 @@ fn a_program_that_others_own_or_may_write_is_not_run() {
     let (top, stage) = (installation(), Scenario::new());
     let bin = top.path().join("bin");
     let path = put(&bin, VERSION);
-    let refused = |why: &str| (1, format!("patchadm: ERROR: @TOP@/bin/patchadm-report is not run: {why}\n"));
+    let refused = |why: &str| (1, format!("patchadm: error: @TOP@/bin/patchadm-report is not run: {why}\n"));
     fs::set_permissions(&path, Permissions::from_mode(0o757)).unwrap();
     assert_eq!(run(top.path(), &stage, "report"), refused("others may write to it"));
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();

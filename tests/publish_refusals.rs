@@ -30,7 +30,7 @@ fn what_makes_no_sense_is_wrong_usage() {
         assert!(text.contains(said), "{words}: {text}");
     }
     let key = secret_key().replace("plain", "locked");
-    let said = publish(&stage, &format!("--key {key} work depot")).fails(1);
+    let said = publish(&stage, &format!("--key {key} work depot")).fails(2);
     assert!(said.contains("Name its file with --password-file."), "{said}");
     assert!(!stage.beside("depot").exists());
 }

@@ -113,15 +113,15 @@ fn a_locally_modified_file_is_shown_as_it_is_now_with_a_note() {
 }
 
 #[test]
-fn a_patch_without_undo_data_is_refused_as_remove_refuses_it() {
+fn a_patch_whose_undo_data_was_dropped_has_no_diff() {
     let stage = stage();
     let said = stage.run("show --diff -R @ROOT@ 300-01").fails(4);
     assert!(said.contains("patch 300-01 is not applied"), "{said}");
     stage.run("undo-data drop -R @ROOT@ 200-01").ok();
-    let code = stage.run("remove --dry-run -R @ROOT@ 200-01").code;
+    stage.run("remove --dry-run -R @ROOT@ 200-01").fails(3);
     let run = stage.run("show --diff -R @ROOT@ 200-01");
-    assert_eq!(run.code, code);
-    assert!(run.stderr.contains("the changes of 200-01 cannot be shown: "), "{}", run.stderr);
+    assert_eq!(run.code, 4);
+    assert!(run.stderr.contains("cannot show the changes of 200-01: "), "{}", run.stderr);
 }
 
 #[test]

@@ -82,10 +82,10 @@ fn an_operand_that_names_nothing_is_told_beside_the_answers_about_others() {
     let said = answers(&stage, 4, "show --json -R @ROOT@ 100-01 999-01 /etc/nothing CVE-2026-9999");
     assert_eq!(kinds(&said), ["applied", "unknown", "unknown", "unknown"]);
     let run = stage.run("show -R @ROOT@ 999-01 100-01");
-    assert_eq!(run.code, 2);
+    assert_eq!(run.code, 4);
     assert!(run.stdout.contains("       Patch: 100-01\n"), "{}", run.stdout);
     assert!(
-        run.stderr.starts_with("patchadm: ERROR: patch 999-01 is not applied, and there is no file"),
+        run.stderr.starts_with("patchadm: error: patch 999-01 is not applied, and there is no file"),
         "{}",
         run.stderr
     );

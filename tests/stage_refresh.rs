@@ -192,7 +192,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
     assert_eq!(staged_text(&staged, "log"), "live\n");
     assert_eq!(staged_text(&staged, "two"), "stage\n");
     assert!(!staged.at("share/0").exists() && staged.at("share/1").exists());
-    staged.promote("").fails(10);
+    staged.promote("").fails(3);
     let said = document(&staged, "--edited replace");
     assert_eq!((&said["conflicts"], &said["taken"]), (&table("replace"), &4.into()));
     assert_same(&staged.staged_tree(), &staged.tree());

@@ -68,7 +68,7 @@ fn a_save_directory_that_is_removed_is_lost_undo_data_and_one_that_never_was_is_
         let lost = ["100-01 saved lost", "200-01 none", "300-01 saved"];
         let list = document(&stage, 0, "list --json -R @ROOT@");
         assert_eq!(states(&list), lost, "{what}");
-        let verified = document(&stage, 1, "check --contents --json -R @ROOT@");
+        let verified = document(&stage, 4, "check --contents --json -R @ROOT@");
         assert_eq!(states(&verified), lost, "{what}");
         assert_eq!(verified["sound"], false);
         let (listed, known) = (&list["patches"][0]["removable"], &verified["patches"][0]["removable"]);
@@ -104,7 +104,7 @@ fn undo_data_of_another_size_than_was_written_is_damaged_for_list_and_verify() {
     let expected = ["100-01 saved saved", "200-01 none", "300-01 damaged"];
     let list = document(&stage, 0, "list --json -R @ROOT@");
     assert_eq!(states(&list), expected);
-    assert_eq!(states(&document(&stage, 1, "check --contents --json -R @ROOT@")), expected);
+    assert_eq!(states(&document(&stage, 4, "check --contents --json -R @ROOT@")), expected);
     assert_eq!(list["patches"][2]["removable"]["code"], 3);
     assert!(stage.run("list -R @ROOT@").ok().contains("undo data: damaged"), "in words");
 }
@@ -126,7 +126,7 @@ fn an_archive_outside_the_root_that_is_gone_is_lost_and_the_code_is_that_of_a_mo
     let list = document(&stage, 0, "list --json -R @ROOT@");
     assert_eq!(list["patches"][3]["undo"][0]["state"], "lost");
     assert_eq!(list["patches"][3]["removable"]["code"], 1);
-    let verified = document(&stage, 1, "check --contents --json -R @ROOT@");
+    let verified = document(&stage, 4, "check --contents --json -R @ROOT@");
     assert_eq!(verified["patches"][3]["undo"][0]["state"], "lost");
     assert_eq!(verified["patches"][3]["removable"], list["patches"][3]["removable"]);
 }

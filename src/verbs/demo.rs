@@ -13,7 +13,7 @@ use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED};
 use fingerprint::{Fingerprint, fingerprint};
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::{modern, verb_code};
+use patchadm_cli::reply::failure::{Undone, verb_code};
 use patchadm_cli::reply::{Exit, Reply};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
@@ -253,8 +253,8 @@ impl Demonstration<'_> {
     }
 
     fn refusal(&mut self, command: Command, id: &str, failed: &Failure) -> anyhow::Result<()> {
-        let lines = modern(self.root.prefix(), command, &format!("patch {id}"), failed);
-        for line in lines.iter().filter(|line| !line.is_empty()) {
+        let undone = Undone::of(self.root.prefix(), command, &format!("patch {id}"), failed);
+        for line in undone.text().lines() {
             self.print(&format!("   {line}"))?;
         }
         self.print(&format!("   (exit code {})", verb_code(command, failed).verb_code()))

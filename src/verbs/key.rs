@@ -254,7 +254,7 @@ fn line(key: &ShownKey) -> String {
 
 fn read_public_key(file: &Path) -> anyhow::Result<PublicKey> {
     let refused = |cause, error: &dyn std::fmt::Display| {
-        let message = format!("the key is not trusted\n{}: {error}", file.display());
+        let message = format!("the key was not trusted: {}: {error}", file.display());
         Stop::Refused { exit: Exit::failed(cause), message }
     };
     let text = read_start(file, LARGEST).map_err(|error| refused(ExitCause::NotFound, &error))?;

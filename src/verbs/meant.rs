@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use patchadm_cli::arguments::suggest::{did_you_mean, similar, similar_id};
-use patchadm_cli::reply::failure::{joined, modern};
+use patchadm_cli::reply::failure::{Undone, joined};
 use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::applied_patches;
@@ -13,15 +13,19 @@ use patchadm_rootfs::Root;
 
 /// Returns the lines of a refusal: what did not happen, why, and what to type next.
 pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed: &Failure) -> String {
-    let [what, why, next] = modern(root.prefix(), command, subject, failed);
+    let mut undone = Undone::of(root.prefix(), command, subject, failed);
     if let Failure::Refused(refusal) = failed
         && matches!(*refusal.reason, Reason::NotApplied | Reason::NotInstalled(_))
         && let Some((ended, way_on)) = ending_of(root, &refusal.subject)
     {
-        return joined([what, format!("{why}: {ended}"), way_on.unwrap_or(next)]);
+        undone.why = format!("{}: {ended}", undone.why);
+        undone.hint = way_on.unwrap_or(undone.hint);
+        return undone.text();
     }
-    let meant = meant_instead(root, failed).map(|meant| did_you_mean(&meant)).unwrap_or_default();
-    joined([what, why, meant, next])
+    if let Some(meant) = meant_instead(root, failed) {
+        undone.left = joined([undone.left, did_you_mean(&meant)]);
+    }
+    undone.text()
 }
 
 /// Returns the suggestion, if a patch was refused because of its name.

@@ -130,7 +130,7 @@ fn must_not_be_said(
 ) -> Result<(), Stop> {
     let Some((option, _)) = options.find(|(_, is_said)| *is_said) else { return Ok(()) };
     let message = format!(
-        "{option} is about patches that are applied again, and run {} is undone by backing patches out\nLeave it out.",
+        "{option} is about patches that are applied again, and run {} is undone by removing patches\nhint: leave it out",
         run.name
     );
     Err(Stop::Usage { message, usage: USAGE })

@@ -168,7 +168,7 @@ fn what_cannot_be_written_fails_and_leaves_nothing_half_made() {
     let run = stage.limited("ulimit -f 4", &format!("{DELTA} --json"));
     assert_eq!(told(&run), ["curl failed curl-01", "less unchanged -", "openssl failed openssl-01"]);
     assert_eq!(run.code, 5);
-    assert!(run.stderr.contains("ERROR: curl: cannot write "), "{}", run.stderr);
+    assert!(run.stderr.contains("error: curl: cannot write "), "{}", run.stderr);
     assert_eq!(work(&stage).into_keys().collect::<Vec<_>>(), ["bases", "handover/LIST"]);
     assert!(fs::read_to_string(stage.beside("work/logs/curl-01.log")).unwrap().contains("cannot write"));
     assert_eq!(told(&delta(&stage, "")), STORIES[0].ends);

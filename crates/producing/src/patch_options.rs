@@ -217,7 +217,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
     let refused = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NotFound),
         message: format!(
-            "no patch was made\n{} cannot be read: {reason}.\nName another file.",
+            "no patch was made\n{} cannot be read: {reason}\nhint: name another file",
             path.display()
         ),
     };

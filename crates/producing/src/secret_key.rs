@@ -81,7 +81,8 @@ pub fn password(
         return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line).to_vec()));
     }
     if !call.surroundings.stdin_is_terminal {
-        let message = "there is no terminal to ask for the password\nName its file with --password-file.";
+        let message =
+            "there is no terminal to ask for the password\nhint: name its file with --password-file";
         return Err(refused(ExitCause::Usage, message.to_owned()).into());
     }
     // A signal that ended the program at the question would leave the terminal as it is for passwords.

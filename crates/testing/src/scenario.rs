@@ -246,7 +246,8 @@ impl Scenario {
 /// Whoever is refused something is offered two commands at most.
 #[track_caller]
 fn assert_two_commands_at_most(line: &str, stderr: &str) {
-    for refusal in stderr.split("ERROR: ").skip(1) {
+    let refusals = stderr.split("ERROR: ").skip(1).chain(stderr.split("error: ").skip(1));
+    for refusal in refusals {
         let quoted = refusal.split('`').skip(1).step_by(2);
         let commands = quoted.filter(|words| words.starts_with("patchadm") || words.starts_with("pkg"));
         assert!(commands.count() <= 2, "{line}: {refusal}");

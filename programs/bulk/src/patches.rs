@@ -120,25 +120,25 @@ pub(crate) fn patches_failed(error: &PatchesError) -> Stop {
     let (exit, advice) = match error {
         PatchesError::NothingReleased => (
             Exit::failed(ExitCause::NotApplicable),
-            "No patch was made.\nName the run whose set users have: `patchadm bulk release WORK RUN`.",
+            "no patch was made\nhint: name the run whose set users have: `patchadm bulk release WORK RUN`",
         ),
         PatchesError::NoSet => (
             Exit::failed(ExitCause::NotApplicable),
-            "No patch was made.\nA run of all packages makes a set: `patchadm bulk run WORK`.",
+            "no patch was made\nhint: a run of all packages makes a set: `patchadm bulk run WORK`",
         ),
         PatchesError::Ids { .. } => (
             Exit::of_verb(ExitCause::Settings),
-            "No patch was made.\nMend the file that `ids` of bulk.conf names.",
+            "no patch was made\nhint: correct the file that `ids` of bulk.conf names",
         ),
         PatchesError::Work(error) => return work_failed(error),
         PatchesError::Set(error) => return set_failed(error),
         PatchesError::Package(error) => {
             let (exit, _) = of_release(error);
-            (exit, "No patch was made.\nRun the build again: it makes a new set.")
+            (exit, "no patch was made\nhint: run the build again; it makes a new set")
         }
         PatchesError::Source(error) => (
             source_code(Command::Patchadd, error),
-            "No patch was made.\nRun the build again: it makes a new set.",
+            "no patch was made\nhint: run the build again; it makes a new set",
         ),
         PatchesError::Delta(error) => return stopped(error),
         PatchesError::Root(error) => (

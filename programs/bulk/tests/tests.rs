@@ -26,7 +26,7 @@ fn it_is_called_with_an_action_and_names_itself() {
     assert!(run(PROGRAM, "run --help").1.contains("Usage: patchadm-bulk run WORK"));
     let (code, said) = run(PROGRAM, "frobnicate work");
     assert_eq!(code, 2);
-    assert!(said.starts_with("patchadm-bulk: ERROR: ") && said.contains("usage: patchadm-bulk\n"), "{said}");
+    assert!(said.starts_with("patchadm-bulk: error: ") && said.contains("usage: patchadm-bulk\n"), "{said}");
     let (_, candidates) = run(PROGRAM, "__complete zsh 1 patchadm-bulk rel");
     assert_eq!(candidates.split(['\t', '\n']).next(), Some("release"));
 }
@@ -49,7 +49,7 @@ fn without_patchadm_beside_it_nothing_is_built() {
         (code, said.as_str()),
         (
             1,
-            "patchadm-bulk: ERROR: patchadm-bulk needs patchadm, which is not installed beside it \
+            "patchadm-bulk: error: patchadm-bulk needs patchadm, which is not installed beside it \
              (package patchadm; from source: cargo install --path .)\n"
         )
     );

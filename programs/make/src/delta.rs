@@ -114,7 +114,10 @@ impl DeltaArgs {
         let text = String::from_utf8_lossy(&read(path)?).into_owned();
         parse_bases(&text).map_err(|error| Stop::Refused {
             exit: Exit::of_verb(ExitCause::Settings),
-            message: format!("not all patches were made\n{}: {error}.\nCorrect that line.", path.display()),
+            message: format!(
+                "not all patches were made: {}: {error}\nhint: correct that line",
+                path.display()
+            ),
         })
     }
 }

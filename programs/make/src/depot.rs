@@ -200,8 +200,8 @@ impl ObjectError {
     fn left_out(&self) -> String {
         let Self { object, reason } = self;
         format!(
-            "{object} is not in the index\nit cannot be read as a patch: {reason}.\n\
-             Everything else is in the index; get it again, and index the directory anew."
+            "{object} is not in the index: it cannot be read as a patch: {reason}\neverything else is in the index\n\
+             hint: copy it again, then index the directory again"
         )
     }
 }

@@ -32,7 +32,7 @@ fn its_help_lists_its_verbs_and_each_of_them_names_the_program() {
             "{help}"
         );
         let (code, said) = run(&format!("{verb} --nonsense"));
-        assert!(code == 2 && said.starts_with("patchadm-make: ERROR: "), "{verb}: {said}");
+        assert!(code == 2 && said.starts_with("patchadm-make: error: "), "{verb}: {said}");
     }
     let version = concat!("patchadm-make ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(run("--version"), (0, version.to_owned()));
@@ -45,7 +45,7 @@ fn a_word_that_is_no_verb_is_refused_with_what_could_be_meant() {
     let (code, said) = run("biuld");
     assert_eq!(code, 2);
     assert!(
-        said.starts_with("patchadm-make: ERROR: there is no command `biuld`\n    did you mean `build`?"),
+        said.starts_with("patchadm-make: error: there is no command `biuld`\n    did you mean `build`?"),
         "{said}"
     );
 }

@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::objects::PackageObjects;
 use super::query::ShowQuery;
 use patchadm_changeset::format::history::SignatureRecord;
-use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::advice::damage_remark;
 use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
 use patchadm_cli::reply::listed_patch::ListedPatch;
@@ -18,6 +17,7 @@ use patchadm_cli::reply::patch_entry::ChangeCounts;
 use patchadm_cli::reply::patch_reasons::NeedEntry;
 use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
+use patchadm_cli::reply::{ExitCause, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::now;
 use patchadm_core::operation::failure::Failure;
@@ -264,9 +264,10 @@ impl AppliedPatch {
 fn objects(root: &Root, id: &PatchId, query: &ShowQuery) -> anyhow::Result<Option<Vec<PackageObjects>>> {
     let paths = query.paths_in(root)?;
     if query.has_diff {
-        let difference = patch_difference(root, id, &paths).map_err(|failed| Stop::Refused {
-            exit: verb_code(Command::Patchrm, &failed),
-            message: format!("the changes of {id} cannot be shown: {}", reason(&failed)),
+        let difference = patch_difference(root, id, &paths).map_err(|failed| {
+            let exit = verb_code(Command::Patchrm, &failed);
+            let exit = if exit.cause() == ExitCause::UndoData { exit.as_finding() } else { exit };
+            Stop::Refused { exit, message: format!("cannot show the changes of {id}: {}", reason(&failed)) }
         })?;
         return Ok(difference.map(|objects| PackageObjects::of_differences(root, objects)));
     }

@@ -6,7 +6,7 @@ use nix::unistd::{Uid, User};
 
 use patchadm_cli::reply::advice::hint;
 use patchadm_cli::reply::cause_of::of_root;
-use patchadm_cli::reply::failure::{described, joined, verb_code};
+use patchadm_cli::reply::failure::{described, hinted, joined, verb_code};
 use patchadm_cli::reply::promotion::refreshed_sentence;
 use patchadm_cli::reply::{Exit, ExitCause, ResultWord, Stop};
 use patchadm_core::operation::failure::Failure;
@@ -25,49 +25,53 @@ pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageErr
 fn told(root: &Root, undone: &str, error: &StageError) -> String {
     match error {
         StageError::Failure(failure) => {
-            format!("{undone}\n{}", described(&Wording::of_verbs(root.prefix()), Command::Patchadd, failure))
+            format!("{undone}: {}", described(&Wording::of_verbs(root.prefix()), Command::Patchadd, failure))
         }
         StageError::Missing(_) | StageError::NoDirectory { .. } => {
-            format!(
-                "{undone}\n{error}\nName directories of the root {} with --path.",
-                root.prefix().display()
-            )
+            let way_on = format!("name directories of the root {} with --path", root.prefix().display());
+            hinted(&format!("{undone}: {error}"), &way_on)
         }
         StageError::Nested { .. } => {
-            format!("{undone}\n{error}\nName a directory outside the staged paths.")
+            format!("{undone}: {error}\nhint: name a directory outside the staged paths")
         }
-        StageError::OtherRoot { root, .. } => format!("{undone}\n{error}\nName its root with -R {root}"),
+        StageError::OtherRoot { root, .. } => {
+            format!("{undone}: {error}\nhint: name its root with -R {root}")
+        }
         StageError::InterruptedRefresh { stage, failure } => {
             let wording = Wording::of_verbs(root.prefix());
             let refresh = wording.verb(&format!("stage refresh {stage}"));
             let way_on = if is_conflict_of_paths(failure) {
-                format!("Complete it, and decide with --edited, --replace-edited or --keep-edited: {refresh}")
+                format!("complete it, and decide with --edited, --replace-edited or --keep-edited: {refresh}")
             } else {
-                format!("Complete it then: {refresh}")
+                format!("complete it then: {refresh}")
             };
-            joined([undone.to_owned(), error.to_string(), hint(&wording, Command::Refresh, failure), way_on])
+            let first = hinted(&format!("{undone}: {error}"), &hint(&wording, Command::Refresh, failure));
+            hinted(&first, &way_on)
         }
         StageError::AfterRefresh { refreshed, error } => {
             joined([told(root, undone, error), refreshed_sentence(refreshed.taken, false)])
         }
         StageError::UnfinishedRun { stage, .. } => {
-            format!("{undone}\n{error}\nComplete it: {}", Wording::of_verbs(Path::new(stage)).verb("recover"))
+            let recover = Wording::of_verbs(Path::new(stage)).verb("recover");
+            hinted(&format!("{undone}: {error}"), &recover)
         }
         StageError::RecordsOfStage { stage, failure } => {
             let wording = Wording::of_verbs(Path::new(stage));
-            joined([undone.to_owned(), error.to_string(), hint(&wording, Command::Patchadd, failure)])
+            hinted(&format!("{undone}: {error}"), &hint(&wording, Command::Patchadd, failure))
         }
         StageError::OtherBase(_) => {
-            format!("{undone}\n{error}\n--two-way promotes without a base; a new stage has one.")
+            format!("{undone}: {error}\nhint: --two-way promotes without a base; a new stage has one")
         }
         StageError::OfAnother(foreign) => {
-            format!("{undone}\n{error}\n{}", as_its_user(&Wording::of_verbs(root.prefix()), foreign))
+            hinted(&format!("{undone}: {error}"), &as_its_user(&Wording::of_verbs(root.prefix()), foreign))
         }
         StageError::NotAlone(_) => {
-            format!("{undone}\n{error}\nName one that is not there, or one of root's.")
+            format!("{undone}: {error}\nhint: name one that does not exist, or one of root's")
         }
-        StageError::NotEmpty(_) => format!("{undone}\n{error}\nName one that is not there, or an empty one."),
-        _ => format!("{undone}\n{error}"),
+        StageError::NotEmpty(_) => {
+            format!("{undone}: {error}\nhint: name one that does not exist, or an empty one")
+        }
+        _ => format!("{undone}: {error}"),
     }
 }
 

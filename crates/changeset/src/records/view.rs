@@ -77,22 +77,19 @@ pub struct OpenRun {
     pub name: String,
     /// The command that began it.
     pub command: String,
-    /// Its stage on the file system of the records, as a physical path.
-    pub stage: ObjectPath,
+    /// Its stage on the file system of the records, as a physical path. `None` for a journal that names no file system,
+    /// which no run of this program writes.
+    pub stage: Option<ObjectPath>,
 }
 
 /// Returns the run in progress, or a dead one that has not been recovered yet.
 pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
     read_consistently(root, |view| {
-        let open = view.open.as_ref().and_then(|journal| {
-            let stage = journal.domains.first()?.stage.clone();
-            Some(OpenRun {
-                name: journal.head.header.run.clone(),
-                command: journal.head.header.command.clone(),
-                stage,
-            })
-        });
-        Ok(open)
+        Ok(view.open.as_ref().map(|journal| OpenRun {
+            name: journal.head.header.run.clone(),
+            command: journal.head.header.command.clone(),
+            stage: journal.domains.first().map(|domain| domain.stage.clone()),
+        }))
     })
 }
 

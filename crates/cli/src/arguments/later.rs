@@ -99,9 +99,11 @@ pub(super) fn later_option(command: &str, is_verb: bool, option: &str) -> Option
         return Some(ONE_ROOT.to_owned());
     }
     if let Some((_, what)) = OF_SOME_VERBS.iter().find(|(name, _)| *name == option) {
-        return is_verb.then(|| format!("{what}, and {command} is none of them\nLeave it out."));
+        return is_verb.then(|| format!("{what}, and {command} is none of them\nhint: leave it out"));
     }
     (QUERIES.contains(&command) && OF_CHANGES.contains(&option)).then(|| {
-        format!("{option} is for verbs that can change a root, and {command} changes nothing\nLeave it out.")
+        format!(
+            "{option} is for verbs that can change a root, and {command} changes nothing\nhint: leave it out"
+        )
     })
 }

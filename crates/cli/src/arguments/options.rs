@@ -212,7 +212,7 @@ fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
 fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
     let refused = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NotFound),
-        message: format!("the policy {} cannot be read: {reason}\nNothing was changed.", path.display()),
+        message: format!("the policy {} cannot be read: {reason}\nnothing was changed", path.display()),
     };
     read_own(path, LARGEST_FILE as u64).map_err(|error| refused(error.to_string()))
 }

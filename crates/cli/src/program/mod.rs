@@ -210,8 +210,8 @@ fn explain(
         let table = ExitTable::of(output.program());
         output.document(DocumentHead { command, root: None, exit, table }.document(fields).text()?)?;
     }
-    let next = damage.map(|damage| format!("\n{}", mending(damage))).unwrap_or_default();
-    output.error(&format!("{error:#}{next}"))?;
+    let next = damage.map(mending).unwrap_or_default();
+    output.error(&failure::hinted(&format!("{error:#}"), &next))?;
     if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
         output.usage(&usage_text(usage, width_of_help()))?;
     }

@@ -45,7 +45,7 @@ pub enum NotRun {
     Untrusted { path: PathBuf, reason: String },
     /// It would not understand this one, or the other way round.
     #[error(
-        "{} is not run: it says that it is `{found}`, and this is patchadm {VERSION}\nInstall both in the same version.",
+        "{} is not run: it says that it is `{found}`, and this is patchadm {VERSION}\nhint: install the same version of both",
         shown(path)
     )]
     OtherVersion { path: PathBuf, found: String },

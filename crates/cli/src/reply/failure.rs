@@ -12,7 +12,7 @@ use super::result_word::ResultWord;
 use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, is_refusal, of_io, of_problem};
 use crate::reply::exit::{Exit, Stop};
-use crate::surroundings::output::{is_of_verbs, without_numbers};
+use crate::surroundings::output::{HINT, is_of_verbs, without_numbers};
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
@@ -24,7 +24,7 @@ use patchadm_core::script::ScriptError;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, ViewError};
 use patchadm_inputs::source::{SourceError, SourceProblem};
-use patchadm_planning::plan::refusal::{Command, Wording};
+use patchadm_planning::plan::refusal::{Command, Refusal, Wording};
 use patchadm_rootfs::{LockError, Root};
 
 /// Returns the exit of `command` for a failure.
@@ -327,8 +327,8 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
 /// Returns the end of a verb that only asks, and could not: the error, and the next step.
 pub fn query_refused(root: &Root, failure: &Failure) -> Stop {
     let wording = Wording::of_verbs(root.prefix());
-    let lines = [failure.to_string(), hint(&wording, Command::Patchadd, failure)];
-    Stop::Refused { exit: verb_code(Command::Patchadd, failure), message: joined(lines) }
+    let message = hinted(&failure.to_string(), &hint(&wording, Command::Patchadd, failure));
+    Stop::Refused { exit: verb_code(Command::Patchadd, failure), message }
 }
 
 /// Returns the end of a verb whose plan file cannot be used.
@@ -417,7 +417,18 @@ pub fn reason(failure: &Failure) -> String {
 
 /// Returns the failure, the condition of the root and the next step: one line each.
 pub fn described(wording: &Wording, command: Command, failure: &Failure) -> String {
-    joined([failure.to_string(), state(failure), hint(wording, command, failure)])
+    hinted(&joined([failure.to_string(), state(failure)]), &hint(wording, command, failure))
+}
+
+/// Returns a message with the next step as a hint; the message alone if there is no next step.
+pub fn hinted(message: &str, hint: &str) -> String {
+    if hint.is_empty() {
+        return message.to_owned();
+    }
+    // A command that is all of the hint is shown as it is typed.
+    let command = hint.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
+    let hint = command.filter(|command| !command.contains('`')).unwrap_or(hint);
+    joined([message.to_owned(), format!("{HINT}{hint}")])
 }
 
 /// The lines that are not empty.
@@ -425,20 +436,76 @@ pub fn joined<const N: usize>(lines: [String; N]) -> String {
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns the lines of a refusal in the words of the verbs: what did not happen, why, and the next step.
-pub fn modern(root: &Path, command: Command, subject: &str, failure: &Failure) -> [String; 3] {
-    let wording = Wording::of_verbs(root);
-    if let Failure::Refused(refusal) = failure {
-        return [format!("{}; nothing was changed", refusal.what()), refusal.why(), refusal.hint(&wording)];
+/// What a verb says of a change that did not happen.
+pub struct Undone {
+    /// The change that did not happen, without a full stop: `patch 100-01 was not applied`.
+    pub what: String,
+    /// The reason; details in lines of their own.
+    pub why: String,
+    /// The condition of the root: `nothing was changed`.
+    pub left: String,
+    /// The next step; empty if there is none.
+    pub hint: String,
+}
+
+impl Undone {
+    /// Describes a failed change of `subject`; a refusal names its subject itself.
+    pub fn of(root: &Path, command: Command, subject: &str, failure: &Failure) -> Self {
+        let wording = Wording::of_verbs(root);
+        if let Failure::Refused(refusal) = failure {
+            let subject = refused_subject(refusal);
+            let what = format!("{subject} {} not {}", was(refusal.command), participle(refusal.command));
+            let left = "nothing was changed".to_owned();
+            return Self { what, why: refusal.why(), left, hint: refusal.hint(&wording) };
+        }
+        Self {
+            what: format!("{subject} {} not {}", was(command), participle(command)),
+            why: without_numbers(&failure.to_string()),
+            left: failure.left().to_string(),
+            hint: hint(&wording, command, failure),
+        }
     }
-    let done = match command {
+
+    /// Returns the message: what and why, details, the condition of the root, the hint.
+    pub fn text(&self) -> String {
+        let Self { what, why, left, hint } = self;
+        hinted(&joined([format!("{what}: {why}"), left.clone()]), hint)
+    }
+}
+
+/// Returns the thing that a refusal is about.
+fn refused_subject(refusal: &Refusal) -> String {
+    let subject = &refusal.subject;
+    match refusal.command {
+        Command::Patchadd | Command::Patchrm => format!("patch {subject}"),
+        Command::Pkgadd | Command::Pkgrm | Command::Adopt | Command::AdoptRefresh | Command::Forget => {
+            format!("package {subject}")
+        }
+        Command::Installf | Command::Removef => format!("objects of package {subject}"),
+        Command::Repack | Command::UndoExport | Command::UndoImport | Command::Commit => {
+            format!("undo data of patch {subject}")
+        }
+        Command::Undo if subject.is_empty() => "the run".to_owned(),
+        Command::Undo | Command::Confirm => format!("run {subject}"),
+        Command::Refresh => format!("stage {subject}"),
+        Command::Promote => subject.clone(),
+    }
+}
+
+fn was(command: Command) -> &'static str {
+    if matches!(command, Command::Installf | Command::Removef) { "were" } else { "was" }
+}
+
+/// Returns the participle for a command: `the patch was not APPLIED`.
+fn participle(command: Command) -> &'static str {
+    match command {
         Command::Patchadd => "applied",
-        Command::Patchrm => "backed out",
+        Command::Patchrm | Command::Pkgrm => "removed",
         Command::Pkgadd => "installed",
-        Command::Pkgrm => "removed",
         Command::Installf => "registered",
-        Command::Removef | Command::Commit => "given up",
-        Command::Repack => "written again",
+        Command::Removef | Command::Forget => "unregistered",
+        Command::Commit => "dropped",
+        Command::Repack => "recompressed",
         Command::UndoExport => "exported",
         Command::UndoImport => "imported",
         Command::Adopt => "adopted",
@@ -446,10 +513,7 @@ pub fn modern(root: &Path, command: Command, subject: &str, failure: &Failure) -
         Command::Confirm => "confirmed",
         Command::Promote => "promoted",
         Command::Refresh | Command::AdoptRefresh => "refreshed",
-        Command::Forget => "forgotten",
-    };
-    let what = format!("{subject} is not {done}; {}", failure.left());
-    [what, without_numbers(&failure.to_string()), hint(&wording, command, failure)]
+    }
 }
 
 /// Returns a text as a sentence: a capital at its beginning, a full stop at its end.
@@ -552,8 +616,12 @@ mod tests {
              The changes that had begun were undone: everything is as before.\n\
              Make room on the file system and try again."
         );
-        let [what, _, next] = modern(Path::new("/"), Command::Patchadd, "patch 1-01", &failure);
-        assert_eq!(what, "patch 1-01 is not applied; everything is as before");
-        assert!(next.starts_with("Make room"));
+        let undone = Undone::of(Path::new("/"), Command::Patchadd, "patch 1-01", &failure);
+        assert_eq!(
+            undone.text(),
+            "patch 1-01 was not applied: cannot reserve space for /a: No space left on device\n\
+             everything is as before\n\
+             hint: Make room on the file system and try again."
+        );
     }
 }

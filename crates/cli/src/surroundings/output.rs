@@ -227,14 +227,20 @@ impl Output {
         &self.program
     }
 
-    /// Writes `PROGRAM: ERROR: TEXT` to standard error; further lines of the text are indented by four blanks.
+    /// Writes `PROGRAM: error: TEXT` to standard error. Further lines of the text are indented by four blanks, except
+    /// for hints, which begin with [`HINT`]. Classic commands write `ERROR`, and hints like all other lines.
     pub fn error(&mut self, text: &str) -> io::Result<()> {
-        let gravity = if self.manner.colours_errors {
-            format!("{}ERROR{}", Shade::Bad.begin(), Shade::END)
+        let word = if self.is_classic() { "ERROR" } else { "error" };
+        let word = if self.manner.colours_errors {
+            format!("{}{word}{}", Shade::Bad.begin(), Shade::END)
         } else {
-            "ERROR".to_owned()
+            word.to_owned()
         };
-        self.diagnostic(&gravity, text)
+        self.diagnostic(&word, text)
+    }
+
+    fn is_classic(&self) -> bool {
+        !is_of_verbs(&self.program)
     }
 
     /// Writes the synopsis that belongs to an error to standard error.
@@ -243,13 +249,17 @@ impl Output {
         self.raw_to_error(text)
     }
 
-    /// Writes `PROGRAM: WARNING: TEXT` in the same way.
+    /// Writes `PROGRAM: warning: TEXT` in the same way.
     pub fn warning(&mut self, text: &str) -> io::Result<()> {
-        if self.manner.is_quiet { Ok(()) } else { self.diagnostic("WARNING", text) }
+        if self.manner.is_quiet {
+            return Ok(());
+        }
+        self.diagnostic(if self.is_classic() { "WARNING" } else { "warning" }, text)
     }
 
     fn diagnostic(&mut self, gravity: &str, text: &str) -> io::Result<()> {
-        let text = without_numbers(&self.completed(text)).trim_end().replace('\n', "\n    ");
+        let text = without_numbers(&self.completed(text));
+        let text = laid_out(text.trim_end(), self.is_classic());
         let text = self.for_diagnostics(text.as_bytes());
         let beginning = format!("{}: {gravity}: ", self.program);
         self.raw_to_error([beginning.as_bytes(), &text, b"\n"].concat())
@@ -268,6 +278,24 @@ impl Output {
     }
 }
 
+/// The beginning of a line that says what to type next.
+pub const HINT: &str = "hint: ";
+
+/// Returns the text of a diagnostic with its further lines indented. Hints stand at the margin; those of a classic command
+/// are lines like others.
+fn laid_out(text: &str, is_classic: bool) -> String {
+    let mut lines = text.split('\n');
+    let mut out = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        match line.strip_prefix(HINT) {
+            Some(hint) if is_classic => out.extend(["\n    ", hint]),
+            Some(_) => out.extend(["\n", line]),
+            None => out.extend(["\n    ", line]),
+        }
+    }
+    out
+}
+
 /// Returns a text without the numbers that the system has for its errors: the words before them are enough.
 pub fn without_numbers(text: &str) -> String {
     let mut plain = String::new();
@@ -282,7 +310,17 @@ pub fn without_numbers(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::without_numbers;
+    use super::{laid_out, without_numbers};
+
+    #[test]
+    fn a_hint_stands_at_the_margin_and_other_lines_are_indented() {
+        let text = "patch 1-01 was not applied: no\nnothing was changed\nhint: patchadm list";
+        assert_eq!(
+            laid_out(text, false),
+            "patch 1-01 was not applied: no\n    nothing was changed\nhint: patchadm list"
+        );
+        assert_eq!(laid_out("no\nhint: pkginfo", true), "no\n    pkginfo");
+    }
 
     #[test]
     fn the_numbers_of_errors_are_left_out_and_nothing_else() {

@@ -180,8 +180,8 @@ impl<'a> InstallfTarget<'a> {
     ) -> Result<Self, InstallfError> {
         must_have_database(root)?;
         let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
-        let target = if let Some(open) = surrounding {
-            let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
+        let target = if let Some(stage) = surrounding.and_then(|open| open.stage) {
+            let queue = InstallfQueue::open(root, &stage).map_err(failed)?;
             Self::Surrounding(Box::new(RootAndPolicy::of(root)?), queue)
         } else {
             let session = begin_change(RootAndPolicy::of(root)?, caller)?;
@@ -243,8 +243,8 @@ impl<'a> InstallfTarget<'a> {
 
 /// Records that a call failed, for the run in which it was made, if `run` names that one; otherwise does nothing.
 pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
-    match open_run(root)?.filter(|open| open.name == run) {
-        Some(open) => note_failed_request(root, &open.stage, text).map_err(failed),
+    match open_run(root)?.filter(|open| open.name == run).and_then(|open| open.stage) {
+        Some(stage) => note_failed_request(root, &stage, text).map_err(failed),
         None => Ok(()),
     }
 }

@@ -268,8 +268,9 @@ pub(crate) fn refresh(
 /// addition to those of the batch.
 pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Plan, RunHalt> {
     let root = &ground.root;
-    let Some(open) = open_run(root).map_err(Failure::from)? else { return Ok(last) };
-    let queue = read_queue(root, &open.stage)?;
+    let open = open_run(root).map_err(Failure::from)?;
+    let Some(stage) = open.and_then(|open| open.stage) else { return Ok(last) };
+    let queue = read_queue(root, &stage)?;
     if queue.0.is_empty() {
         return Ok(last);
     }

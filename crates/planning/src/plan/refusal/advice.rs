@@ -121,11 +121,10 @@ impl Refusal {
                 format!("make room for {missing} more {what} in {file_system}{elsewhere}")
             }
             Reason::LibrariesLost(_) if self.command == Command::Pkgrm => {
-                "renew those who need it first, or accept the loss with --libs report".to_owned()
+                "update the programs first, or accept the loss with --libs report".to_owned()
             }
             Reason::LibrariesLost(_) => {
-                "renew those who need them first, keep what can be kept with --libs keep, or accept the loss with \
-                 --libs report"
+                "update the programs first, keep the libraries with --libs keep, or accept the loss with --libs report"
                     .to_owned()
             }
             Reason::ReadOnly(file_system) => format!("mount {file_system} for writing"),
@@ -195,6 +194,6 @@ pub fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
             format!("install {} again with {}, then run {refresh}", origin.name, origin.manager)
         }
         NativeChange::Unknown { .. } => String::new(),
-        _ => format!("{refresh} takes the change up"),
+        _ => refresh,
     }
 }
