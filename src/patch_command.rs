@@ -96,11 +96,11 @@ impl PatchRequest {
             match found.unwrap_or(SpooledPatch::Missing) {
                 SpooledPatch::Missing => {}
                 SpooledPatch::Found(path) => {
-                    output.complain(format!("NOTE: {id} is taken from {}.\n", path.display()))?;
+                    output.note(&format!("{id} is taken from {}.", path.display()))?;
                     *patch = path;
                 }
-                SpooledPatch::Distrusted(path, stranger) => output.complain(format!(
-                    "NOTE: {path} is not taken, because {stranger}. Name its path if it is the right one.\n"
+                SpooledPatch::Distrusted(path, stranger) => output.note(&format!(
+                    "{path} is not taken, because {stranger}. Name its path if it is the right one."
                 ))?,
             }
         }

@@ -163,8 +163,9 @@ fn every_object_of_another_package_is_named_and_nothing_is_changed() {
     let adopt = "adopt --pkg ACMEown --pkg-version 1 --dir @ROOT@/opt/ACMEweb -R @ROOT@";
     assert_eq!(
         stage.run(adopt).fails(3),
-        "patchadm: error: package ACMEown is not adopted; nothing was changed\n    \
-         @ROOT@/opt/ACMEweb/bin/httpd belongs to ACMEweb\n    @ROOT@/opt/ACMEweb/bin/now belongs to ACMEweb\n"
+        "patchadm: error: package ACMEown was not adopted: other packages own some of its objects\n    \
+         @ROOT@/opt/ACMEweb/bin/httpd belongs to ACMEweb\n    @ROOT@/opt/ACMEweb/bin/now belongs to ACMEweb\n    \
+         nothing was changed\n"
     );
     let run = stage.run(&format!("{adopt} --json"));
     assert_eq!(run.code, 3);

@@ -217,7 +217,7 @@ fn a_patch_whose_bytes_the_new_version_has_is_contained_and_an_older_version_los
     assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
     dpkg_installs(&stage, Some(&fixed), &ONE, &[]);
     let run = stage.run("adopt --refresh -R @ROOT@");
-    assert_eq!(run.stderr, "NOTE: 100-01: LOST to web 1.0-1 (dpkg)\n");
+    assert_eq!(run.stderr, "note: 100-01: LOST to web 1.0-1 (dpkg)\n");
     assert_eq!(stage.run("list --check -R @ROOT@").code, 4, "the older version does not have them");
 }
 
@@ -233,7 +233,7 @@ fn an_edit_that_only_the_undo_data_had_is_put_beside_the_new_file() {
         (run.code, run.stderr.as_str()),
         (
             0,
-            "NOTE: @ROOT@/usr/lib/libweb.so was edited before 100-01; the edited one is kept as @ROOT@/usr/lib/libweb.so.edited-100-01\n"
+            "note: @ROOT@/usr/lib/libweb.so was edited before 100-01; the edited one is kept as @ROOT@/usr/lib/libweb.so.edited-100-01\n"
         )
     );
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n");
@@ -367,7 +367,7 @@ fn a_fix_that_was_contained_is_lost_to_an_older_version_until_the_patch_is_appli
     let listed = stage.run("list --check -R @ROOT@");
     assert_eq!((listed.code, listed.stdout.as_str()), (4, lost), "as it would be");
     let run = stage.run("adopt --refresh -R @ROOT@");
-    assert_eq!(run.stderr, "NOTE: 100-01: LOST to web 1.0-1 (dpkg)\n");
+    assert_eq!(run.stderr, "note: 100-01: LOST to web 1.0-1 (dpkg)\n");
     let listed = stage.run("list --check -R @ROOT@");
     assert_eq!((listed.code, listed.stdout.as_str()), (4, lost));
     stage.run("add -R @ROOT@ delivered/100-01").ok();

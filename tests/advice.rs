@@ -231,7 +231,10 @@ fn play(rows: &[Row]) {
 /// The command in backquotes, with the user's words in the places of those in capitals.
 #[track_caller]
 pub(crate) fn command_of(said: &str, own: &[(&str, &str)]) -> String {
-    let command = said.split('`').nth(1).unwrap_or_else(|| panic!("no command is named: {said}"));
+    let hint = last_line(said);
+    let is_command = hint.starts_with("patchadm ") && !hint.contains('`');
+    let command = if is_command { Some(hint) } else { said.split('`').nth(1) };
+    let command = command.unwrap_or_else(|| panic!("no command is named: {said}"));
     assert!(!command.starts_with("patchadm ") || command.contains(" -R "), "it would be about `/`: {said}");
     own.iter().fold(command.to_owned(), |command, (word, with)| command.replace(word, with))
 }
@@ -264,5 +267,6 @@ pub(crate) fn until_accepted(stage: &Scenario, line: &str) -> Vec<String> {
 /// The last line of what a verb says: what to type next.
 #[track_caller]
 pub(crate) fn last_line(said: &str) -> &str {
-    said.lines().last().unwrap_or_default().trim()
+    let line = said.lines().last().unwrap_or_default().trim();
+    line.strip_prefix("hint: ").unwrap_or(line)
 }

@@ -289,14 +289,15 @@ fn a_datastream_with_an_absolute_member_is_refused() {
 }
 
 #[test]
-fn modern_words_are_three_lines_and_say_that_nothing_was_changed() {
+fn a_refusal_of_a_verb_says_what_failed_and_why_and_that_nothing_was_changed() {
     let stage = stage();
     let directory = delivered(&stage);
     fs::write(directory.join("ACMEweb/reloc/bin/httpd"), "three\n").unwrap();
     let before = stage.everything();
     let said = stage.run(&format!("add -R @ROOT@ {}", directory.display())).fails(1);
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines[0], "patchadm: error: patch 100-01 is not applied; nothing was changed");
-    assert!(lines[1].ends_with("package ACMEweb, file bin/httpd: size 6, expected 4"), "{said}");
+    assert!(lines[0].starts_with("patchadm: error: patch 100-01 was not applied: "), "{said}");
+    assert!(lines[0].ends_with("package ACMEweb, file bin/httpd: size 6, expected 4"), "{said}");
+    assert_eq!(lines[1], "    nothing was changed");
     assert_same(&stage.everything(), &before);
 }

@@ -93,6 +93,6 @@ fn scripts_of_another_format_are_told_once_with_their_number() {
     let deb = |version: &str| Deb::new("web", version, version).script("postinst").script("prerm");
     let (old, new) = (deb("1").write(&stage.beside("old")), deb("20").write(&stage.beside("new")));
     let run = stage.run(&format!("build --id 100-01 --from {} --to {} -o out", old.display(), new.display()));
-    let said = "NOTE: 2 scripts of another package format are left out: 1 postinst, 1 prerm\n";
+    let said = "note: 2 scripts of another package format are left out: 1 postinst, 1 prerm\n";
     assert_eq!((run.code, run.stderr.as_str()), (0, said), "{}", run.stdout);
 }

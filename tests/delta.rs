@@ -67,7 +67,7 @@ fn the_text_names_what_was_built_and_what_is_in_no_patch() {
         (run.code, run.stderr.as_str()),
         (
             0,
-            "NOTE: curl: curl-doc all is new, and in no patch\nNOTE: jq: jq all is no longer maintained, and in no patch\n"
+            "note: curl: curl-doc all is new, and in no patch\nnote: jq: jq all is no longer maintained, and in no patch\n"
         )
     );
 }
@@ -402,7 +402,7 @@ fn scripts_that_are_left_out_of_all_patches_are_told_once() {
     replace(&stage.beside("stable"), &new.script("postinst").script("prerm"));
     replace(&stage.beside("stable"), &libcurl("7.2", "library, mended\n").script("postinst"));
     let run = stage.run(DELTA);
-    let said = "NOTE: 3 scripts of another package format are left out: 2 postinst, 1 prerm\n";
+    let said = "note: 3 scripts of another package format are left out: 2 postinst, 1 prerm\n";
     assert_eq!((run.code, run.stderr.as_str()), (0, said));
     let again = delta(&stage, "--rebuild");
     assert_eq!(field(&again, "openssl", "scripts_left_out"), "[openssl: postinst,openssl: prerm]");

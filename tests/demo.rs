@@ -18,8 +18,8 @@ fn the_demonstration_patches_a_root_and_proves_that_it_is_as_before() {
         assert!(story.contains(&list(each)), "PATCHLIST {each} is missing in:\n{story}");
     }
     assert!(story.contains(
-        "   patch 100003-01 is not applied; nothing was changed\n   \
-         it requires patch 100099-01 or later, which is not applied\n"
+        "   patch 100003-01 was not applied: it requires patch 100099-01 or later, which is not applied\n   \
+         nothing was changed\n   hint: "
     ));
     assert!(story.contains("   The tree is what it was, to the last attribute.\n"));
 

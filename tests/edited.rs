@@ -51,9 +51,9 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
         let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(3);
         assert_eq!(
             said,
-            "patchadm: error: patch 100-01 is not applied; nothing was changed\n    \
-             edited since installation: @ROOT@/opt/ACMEweb/bin/httpd, @ROOT@/opt/ACMEweb/bin/tool\n    \
-             decide with --edited replace or --edited keep, or path by path with --replace-edited PATH and --keep-edited PATH\n"
+            "patchadm: error: patch 100-01 was not applied: 2 files are modified locally\n    \
+             @ROOT@/opt/ACMEweb/bin/httpd\n    @ROOT@/opt/ACMEweb/bin/tool\n    nothing was changed\nhint: \
+             decide with --edited replace or --edited keep, or for one file with --replace-edited PATH or --keep-edited PATH\n"
         );
     }
     assert_eq!(stage.everything(), before);

@@ -57,7 +57,12 @@ fn refused(root: &Mounted, line: &str, code: i32, words: &[&str]) {
     for word in words {
         assert!(first.contains(word), "{word} is not in: {first}");
     }
-    assert_eq!(run.stderr.matches("ERROR").count(), 1, "{}", run.stderr);
+    assert_eq!(
+        run.stderr.matches(": error: ").count() + run.stderr.matches("ERROR").count(),
+        1,
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

@@ -103,8 +103,8 @@ fn lines_that_are_none_are_passed_over_and_said() {
     assert_eq!(
         run.stderr,
         format!(
-            "NOTE: {history} has 1 line that is no record of a run; passed over\n\
-             NOTE: the last line of {history} is incomplete: its run is not listed\n"
+            "note: {history} has 1 line that is no record of a run; passed over\n\
+             note: the last line of {history} is incomplete: its run is not listed\n"
         )
     );
     assert_eq!(document(&stage, "history --json -R @ROOT@")["runs"].as_array().unwrap().len(), 3);

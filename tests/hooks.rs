@@ -82,7 +82,7 @@ fn a_root_gets_the_hooks_of_the_package_managers_that_it_has() {
     stage.directory("/usr/lib/sysimage/rpm");
     let run = stage.run("setup hooks install -R @ROOT@");
     assert_eq!((run.code, run.stdout.as_str()), (0, none));
-    assert!(run.stderr.starts_with("NOTE: rpm calls no file: "), "{}", run.stderr);
+    assert!(run.stderr.starts_with("note: rpm calls no file: "), "{}", run.stderr);
 
     program(&stage, "/usr/bin/patchadm");
     stage.directory("/etc/dnf/plugins");
@@ -104,7 +104,7 @@ fn a_hook_that_the_administrator_changed_is_named_and_left() {
     assert_eq!(run.stdout, format!("apt   @ROOT@{APT}: installed\ndpkg  @ROOT@{DPKG}: left\n"));
     let left = |done: &str| {
         format!(
-            "patchadm: error: not every hook is {done}\n    @ROOT@{DPKG} is not as any version of it was\n    Remove that file by hand, or put it aside, and say it again.\n"
+            "patchadm: error: not every hook is {done}\n    @ROOT@{DPKG} is not as any version of it was\nhint: remove that file or move it aside, then run the command again\n"
         )
     };
     assert_eq!(run.stderr, left("installed"));
@@ -139,7 +139,7 @@ fn a_hook_calls_the_program_where_the_root_has_it() {
     assert_eq!(run.code, 0);
     assert!(
         run.stderr
-            .starts_with("NOTE: @ROOT@/usr/bin/patchadm is not there: the hooks do nothing until it is"),
+            .starts_with("note: @ROOT@/usr/bin/patchadm is not there: the hooks do nothing until it is"),
         "{}",
         run.stderr
     );

@@ -68,7 +68,7 @@ fn a_date_whose_zone_means_nothing_is_told_as_recorded_and_not_as_a_moment() {
     assert_eq!(ids(&stage, "--order date"), ["200-01", "100-01", "300-01"]);
     let run = stage.run("list -R @ROOT@ --applied-since 2026-11-22");
     assert_eq!((run.code, run.stdout.lines().count()), (0, 1));
-    let note = "NOTE: 1 of the patches have no date that can be told as a moment; they are left out.\n";
+    let note = "note: 1 of the patches have no date that can be told as a moment; they are left out.\n";
     assert_eq!(run.stderr, note);
 }
 
@@ -138,7 +138,7 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);
         assert!(run.stdout.contains("100-01"), "{line}: {}", run.stdout);
-        assert!(run.stderr.starts_with("NOTE: The run 3-"), "{line}: {}", run.stderr);
+        assert!(run.stderr.starts_with("note: The run 3-"), "{line}: {}", run.stderr);
         assert!(run.stderr.ends_with(" Run `patchadm -R @ROOT@ recover`.\n"), "{line}: {}", run.stderr);
     }
     let list: Value = serde_json::from_str(&stage.run("list --json -R @ROOT@").stdout).unwrap();
@@ -151,7 +151,7 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     let before = plans.map(|line| {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);
-        assert!(run.stderr.starts_with("NOTE: The run 3-"), "{line}: {}", run.stderr);
+        assert!(run.stderr.starts_with("note: The run 3-"), "{line}: {}", run.stderr);
         let recovery = "was interrupted: `recover`, or the next change, would roll it back. This is the plan as after that.";
         assert!(run.stderr.contains(recovery), "{line}: {}", run.stderr);
         run.stdout

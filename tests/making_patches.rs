@@ -148,7 +148,7 @@ fn a_plan_tells_the_maker_what_is_delivered_as_it_is_and_deleted_where_nothing_i
     let document = stage.run("plan --json -R @ROOT@ delivered/100-01").ok();
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();
     for note in notes {
-        assert!(text.contains(&format!("NOTE: {note}\n")), "{text}");
+        assert!(text.contains(&format!("note: {note}\n")), "{text}");
         let told = document["patches"][0]["notes"].as_array().unwrap();
         assert!(told.iter().any(|one| one == note), "{told:?}");
     }

@@ -506,7 +506,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert!(asked.stdout.contains(&format!("{both}: 2 patches\n  100-01  effective ")), "{}", asked.stdout);
     assert!(asked.stdout.contains(&format!("{bare}: No patches are applied.\n")), "{}", asked.stdout);
     assert!(asked.stdout.contains("5 roots: 4 asked, 1 failed.\n"), "{}", asked.stdout);
-    assert!(asked.stderr.contains(&format!("ERROR: {gone}: failed (1): ")), "{}", asked.stderr);
+    assert!(asked.stderr.contains(&format!("error: {gone}: failed (1): ")), "{}", asked.stderr);
 
     let lacking = stage.run("list --missing 200-01 --roots list");
     assert!(lacking.stdout.contains(&format!("{both}: has 200-01\n")), "{}", lacking.stdout);
@@ -604,7 +604,7 @@ fn plan_and_add_say_the_same_of_several_roots_with_the_advice_below_each_reason(
         let shown = root.display();
         let alone = stage.run(&format!("add -R {shown} delivered/200-01"));
         let advice = alone.stderr.lines().last().unwrap();
-        assert!(advice.starts_with("    "), "{}", alone.stderr);
+        assert!(advice.starts_with("hint: "), "{}", alone.stderr);
         for several in [&plan.stderr, &add.stderr] {
             let mut lines = several.lines();
             let begin = format!("patchadm: error: {shown}: ");
@@ -636,7 +636,7 @@ fn a_root_that_its_owner_changes_has_the_same_advice_among_others_as_alone() {
             let shown = root.display();
             let alone = stage.run(&format!("{verb} --as-owner -R {shown} delivered/200-01"));
             let advice = alone.stderr.lines().last().unwrap();
-            assert!(advice.starts_with("    ") && advice.len() > 20, "{}", alone.stderr);
+            assert!(advice.starts_with("hint: ") && advice.len() > 20, "{}", alone.stderr);
             let mut lines = several.stderr.lines();
             let begin = format!("patchadm: error: {shown}: ");
             let reason = lines.find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("{several:?}"));

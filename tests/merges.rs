@@ -43,7 +43,7 @@ fn sentence() -> String {
 fn add_names_the_file_and_where_the_new_version_is() {
     let stage = stage();
     let plan = stage.run("plan -R @ROOT@ delivered/100-01").ok();
-    assert!(plan.contains(&format!("NOTE: {}\n", sentence())), "{plan}");
+    assert!(plan.contains(&format!("note: {}\n", sentence())), "{plan}");
     let said = stage.run("add -R @ROOT@ delivered/100-01").ok();
     assert!(said.starts_with("100-01: applied (ACMEweb; 1 kept as modified locally; "), "{said}");
     assert!(said.contains(&format!("  merge: {}\n", sentence())), "{said}");

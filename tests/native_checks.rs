@@ -87,8 +87,8 @@ fn every_check_ends_with_4_while_a_registration_is_stale_although_nothing_is_los
     for line in ["list --check", "check --contents", "missing --xref patchdiag.xref --check"] {
         let run = stage.run(&format!("{line} -R @ROOT@"));
         assert_eq!(run.code, 4, "{line}");
-        let note = "NOTE: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was adopted; \
-                    `patchadm -R @ROOT@ adopt --refresh` takes the change up\n";
+        let note = "note: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was adopted; \
+                    run `patchadm -R @ROOT@ adopt --refresh`\n";
         assert_eq!(run.stderr, note, "{line}");
         if line != "check --contents" {
             let run = stage.run(&format!("{} -R @ROOT@", line.replace(" --check", "")));
@@ -200,7 +200,7 @@ fn a_refresh_is_silent_about_what_is_contained_until_an_older_version_loses_it()
     assert!(said.contains("100-01: contained") && !said.contains("required by"), "{said}");
     dpkg_installs(&stage, Some(&TWO), &ONE, &[]);
     let run = stage.run("adopt --refresh -R @ROOT@");
-    assert_eq!(run.stderr, "NOTE: 100-01: LOST to web 1.0-1 (dpkg); required by 200-01\n");
+    assert_eq!(run.stderr, "note: 100-01: LOST to web 1.0-1 (dpkg); required by 200-01\n");
     assert!(stage.run("list -R @ROOT@").ok().contains("200-01  effective"));
 }
 

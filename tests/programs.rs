@@ -148,7 +148,7 @@ fn a_program_of_another_version_is_not_run() {
     put(&top.path().join("bin"), "0.0.9");
     let said = format!(
         "patchadm: error: @TOP@/bin/patchadm-report is not run: it says that it is `patchadm-report 0.0.9`, and this is \
-         patchadm {VERSION}\n    Install both in the same version.\n"
+         patchadm {VERSION}\nhint: install the same version of both\n"
     );
     assert_eq!(run(top.path(), &stage, "report"), (1, said));
 }

@@ -31,7 +31,7 @@ fn refused(staged: &Staged, line: &str, code: i32, words: &[&str]) {
         for word in words {
             assert!(said.contains(word), "{line}{option}: {word}: {said}");
         }
-        assert_eq!(said.matches("ERROR").count(), 1, "{said}");
+        assert_eq!(said.matches(": error: ").count(), 1, "{said}");
     }
     assert_same(&whole_stage(staged), &before.0);
     assert_same(&staged.live.everything(), &before.1);

@@ -75,7 +75,10 @@ fn wrong_usage_is_1() {
         "plan",
     ] {
         let said = stage.run(line).fails(code_of(line, 1, 2));
-        assert!((said.contains("ERROR: ") || said.contains("error: ")) && said.contains("\nusage: "), "{line}: {said}");
+        assert!(
+            (said.contains("ERROR: ") || said.contains("error: ")) && said.contains("\nusage: "),
+            "{line}: {said}"
+        );
     }
 }
 

@@ -144,7 +144,7 @@ fn a_schema_is_named_by_a_verb_with_its_action_or_by_a_command() {
         ("help --schema list all", "there is no schema for `list all`\n    did you mean `list`?\n"),
         ("help --schema", "the following required arguments were not provided"),
     ] {
-        let said = stage.run(line).fails(1);
+        let said = stage.run(line).fails(2);
         assert!(said.contains(message), "{line}: {said}");
     }
 }

@@ -162,7 +162,7 @@ fn what_cannot_be_known_is_said() {
     assert_eq!(run.code, 0);
     assert!(
         run.stderr
-            .starts_with("NOTE: it is not known what 200-01 did to ACMEweb; only these names are known: "),
+            .starts_with("note: it is not known what 200-01 did to ACMEweb; only these names are known: "),
         "{}",
         run.stderr
     );

@@ -50,7 +50,7 @@ fn an_applied_patch_comes_before_a_file_of_that_name_and_the_output_says_so() {
     let run = stage.run("show -R @ROOT@ 100-01");
     assert_eq!(run.code, 0);
     assert!(run.stdout.contains("       State: effective\n"), "{}", run.stdout);
-    assert_eq!(run.stderr, "NOTE: 100-01 is an applied patch; ./100-01 names the file or directory\n");
+    assert_eq!(run.stderr, "note: 100-01 is an applied patch; ./100-01 names the file or directory\n");
     let said = answers(&stage, 0, "show --json -R @ROOT@ 100-01 ./100-01");
     assert_eq!(kinds(&said), ["applied", "delivered"]);
     assert!(
@@ -64,7 +64,7 @@ fn an_applied_patch_comes_before_a_fix_of_that_name() {
     stage.patchadd("", &Patch::of("200-01", Package::new("ACMEweb").file("bin/x", 0o755, "x\n"))).ok();
     let run = stage.run("show -R @ROOT@ 200-01");
     assert!(run.stdout.contains("       Patch: 200-01\n"), "{}", run.stdout);
-    assert_eq!(run.stderr, "NOTE: 200-01 is an applied patch; it is also the id of a fix\n");
+    assert_eq!(run.stderr, "note: 200-01 is an applied patch; it is also the id of a fix\n");
 }
 
 #[test]

@@ -169,7 +169,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
     };
     let text = refresh(&staged, "").fails(3);
     assert!(
-        text.contains("stage web is not refreshed")
+        text.contains("stage web was not refreshed")
             && text.contains("--edited replace takes those of the live tree"),
         "{text}"
     );

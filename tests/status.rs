@@ -30,13 +30,13 @@ fn with_depot(stage: &Scenario, patches: &[&str]) -> String {
 #[test]
 fn a_root_in_order_is_told_in_a_few_lines() {
     let stage = stage();
-    let text = "applied     1 patch
-missing     not known: the policy names no depot
-lost        nothing
-on trial    nothing
-merges      nothing
-unfinished  nothing
-next        nothing has to be done
+    let text = "Applied      1 patch
+Missing      unknown: no depot configured; set `depot` in the policy or use -M
+Lost fixes   none
+Trial        none
+Merges       none
+Interrupted  no
+Next         nothing to do
 ";
     let before = Tree::of(&stage.root(), &[]);
     for line in ["-R @ROOT@", "status -R @ROOT@", "-R @ROOT@ status", "-R @ROOT@ --offline"] {
@@ -53,13 +53,13 @@ fn what_its_depot_has_more_is_missing_and_update_comes_next() {
     let stage = stage();
     let depot = with_depot(&stage, &["100-01", "100-02"]);
     let text = stage.run("-R @ROOT@ --policy policy").ok();
-    assert!(text.contains(&format!("\nmissing     1 patch of {depot}\n")), "{text}");
-    assert!(text.ends_with("\nnext        `patchadm -R @ROOT@ update` applies what is missing\n"), "{text}");
+    assert!(text.contains(&format!("\nMissing      1 patch of {depot}\n")), "{text}");
+    assert!(text.ends_with("\nNext         `patchadm -R @ROOT@ update` applies what is missing\n"), "{text}");
     stage.run("-R @ROOT@ update --policy policy").ok();
     let text = stage.run("-R @ROOT@ --policy policy").ok();
-    assert!(text.starts_with("applied     2 patches, 1 of them not in force\n"), "{text}");
-    assert!(text.contains(&format!("\nmissing     nothing of {depot}\n")), "{text}");
-    assert!(text.ends_with("\nnext        nothing has to be done\n"), "{text}");
+    assert!(text.starts_with("Applied      2 patches (1 superseded)\n"), "{text}");
+    assert!(text.contains(&format!("\nMissing      nothing of {depot}\n")), "{text}");
+    assert!(text.ends_with("\nNext         nothing to do\n"), "{text}");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_depot_that_was_used_once_is_named_by_status_update_doctor_and_analyze_alike
     stage.file("/var/sadm/patchadm/depots", format!("{seen}\n"));
     let text = stage.run("-R @ROOT@").ok();
     let words =
-        format!("\nmissing     not known: the policy names no depot; the last one used was {depot}\n");
+        format!("\nMissing      unknown: no depot configured; the last one used was {depot}\n");
     assert!(text.contains(&words), "{text}");
     let said = stage.run("update -R @ROOT@").fails(1);
     assert!(said.contains(&format!("; the last one used was {depot}\n")), "{said}");
@@ -93,11 +93,11 @@ fn a_depot_that_is_not_there_is_said_and_the_rest_is_told() {
     let stage = stage();
     fs::write(stage.beside("policy"), "depot=/nowhere/at/all\n").unwrap();
     let text = stage.run("-R @ROOT@ --policy policy").ok();
-    assert!(text.contains("\nmissing     not known: ") && text.contains("/nowhere/at/all"), "{text}");
+    assert!(text.contains("\nMissing      not known: ") && text.contains("/nowhere/at/all"), "{text}");
     assert!(text.starts_with("applied     1 patch\n"), "{text}");
     fs::write(stage.beside("policy"), "depot=https://127.0.0.1:9/none\n").unwrap();
     let text = stage.run("-R @ROOT@ --offline --policy policy").ok();
-    assert!(text.contains("\nmissing     not known: "), "{text}");
+    assert!(text.contains("\nMissing      not known: "), "{text}");
 }
 
 #[test]
@@ -106,16 +106,16 @@ fn a_trial_and_what_is_missing_are_the_two_next_steps() {
     with_depot(&stage, &["100-02", "200-01"]);
     stage.run("add -R @ROOT@ --trial 1h -M delivered 100-02");
     let text = stage.run("-R @ROOT@ --policy policy").ok();
-    let next = "\nnext        `patchadm -R @ROOT@ confirm` keeps what is on trial; `patchadm -R @ROOT@ update` applies what is missing\n";
-    assert!(text.contains("\non trial    run 3") && text.ends_with(next), "{text}");
+    let next = "\nNext         `patchadm -R @ROOT@ confirm` keeps what is on trial; `patchadm -R @ROOT@ update` applies what is missing\n";
+    assert!(text.contains("\nTrial        run 3") && text.ends_with(next), "{text}");
 }
 
 #[test]
 fn an_interrupted_run_is_the_first_thing_to_do() {
     let stage = interrupted();
     let text = stage.run("-R @ROOT@").ok();
-    assert!(text.contains("\nunfinished  3-"), "{text}");
-    assert!(text.contains("\nnext        `patchadm -R @ROOT@ recover` ends the interrupted run"), "{text}");
+    assert!(text.contains("\nInterrupted  3-"), "{text}");
+    assert!(text.contains("\nNext         `patchadm -R @ROOT@ recover` ends the interrupted run"), "{text}");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_root_without_records_has_nothing_to_tell() {
     let stage = Scenario::bare();
     assert_eq!(
         stage.run("-R @ROOT@").ok(),
-        "No package or patch was ever recorded below this root.\nnext        `patchadm help` lists what can be done\n"
+        "No package or patch was ever recorded below this root.\nNext         `patchadm help` lists what can be done\n"
     );
     let said = stage.run("-R @ROOT@/none").fails(1);
     assert!(said.contains("@ROOT@/none"), "{said}");

@@ -125,7 +125,7 @@ fn a_run_of_which_a_patch_was_removed_or_applied_again_since_stays() {
     let run = runs(&stage).pop().unwrap();
     stage.run("remove -R @ROOT@ 300-01").ok();
     let said = refused(&stage, &run);
-    assert!(said.contains(&format!("run {run} is not undone")), "{said}");
+    assert!(said.contains(&format!("run {run} was not undone")), "{said}");
     assert!(said.contains("patch 300-01 is no longer applied"), "{said}");
     stage.run("add -R @ROOT@ delivered/300-01").ok();
     let said = refused(&stage, &run);

@@ -117,7 +117,7 @@ fn a_patch_under_one_without_undo_data_still_goes() {
 fn a_patch_that_is_not_applied_is_refused() {
     let stage = stage();
     let said = stage.run("undo-data drop -R @ROOT@ 300-01").fails(4);
-    assert!(said.contains("the undo data of patch 300-01 is not given up: it is not applied"), "{said}");
+    assert!(said.contains("undo data of patch 300-01 was not dropped: it is not applied"), "{said}");
     stage.run("undo-data drop -R @ROOT@").fails(2);
 }
 

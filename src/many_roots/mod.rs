@@ -260,8 +260,9 @@ fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> st
     match report.class {
         RootClass::NotBegun => return Ok(()),
         RootClass::Refused | RootClass::Failed => {
-            let lines: Vec<&str> = std::iter::once(&line).chain(&report.advice).map(String::as_str).collect();
-            output.error(&lines.join("\n"))?;
+            let message =
+                report.advice.iter().fold(line, |message, advice| failure::hinted(&message, advice));
+            output.error(&message)?;
         }
         RootClass::Done | RootClass::Idle | RootClass::NotApplicable => output.line(line)?,
     }

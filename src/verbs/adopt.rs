@@ -314,9 +314,12 @@ impl CommandReport for AdoptReply {
             let lines = self
                 .conflicts
                 .iter()
-                .map(|one| format!("\n{} belongs to {}", one.path, one.owners.join(", ")));
+                .map(|one| format!("{} belongs to {}\n", one.path, one.owners.join(", ")));
             let lines: String = lines.collect();
-            output.error(&format!("package {} is not adopted; nothing was changed{lines}", self.package))?;
+            output.error(&format!(
+                "package {} was not adopted: other packages own some of its objects\n{lines}nothing was changed",
+                self.package
+            ))?;
             return Ok(());
         }
         output.line(self.sentence())?;

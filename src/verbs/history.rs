@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::options::PolicylessOptions;
 use patchadm_changeset::format::history::{RefreshRecord, TrialEnd, TrialStart};
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
@@ -110,7 +111,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 fn unknown(root: &Root, name: &str) -> Stop {
     let history = Wording::of_verbs(root.prefix()).verb("history");
-    let message = format!("the history has no run {name}\n{history} lists them.");
+    let message = hinted(&format!("the history has no run {name}"), &history);
     Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }
 }
 

@@ -270,7 +270,7 @@ fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
         KeysError::Name(_) => Exit::failed(ExitCause::Usage),
         _ => Exit::of_verb(ExitCause::Exists),
     };
-    Stop::Refused { exit, message: format!("the keys of the root are as before\n{error}") }.into()
+    Stop::Refused { exit, message: format!("no key was changed: {error}") }.into()
 }
 
 impl CommandReport for KeysReport {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::options::BriefVerbOptions;
 use crate::as_owner::options::OwnerOptions;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::{one_of, parse, seconds};
 use patchadm_cli::call::{Invocation, RunCommand};
 use patchadm_cli::reply::failure::{change_failed, verb_code};
@@ -154,10 +155,10 @@ fn answer(call: &Invocation, root: &Root, request: &KeptRequest, wait: Option<u6
     let report = call.change(root, NAME, wait, |caller| kept_packages(root, request, caller))?;
     let report = report.map_err(|failed| failed_as_verb(root, &failed))?;
     if !report.unknown.is_empty() {
-        let message = format!(
-            "nothing was changed\n{}: no package of kept libraries.\n{} lists them.",
-            report.unknown.join(", "),
-            Wording::of_verbs(root.prefix()).verb("libs list")
+        let unknown = report.unknown.join(", ");
+        let message = hinted(
+            &format!("{unknown}: no package of kept libraries\nnothing was changed"),
+            &Wording::of_verbs(root.prefix()).verb("libs list"),
         );
         return Err(Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }.into());
     }

@@ -51,6 +51,9 @@ struct StatusReport {
     /// Whether anything was ever recorded there.
     has_database: bool,
     applied: usize,
+    /// Those of them that a later patch supersedes or obsoletes.
+    #[serde(skip)]
+    superseded: usize,
     /// The applied patches that are superseded, obsoleted or otherwise not in force.
     not_in_force: usize,
     missing: MissingEntry,
@@ -128,9 +131,12 @@ impl StatusReport {
         };
         let in_force =
             patches.iter().filter(|one| is_in_force(&one.state, &one.patch.id.to_string())).count();
+        let is_superseded = |state: &[&str]| state.contains(&"superseded") || state.contains(&"obsoleted");
+        let superseded = patches.iter().filter(|one| is_superseded(&one.state)).count();
         let mut report = Self {
             has_database: true,
             applied: patches.len(),
+            superseded,
             not_in_force: patches.len() - in_force,
             missing: MissingEntry::of(call, root, is_offline),
             native: NativeEntries::of(&overview),
@@ -149,6 +155,7 @@ impl StatusReport {
         Self {
             has_database: false,
             applied: 0,
+            superseded: 0,
             not_in_force: 0,
             missing: MissingEntry::default(),
             native: NativeEntries::default(),
@@ -202,7 +209,7 @@ impl StatusReport {
             (None, Some(StuckEntry { path, run, reason })) => {
                 format!("the stage {path} of run {run}, which is over, cannot be removed: {reason}")
             }
-            (None, None) => "nothing".to_owned(),
+            (None, None) => "no".to_owned(),
         }
     }
 
@@ -211,7 +218,7 @@ impl StatusReport {
         let mut paths: Vec<&str> = self.merges.iter().map(MergeEntry::shown).collect();
         paths.dedup();
         match paths.len() {
-            0 => "nothing".to_owned(),
+            0 => "none".to_owned(),
             number => format!("{number}: {}", named_or_none(&paths)),
         }
     }
@@ -223,27 +230,30 @@ impl StatusReport {
             (0, _) => "no patches".to_owned(),
             (applied, 0) => patches(applied),
             (applied, rest) => {
-                format!("{}, {rest} of them not in force", patches(applied))
+                let superseded = counted_if_any(self.superseded, "superseded");
+                let others = counted_if_any(rest - self.superseded.min(rest), "not effective");
+                let counts: Vec<String> = superseded.into_iter().chain(others).collect();
+                format!("{} ({})", patches(applied), counts.join(", "))
             }
         };
         let lost: Vec<&str> = self.native.lost().map(|(id, _)| id).collect();
         let trial = self.trial.as_ref();
         [
-            ("applied", applied, None),
-            ("missing", self.missing.words(), self.missing.shade()),
-            ("lost", named_or_none(&lost), Some(bad(!lost.is_empty()))),
+            ("Applied", applied, None),
+            ("Missing", self.missing.words(), self.missing.shade()),
+            ("Lost fixes", named_or_none(&lost), Some(bad(!lost.is_empty()))),
             (
-                "on trial",
-                trial.map_or_else(|| "nothing".to_owned(), TrialStanding::remark),
+                "Trial",
+                trial.map_or_else(|| "none".to_owned(), TrialStanding::remark),
                 trial.map(|_| Shade::Replaced),
             ),
             (
-                "merges",
+                "Merges",
                 self.merge_words(),
                 Some(if self.merges.is_empty() { Shade::Effective } else { Shade::Replaced }),
             ),
             (
-                "unfinished",
+                "Interrupted",
                 self.unfinished_words(),
                 Some(bad(self.unfinished.is_some() || self.stuck_stage.is_some())),
             ),
@@ -273,11 +283,9 @@ impl MissingEntry {
     }
 
     fn unknown(depot: Option<String>, reason: &str) -> Self {
-        // A refusal says first what did not happen, and then why.
-        let mut lines = reason.lines();
-        let first = lines.next().unwrap_or_default();
-        let reason = lines.next().unwrap_or(first).trim().to_owned();
-        Self { depot, reason: Some(reason), ..Self::default() }
+        let reason = reason.lines().next().unwrap_or_default();
+        let reason = reason.strip_prefix("nothing was analysed: ").unwrap_or(reason);
+        Self { depot, reason: Some(reason.to_owned()), ..Self::default() }
     }
 
     fn words(&self) -> String {
@@ -287,12 +295,12 @@ impl MissingEntry {
 
     fn known_words(&self) -> String {
         match (&self.depot, self.patches, &self.reason) {
-            (Some(depot), Some(0), _) => format!("nothing of {depot}"),
+            (Some(depot), Some(0), _) => format!("none of {depot}"),
             (Some(depot), Some(missing), _) => format!("{} of {depot}", patches(missing)),
-            (_, None, Some(reason)) => format!("not known: {reason}"),
+            (_, None, Some(reason)) => format!("unknown: {reason}"),
             _ => match &self.last_used {
-                Some(last) => format!("not known: the policy names no depot; the last one used was {last}"),
-                None => "not known: the policy names no depot".to_owned(),
+                Some(last) => format!("unknown: no depot configured; the last one used was {last}"),
+                None => "unknown: no depot configured; set `depot` in the policy or use -M".to_owned(),
             },
         }
     }
@@ -327,7 +335,7 @@ impl CommandReport for StatusReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if self.has_database {
             for (name, words, shade) in self.lines() {
-                output.print(format!("{name:<12}"))?;
+                output.print(format!("{name:<13}"))?;
                 output.shaded(shade, words)?;
                 output.line("")?;
             }
@@ -335,9 +343,13 @@ impl CommandReport for StatusReport {
             output.line("No package or patch was ever recorded below this root.")?;
         }
         let steps: Vec<String> = self.next.iter().map(NextStep::sentence).collect();
-        let next = if steps.is_empty() { "nothing has to be done".to_owned() } else { steps.join("; ") };
-        Ok(output.line(format!("{:<12}{next}", "next"))?)
+        let next = if steps.is_empty() { "nothing to do".to_owned() } else { steps.join("; ") };
+        Ok(output.line(format!("{:<13}{next}", "Next"))?)
     }
+}
+
+fn counted_if_any(number: usize, word: &str) -> Option<String> {
+    (number > 0).then(|| format!("{number} {word}"))
 }
 
 fn patches(number: usize) -> String {
@@ -347,7 +359,7 @@ fn patches(number: usize) -> String {
 /// Returns names with commas between them, of many the first.
 fn named_or_none(names: &[&str]) -> String {
     if names.is_empty() {
-        return "nothing".to_owned();
+        return "none".to_owned();
     }
     let mut text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     let more = names.len().saturating_sub(NAMED);

@@ -85,7 +85,7 @@ fn refresh() {
     assert!(!said.contains("pkgadd"), "{said}");
     let run = type_it(&stage, &said, &[]);
     let made =
-        "NOTE: package DEBweb: its record was damaged and is made anew (@ROOT@/var/sadm/pkg/DEBweb/pkginfo: ";
+        "note: package DEBweb: its record was damaged and is made anew (@ROOT@/var/sadm/pkg/DEBweb/pkginfo: ";
     assert!(run.code == 0 && run.stderr.contains(made), "{run:?}");
     assert_eq!(stage.run(ADD).code, 0);
 }

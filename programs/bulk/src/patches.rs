@@ -143,10 +143,10 @@ pub(crate) fn patches_failed(error: &PatchesError) -> Stop {
         PatchesError::Delta(error) => return stopped(error),
         PatchesError::Root(error) => (
             Exit::failed(patchadm_cli::reply::cause_of::of_root(error)),
-            "Look at the directory that is named.",
+            "hint: look at the directory that is named",
         ),
         PatchesError::Interrupted(signal) => {
-            (Exit::by_signal(*signal), "Run it again: what is finished stays.")
+            (Exit::by_signal(*signal), "hint: run the command again; what is finished stays")
         }
     };
     Stop::Refused { exit, message: format!("{error}\n{advice}") }

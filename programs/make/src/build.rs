@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
@@ -67,9 +68,8 @@ fn refused(error: &BuildError) -> anyhow::Error {
     stop(of_build(error), error)
 }
 
-/// Returns an end with three lines: the event that did not happen, the reason, the advice.
 fn stop((exit, next): (Exit, &'static str), reason: &dyn std::fmt::Display) -> anyhow::Error {
-    Stop::Refused { exit, message: format!("{NO_PATCH_MADE}\n{reason}.\n{next}") }.into()
+    Stop::Refused { exit, message: hinted(&format!("{NO_PATCH_MADE}: {reason}"), next) }.into()
 }
 
 pub(super) const USAGE: &str = "patchadm-make build [option...] --id id --from release --to release -o out";
@@ -299,14 +299,13 @@ impl CommandReport for BuildReport {
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
         for UnpairedEntry { name, arch, side } in &self.unpaired {
             let release = if *side == "from" { "old" } else { "new" };
-            output
-                .complain(format!("NOTE: only the {release} release has {name} {arch}; it is left out\n"))?;
+            output.note(&format!("only the {release} release has {name} {arch}; it is left out"))?;
         }
         if let Some(counts) = left_out_scripts(&self.scripts_left_out) {
-            output.complain(format!("NOTE: {counts}\n"))?;
+            output.note(&counts)?;
         }
         for finding in self.findings.iter().filter(|finding| finding.code != SAME_TIME) {
-            output.complain(format!("NOTE: {}\n", finding.text))?;
+            output.note(&finding.text)?;
         }
         Ok(())
     }

@@ -168,15 +168,15 @@ impl CommandReport for DeltaReply {
             for ShownPackage { name, arch, side } in &source.unpaired {
                 let is = if *side == "from" { "no longer maintained" } else { "new" };
                 let source = &source.source;
-                output.complain(format!("NOTE: {source}: {name} {arch} is {is}, and in no patch\n"))?;
+                output.note(&format!("{source}: {name} {arch} is {is}, and in no patch"))?;
             }
         }
         let left_out = self.sources.iter().flat_map(|source| source.scripts_left_out.iter().cloned());
         if let Some(counts) = left_out_scripts(&left_out.collect::<Vec<_>>()) {
-            output.complain(format!("NOTE: {counts}\n"))?;
+            output.note(&counts)?;
         }
         for ShownSource { source, reason, .. } in self.sources.iter().filter(|one| one.state == "failed") {
-            output.complain(format!("ERROR: {source}: {reason}.\n"))?;
+            output.error(&format!("{source}: {reason}"))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption, fetch_bar};
 use patchadm_cli::arguments::verbs::{BriefVerbOptions, SignatureOptions};
 use patchadm_cli::arguments::{one_of, parse};
@@ -170,7 +171,7 @@ fn exit_of(checked: &DepotCheck) -> Exit {
 }
 
 fn refused(what_holds: &str, error: &DepotError) -> anyhow::Error {
-    let message = format!("{what_holds}\n{error}.\n{}", depot_advice(error));
+    let message = hinted(&format!("{what_holds}: {error}"), &depot_advice(error));
     Stop::Refused { exit: depot_exit(error), message }.into()
 }
 

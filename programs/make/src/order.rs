@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::fetching::{FetchOptions, OfflineOption, fetch_bar};
 use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::options::POLICY;
@@ -341,7 +342,7 @@ fn order_refused(root: Option<&Root>, error: &OrderError, usage: &'static str) -
         (OrderError::Depot(failed), _) if failed.signal().is_some() => refused(depot_exit(failed), error),
         (OrderError::Depot(failed), _) => Stop::Refused {
             exit: Exit::failed(depot_exit(failed).cause()),
-            message: format!("{error}\n{}", depot_advice(failed)),
+            message: hinted(&error.to_string(), &depot_advice(failed)),
         },
         (OrderError::Unknown(_), _) => refused(Exit::of_verb(ExitCause::Unknown), error),
         _ => refused(Exit::failed(ExitCause::NotFound), error),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::Stop;
 use patchadm_making::release::{Release, open};
 use patchadm_producing::ends::of_release;
@@ -18,7 +19,7 @@ pub(super) fn read_release(
 ) -> Result<Release, Stop> {
     open(operand, cores, meter).map_err(|error| {
         let (exit, next) = of_release(&error);
-        Stop::Refused { exit, message: format!("{lost}\n{error}.\n{next}") }
+        Stop::Refused { exit, message: hinted(&format!("{lost}: {error}"), next) }
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Look at the usage line, at the manual page, or at the line of the policy that is named."
     }
     "patchadd", ["patchadd"] => {
-        2 [AlreadyApplied] "The patch is applied already." "Nothing; `patchadm show ID` tells when it was applied."
+        2 [AlreadyApplied] "The patch is already applied." "Nothing; `patchadm show ID` tells when it was applied."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
             "Run it as one of them; --as-owner and --trust-root say whose a root is."

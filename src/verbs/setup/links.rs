@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::verbs::options::RootlessOptions;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::{AppletKind, Invocation};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
@@ -63,14 +64,13 @@ impl CommandReport for LinksReport {
     }
 }
 
-/// Returns a refusal in the three lines of the modern face: what did not happen, why, what to do.
 fn refused(error: LinksError) -> anyhow::Error {
     let LinksError::Taken { only_links, .. } = &error else { return error.into() };
     let next = if *only_links {
-        "Replace these links with --force, or choose another directory."
+        "replace these links with --force, or choose another directory"
     } else {
-        "Choose another directory; only symbolic links can be replaced, with --force."
+        "choose another directory; --force replaces symbolic links only"
     };
-    let message = format!("no link was made\n{error}\n{next}");
+    let message = hinted(&format!("no link was made: {error}"), next);
     Stop::Refused { exit: Exit::failed(ExitCause::Edited), message }.into()
 }

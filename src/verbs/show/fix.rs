@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::query::ShowQuery;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
 use patchadm_cli::reply::failure::query_refused;
@@ -183,7 +184,7 @@ fn offers(root: &Root, query: &ShowQuery, fix: &FixId) -> anyhow::Result<Option<
 }
 
 fn not_asked(error: &DepotError) -> Stop {
-    let message = format!("the depot could not be asked\n{error}\n{}", depot_advice(error));
+    let message = hinted(&format!("the depot could not be read: {error}"), &depot_advice(error));
     Stop::Refused { exit: depot_exit(error), message }
 }
 

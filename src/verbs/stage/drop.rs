@@ -67,7 +67,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             _ => Exit::of_verb(ExitCause::Restricted),
         };
         let result = ResultWord::of_cause(exit.cause());
-        Stop::Ran { exit, result, message: format!("{undone}\n{error}") }.into()
+        Stop::Ran { exit, result, message: format!("{undone}: {error}") }.into()
     })?;
     let DroppedStage { path, removed, was_listed, notes } = dropped;
     let report = DropReport { result: ResultWord::Done, changed: was_listed, removed, notes, path };

@@ -316,13 +316,17 @@ fn promised(when: &str, end: &End, before: Has, after: Has) -> Option<Has> {
     match end.code {
         Some(0) => Some(after),
         None => None,
-        Some(65) if says("whether the change is durable is not known") => None,
+        Some(9 | 65) if says("whether the change is durable is not known") => None,
         Some(code) => {
             // One that could not undo what it did, or not know that, sends to recovery; else nothing is left to do.
             let is_sent = says("run `patchadm")
                 && says(" recover`")
                 && (says("nothing was changed") || says("not everything"));
-            assert!((1..=65).contains(&code) && is_sent == (code == 65), "{when}: {code} {}", end.said);
+            assert!(
+                (1..=65).contains(&code) && is_sent == matches!(code, 9 | 65),
+                "{when}: {code} {}",
+                end.said
+            );
             Some(before)
         }
     }

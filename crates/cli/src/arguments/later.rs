@@ -82,7 +82,7 @@ const SERVICE: &str =
 
 /// Why a stage has nothing to do with many roots, and the advice.
 const ONE_ROOT: &str = "--roots is for verbs that change many roots, and a stage is a copy of one\n\
-     Make a patch of it with `patchadm build`, which `patchadm add --roots FILE PATCH` applies to all of them.";
+     hint: make a patch of it with `patchadm build`, which `patchadm add --roots FILE PATCH` applies to all of them";
 
 /// Tells whether a command works on stages.
 fn is_about_stages(command: &str) -> bool {
@@ -93,7 +93,7 @@ fn is_about_stages(command: &str) -> bool {
 pub(super) fn later_option(command: &str, is_verb: bool, option: &str) -> Option<String> {
     let known = LATER.iter().find(|(of, name, ..)| *of == command && *name == option);
     if let Some((_, _, what, instead)) = known {
-        return Some(format!("{what}\n{instead}."));
+        return Some(format!("{what}\nhint: {instead}"));
     }
     if option == "--roots" && is_about_stages(command) {
         return Some(ONE_ROOT.to_owned());

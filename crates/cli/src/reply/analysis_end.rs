@@ -1,7 +1,9 @@
 //! The end of an analysis that cannot be made: the present state, the reason, and the next step.
 
+use std::fmt::Display;
 use std::io;
 
+use crate::reply::failure::hinted;
 use crate::reply::depot_end::{depot_advice, depot_exit};
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_core::operation::analysis::AnalysisError;
@@ -32,14 +34,14 @@ pub fn refused(error: &AnalysisError) -> anyhow::Error {
         },
         _ => ExitCause::DamagedInput,
     };
-    not_analysed(Exit::new(code, cause), &format!("{error}\n{next}"))
+    not_analysed(Exit::new(code, cause), error, next)
 }
 
 /// Returns the refusal of a depot.
 pub fn depot_refused(error: &DepotError) -> anyhow::Error {
-    not_analysed(depot_exit(error), &format!("{error}\n{}", depot_advice(error)))
+    not_analysed(depot_exit(error), error, &depot_advice(error))
 }
 
-fn not_analysed(exit: Exit, reason: &str) -> anyhow::Error {
-    Stop::Refused { exit, message: format!("nothing was analysed\n{reason}") }.into()
+fn not_analysed(exit: Exit, reason: &dyn Display, next: &str) -> anyhow::Error {
+    Stop::Refused { exit, message: hinted(&format!("nothing was analysed: {reason}"), next) }.into()
 }

@@ -24,7 +24,7 @@ use patchadm_core::script::ScriptError;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, ViewError};
 use patchadm_inputs::source::{SourceError, SourceProblem};
-use patchadm_planning::plan::refusal::{Command, Refusal, Wording};
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, Root};
 
 /// Returns the exit of `command` for a failure.
@@ -426,7 +426,8 @@ pub fn hinted(message: &str, hint: &str) -> String {
         return message.to_owned();
     }
     // A command that is all of the hint is shown as it is typed.
-    let command = hint.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
+    let command =
+        hint.strip_prefix("run ").unwrap_or(hint).strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
     let hint = command.filter(|command| !command.contains('`')).unwrap_or(hint);
     joined([message.to_owned(), format!("{HINT}{hint}")])
 }
@@ -453,13 +454,11 @@ impl Undone {
     pub fn of(root: &Path, command: Command, subject: &str, failure: &Failure) -> Self {
         let wording = Wording::of_verbs(root);
         if let Failure::Refused(refusal) = failure {
-            let subject = refused_subject(refusal);
-            let what = format!("{subject} {} not {}", was(refusal.command), participle(refusal.command));
             let left = "nothing was changed".to_owned();
-            return Self { what, why: refusal.why(), left, hint: refusal.hint(&wording) };
+            return Self { what: refusal.what(), why: refusal.why_in_lines(), left, hint: refusal.hint(&wording) };
         }
         Self {
-            what: format!("{subject} {} not {}", was(command), participle(command)),
+            what: format!("{subject} was not {}", command.participle()),
             why: without_numbers(&failure.to_string()),
             left: failure.left().to_string(),
             hint: hint(&wording, command, failure),
@@ -470,49 +469,6 @@ impl Undone {
     pub fn text(&self) -> String {
         let Self { what, why, left, hint } = self;
         hinted(&joined([format!("{what}: {why}"), left.clone()]), hint)
-    }
-}
-
-/// Returns the thing that a refusal is about.
-fn refused_subject(refusal: &Refusal) -> String {
-    let subject = &refusal.subject;
-    match refusal.command {
-        Command::Patchadd | Command::Patchrm => format!("patch {subject}"),
-        Command::Pkgadd | Command::Pkgrm | Command::Adopt | Command::AdoptRefresh | Command::Forget => {
-            format!("package {subject}")
-        }
-        Command::Installf | Command::Removef => format!("objects of package {subject}"),
-        Command::Repack | Command::UndoExport | Command::UndoImport | Command::Commit => {
-            format!("undo data of patch {subject}")
-        }
-        Command::Undo if subject.is_empty() => "the run".to_owned(),
-        Command::Undo | Command::Confirm => format!("run {subject}"),
-        Command::Refresh => format!("stage {subject}"),
-        Command::Promote => subject.clone(),
-    }
-}
-
-fn was(command: Command) -> &'static str {
-    if matches!(command, Command::Installf | Command::Removef) { "were" } else { "was" }
-}
-
-/// Returns the participle for a command: `the patch was not APPLIED`.
-fn participle(command: Command) -> &'static str {
-    match command {
-        Command::Patchadd => "applied",
-        Command::Patchrm | Command::Pkgrm => "removed",
-        Command::Pkgadd => "installed",
-        Command::Installf => "registered",
-        Command::Removef | Command::Forget => "unregistered",
-        Command::Commit => "dropped",
-        Command::Repack => "recompressed",
-        Command::UndoExport => "exported",
-        Command::UndoImport => "imported",
-        Command::Adopt => "adopted",
-        Command::Undo => "undone",
-        Command::Confirm => "confirmed",
-        Command::Promote => "promoted",
-        Command::Refresh | Command::AdoptRefresh => "refreshed",
     }
 }
 

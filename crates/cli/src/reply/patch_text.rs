@@ -42,10 +42,10 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "  {:<16} {whose} ({})", script.name, script.why);
     }
     for merge in &entry.merges {
-        let _ = writeln!(text, "NOTE: {}", merge.sentence());
+        let _ = writeln!(text, "note: {}", merge.sentence());
     }
     for note in &entry.notes {
-        let _ = writeln!(text, "NOTE: {note}");
+        let _ = writeln!(text, "note: {note}");
     }
     text
 }

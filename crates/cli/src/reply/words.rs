@@ -31,8 +31,8 @@ pub fn counted(count: impl Display, thing: &str) -> String {
 
 /// Prints what recovery did with an earlier run, where there was one.
 pub fn print_recovery(output: &mut Output, sentence: Option<&str>, notes: &[String]) -> io::Result<()> {
-    let lines = sentence.into_iter().chain(notes.iter().map(String::as_str));
-    lines.map(|line| format!("NOTE: {line}\n")).try_for_each(|line| output.complain(line))
+    let mut lines = sentence.into_iter().chain(notes.iter().map(String::as_str));
+    lines.try_for_each(|line| output.note(line))
 }
 
 /// Returns the notes of an answer: what recovery did with an earlier run, and those of the command itself.
@@ -42,8 +42,7 @@ pub fn with_recovery(found: &Recovered, notes: impl IntoIterator<Item = String>)
 
 /// Prints notes to standard error.
 pub fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
-    let mut notes = notes.iter().map(|note| format!("NOTE: {note}\n"));
-    notes.try_for_each(|note| output.complain(note))
+    notes.iter().try_for_each(|note| output.note(note))
 }
 
 /// Returns a line of a description: the name, if it has one, and the value.

@@ -257,6 +257,12 @@ impl Output {
         self.diagnostic(if self.is_classic() { "WARNING" } else { "warning" }, text)
     }
 
+    /// Writes `note: TEXT` to standard error; classic commands write `NOTE: TEXT`.
+    pub fn note(&mut self, text: &str) -> io::Result<()> {
+        let word = if self.is_classic() { "NOTE" } else { "note" };
+        self.complain(format!("{word}: {text}\n"))
+    }
+
     fn diagnostic(&mut self, gravity: &str, text: &str) -> io::Result<()> {
         let text = without_numbers(&self.completed(text));
         let text = laid_out(text.trim_end(), self.is_classic());

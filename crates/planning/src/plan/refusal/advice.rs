@@ -49,7 +49,7 @@ impl Refusal {
             | Reason::NotHandedOn { .. }
             | Reason::UsedLater { .. }
             | Reason::SharedLater { .. } => self.of_patch_in_the_way(wording),
-            Reason::NotApplied => format!("{} shows those that are", wording.verb("list")),
+            Reason::NotApplied => format!("run {}", wording.verb("list")),
             Reason::PatchesApplied { patches, .. } => {
                 format!("back them out first: {}", wording.removal(patches))
             }
@@ -90,9 +90,9 @@ impl Refusal {
         match &*self.reason {
             Reason::Edited { can_keep, .. } => {
                 let keep = if *can_keep { " or --edited keep" } else { "" };
-                let keep_path = if *can_keep { " and --keep-edited PATH" } else { "" };
+                let keep_path = if *can_keep { " or --keep-edited PATH" } else { "" };
                 format!(
-                    "decide with --edited replace{keep}, or path by path with --replace-edited PATH{keep_path}"
+                    "decide with --edited replace{keep}, or for one file with --replace-edited PATH{keep_path}"
                 )
             }
             Reason::OtherBaseDirectory { installed, .. } => {
@@ -194,6 +194,6 @@ pub fn of_native_change(change: &NativeChange, wording: &Wording) -> String {
             format!("install {} again with {}, then run {refresh}", origin.name, origin.manager)
         }
         NativeChange::Unknown { .. } => String::new(),
-        _ => refresh,
+        _ => format!("run {refresh}"),
     }
 }

@@ -86,6 +86,26 @@ impl Command {
             Self::Refresh => "stage",
         }
     }
+
+    /// Returns the participle of what it does: `applied`.
+    pub fn participle(self) -> &'static str {
+        match self {
+            Self::Patchadd => "applied",
+            Self::Patchrm | Self::Pkgrm => "removed",
+            Self::Pkgadd => "installed",
+            Self::Installf | Self::Removef => "carried out",
+            Self::Adopt => "adopted",
+            Self::AdoptRefresh | Self::Refresh => "refreshed",
+            Self::Forget => "unregistered",
+            Self::Commit => "dropped",
+            Self::Repack => "recompressed",
+            Self::UndoExport => "exported",
+            Self::UndoImport => "imported",
+            Self::Undo => "undone",
+            Self::Confirm => "confirmed",
+            Self::Promote => "promoted",
+        }
+    }
 }
 
 /// A refused change.

@@ -5,34 +5,46 @@ use super::{Command, EditedAttribute, ObjectInUse, ObjectProblem, Reason, Refusa
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 impl Refusal {
-    /// Returns the failed action, without a full stop.
+    /// Returns the change that did not happen, without a full stop: `patch 100-01 was not applied`.
     pub fn what(&self) -> String {
         let subject = &self.subject;
-        match self.command {
-            Command::Patchadd => format!("patch {subject} is not applied"),
-            Command::Patchrm => format!("patch {subject} is not backed out"),
-            Command::Pkgadd => format!("package {subject} is not installed"),
-            Command::Pkgrm => format!("package {subject} is not removed"),
-            Command::Installf => format!("nothing of package {subject} is registered"),
-            Command::Removef => format!("nothing of package {subject} is given up"),
-            Command::Adopt => format!("package {subject} is not adopted"),
-            Command::AdoptRefresh => format!("the registration of {subject} is not refreshed"),
-            Command::Forget => format!("package {subject} is not forgotten"),
-            Command::Repack => format!("the undo data of patch {subject} is not written again"),
-            Command::UndoExport => format!("the undo data of patch {subject} is not exported"),
-            Command::UndoImport => format!("the undo data of patch {subject} is not imported"),
-            Command::Commit => format!("the undo data of patch {subject} is not given up"),
-            Command::Undo if subject.is_empty() => "nothing is undone".to_owned(),
-            Command::Undo => format!("run {subject} is not undone"),
-            Command::Confirm => format!("run {subject} is not confirmed"),
-            Command::Promote => format!("{subject} is not promoted"),
-            Command::Refresh => format!("stage {subject} is not refreshed"),
-        }
+        let subject = match self.command {
+            Command::Patchadd | Command::Patchrm => format!("patch {subject}"),
+            Command::Pkgadd | Command::Pkgrm | Command::Adopt | Command::AdoptRefresh | Command::Forget => {
+                format!("package {subject}")
+            }
+            Command::Installf | Command::Removef => format!("the request for package {subject}"),
+            Command::Repack | Command::UndoExport | Command::UndoImport | Command::Commit => {
+                format!("undo data of patch {subject}")
+            }
+            Command::Undo if subject.is_empty() => "the run".to_owned(),
+            Command::Undo | Command::Confirm => format!("run {subject}"),
+            Command::Refresh => format!("stage {subject}"),
+            Command::Promote => subject.clone(),
+        };
+        format!("{subject} was not {}", self.command.participle())
     }
 
     /// Returns the reason, with ids, packages and paths, without a full stop.
     pub fn why(&self) -> String {
         self.reason.sentence()
+    }
+
+    /// Returns the reason with a line of its own for each file that it is about, where it can be about many.
+    pub fn why_in_lines(&self) -> String {
+        match &*self.reason {
+            Reason::Edited { paths, attributes, .. } => {
+                let paths = paths.iter().map(ToString::to_string);
+                let lines: Vec<String> = paths.chain(attributes.iter().map(ToString::to_string)).collect();
+                let files = if lines.len() == 1 { "1 file is".to_owned() } else { format!("{} files are", lines.len()) };
+                format!("{files} modified locally\n{}", lines.join("\n"))
+            }
+            Reason::LibrariesLost(lost) => {
+                let lines: Vec<String> = lost.iter().map(ToString::to_string).collect();
+                format!("programs would lose libraries that they need\n{}", lines.join("\n"))
+            }
+            _ => self.why(),
+        }
     }
 
     fn needs_option(&self) -> bool {
@@ -41,6 +53,20 @@ impl Refusal {
             Reason::Edited { .. } | Reason::KeepWithoutUndo(_) | Reason::UndoMismatch { .. }
         );
         decided && self.command == Command::Patchadd
+    }
+
+    /// Returns the same in the words of the classic commands.
+    fn classic_what(&self) -> String {
+        let subject = &self.subject;
+        match self.command {
+            Command::Patchadd => format!("patch {subject} is not applied"),
+            Command::Patchrm => format!("patch {subject} is not backed out"),
+            Command::Pkgadd => format!("package {subject} is not installed"),
+            Command::Pkgrm => format!("package {subject} is not removed"),
+            Command::Installf => format!("nothing of package {subject} is registered"),
+            Command::Removef => format!("nothing of package {subject} is given up"),
+            _ => self.what(),
+        }
     }
 
     /// Returns the sentence of the classic commands after `ERROR: `; lines are separated by newlines. The
@@ -71,7 +97,7 @@ impl Refusal {
             Reason::NotApplied => format!("Patch {id} has not been applied."),
             Reason::InUse { objects, .. } => listed(objects),
             _ => {
-                let sentence = format!("{}: {}.", self.what(), self.why());
+                let sentence = format!("{}: {}.", self.classic_what(), self.why());
                 let mut letters = sentence.chars();
                 let first = letters.next().map(|first| first.to_ascii_uppercase());
                 let page = if self.needs_option() { "\nSee patchadd(1M) for instructions" } else { "" };
