@@ -176,7 +176,7 @@ impl CommandReport for DeltaReply {
             output.complain(format!("NOTE: {counts}\n"))?;
         }
         for ShownSource { source, reason, .. } in self.sources.iter().filter(|one| one.state == "failed") {
-            output.complain(format!("ERROR: {source}: {reason}.\n"))?;
+            output.error(&format!("{source}: {reason}"))?;
         }
         Ok(())
     }
