@@ -274,11 +274,12 @@ fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
         ("patchrm -S Solaris_8 1-01", "-S names the operating system", "patchrm -R /export/SERVICE"),
         ("showrev -w", "-w prints the revision of the window system", "Leave it out"),
         ("showrev -s host", "-s asks another host", "ssh HOST showrev -p"),
-        ("list --as-owner", "--as-owner is for verbs that can change a root", "Leave it out"),
+        ("list --as-owner", "--as-owner is for verbs that can change a root", "hint: leave it out"),
     ] {
         let text = stage.run(line).fails(code_of(line, 1, 2));
         let (what, next) = text.split_once('\n').unwrap();
-        assert!(what.contains(&format!("ERROR: {says}")), "{line}: {text}");
+        let word = if code_of(line, 0, 1) == 0 { "ERROR" } else { "error" };
+        assert!(what.contains(&format!("{word}: {says}")), "{line}: {text}");
         assert!(
             next.trim_start().starts_with(instead) || next.lines().next().unwrap().contains(instead),
             "{line}: {text}"

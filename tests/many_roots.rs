@@ -506,7 +506,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert!(asked.stdout.contains(&format!("{both}: 2 patches\n  100-01  effective ")), "{}", asked.stdout);
     assert!(asked.stdout.contains(&format!("{bare}: No patches are applied.\n")), "{}", asked.stdout);
     assert!(asked.stdout.contains("5 roots: 4 asked, 1 failed.\n"), "{}", asked.stdout);
-    assert!(asked.stderr.contains(&format!("ERROR: {gone}: failed (1): ")), "{}", asked.stderr);
+    assert!(asked.stderr.contains(&format!("error: {gone}: failed (1): ")), "{}", asked.stderr);
 
     let lacking = stage.run("list --missing 200-01 --roots list");
     assert!(lacking.stdout.contains(&format!("{both}: has 200-01\n")), "{}", lacking.stdout);
@@ -558,7 +558,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert_eq!(text.stderr.lines().count(), 1, "only what could not be asked: {}", text.stderr);
     let quiet = stage.run("check --contents -q --roots list");
     assert_eq!(quiet.stdout, "");
-    assert!(quiet.stderr.contains(&format!("ERROR: {first}: failed (4): ")), "{}", quiet.stderr);
+    assert!(quiet.stderr.contains(&format!("error: {first}: failed (4): ")), "{}", quiet.stderr);
     assert!(quiet.stderr.contains(" is lost\n"), "{}", quiet.stderr);
 }
 
