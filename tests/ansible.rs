@@ -122,12 +122,13 @@ fn a_patch_that_is_refused_fails_with_the_reason_of_the_program_and_so_does_its_
         played.failure("run")
     );
     assert_eq!(played.failure("plan"), played.failure("run"));
-    assert_eq!(played.of("run")["exit_name"], "dependency");
+    assert_eq!(played.of("run")["cause"], "dependency");
+    assert_eq!(played.of("run")["exit_code"], 3);
     assert_eq!(played.of("run")["changed"], false);
     assert!(played.of("run")["advice"][0].is_string(), "{:#}", played.of("run"));
     assert!(played.failure("stranger").contains("300-01: "), "{}", played.failure("stranger"));
     assert!(!played.changed("passed over"));
-    assert_eq!(played.of("passed over")["exit_name"], "not-applicable");
+    assert_eq!(played.of("passed over")["cause"], "not-applicable");
     assert_same(&fleet.roots[0].everything(), &before);
 }
 
@@ -196,7 +197,8 @@ fn a_trial_whose_probe_fails_leaves_the_root_as_it_was() {
         let message = played.failure_on(host, "probed");
         assert!(message.contains("the probe failed, and everything is backed out"), "{message}");
         let result = played.on(host, "probed");
-        assert_eq!((&result["changed"], &result["exit_name"]), (&json!(false), &json!("check")));
+        assert_eq!(result["changed"], false);
+        assert_eq!((&result["exit_code"], &result["cause"]), (&json!(7), &json!("check")));
         let said = format!("{} is broken", root.root().display());
         assert_eq!(result["trial"]["check"]["output"], json!([said]), "nothing of it was expanded before");
     }

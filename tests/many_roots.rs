@@ -558,7 +558,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert_eq!(text.stderr.lines().count(), 1, "only what could not be asked: {}", text.stderr);
     let quiet = stage.run("check --contents -q --roots list");
     assert_eq!(quiet.stdout, "");
-    assert!(quiet.stderr.contains(&format!("ERROR: {first}: failed (4): ")), "{}", quiet.stderr);
+    assert!(quiet.stderr.contains(&format!("error: {first}: failed (4): ")), "{}", quiet.stderr);
     assert!(quiet.stderr.contains(" is lost\n"), "{}", quiet.stderr);
 }
 

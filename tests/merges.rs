@@ -72,10 +72,10 @@ fn the_queries_name_a_merge_until_the_file_beside_is_gone() {
     let stage = stage();
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     let status = stage.run("status -R @ROOT@").ok();
-    assert!(status.contains(&format!("\nmerges      1: @ROOT@{CONF}\n")), "{status}");
+    assert!(status.contains(&format!("\nMerges       1: @ROOT@{CONF}\n")), "{status}");
     assert!(
         status.ends_with(&format!(
-            "\nnext        `diff @ROOT@{CONF} @ROOT@{CONF}.patch-100-01` compares the versions; then delete the latter\n"
+            "\nNext         `diff @ROOT@{CONF} @ROOT@{CONF}.patch-100-01` compares the versions; then delete the latter\n"
         )),
         "{status}"
     );
@@ -91,7 +91,7 @@ fn the_queries_name_a_merge_until_the_file_beside_is_gone() {
     }
     fs::remove_file(stage.at(&format!("{CONF}.patch-100-01"))).unwrap();
     let status = stage.run("status -R @ROOT@").ok();
-    assert!(status.contains("\nmerges      nothing\n"), "{status}");
+    assert!(status.contains("\nMerges       none\n"), "{status}");
     for line in lines.iter().filter(|line| !line.starts_with("history") && !line.contains(".patch-")) {
         assert!(!told(line), "{line}");
     }
@@ -102,13 +102,13 @@ fn a_backout_takes_the_merge_along_and_nobody_is_sent_to_a_file_behind_a_link() 
     let stage = stage();
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
-    assert!(stage.run("status -R @ROOT@").ok().contains("\nmerges      nothing\n"));
+    assert!(stage.run("status -R @ROOT@").ok().contains("\nMerges       none\n"));
     // What a history says is looked for inside the root alone.
     let history = stage.text("/var/sadm/patchadm/history");
     let outside = stage.beside("outside").display().to_string();
     stage.file("/var/sadm/patchadm/history", history.replace(&format!("{CONF}.patch-100-01"), &outside));
     fs::write(&outside, "theirs\n").unwrap();
-    assert!(stage.run("status -R @ROOT@").ok().contains("\nmerges      nothing\n"));
+    assert!(stage.run("status -R @ROOT@").ok().contains("\nMerges       none\n"));
 }
 
 #[test]
@@ -118,6 +118,6 @@ fn patches_of_one_run_each_leave_their_version() {
     let said = stage.run("add -R @ROOT@ delivered/100-01 delivered/100-02").ok();
     assert!(said.contains(".patch-100-02\n"), "{said}");
     let status = stage.run("status -R @ROOT@").ok();
-    assert!(status.contains(&format!("\nmerges      1: @ROOT@{CONF}\n")), "one file: {status}");
+    assert!(status.contains(&format!("\nMerges       1: @ROOT@{CONF}\n")), "one file: {status}");
     assert_eq!(stage.text(CONF), "my conf\n");
 }

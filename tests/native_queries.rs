@@ -204,7 +204,7 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
                 `patchadm -R @ROOT@ adopt --refresh --accept 100-01` accepts the loss";
     let Told { list, check, status, show, owner, files, remove } = told(&root);
     assert_eq!((list.as_str(), check), (&*format!("100-01  {lost}\n"), 4));
-    assert!(status.contains("lost        100-01\n"), "{status}");
+    assert!(status.contains("\nLost fixes   100-01\n"), "{status}");
     for (query, text) in [("show", &show.stdout), ("files", &files)] {
         assert!(text.contains(lost) && text.contains(next), "{query}: {text}");
         assert!(
@@ -237,7 +237,7 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
     let Told { list, check, status, show, owner, files, remove } = told(&root);
     let accepted = "lost to lib 2 (dpkg), which was accepted";
     assert_eq!((list.as_str(), check), ("No patches are applied.\n", 0));
-    assert!(status.contains("lost        nothing\n"), "{status}");
+    assert!(status.contains("\nLost fixes   none\n"), "{status}");
     for text in [&show.stdout, &owner, &files, &remove.stderr] {
         assert!(text.contains(accepted) && !text.contains("--accept"), "{text}");
     }
@@ -263,8 +263,8 @@ fn a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_ac
         let Told { list, check, status, show, owner, files, .. } = told(&root);
         assert!(list.starts_with(&format!("100-01  {lost}  ")), "{list}");
         assert_eq!((list.lines().count(), check), (1, 4), "{list}");
-        assert!(status.contains("lost        100-01\n"), "{status}");
-        assert!(status.contains("1 of them not in force"), "{status}");
+        assert!(status.contains("\nLost fixes   100-01\n"), "{status}");
+        assert!(status.contains("(1 not effective)"), "{status}");
         assert!(show.stdout.contains("effective, partly lost\n"), "{}", show.stdout);
         for (query, text) in [("show", &show.stdout), ("files", &files)] {
             assert!(text.contains(lost) && text.contains(next), "{query}: {text}");
@@ -282,7 +282,7 @@ fn a_fix_that_is_lost_in_part_is_told_by_every_query_until_it_is_taken_out_or_ac
     let Told { list, check, status, show, .. } = told(&root);
     assert!(list.starts_with("100-01  effective, partly overtaken  "), "{list}");
     assert_eq!(check, 0);
-    assert!(status.contains("lost        nothing\n"), "{status}");
+    assert!(status.contains("\nLost fixes   none\n"), "{status}");
     assert!(show.stdout.contains("lost to lib 1 (dpkg), which was accepted"), "{}", show.stdout);
     assert_eq!(document(&root, "list --json -R @ROOT@")["accepted"][0]["id"], "100-01");
 }
@@ -312,10 +312,7 @@ fn what_is_contained_or_went_with_its_package_is_told_and_nothing_has_to_be_done
     root.upgrade(&fixed.file("/usr/share/lib/data", "data fixed\n"));
     let Told { list, check, status, show, files, remove, .. } = told(&root);
     assert_eq!((list.as_str(), check), ("100-01  contained in lib 2 (dpkg)\n", 0));
-    assert!(
-        status.contains("lost        nothing\n") && status.contains("nothing has to be done"),
-        "{status}"
-    );
+    assert!(status.contains("\nLost fixes   none\n") && status.contains("nothing to do"), "{status}");
     for text in [&show.stdout, &files, &remove.stderr] {
         assert!(text.contains("contained in lib 2 (dpkg)") && !text.contains("--accept"), "{text}");
     }

@@ -73,8 +73,7 @@ fn a_depot_that_was_used_once_is_named_by_status_update_doctor_and_analyze_alike
     });
     stage.file("/var/sadm/patchadm/depots", format!("{seen}\n"));
     let text = stage.run("-R @ROOT@").ok();
-    let words =
-        format!("\nMissing      unknown: no depot configured; the last one used was {depot}\n");
+    let words = format!("\nMissing      unknown: no depot configured; the last one used was {depot}\n");
     assert!(text.contains(&words), "{text}");
     let said = stage.run("update -R @ROOT@").fails(1);
     assert!(said.contains(&format!("; the last one used was {depot}\n")), "{said}");
@@ -94,7 +93,7 @@ fn a_depot_that_is_not_there_is_said_and_the_rest_is_told() {
     fs::write(stage.beside("policy"), "depot=/nowhere/at/all\n").unwrap();
     let text = stage.run("-R @ROOT@ --policy policy").ok();
     assert!(text.contains("\nMissing      not known: ") && text.contains("/nowhere/at/all"), "{text}");
-    assert!(text.starts_with("applied     1 patch\n"), "{text}");
+    assert!(text.starts_with("Applied      1 patch\n"), "{text}");
     fs::write(stage.beside("policy"), "depot=https://127.0.0.1:9/none\n").unwrap();
     let text = stage.run("-R @ROOT@ --offline --policy policy").ok();
     assert!(text.contains("\nMissing      not known: "), "{text}");

@@ -189,7 +189,7 @@ fn a_failed_check_whose_run_cannot_go_back_is_told_and_kept_only_despite_that() 
     assert_ne!(said.code, 0, "{said:?}");
     let status = stage.run("status -R @ROOT@").ok();
     assert!(status.contains("probe failed, backout pending: "), "{status}");
-    assert!(status.contains("next        `patchadm -R @ROOT@ recover`"), "{status}");
+    assert!(status.contains("Next         `patchadm -R @ROOT@ recover`"), "{status}");
     assert!(!status.contains("confirm"), "{status}");
     stage.run("recover --wait 20 -R @ROOT@").fails(1);
     let said = stage.run("confirm --wait 20 -R @ROOT@").fails(1);

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::options::BriefVerbOptions;
 use crate::as_owner::options::OwnerOptions;
-use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::{one_of, parse, seconds};
 use patchadm_cli::call::{Invocation, RunCommand};
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::failure::{change_failed, verb_code};
 use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};

@@ -99,7 +99,7 @@ fn a_native_package_is_adopted_and_patched_and_another_version_is_passed_over() 
         assert!(played.changed("Apply the patch"));
         assert_eq!(played.of("Apply the patch")["adopted"][0]["package"], "DEBweb");
         assert!(!played.changed_on("two", "Apply the patch"));
-        assert_eq!(played.on("two", "Apply the patch")["exit_name"], "not-applicable");
+        assert_eq!(played.on("two", "Apply the patch")["cause"], "not-applicable");
     }
     assert_eq!(fleet.roots[0].text("/usr/lib/libweb.so"), "lib fixed\n");
     assert_same(&fleet.roots[1].everything(), &other);

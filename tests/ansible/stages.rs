@@ -68,7 +68,7 @@ fn a_conflict_of_stage_and_root_fails_and_names_the_path() {
     let played = fleet.tasks(&tasks, &[]);
     for task in ["promote", "refresh"] {
         assert!(played.failure(task).contains("/opt/ACMEweb/bin/httpd"), "{}", played.failure(task));
-        assert_eq!(played.of(task)["exit_name"], "conflict");
+        assert_eq!(played.of(task)["cause"], "conflict");
     }
     assert!(played.changed("decided"));
     assert!(!played.changed("unknown"));

@@ -88,7 +88,7 @@ fn a_trial_whose_paths_went_to_dpkg_expires_and_leaves_them() {
         assert!(history.contains("expired, 3 paths left to dpkg"), "{history}");
         assert_eq!(root.content("/usr/lib/acme/more"), NOTHING);
         let status = root.unwatched("status -R @ROOT@");
-        assert!(status.stdout.contains("on trial    nothing"), "{}", status.said());
+        assert!(status.stdout.contains("Trial        none"), "{}", status.said());
         assert!(status.stdout.contains("unfinished  nothing"), "{}", status.said());
     }
 }

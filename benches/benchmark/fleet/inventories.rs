@@ -5,9 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::inventory::{
-    AppliedPatch, Exit, InstalledPackage, Inventory, Removable, Signature, Stale, Trial, Undo,
-};
+use super::inventory::{AppliedPatch, InstalledPackage, Inventory, Removable, Signature, Stale, Trial, Undo};
 use crate::inputs::fresh;
 use crate::random::Random;
 
@@ -81,7 +79,9 @@ impl Fleet {
             schema: "patchadm/1",
             command: "list",
             root: "/",
-            exit: Exit { code: 0, name: "ok" },
+            exit_code: 0,
+            classic_code: 0,
+            cause: "ok",
             machine: format!("web{host:04}.example.net"),
             at: format!("2026-11-26T0{}:00:00Z", host % 10),
             version: env!("CARGO_PKG_VERSION"),
@@ -135,7 +135,7 @@ impl Patch {
             undo: self.packages.iter().map(undo).collect(),
             removable: Removable {
                 now: later.is_none(),
-                code: if later.is_some() { 6 } else { 0 },
+                code: if later.is_some() { 3 } else { 0 },
                 blocked_by: later.into_iter().collect(),
                 reason: later.map(|later| format!("patch {later} supersedes it")),
             },

@@ -12,7 +12,9 @@ pub(super) struct Inventory<'a> {
     pub(super) schema: &'static str,
     pub(super) command: &'static str,
     pub(super) root: &'static str,
-    pub(super) exit: Exit,
+    pub(super) exit_code: u8,
+    pub(super) classic_code: u8,
+    pub(super) cause: &'static str,
     pub(super) machine: String,
     pub(super) at: String,
     pub(super) version: &'static str,
@@ -21,12 +23,6 @@ pub(super) struct Inventory<'a> {
     pub(super) unfinished: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) stale: Vec<Stale>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Exit {
-    pub(super) code: u8,
-    pub(super) name: &'static str,
 }
 
 /// A patch on a host.

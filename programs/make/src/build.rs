@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::json::milliseconds_since;
 use patchadm_cli::reply::words::human;
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};

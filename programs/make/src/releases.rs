@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::Stop;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_making::release::{Release, open};
 use patchadm_producing::ends::of_release;
 use patchadm_rootfs::WorkMeter;

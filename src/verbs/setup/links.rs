@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::verbs::options::RootlessOptions;
-use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::{AppletKind, Invocation};
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::links::{LinksError, make_links};

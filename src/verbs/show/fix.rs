@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::query::ShowQuery;
-use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::Stop;
 use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::listed_patch::ListedPatch;
 use patchadm_cli::reply::overtaken::OvertakenEntry;

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::io;
 
-use crate::reply::failure::hinted;
 use crate::reply::depot_end::{depot_advice, depot_exit};
+use crate::reply::failure::hinted;
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_core::operation::analysis::AnalysisError;
 use patchadm_core::operation::depots::DepotError;

@@ -455,7 +455,12 @@ impl Undone {
         let wording = Wording::of_verbs(root);
         if let Failure::Refused(refusal) = failure {
             let left = "nothing was changed".to_owned();
-            return Self { what: refusal.what(), why: refusal.why_in_lines(), left, hint: refusal.hint(&wording) };
+            return Self {
+                what: refusal.what(),
+                why: refusal.why_in_lines(),
+                left,
+                hint: refusal.hint(&wording),
+            };
         }
         Self {
             what: format!("{subject} was not {}", command.participle()),

@@ -172,14 +172,15 @@ class Answer(object):
             document = json.loads(output)
         except ValueError:
             document = None
-        if not isinstance(document, dict) or 'exit_code' not in document:
+        schema = document.get('schema') if isinstance(document, dict) else None
+        if schema not in (None, SCHEMA):
+            found = json.dumps(schema)
+            raise Refused('patchadm has documents of schema %s, and %s is needed' % (found, SCHEMA), command=words)
+        if schema is None or 'exit_code' not in document:
             said = one_line(complaint) or 'nothing on standard error'
             if code < 0:
                 raise self.interrupted(-code, said)
             raise Refused('patchadm ended with %s and without a document: %s' % (code, said), command=words)
-        if document.get('schema') != SCHEMA:
-            found = json.dumps(document.get('schema'))
-            raise Refused('patchadm has documents of schema %s, and %s is needed' % (found, SCHEMA), command=words)
         self.document = document
         self.code = document['exit_code']
         self.cause = document['cause']

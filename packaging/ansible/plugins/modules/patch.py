@@ -217,7 +217,7 @@ outcome:
   type: str
   sample: done
 exit_code:
-  description: The exit code of patchadm.
+  description: The exit code of patchadm, such as C(3) for a refusal and C(7) for a failed probe; patchadm(8) has the table.
   returned: when patchadm was called
   type: int
 cause:

@@ -145,6 +145,15 @@ outcome:
   description: The outcome, C(done), C(planned), C(nothing-to-do), C(refused), C(failed) or C(rolled-back).
   returned: when patchadm was called for a change
   type: str
+exit_code:
+  description: The exit code of patchadm, such as C(3) for a refusal and C(7) for a failed probe; patchadm(8) has the table.
+  returned: when patchadm was called for a change
+  type: int
+cause:
+  description: The name of the cause of the exit code, which is the same for all commands.
+  returned: when patchadm was called for a change
+  type: str
+  sample: ok
 reasons:
   description: Why it was refused or failed, or why there was nothing to do.
   returned: always, except for errors in the arguments

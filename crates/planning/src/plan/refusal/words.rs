@@ -36,7 +36,11 @@ impl Refusal {
             Reason::Edited { paths, attributes, .. } => {
                 let paths = paths.iter().map(ToString::to_string);
                 let lines: Vec<String> = paths.chain(attributes.iter().map(ToString::to_string)).collect();
-                let files = if lines.len() == 1 { "1 file is".to_owned() } else { format!("{} files are", lines.len()) };
+                let files = if lines.len() == 1 {
+                    "1 file is".to_owned()
+                } else {
+                    format!("{} files are", lines.len())
+                };
                 format!("{files} modified locally\n{}", lines.join("\n"))
             }
             Reason::LibrariesLost(lost) => {

@@ -136,10 +136,10 @@ class Answers(unittest.TestCase):
     """What documents come to."""
 
     def test_no_document_is_told_with_the_first_words_of_the_error(self):
-        for output in ('', 'text', '[]', '{}', '{"exit_code": '):
+        for output in ('', 'text', '[]', '{}', '{"exit_code": ', '{"exit_code": 1}', '{"schema": "patchadm/1"}'):
             with self.assertRaises(patchadm.Refused) as refused:
-                patchadm.Answer(['patchadm'], 70, output, 'one\n\n  two\n')
-            self.assertEqual(str(refused.exception), 'patchadm ended with 70 and without a document: one; two')
+                patchadm.Answer(['patchadm'], 1, output, 'one\n\n  two\n')
+            self.assertEqual(str(refused.exception), 'patchadm ended with 1 and without a document: one; two')
 
     def test_texts_are_shown_without_what_drives_a_terminal_and_reasons_stand_behind_them(self):
         changes = [
@@ -161,25 +161,30 @@ class Answers(unittest.TestCase):
         self.assertEqual(refused.exception.known['advice'], ["patchadm -R '/a root' recover"])
 
     def test_a_document_of_another_schema_is_refused(self):
-        with self.assertRaises(patchadm.Refused):
-            answer(schema='patchadm/2')
+        # Such a document need not have any of the fields of this one.
+        for output in ('{"schema": "patchadm/2"}', '{"schema": "patchadm/2", "exit_code": 0, "cause": "ok"}', '{"schema": 2}'):
+            with self.assertRaises(patchadm.Refused) as refused:
+                patchadm.Answer(['patchadm'], 0, output, '')
+            found = json.dumps(json.loads(output)['schema'])
+            self.assertEqual(str(refused.exception), 'patchadm has documents of schema %s, and patchadm/1 is needed' % found)
 
     def test_reasons_are_those_of_the_patches_that_failed(self):
         patches = [
             {'id': '1-01', 'verdict': 'applied', 'code': 0, 'reason': ''},
-            {'id': '1-02', 'verdict': 'superseded', 'code': 2, 'reason': '1-03 is applied'},
-            {'id': '2-01', 'verdict': 'refused', 'code': 25, 'reason': 'it requires\nmore'},
+            {'id': '1-02', 'verdict': 'superseded', 'code': 0, 'reason': '1-03 is applied'},
+            {'id': '2-01', 'verdict': 'refused', 'code': 3, 'reason': 'it requires\nmore'},
         ]
-        bad = answer(exit={'code': 25, 'name': 'dependency'}, changed=True, patches=patches, result='refused')
+        bad = answer(exit_code=5, cause='partly', changed=True, patches=patches, result='refused')
         with self.assertRaises(patchadm.Refused) as refused:
             patchadm.finished(bad, is_plan=False)
         self.assertEqual(str(refused.exception), '2-01: it requires; more')
         self.assertTrue(refused.exception.known['changed'], 'what was applied before is a change')
+        self.assertEqual((refused.exception.known['exit_code'], refused.exception.known['cause']), (5, 'partly'))
         good = patchadm.finished(answer(changed=True, patches=patches[:2]), is_plan=False)
         self.assertEqual(good['reasons'], ['1-02: 1-03 is applied'])
 
     def test_a_failure_without_a_reason_names_its_code(self):
-        self.assertEqual(answer(exit={'code': 70, 'name': 'internal'}).reasons(), ['patchadm ended with 70 (internal)'])
+        self.assertEqual(answer(exit_code=1, cause='internal').reasons(), ['patchadm ended with 1 (internal)'])
 
     def test_a_plan_says_what_would_change(self):
         self.assertTrue(answer(changed=False, would_change=True).has_changed(is_plan=True))
