@@ -98,7 +98,7 @@ fn must_be_refused(run: &Run, code: i32, what_holds: &str, reason: &str, case: &
     assert_eq!(run.code, code, "{case}: {run:?}");
     let lines: Vec<&str> = run.stderr.lines().collect();
     let most = if what_holds.starts_with('N') { 4 } else { 3 };
-    assert_eq!(lines.len(), most, "{case}: {}", run.stderr);
+    assert!((2..=most).contains(&lines.len()), "{case}: {}", run.stderr);
     assert!(lines.iter().all(|line| line.len() < 600), "{case}: {}", run.stderr);
     assert!(run.stderr.contains(what_holds) && run.stderr.contains(reason), "{case}: {}", run.stderr);
 }

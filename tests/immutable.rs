@@ -87,7 +87,7 @@ fn a_stage_with_a_file_that_nobody_may_remove_stays_whole_and_listed() {
 fn a_stage_of_a_run_that_nobody_may_remove_is_named_by_status_with_the_reason() {
     let stage = stage();
     stage.patchadd("", &Patch::of("100-01", web("two\n"))).ok();
-    assert!(stage.run("status -R @ROOT@").ok().contains("unfinished  nothing\n"));
+    assert!(stage.run("status -R @ROOT@").ok().contains("Interrupted  no\n"));
     let run = "9-00000000000000aa";
     let left = format!("/var/sadm/patchadm/stage/{run}");
     stage.file(&format!("{left}/marker"), format!("{run} 1\n"));
@@ -106,7 +106,7 @@ fn a_stage_of_a_run_that_nobody_may_remove_is_named_by_status_with_the_reason() 
     assert_eq!(document["stuck_stage"]["run"], run, "{said}");
     drop(immutable);
     assert_eq!(stage.run("recover -R @ROOT@").code, 0);
-    assert!(stage.run("status -R @ROOT@").ok().contains("unfinished  nothing\n"));
+    assert!(stage.run("status -R @ROOT@").ok().contains("Interrupted  no\n"));
     stage.run("remove -R @ROOT@ 100-01").ok();
 }
 

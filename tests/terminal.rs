@@ -265,7 +265,7 @@ fn states_have_colours_on_a_terminal_and_nowhere_else() {
             .contains('\x1b')
     );
     let refused = at_narrow_terminal("colours", &stage, "remove -R @ROOT@ 200-01", 100).unwrap().1;
-    assert!(refused.contains("patchadm: \x1b[31mERROR\x1b[0m: "), "{refused:?}");
+    assert!(refused.contains("patchadm: \x1b[31merror\x1b[0m: "), "{refused:?}");
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert!(!stage.run(&line("plan", "")).ok().contains('\x1b'), "no terminal");
     assert!(stage.run(&line("plan", "--color always")).ok().contains("\x1b[1m100-01\x1b[0m"));

@@ -170,6 +170,6 @@ fn a_root_without_runs_has_nothing_to_undo() {
     let stage = Scenario::with(&[]);
     stage.file("/var/sadm/install/contents", "");
     let said = refused(&stage, "");
-    assert!(said.contains("nothing is undone"), "{said}");
+    assert!(said.contains("the run was not undone: "), "{said}");
     assert!(said.contains("the history of the root has no run that changed something"), "{said}");
 }

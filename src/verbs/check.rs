@@ -390,7 +390,9 @@ impl CommandReport for CheckReport {
         let width = |text: fn(&Section) -> &'static str| {
             self.findings.iter().map(|section| text(section).len()).max().unwrap_or_default()
         };
-        let (of_what, of_state) = (width(|section| section.what), width(|section| section.state));
+        let of_what = width(|section| section.what);
+        let of_state =
+            FindingState::ALL.map(|state| state.word().len()).into_iter().max().unwrap_or_default();
         for section in &self.findings {
             output.print(format!("{:<of_what$}  ", section.what))?;
             output.shaded(section.shade, section.state)?;

@@ -56,7 +56,9 @@ fn a_build_that_finds_no_space_is_deferred_and_not_failed() {
     let others: Vec<String> = names().into_iter().filter(|name| name != "both").collect();
     assert_eq!(
         (run.code, run.in_state("deferred"), run.in_state("done")),
-        (5, vec!["both".to_owned()], others)
+        (5, vec!["both".to_owned()], others),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
     );
     assert!(
         run.detail("both-1.0").starts_with("no space is left in `build_dir`"),

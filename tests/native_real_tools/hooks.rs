@@ -214,7 +214,7 @@ fn a_package_that_dpkg_removed_from_an_interrupted_run_does_not_come_back() {
                 assert_eq!(root.content(path), NOTHING, "{words}, {number}: {path}");
             }
             let status = root.unwatched("status -R @ROOT@");
-            assert!(status.stdout.contains("unfinished  nothing"), "{words}, {number}: {}", status.said());
+            assert!(status.stdout.contains("Interrupted  no"), "{words}, {number}: {}", status.said());
         }
         assert!(is_played, "the program renames nothing");
     }

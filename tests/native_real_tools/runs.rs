@@ -89,7 +89,7 @@ fn a_trial_whose_paths_went_to_dpkg_expires_and_leaves_them() {
         assert_eq!(root.content("/usr/lib/acme/more"), NOTHING);
         let status = root.unwatched("status -R @ROOT@");
         assert!(status.stdout.contains("Trial        none"), "{}", status.said());
-        assert!(status.stdout.contains("unfinished  nothing"), "{}", status.said());
+        assert!(status.stdout.contains("Interrupted  no"), "{}", status.said());
     }
 }
 
@@ -122,7 +122,7 @@ fn a_recovery_leaves_what_dpkg_wrote_into_an_interrupted_run() {
                 assert_version_2(&root, &when);
                 assert_eq!(root.content("/usr/lib/acme/more"), NOTHING, "{when}");
                 let status = root.unwatched("status -R @ROOT@");
-                assert!(status.stdout.contains("unfinished  nothing"), "{when}: {}", status.said());
+                assert!(status.stdout.contains("Interrupted  no"), "{when}: {}", status.said());
             }
             assert!(killed_at < 100, "{call}");
         }
@@ -145,7 +145,7 @@ fn dpkg_finds_no_unfinished_run_when_it_begins() {
         is_played = true;
         root.install(&Deb::new("other", "1").file("/usr/share/other/data", "data of 1\n"));
         let status = root.unwatched("status -R @ROOT@");
-        assert!(status.stdout.contains("unfinished  nothing"), "{number}: {}", status.said());
+        assert!(status.stdout.contains("Interrupted  no"), "{number}: {}", status.said());
         let is_whole = [["0 of 1\n", "nothing"], ["0 fixed\n", "more\n"]]
             .contains(&[&*root.content(&path(0)), &*root.content("/usr/lib/acme/more")]);
         assert!(is_whole, "{number}");

@@ -21,7 +21,7 @@ const PATCH_KINDS: [(&str, &str); 4] = [
 ];
 
 const PATCH_COLUMNS: [&str; 8] =
-    ["Patch", "Lacking", "Applied", "In force", "On trial", "Lost", "Synopsis", "Packages"];
+    ["Patch", "Missing", "Applied", "In force", "On trial", "Lost", "Synopsis", "Packages"];
 
 pub(crate) fn page_of(made: &MadeReport<'_>) -> String {
     let page = FleetPage { made, limit: ListLimit::of(&made.report) };
@@ -165,7 +165,7 @@ impl FleetPage<'_> {
             ("complete", "that lack none"),
             ("attention", "that need attention"),
         ];
-        let columns = ["Host", "Lacks", "Applied", "Attention", "Listed (UTC)", "Program", "Inventory"];
+        let columns = ["Host", "Missing", "Applied", "Attention", "Listed (UTC)", "Program", "Inventory"];
         let caption = "Hosts, each with the number of patches; open a number for their ids".to_owned();
         (!rows.is_empty()).then(|| narrowed(part("Hosts", caption, &columns, rows), &kinds))
     }
@@ -235,7 +235,7 @@ fn groups_part(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePart> {
         0 => format!("{total} groups; the hosts of each have and lack the same patches"),
         more => format!("The {MOST_GROUPS} largest groups, and {more} more"),
     };
-    let columns = ["Group", "Hosts", "Applied", "Lacks"];
+    let columns = ["Group", "Hosts", "Applied", "Missing"];
     Some(part("Hosts with the same patches", caption, &columns, rows.collect()))
 }
 

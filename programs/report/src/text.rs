@@ -22,7 +22,7 @@ pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
         String::new(),
     ];
     lines.extend(hosts(made));
-    lines.extend(section("Lacking", lacking(made)));
+    lines.extend(section("Missing", lacking(made)));
     lines.extend(section("Attention", attention(made)));
     lines.extend(made.two.iter().flat_map(two_hosts));
     lines.extend(made.changes.iter().flat_map(|(changes, past)| since(changes, past)));
@@ -68,7 +68,7 @@ fn hosts(made: &MadeReport<'_>) -> Vec<String> {
     if rows.is_empty() {
         return rows.into_iter().flatten().collect();
     }
-    let head = ["Host", "Applied", "Lacks", "Listed (UTC)", "Attention"].map(str::to_owned);
+    let head = ["Host", "Applied", "Missing", "Listed (UTC)", "Attention"].map(str::to_owned);
     let all = || std::iter::once(&head).chain(&rows);
     let widths: [usize; 5] =
         std::array::from_fn(|at| all().map(|row| row[at].chars().count()).max().unwrap_or_default());

@@ -340,6 +340,6 @@ fn on_paper_tables_have_their_head_on_each_page_and_short_lists_are_open() {
     let of_hosts: Vec<&str> = text.split('\u{c}').filter(|page| page.matches("web").count() > 10).collect();
     assert!(of_hosts.len() > 1, "{text}");
     for page in of_hosts {
-        assert!(page.lines().any(|line| line.contains("Lacks") && line.contains("Inventory")), "{page}");
+        assert!(page.lines().any(|line| line.contains("Missing") && line.contains("Inventory")), "{page}");
     }
 }

@@ -32,13 +32,13 @@ fn a_host_lacks_what_another_one_has_for_the_same_version_of_a_package() {
     let expected = "\
 4 hosts, 3 patches, compared with the newest that any host has
 
-Host  Applied  Lacks  Listed (UTC)      Attention
-db1         2      0  2026-11-20 07:00
-old         0      0  2026-11-20 07:00
-web1        2      1  2026-11-20 07:00
-web2        1      1  2026-11-20 07:00
+Host  Applied  Missing  Listed (UTC)      Attention
+db1         2        0  2026-11-20 07:00
+old         0        0  2026-11-20 07:00
+web1        2        1  2026-11-20 07:00
+web2        1        1  2026-11-20 07:00
 
-Lacking:
+Missing:
   100-02 (fixes 100-02): web1
   200-01 (fixes 200-01): web2
 ";

@@ -417,7 +417,11 @@ pub fn reason(failure: &Failure) -> String {
 
 /// Returns the failure, the condition of the root and the next step: one line each.
 pub fn described(wording: &Wording, command: Command, failure: &Failure) -> String {
-    hinted(&joined([failure.to_string(), state(failure)]), &hint(wording, command, failure))
+    let left = match failure.left() {
+        left @ (RootCondition::Unchanged | RootCondition::RolledBack) => left.to_string(),
+        _ => state(failure),
+    };
+    hinted(&joined([failure.to_string(), left]), &hint(wording, command, failure))
 }
 
 /// Returns a message with the next step as a hint; the message alone if there is no next step.
