@@ -98,7 +98,7 @@ fn a_stage_of_a_run_that_nobody_may_remove_is_named_by_status_with_the_reason() 
     stage.run("remove -R @ROOT@ 100-01").fails(9);
     let said = stage.run("status -R @ROOT@").ok();
     let words =
-        format!("unfinished  the stage @ROOT@{left} of run {run}, which is over, cannot be removed: ");
+        format!("Interrupted  the stage @ROOT@{left} of run {run}, which is over, cannot be removed: ");
     assert!(said.contains(&words) && said.contains("/o/3 is immutable; chattr -i takes that away"), "{said}");
     assert!(said.contains("recover` removes the stage once nothing forbids it"), "{said}");
     let said = stage.run("status --json -R @ROOT@").ok();

@@ -52,7 +52,7 @@ fn with_kept() -> Scenario {
 }
 
 const EXCEPTION: &str =
-    "in force, except for 2 programs that still load libx.so.1: /usr/bin/p, /usr/local/bin/own";
+    "effective, except for 2 programs that still load libx.so.1: /usr/bin/p, /usr/local/bin/own";
 
 /// The document that a command prints; that it is one of the schema the scenario has seen to.
 #[track_caller]
@@ -161,10 +161,10 @@ fn a_list_tells_what_was_recorded_and_verify_what_is_there() {
     let stage = with_kept();
     fs::remove_file(stage.at("/usr/local/bin/own")).unwrap();
     assert!(stage.run("list -R @ROOT@").ok().contains(EXCEPTION));
-    let one = "in force, except for 1 program that still loads libx.so.1: /usr/bin/p";
+    let one = "effective, except for 1 program that still loads libx.so.1: /usr/bin/p";
     assert!(stage.run("check --contents -R @ROOT@").ok().contains(one));
     stage.file("/opt/new", program(&["libx.so.1"]));
-    let two = "in force, except for 2 programs that still load libx.so.1: /opt/new, /usr/bin/p";
+    let two = "effective, except for 2 programs that still load libx.so.1: /opt/new, /usr/bin/p";
     assert!(stage.run("check --contents -R @ROOT@").ok().contains(two));
     // The next run that looks records it.
     stage.patchadd("", &Patch::of("400-01", package("ACMEp").file("usr/bin/p2", 0o755, program(&[])))).ok();

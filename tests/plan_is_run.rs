@@ -180,7 +180,7 @@ fn a_plan_for_a_read_only_root_ends_as_the_command_would() {
         };
         let (plan, run) = (said(ask), said(run));
         let plan = if operand == "100-01" { plan.of_backout() } else { plan };
-        let code = if ask.starts_with("patch") { 5 } else { 1 };
+        let code = if ask.starts_with("patch") { 7 } else { 1 };
         assert_eq!((plan.code, plan.patches.len()), (code, 1), "{ask}: {plan:?}");
         assert_eq!(
             plan.patches[0].verdict,

@@ -58,7 +58,7 @@ fn what_its_depot_has_more_is_missing_and_update_comes_next() {
     stage.run("-R @ROOT@ update --policy policy").ok();
     let text = stage.run("-R @ROOT@ --policy policy").ok();
     assert!(text.starts_with("Applied      2 patches (1 superseded)\n"), "{text}");
-    assert!(text.contains(&format!("\nMissing      nothing of {depot}\n")), "{text}");
+    assert!(text.contains(&format!("\nMissing      none of {depot}\n")), "{text}");
     assert!(text.ends_with("\nNext         nothing to do\n"), "{text}");
 }
 
@@ -92,11 +92,11 @@ fn a_depot_that_is_not_there_is_said_and_the_rest_is_told() {
     let stage = stage();
     fs::write(stage.beside("policy"), "depot=/nowhere/at/all\n").unwrap();
     let text = stage.run("-R @ROOT@ --policy policy").ok();
-    assert!(text.contains("\nMissing      not known: ") && text.contains("/nowhere/at/all"), "{text}");
+    assert!(text.contains("\nMissing      unknown: ") && text.contains("/nowhere/at/all"), "{text}");
     assert!(text.starts_with("Applied      1 patch\n"), "{text}");
     fs::write(stage.beside("policy"), "depot=https://127.0.0.1:9/none\n").unwrap();
     let text = stage.run("-R @ROOT@ --offline --policy policy").ok();
-    assert!(text.contains("\nMissing      not known: "), "{text}");
+    assert!(text.contains("\nMissing      unknown: "), "{text}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(super) struct Act {
 }
 
 /// The exit codes that a command of ours may end with.
-const CODES: [i32; 5] = [0, 1, 3, 4, 5];
+const CODES: [i32; 6] = [0, 1, 2, 3, 4, 5];
 
 /// A story.
 pub(super) struct Play<'a, M> {

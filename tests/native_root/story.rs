@@ -129,11 +129,11 @@ impl Watched {
             wrong.push(format!("check --contents: {} instead of {expected}: {}", verify.code, verify.said()));
         }
         let status = self.unwatched("status -R @ROOT@");
-        let line = status.stdout.lines().find(|line| line.starts_with("lost ")).unwrap_or_default();
+        let line = status.stdout.lines().find(|line| line.starts_with("Lost fixes ")).unwrap_or_default();
         let is_named = |id: &&str| line.split([' ', ',', ';']).any(|word| word == *id);
         let misnamed = patches.iter().filter(|(id, end)| is_named(id) != end.alarms());
         wrong.extend(misnamed.map(|(id, end)| format!("status: {id} is {end:?}, not {line:?}")));
-        let is_quiet = status.stdout.contains("nothing has to be done");
+        let is_quiet = status.stdout.contains("nothing to do");
         if status.code != 0 || is_quiet && !alarmed.is_empty() {
             wrong.push(format!("status: {} {}", status.code, status.said()));
         }

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::call::{
-    Applet, AppletKind, Invocation, Program, RunCommand, Sibling, VerbGroup, Work, place_of_name,
+    Applet, AppletKind, Invocation, Program, RunCommand, SCHEMA, Sibling, VerbGroup, Work, place_of_name,
 };
 use crate::reply::advice::mending;
 use crate::reply::exit::record_damage;
@@ -81,6 +81,8 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
     };
     let table = match applet.kind {
         AppletKind::Verb(_) => ExitTable::Verbs,
+        // `help --schema` of another program becomes this command.
+        AppletKind::Internal if applet.name == SCHEMA => ExitTable::Verbs,
         AppletKind::Classic | AppletKind::ForScripts | AppletKind::Internal => ExitTable::Classic,
     };
     let mut output = Output::new(program);

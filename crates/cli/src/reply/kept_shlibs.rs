@@ -84,7 +84,7 @@ fn sentence(programs: &[String], libraries: &[&str]) -> String {
     if let Some(more) = programs.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
         let _ = write!(named, " and {more} more");
     }
-    format!("in force, except for {many} that still {load} {}: {named}", libraries.join(", "))
+    format!("effective, except for {many} that still {load} {}: {named}", libraries.join(", "))
 }
 
 /// Returns the programs among the consumers of a library, each once. That the policy keeps a library does not mean that
@@ -132,8 +132,8 @@ mod tests {
         assert_eq!(
             KeptShlibs::of(&all).sentences(),
             [
-                "in force, except for 1 program that still loads libc.so.6: /opt/c",
-                "in force, except for 2 programs that still load liba.so.1, libb.so.1: /usr/bin/a, /usr/bin/b",
+                "effective, except for 1 program that still loads libc.so.6: /opt/c",
+                "effective, except for 2 programs that still load liba.so.1, libb.so.1: /usr/bin/a, /usr/bin/b",
             ]
         );
         let names: Vec<String> = (0..12).map(|number| format!("/bin/{number:02}")).collect();

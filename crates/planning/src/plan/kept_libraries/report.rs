@@ -128,7 +128,7 @@ impl LibraryReport {
     pub fn sentences(&self, show: impl Fn(&ObjectPath) -> String) -> Vec<String> {
         let kept = self.kept.iter().map(|kept| {
             let (library, package) = (&kept.library, &kept.package);
-            format!("{library} stays in package {package}: needed by {}", named(&kept.consumers, &show))
+            format!("{library} is kept in package {package}: needed by {}", named(&kept.consumers, &show))
         });
         let lost = self.lost.iter().map(|lost| {
             let (library, who) = (&lost.library, named(&lost.consumers, &show));
