@@ -50,7 +50,7 @@ pub enum PruneError {
     Root(#[from] RootError),
 }
 
-/// Removes everything that is not needed any more. The caller holds the lock of the working directory.
+/// Removes everything that is no longer needed. The caller holds the lock of the working directory.
 pub fn prune(work: &Work, request: &mut PruneRequest<'_>) -> Result<PruneReport, PruneError> {
     let _pool = take_pool(&work.conf.pool, &mut *request.wait)?;
     let mut report = PruneReport::default();

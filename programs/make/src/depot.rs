@@ -212,7 +212,10 @@ impl DepotReport {
         let place = directory.display();
         let IndexReport { version, patches, .. } = indexed;
         let summary = if indexed.is_new {
-            format!("{place}: version {version} has {}", if *patches == 1 { "1 patch".to_owned() } else { format!("{patches} patches") })
+            format!(
+                "{place}: version {version} has {}",
+                if *patches == 1 { "1 patch".to_owned() } else { format!("{patches} patches") }
+            )
         } else {
             format!("{place}: version {version} stays, nothing is new")
         };

@@ -81,6 +81,12 @@ fn unknown_schema(of: &Program, verb: &str, command: &str) -> String {
 fn actions(of: &Program, verb: &str) -> impl Iterator<Item = String> {
     let is_verb = |name: &str| of.applets.iter().any(|applet| applet.name == name);
     let names = of.schemas.iter().map(|(name, _)| *name).filter(move |name| !is_verb(name));
+    // `undo-data-drop` is an action of `undo-data`, not of `undo`.
+    let is_of_longer = move |name: &str| {
+        let mut longer = of.applets.iter().filter(|applet| applet.name.len() > verb.len());
+        longer.any(|applet| name.strip_prefix(applet.name).is_some_and(|rest| rest.starts_with('-')))
+    };
+    let names = names.filter(move |name| !is_of_longer(name));
     names.filter_map(move |name| Some(format!("{verb} {}", name.strip_prefix(verb)?.strip_prefix('-')?)))
 }
 

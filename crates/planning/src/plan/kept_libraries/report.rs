@@ -141,7 +141,7 @@ impl LibraryReport {
             };
             packages.iter().map(sentence).collect::<Vec<_>>()
         };
-        let dropped = of(&self.dropped, "not needed any more");
+        let dropped = of(&self.dropped, "no longer needed");
         let returned = of(&self.returned, "delivered again");
         kept.chain(lost).chain(dropped).chain(returned).collect()
     }
