@@ -235,6 +235,7 @@ fn undo_data_of_an_earlier_build_is_told_as_that_and_neither_believed_nor_called
         let all = format!("{}{}", said.stdout, said.stderr);
         let code = match line.split(' ').next() {
             Some("check" | "patchrm") => 4,
+            Some("recover") => 3,
             _ => 1,
         };
         assert_eq!(said.code, code, "{line}: {all}");

@@ -67,7 +67,7 @@ fn kept_notes(row: &Value) -> impl Iterator<Item = String> {
             number => (format!("{number} programs"), "load"),
         };
         let (libraries, programs) = (words(libraries), words(programs));
-        format!("{patch}: in force, except for {number} that still {load} {libraries}: {programs}")
+        format!("{patch}: effective, except for {number} that still {load} {libraries}: {programs}")
     })
 }
 
