@@ -93,6 +93,8 @@ impl<'p> LayoutStager<'_, 'p> {
         }
         let linked = self.link_stored(content, &mut stager)?;
         let staged = self.members(content, &mut stager, &linked);
+        // A thread whose copy was interrupted only knows that it failed.
+        let staged = staged.or_else(|cause| self.watch.check().and(Err(cause)));
         let mut made = staged.map_err(|cause| name_stored(cause, self.root, content, self.files()))?;
         for index in self.select(|body| matches!(body, Body::Link(_))) {
             self.watch.check()?;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 use std::ops::Deref;
 
 use rustix::io::Errno;
@@ -150,9 +150,11 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let live = from.live_until(buffer, physical.name(), None, self.interrupt)?.ok_or_else(changed)?;
         let mut file = dir.create(name)?;
         file.reserve(live.size().unwrap_or_default())?;
-        let mut source = InterruptibleRead::new(from.open_regular(physical.name())?, self.interrupt);
-        io::copy(&mut source, &mut file).map_err(|error| file.write_error(&error))?;
         let LiveKind::Regular { b3, size, .. } = live.kind else { return Err(changed()) };
+        // A file that grows meanwhile may never end.
+        let source = from.open_regular(physical.name())?.take(size);
+        io::copy(&mut InterruptibleRead::new(source, self.interrupt), &mut file)
+            .map_err(|error| file.write_error(&error))?;
         let copied = dir.live_until(buffer, name, None, self.interrupt)?;
         if copied.and_then(|copy| copy.digest()) != Some(b3) {
             return Err(changed());
