@@ -146,7 +146,11 @@ impl<'p> LayoutStager<'_, 'p> {
             let Some(file) = content.stored(package, path) else { continue };
             self.watch.check()?;
             // A second item would become another name of the same file.
-            if !taken.contains(file) && stager.link_stored(index, file, &mut directories)? {
+            if taken.contains(file) {
+                continue;
+            }
+            let is_linked = stager.link_stored(index, file, &mut directories);
+            if is_linked.or_else(|cause| self.watch.check().and(Err(cause)))? {
                 taken.insert(file.clone());
                 linked.insert(index);
             }

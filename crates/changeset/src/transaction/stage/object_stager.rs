@@ -496,7 +496,7 @@ impl ObjectStager<'_, '_> {
         if seen.file_type != FileType::Regular {
             return Err(spoilt("is no plain file"));
         }
-        if seen.size != member.size || !has_content(dir, name, member, &seen, noted)? {
+        if seen.size != member.size || !has_content((dir, name), member, (&seen, noted), self.interrupt)? {
             return Err(spoilt("is not what was saved"));
         }
         let bytes = member.b3.as_deref().copied();
@@ -522,18 +522,18 @@ impl ObjectStager<'_, '_> {
 }
 
 fn has_content(
-    dir: &Dir,
-    name: &[u8],
+    (dir, name): (&Dir, &[u8]),
     member: &Member,
-    seen: &ObjectStatus,
-    noted: Option<StoredIdentity>,
+    (seen, noted): (&ObjectStatus, Option<StoredIdentity>),
+    interrupt: Interrupt<'_>,
 ) -> Result<bool, Cause> {
     // Without a digest, the copy is compared with the sum.
     let Some(b3) = member.b3.as_deref() else { return Ok(true) };
     if noted == Some(StoredIdentity::of(seen)) {
         return Ok(true);
     }
-    let read = Sums::of(&mut dir.open_regular(name)?);
+    let file = dir.open_regular(name)?.take(member.size.saturating_add(1));
+    let read = Sums::of(&mut InterruptibleRead::new(file, interrupt));
     let sums = read.map_err(|error| Cause::Root(dir.read_error(name, &error)))?;
     Ok(sums.b3 == *b3)
 }
