@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::order::{TaskFailure, TaskOrder};
 use super::place::{
     LONGEST_REMOVAL, OWNER, TaskPlace, must_end, remove_all_until, remove_within_time, take_soon,
+    take_unless_ended,
 };
 use crate::runs::read_bounded;
 use crate::work::{PROGRAM, host_directory, made_private};
@@ -61,7 +62,7 @@ pub(super) fn keep_failed(
     let is_ended = place.is_ended.clone();
     let above = host_directory(build_dir)?;
     let failed = made_private(&above, FAILED.as_bytes())?;
-    let _keeping = take_soon(&above, KEEPING)?;
+    let _keeping = take_unless_ended(&above, KEEPING, &is_ended)?;
     let name = format!("{id}.{}", build.order.package).into_bytes();
     if failed.look(&name)?.is_some() {
         if is_entered(&failed, &name) {
@@ -87,7 +88,7 @@ pub(super) fn forget(
         return Ok(());
     }
     let failed = above.dir(FAILED.as_bytes())?;
-    let _keeping = take_soon(&above, KEEPING)?;
+    let _keeping = take_unless_ended(&above, KEEPING, is_ended)?;
     if failed.look(&name)?.is_some() && !is_entered(&failed, &name) {
         remove_within_time(&failed, &name, is_ended)?;
     }
@@ -164,6 +165,16 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn a_task_that_has_to_end_does_not_wait_for_one_that_removes_something() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("failed/id.a-1")).unwrap();
+        let _keeping = take_soon(&Dir::of_host(dir.path()).unwrap(), KEEPING).unwrap();
+        let forgotten = forget((dir.path(), "id"), "a-1", &AtomicBool::new(true));
+        assert!(matches!(forgotten, Err(LockError::Held { .. })));
+        assert!(dir.path().join("failed/id.a-1").exists());
+    }
 
     #[test]
     fn a_signal_ends_the_removal_of_surplus_builds_and_the_next_one_removes_the_rest() {

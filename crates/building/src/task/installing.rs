@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::guarded::GuardedState;
 use super::order::{StepError, TaskError, TaskFailure, over_limit};
-use super::place::{TaskPlace, must_end, remove_all};
+use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
 use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox, run_installer};
 use crate::base::BaseLayer;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
@@ -452,7 +452,7 @@ pub(crate) fn installed_set(
         return Ok(Some(path.join(LAYER)));
     }
     let new = format!("{name}.new");
-    remove_all(&sets, new.as_bytes())?;
+    remove_within_time(&sets, new.as_bytes(), &place.is_ended)?;
     let dir = sets.make_dir(new.as_bytes(), Mode::of(0o755))?;
     for part in [LAYER, "scratch"] {
         dir.make_dir(part.as_bytes(), Mode::of(0o755))?;

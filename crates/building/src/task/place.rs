@@ -239,6 +239,14 @@ pub(crate) fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
     })
 }
 
+/// Takes a lock that another task holds as long as it removes something; a task that has to end waits no longer.
+pub(super) fn take_unless_ended(dir: &Dir, lock: &[u8], is_ended: &AtomicBool) -> Result<Lock, LockError> {
+    Lock::take_file(dir, lock, PROGRAM, |_| {
+        std::thread::sleep(PAUSE);
+        must_end(is_ended).is_none()
+    })
+}
+
 /// Removes task directories without owners, and control groups of this bulk build. The next call removes what could not
 /// be removed before a signal came.
 pub(crate) fn remove_abandoned(
