@@ -7,6 +7,7 @@ use patchadm_building::driver::Driver;
 use patchadm_building::run::{RunBase, RunEvent, RunRequest, run};
 use patchadm_building::work::Work;
 use patchadm_bulk_values::journal::PackageState;
+use patchadm_rootfs::never;
 
 use super::machines::after_probe;
 use super::{BulkBuild, mark};
@@ -36,7 +37,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
     // What is known of the tree is not asked again: this process is not the program that makes sandboxes.
     build.action("scan @WORK@").ok();
     let work = Work::open(&build.work()).unwrap();
-    let (driver, base) = (Driver::find(&work).unwrap(), RunBase::prepare(&work).unwrap());
+    let (driver, base) = (Driver::find(&work).unwrap(), RunBase::prepare(&work, &never).unwrap());
     let request = RunRequest {
         work: &work,
         driver: &driver,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use patchadm_bulk_values::conf::{Base, BuildIdentity, Configuration};
 use patchadm_bulk_values::result::Digest;
-use patchadm_rootfs::{CAPABILITY, Dir, FileType, Lock, LockError, RootError};
+use patchadm_rootfs::{CAPABILITY, Dir, FileType, Interrupt, Lock, LockError, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::command_run::output_digest;
@@ -52,11 +52,12 @@ pub(crate) const PLACES: [&str; 9] =
     ["tree", "driver", "packages", "distfiles", "work", "out", "proc", "dev", ".program"];
 
 /// Returns the base as a layer owned by the sandboxes. A host base is laid out below `build_dir`; a directory with
-/// other owners is copied there.
+/// other owners is copied there, until a signal comes.
 pub fn base_layer(
     conf: &Configuration,
     (ids, user): (SandboxIds, BuildUser),
     digest: &str,
+    interrupt: Interrupt<'_>,
 ) -> Result<BaseLayer, LockError> {
     let kind = known_layer_kind(&conf.build_dir)?.unwrap_or_default();
     let accounts = match &conf.base {
@@ -88,7 +89,7 @@ pub fn base_layer(
         let dir = made(&bases, new.as_bytes())?;
         match (&conf.base, ids) {
             (Base::Directory(path), SandboxIds::Range(range)) => {
-                copy_tree(path, &path_of_bases.join(&new), Some(range))?;
+                copy_tree(path, &path_of_bases.join(&new), Some(range), interrupt)?;
                 note = lost_capabilities(path)?;
             }
             (Base::Directory(_), _) => {}

@@ -473,7 +473,7 @@ impl<'a> ScanSandbox<'a> {
             host: base.mounted.clone(),
             mounts: read.into_iter().chain(temporary).collect(),
         };
-        let upper = root.lay_out().map_err(io::Error::other)?;
+        let upper = root.lay_out(interrupt).map_err(io::Error::other)?;
         for name in PLACES {
             made(&upper, name).map_err(io::Error::other)?;
         }
@@ -569,6 +569,7 @@ impl<'a> ScanSandbox<'a> {
             errors: Some(said),
             phase: &mut |_| {},
             ticks: &mut |_, _| (self.interrupt)().is_some(),
+            gives_way: None,
         };
         run_to_end(place, &enclosure, (&self.limits, &no_input()?), &mut log, &mut watch)
     }

@@ -22,7 +22,10 @@ pub(crate) fn is_full(directory: &Path) -> bool {
 }
 
 /// The free space of a file system that is watched closely if less is left: a twentieth of it, and at least this.
-const LEAST_RESERVE: u64 = 256 << 20;
+const LEAST_SCARCE: u64 = 256 << 20;
+
+/// The free space that no build may take: a fiftieth of the file system, but at most this.
+const LARGEST_RESERVE: u64 = 512 << 20;
 
 /// The space of a file system that an ordinary user can still write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +49,12 @@ impl FreeSpace {
 
     /// Returns true if so little is left that a build could take it before the next regular look.
     pub(crate) fn is_scarce(self) -> bool {
-        self.bytes < LEAST_RESERVE.max(self.total / 20)
+        self.bytes < LEAST_SCARCE.max(self.total / 20)
+    }
+
+    /// Returns true if so little is left that a build has to give way before the file system is full.
+    pub(crate) fn is_below_reserve(self) -> bool {
+        self.bytes < (self.total / 50).clamp(LEAST, LARGEST_RESERVE)
     }
 }
 
@@ -95,6 +103,17 @@ fn last_sign(dir: &Dir) -> Result<Option<Timestamp>, RootError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reserve_is_a_part_of_the_file_system_and_half_a_gibibyte_at_most() {
+        const MIB: u64 = 1 << 20;
+        let free = |bytes, total| FreeSpace { bytes: bytes * MIB, total: total * MIB };
+        for (reserve, total) in [(4, 64), (20, 1_000), (512, 1 << 20)] {
+            assert!(!free(reserve, total).is_below_reserve(), "{total}");
+            let below = free(reserve - 1, total);
+            assert!(below.is_below_reserve() && below.is_scarce(), "{total}");
+        }
+    }
 
     #[test]
     fn a_task_learns_that_another_one_has_found_no_space_whenever_it_looks() {

@@ -7,13 +7,18 @@ use std::path::Path;
 
 use patchadm_bulk_values::conf::IdRange;
 use patchadm_bulk_values::result::Digest;
-use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_rootfs::{Descent, Dir, FileType, Interrupt, ObjectStatus, Root, RootError, never};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
 /// Copies a tree into an empty directory, with modes and times, and for the superuser with owners, mapped into `range`.
-/// Devices, pipes, sockets, other file systems and unreadable objects are left out.
-pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Result<(), RootError> {
+/// Devices, pipes, sockets, other file systems and unreadable objects are left out. Fails with EINTR once a signal comes.
+pub(crate) fn copy_tree(
+    from: &Path,
+    to: &Path,
+    range: Option<IdRange>,
+    interrupt: Interrupt<'_>,
+) -> Result<(), RootError> {
     let owner = |seen: &ObjectStatus| {
         let of = |id: u32| range.map_or(id, |range| range.outside(id));
         rustix::process::geteuid().is_root().then(|| (of(seen.uid), of(seen.gid)))
@@ -30,6 +35,7 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Resul
         };
         let target = to.dir(&path)?;
         for name in source.names()? {
+            go_on_unless_interrupted(&source, &name, interrupt)?;
             let Some(seen) = source.look(&name)? else { continue };
             match seen.file_type {
                 FileType::Directory => {
@@ -46,7 +52,7 @@ pub(crate) fn copy_tree(from: &Path, to: &Path, range: Option<IdRange>) -> Resul
                     directories.push((target.again()?, name, seen));
                     continue;
                 }
-                FileType::Regular => match copy_file(&source, &name, &target, &name) {
+                FileType::Regular => match copy_file_until(&source, &name, &target, &name, interrupt) {
                     Err(error) if error.is_refused_access() => {
                         target.remove(&name)?;
                         continue;
@@ -143,12 +149,35 @@ pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -
 }
 
 pub(crate) fn copy_file(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<(), RootError> {
+    copy_file_until(from, name, to, new_name, &never)
+}
+
+fn copy_file_until(
+    from: &Dir,
+    name: &[u8],
+    to: &Dir,
+    new_name: &[u8],
+    interrupt: Interrupt<'_>,
+) -> Result<(), RootError> {
     let source = from.open_regular(name)?;
     let mut file = to.create(new_name)?;
     if file.clone_of(&source)? {
         return Ok(());
     }
-    each_part(&source, |error| from.read_error(name, error), |bytes| file.put(bytes))
+    let put = |bytes: &[u8]| {
+        go_on_unless_interrupted(from, name, interrupt)?;
+        file.put(bytes)
+    };
+    each_part(&source, |error| from.read_error(name, error), put)
+}
+
+fn go_on_unless_interrupted(dir: &Dir, name: &[u8], interrupt: Interrupt<'_>) -> Result<(), RootError> {
+    match interrupt() {
+        None => Ok(()),
+        Some(_) => {
+            Err(RootError::Call { action: "copy", path: dir.root().show(&dir.at(name)), errno: Errno::INTR })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +205,7 @@ mod tests {
         .unwrap();
         fs::set_permissions(from.join("closed/deep/file"), fs::Permissions::from_mode(0o640)).unwrap();
         fs::set_permissions(from.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
-        copy_tree(&from, &to, None).unwrap();
+        copy_tree(&from, &to, None, &never).unwrap();
         assert_eq!(fs::read_to_string(to.join("link/file")).unwrap(), "text");
         assert!(!to.join("pipe").exists());
         for path in ["closed", "closed/deep", "closed/deep/file", "link"] {
@@ -187,6 +216,27 @@ mod tests {
         for top in [from, to] {
             fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o755)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_signal_ends_the_copy_of_a_tree_in_the_middle_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(from.join("file"), vec![b'x'; 40 * PART]).unwrap();
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 10).then_some(15);
+        // Where the file system shares blocks, there is no middle.
+        let source = fs::File::open(from.join("file")).unwrap();
+        let is_cloned = Dir::of_host(&to).unwrap().create(b"clone").unwrap().clone_of(&source).unwrap();
+        let copied = copy_tree(&from, &to, None, &interrupt);
+        if !is_cloned {
+            assert_eq!(copied.unwrap_err().errno(), Some(Errno::INTR));
+            assert!(fs::metadata(to.join("file")).unwrap().len() < 40 * PART as u64);
+        }
+        let copied = copy_tree(&from, &to, None, &|| Some(15));
+        assert_eq!(copied.unwrap_err().errno(), Some(Errno::INTR), "before a file, too");
     }
 
     #[test]

@@ -339,7 +339,7 @@ fn summarize(
             SandboxMount { is_writable: true, source: place.part("out"), target: "/out".into() },
         ],
     };
-    root.lay_out()?;
+    root.lay_out(request.interrupt)?;
     request.base.ids.give(&place.dir, b"out", BuildUser::First.id())?;
     let named = conf.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let variables: Vec<_> =

@@ -353,6 +353,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let top = top(dir.path());
         nest(&top, 3000);
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 270).then_some(15);
+        top.remove_tree_until(b"d", &interrupt).unwrap_err();
+        let names = top.dir(b"d").unwrap().names().unwrap();
+        assert!(names.iter().any(|name| name.starts_with(b".deep-")), "moved up: {names:?}");
+        top.remove_tree(b"d").unwrap();
+        nest(&top, 3000);
         assert_eq!(top.remove_tree_counted(b"d").unwrap(), 3001 + 3);
         assert!(top.names().unwrap().is_empty());
     }

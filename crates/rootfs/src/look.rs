@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, ObjectStatus, Result, Root, RootError, again, optional};
-use crate::{Interrupt, InterruptibleRead, KnownFile, Live, LiveKind, Sums, WorkStep, Xattrs};
+use crate::{Interrupt, InterruptibleRead, KnownFile, Live, LiveKind, Sums, WorkStep, Xattrs, never};
 use patchadm_svr4::package::ObjectPath;
 
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
@@ -45,8 +45,13 @@ impl Root {
     /// Reads everything about the object at a place ([`Resolver::locate_object`](super::Resolver::locate_object)).
     /// Returns `None` if nothing is there.
     pub fn live_at(&self, place: &ObjectPath) -> Result<Option<Live>> {
+        self.live_at_until(place, &never)
+    }
+
+    /// Like [`live_at`](Self::live_at), until a signal comes: then reading fails.
+    pub fn live_at_until(&self, place: &ObjectPath, interrupt: Interrupt<'_>) -> Result<Option<Live>> {
         match self.dir_of_object(&place.parent().unwrap_or_else(ObjectPath::root))? {
-            Some(directory) => directory.live(place.name()),
+            Some(directory) => directory.live_until(&mut vec![0; 1 << 16], place.name(), None, interrupt),
             None => Ok(None),
         }
     }

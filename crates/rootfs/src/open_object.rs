@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use crate::{
-    CAPABILITY, ChangeCall, Dir, FileType, ObjectStatus, Result, Root, RootChange, RootError, Sums, again,
-    optional,
+    CAPABILITY, ChangeCall, Dir, FileType, Interrupt, InterruptibleRead, ObjectStatus, Result, Root,
+    RootChange, RootError, Sums, again, never, optional,
 };
 
 /// One object, independent of its name: the object checked is the one changed. For a symbolic link, the link itself is
@@ -46,6 +46,11 @@ impl OpenObject {
     /// Returns the sums of a regular file, or `None` for anything else, which is not opened. At most the initial
     /// number of bytes is read.
     pub fn sums(&self) -> Result<Option<Sums>> {
+        self.sums_until(&never)
+    }
+
+    /// Like [`sums`](Self::sums), until a signal comes: then reading fails.
+    pub fn sums_until(&self, interrupt: Interrupt<'_>) -> Result<Option<Sums>> {
         let seen = self.look()?;
         if seen.file_type != FileType::Regular {
             return Ok(None);
@@ -54,8 +59,8 @@ impl OpenObject {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = again(|| rustix::fs::open(path.as_str(), flags, Bits::empty()))
             .map_err(|errno| self.error("open", errno).through_proc())?;
-        let mut bytes = std::io::Read::take(File::from(file), seen.size.saturating_add(1));
-        let sums = Sums::of(&mut bytes);
+        let bytes = std::io::Read::take(File::from(file), seen.size.saturating_add(1));
+        let sums = Sums::of(&mut InterruptibleRead::new(bytes, interrupt));
         sums.map(Some).map_err(|error| self.error("read", Errno::from_io_error(&error).unwrap_or(Errno::IO)))
     }
 
@@ -146,10 +151,15 @@ impl OpenObject {
     /// If the caller may not set file capabilities, the call fails before it changes anything. A file that somebody
     /// besides the superuser could write to, and did meanwhile, keeps its owner and gets no rights back: EAGAIN.
     pub fn set_rights(&self, rights: ObjectRights) -> Result<()> {
+        self.set_rights_until(rights, &never)
+    }
+
+    /// Like [`set_rights`](Self::set_rights), until a signal comes: then reading the file fails.
+    pub fn set_rights_until(&self, rights: ObjectRights, interrupt: Interrupt<'_>) -> Result<()> {
         let seen = self.look()?;
-        let before =
-            if self.could_be_forged(&seen, rights)? { self.sums()?.map(|sums| sums.b3) } else { None };
-        let is_same = || Ok(before.is_none() || self.sums()?.map(|sums| sums.b3) == before);
+        let digest = || self.sums_until(interrupt).map(|sums| sums.map(|sums| sums.b3));
+        let before = if self.could_be_forged(&seen, rights)? { digest()? } else { None };
+        let is_same = || Ok(before.is_none() || digest()? == before);
         if self.set_rights_if(rights, is_same)? {
             return Ok(());
         }
@@ -157,8 +167,8 @@ impl OpenObject {
     }
 
     /// Like [`set_rights`](Self::set_rights), if `may_have` returns true. It is called once the previous owner can no
-    /// longer open the object, before the object gets set-id bits or file capabilities. If it returns false, the
-    /// previous owner is set again, and the result is false.
+    /// longer open the object, before the object gets set-id bits or file capabilities. If it returns false or fails,
+    /// the previous owner is set again, and that is the result.
     pub fn set_rights_if(
         &self,
         rights: ObjectRights,
@@ -172,9 +182,10 @@ impl OpenObject {
                 self.set_xattr(CAPABILITY, value)?;
             }
             self.set_owner(uid, gid)?;
-            if !may_have()? {
+            let may_have = may_have();
+            if !matches!(may_have, Ok(true)) {
                 self.set_owner(Some(seen.uid), Some(seen.gid))?;
-                return Ok(false);
+                return may_have;
             }
             if let Some(value) = &capability {
                 self.set_xattr(CAPABILITY, value)?;
@@ -243,6 +254,17 @@ mod tests {
         assert_eq!(link.set_mode(Mode::of(0o644)).unwrap_err().errno(), Some(Errno::LOOP));
         assert_eq!((link.sums().unwrap(), mode("theirs")), (None, 0o600));
         assert!(top.hold(b"nothing").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_signal_ends_the_sums_of_a_file_that_would_take_hours() {
+        let dir = tempfile::tempdir().unwrap();
+        File::create(dir.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
+        let top = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
+        let held = top.hold(b"sparse").unwrap().unwrap();
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 100).then_some(15);
+        assert!(held.sums_until(&interrupt).is_err());
     }
 }
 

@@ -23,6 +23,9 @@ use crate::{
 /// The most attempts to open a file that is removed and created again and again.
 const MOST_TRIES: usize = 100;
 
+/// The largest file that is copied to part it from its other names. No record that is opened for writing comes near it.
+const LARGEST_PARTED: u64 = 256 << 20;
+
 impl Dir {
     fn change<T>(
         &self,
@@ -100,7 +103,8 @@ impl Dir {
     }
 
     /// Opens an existing file for reading and writing, or returns `None` if it is missing. Anything but a regular file
-    /// is refused unopened. A file with further names, which may belong to anyone, is first replaced by a copy.
+    /// is refused unopened. A file with further names, which may belong to anyone, is first replaced by a copy; one of
+    /// more than 256 MiB is refused with EFBIG.
     pub fn open_writable(&self, name: &[u8]) -> Result<Option<WritableFile>> {
         match self.look(name)? {
             None => return Ok(None),
@@ -144,11 +148,19 @@ impl Dir {
 
     /// Replaces a file by a copy of itself, so that its other names keep the current content.
     fn part(&self, name: &[u8], seen: &ObjectStatus) -> Result<()> {
+        let too_large = || self.error("write to", name, Errno::FBIG);
+        if seen.size > LARGEST_PARTED {
+            return Err(too_large());
+        }
         let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
-        let mut source = self.open_regular(name)?;
+        let mut source = self.open_regular(name)?.take(LARGEST_PARTED + 1);
         let mut copy = self.create(&beside)?;
         let made =
-            io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error)).and_then(|_| {
+            io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error)).and_then(|copied| {
+                // It has grown meanwhile.
+                if copied > LARGEST_PARTED {
+                    return Err(too_large());
+                }
                 if self.root().is_privileged() {
                     copy.set_owner(seen.uid, seen.gid)?;
                 }
@@ -644,6 +656,20 @@ mod tests {
         assert_eq!(fs::read_to_string(at("log")).unwrap(), "oursrs\n", "what was there is kept");
         assert_eq!(fs::metadata(at("log")).unwrap().permissions().mode() & 0o7777, 0o640);
         assert_eq!(root.names().unwrap(), [b"log".to_vec(), b"theirs".to_vec()]);
+    }
+
+    #[test]
+    fn a_file_with_other_names_that_would_take_hours_to_copy_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::File::create(at("theirs")).unwrap().set_len(1 << 40).unwrap();
+        fs::hard_link(at("theirs"), at("log")).unwrap();
+        let root = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
+        assert_eq!(root.open_writable(b"log").unwrap_err().errno(), Some(Errno::FBIG));
+        assert_eq!(root.names().unwrap(), [b"log".to_vec(), b"theirs".to_vec()]);
+        // Without other names, nothing has to be copied.
+        fs::remove_file(at("theirs")).unwrap();
+        assert!(root.open_writable(b"log").unwrap().is_some());
     }
 
     #[test]

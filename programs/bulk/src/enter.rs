@@ -19,6 +19,7 @@ use patchadm_cli::reply::enclosed_command::{exit_of_command, exit_of_enclosure};
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Surroundings;
 use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_rootfs::never;
 
 const USAGE: &str = "patchadm-bulk enter WORK NAME [--failed] [--network] [-- COMMAND [ARGUMENT...]]";
 
@@ -78,7 +79,7 @@ fn entered(
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterPackageError> {
     let driver = Driver::find(work).map_err(RunError::from)?;
-    let base = RunBase::prepare(work)?;
+    let base = RunBase::prepare(work, &never)?;
     let request = EnterRequest {
         work,
         driver: &driver,

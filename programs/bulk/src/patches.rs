@@ -76,7 +76,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let cores = call.surroundings.processors;
     let busy = call.busy("comparing");
     let done = with_signals(|interrupt| {
-        let base = RunBase::prepare(&work).map_err(Failure::Run)?;
+        let base = RunBase::prepare(&work, interrupt).map_err(Failure::Run)?;
         let request = PatchesRequest {
             work: &work,
             base: base.with_digest(),

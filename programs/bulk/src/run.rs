@@ -116,7 +116,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             display.show(&event);
         };
         let driver = Driver::find(&work)?;
-        let mut base = RunBase::prepare(&work)?;
+        let mut base = RunBase::prepare(&work, interrupt)?;
         base.sources.http = http;
         if let Some(note) = &base.layer.note {
             tell(RunEvent::Note(note));

@@ -119,7 +119,7 @@ fn scan(
     meter: &WorkMeter,
 ) -> Result<ScannedTree, RunError> {
     let driver = Driver::find(work)?;
-    let base = RunBase::prepare(work)?;
+    let base = RunBase::prepare(work, interrupt)?;
     let cores = u32::try_from(patchadm_rootfs::cores()).unwrap_or(1);
     let request = ScanRequest {
         work,

@@ -14,6 +14,7 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_rootfs::never;
 use serde::Serialize;
 
 use crate::ends::{report_failed, root_failed, run_failed, set_failed, work_failed};
@@ -63,7 +64,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         Some(run) => run,
         None => newest_set(&work).map_err(|error| upload_failed(&error))?,
     };
-    let base = RunBase::prepare(&work).map_err(|error| run_failed(&error))?;
+    let base = RunBase::prepare(&work, &never).map_err(|error| run_failed(&error))?;
     let again = args.again;
     let uploaded = with_signals(|interrupt| {
         upload(&UploadRequest { work: &work, base: &base.layer, set: run, again, interrupt })

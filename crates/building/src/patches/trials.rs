@@ -540,7 +540,7 @@ impl SandboxTrial<'_> {
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
         let (order, files) = self.put_packages(place, lower.len())?;
         let root = tree_of(request, place, lower)?;
-        let upper = root.lay_out()?;
+        let upper = root.lay_out(request.interrupt)?;
         NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
         let limits = SandboxLimits::of(&request.work.conf.limits).with_room(Self::room(place)?);
         let mut trial = RunningTrial { request, place, root, order, limits, log, took: Duration::ZERO };

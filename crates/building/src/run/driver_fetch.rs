@@ -7,6 +7,7 @@ use std::time::Duration;
 use patchadm_bulk_values::conf::SandboxMount;
 use patchadm_bulk_values::records::Record;
 use patchadm_core::namespaces::EnclosureEnd;
+use patchadm_rootfs::Interrupt;
 
 use super::request::RunRequest;
 use crate::base::BaseLayer;
@@ -64,7 +65,7 @@ impl DriverFetch {
         &self,
         missing: &[MissingDistfile<'_>],
         directory: &Path,
-        interrupt: &dyn Fn() -> Option<i32>,
+        interrupt: Interrupt<'_>,
     ) -> Result<(), String> {
         let first = missing.first().map(ToString::to_string).unwrap_or_default();
         let failed = |reason: String| format!("{first}; {FETCH}: {reason}");
@@ -79,9 +80,9 @@ impl DriverFetch {
         taken
     }
 
-    fn run(&self, place: &TaskPlace, interrupt: &dyn Fn() -> Option<i32>) -> Result<SandboxEnd, TaskError> {
+    fn run(&self, place: &TaskPlace, interrupt: Interrupt<'_>) -> Result<SandboxEnd, TaskError> {
         let root = self.root(place);
-        root.lay_out()?;
+        root.lay_out(interrupt)?;
         self.base.ids.give(&place.dir, DISTFILES.as_bytes(), self.user.id())?;
         let mut log = TaskLog::begin(place.dir.create(LOG)?, Some(MOST_PRINTED));
         let written = ["upper", DISTFILES].map(|part| place.part(part));

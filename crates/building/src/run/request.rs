@@ -7,7 +7,7 @@ use patchadm_bulk_values::journal::PackageOutcome;
 use patchadm_bulk_values::resolve::UnknownName;
 use patchadm_bulk_values::result::Digest;
 use patchadm_making::build::BuildRequest;
-use patchadm_rootfs::RootError;
+use patchadm_rootfs::{Interrupt, RootError};
 use patchadm_svr4::patch::PatchId;
 use serde_json::Value;
 
@@ -203,15 +203,18 @@ pub struct RunBase {
 
 impl RunBase {
     /// Lays the base of a bulk build out, where that is not done yet, and takes its digest: it reads the state of every object
-    /// of the base.
-    pub fn prepare(work: &Work) -> Result<Self, RunError> {
+    /// of the base. A signal ends it.
+    pub fn prepare(work: &Work, interrupt: Interrupt<'_>) -> Result<Self, RunError> {
         let user = build_user(&work.conf);
         let fetches_as = fetching_user(&work.conf).map_err(RunError::User)?;
         let ids = SandboxIds::of_caller(&work.conf).map_err(RunError::User)?;
         let digest = base_digest(&work.conf).map_err(RunError::Base)?;
-        let layer = base_layer(&work.conf, (ids, user), &digest.to_string())
+        let layer = base_layer(&work.conf, (ids, user), &digest.to_string(), interrupt)
             .and_then(|layer| with_layer_kind(work, layer, user));
-        let layer = layer.map_err(|error| RunError::Base(error.to_string()))?;
+        let layer = layer.map_err(|error| {
+            let is_interrupted = |signal| RunError::Scan(ScanError::Interrupted(signal));
+            interrupt().map_or_else(|| RunError::Base(error.to_string()), is_interrupted)
+        })?;
         must_be_accessible(work, &layer, user).map_err(RunError::User)?;
         let sources = Sources {
             directories: work.conf.file_sources.clone(),

@@ -10,7 +10,7 @@ use patchadm_core::namespaces::{
     Mount, MountSource, ProcessLimit,
 };
 use patchadm_core::script::PROGRAM_INSIDE;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_rootfs::{Dir, FileType, Interrupt, ObjectStatus, RootError};
 use patchadm_svr4::package::Mode;
 
 use super::watch::SandboxLimits;
@@ -66,14 +66,15 @@ pub struct BuildRoot {
 
 impl BuildRoot {
     /// Prepares the upper layer and returns it. If layers are copies and it is empty, the lower layers are copied.
-    /// Temporary directories are made unless the lower layers have suitable ones.
-    pub(crate) fn lay_out(&self) -> Result<Dir, RootError> {
+    /// Temporary directories are made unless the lower layers have suitable ones. Copying fails with EINTR once a signal
+    /// comes.
+    pub(crate) fn lay_out(&self, interrupt: Interrupt<'_>) -> Result<Dir, RootError> {
         let upper = Dir::of_host(&self.upper)?;
         let below = self.lower.first().filter(|_| self.kind == LayerKind::Copy);
         if let Some(below) = below
             && upper.names()?.is_empty()
         {
-            copy_tree(below, &self.upper, None)?;
+            copy_tree(below, &self.upper, None, interrupt)?;
         }
         if self.kind == LayerKind::Overlay && has_temporary_directories(&self.lower)? {
             return Ok(upper);

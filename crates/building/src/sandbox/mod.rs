@@ -15,7 +15,7 @@ pub(crate) use layers::{
 pub(crate) use log::phase_of;
 pub use log::{PHASE_LINE, TaskLog};
 pub(crate) use usage::space_of;
-pub(crate) use watch::lost;
 pub use watch::{
     SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, UsageMeasure, no_input, run_watched,
 };
+pub(crate) use watch::{TaskGrowth, lost};

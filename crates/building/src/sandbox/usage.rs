@@ -402,6 +402,11 @@ mod tests {
             std::os::unix::fs::symlink("x", dir.path().join(format!("link{number}"))).unwrap();
         }
         assert!(space_of(&[dir.path().to_owned()]).bytes >= 200 * LEAST);
+        let counted = space_up_to(&[dir.path().to_owned()], 10 * LEAST).bytes;
+        assert!(
+            counted > 10 * LEAST && counted < 100 * LEAST,
+            "more than the limit is not counted: {counted}"
+        );
     }
 
     #[test]

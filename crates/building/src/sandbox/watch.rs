@@ -101,6 +101,8 @@ pub enum StopCause {
     Output(u64),
     /// The task was asked to end.
     Asked,
+    /// Free space fell below the reserve, and the command had grown most.
+    Space,
 }
 
 /// The source of a measurement.
@@ -124,6 +126,17 @@ pub struct SandboxWatch<'a> {
     /// Is called at least five times a second with the peak of memory and the bytes of the log; returns whether the command
     /// is to end.
     pub ticks: &'a mut dyn FnMut(u64, u64) -> bool,
+    /// Is called while free space is scarce; returns true if the command has to give way.
+    pub(crate) gives_way: Option<&'a dyn Fn(TaskGrowth) -> bool>,
+}
+
+/// The growth of a command while free space is scarce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskGrowth {
+    /// The bytes that it wrote in the last seconds.
+    pub(crate) bytes: u64,
+    /// True if free space is below the reserve, and the previous check found it scarce: others know their growth, too.
+    pub(crate) is_decisive: bool,
 }
 
 /// The end of a command.
@@ -171,7 +184,8 @@ pub fn run_watched(
     };
     // Existing files do not count.
     let free = FreeSpace::of_all(watch.written);
-    let before = limits.disk.map_or(0, |_| space_of(watch.written).bytes);
+    let is_watched = limits.disk.is_some() || watch.gives_way.is_some();
+    let before = if is_watched { space_of(watch.written).bytes } else { 0 };
     let theirs = (OwnedFd::from(theirs), their_errors);
     let process =
         EnclosureProcess::start(enclosure, input.as_fd(), theirs, |process| watch.group.take(process))?;
@@ -373,7 +387,7 @@ impl<'a> Watcher<'a> {
     }
 
     fn look_at_disk(&mut self, watch: &SandboxWatch<'_>, processes: &[u32]) -> Option<StopCause> {
-        let limit = self.limits.disk?;
+        let limit = self.limits.disk.or(watch.gives_way.map(|_| u64::MAX))?;
         let (began, free) = (Instant::now(), FreeSpace::of_all(watch.written));
         if !self.disk.is_due(began, limit, free) {
             return None;
@@ -382,11 +396,17 @@ impl<'a> Watcher<'a> {
         let nameless = OpenFiles::of(processes, watch.written).on_disk();
         let UsedSpace { bytes, closed } = space_up_to(watch.written, self.disk.before.saturating_add(limit));
         let used = bytes.saturating_sub(self.disk.before).saturating_add(nameless);
-        self.disk.looked(Instant::now(), began.elapsed(), (used, free));
+        let growth = self.disk.looked(Instant::now(), began.elapsed(), (used, free));
         if used > limit {
             return Some(StopCause::Disk(used));
         }
-        self.closed.look(closed).map(StopCause::Closed)
+        if let (Some(growth), Some(gives_way)) = (growth, watch.gives_way)
+            && gives_way(growth)
+        {
+            return Some(StopCause::Space);
+        }
+        // Without a limit, hidden files matter to nobody.
+        self.closed.look(closed.filter(|_| self.limits.disk.is_some())).map(StopCause::Closed)
     }
 
     /// Kills the command if it still runs, and waits for all its processes. A command that ended by itself may have
@@ -425,12 +445,16 @@ struct DiskLooks {
     /// The bytes that the command used and those that were free at the last check.
     used: u64,
     free: Option<FreeSpace>,
+    /// Earlier checks, at least [`LOOK_AT_DISK`] apart: the growth since the first is that of the last seconds.
+    marks: [(Instant, u64); 2],
+    was_scarce: bool,
 }
 
 impl DiskLooks {
     fn begin(before: u64, free: Option<FreeSpace>) -> Self {
         let now = Instant::now();
-        Self { before, next: now + LOOK_AT_DISK, earliest: now, used: 0, free }
+        let marks = [(now, 0); 2];
+        Self { before, next: now + LOOK_AT_DISK, earliest: now, used: 0, free, marks, was_scarce: false }
     }
 
     /// Returns true if it is time for a check, or if since the last one the file system lost as much space as the limit
@@ -444,13 +468,28 @@ impl DiskLooks {
         now >= self.next || now >= self.earliest && is_urgent()
     }
 
-    /// Records a check that took this long and ended now. `free` is the space before it.
-    fn looked(&mut self, now: Instant, took: Duration, (used, free): (u64, Option<FreeSpace>)) {
+    /// Records a check that took this long and ended now. `free` is the space before it. Returns the growth of the command
+    /// while space is scarce, and once more after that.
+    fn looked(
+        &mut self,
+        now: Instant,
+        took: Duration,
+        (used, free): (u64, Option<FreeSpace>),
+    ) -> Option<TaskGrowth> {
         let wait = took.saturating_mul(PART_OF_TIME).min(LONGEST_WITHOUT_LOOK);
         self.next = now + LOOK_AT_DISK.max(wait);
         // Checks for lost space take at most half of the time.
         self.earliest = now + took;
         (self.used, self.free) = (used, free);
+        let is_scarce = free.is_some_and(FreeSpace::is_scarce);
+        let was_scarce = std::mem::replace(&mut self.was_scarce, is_scarce);
+        let [(_, used_before), newer] = self.marks;
+        if now.saturating_duration_since(newer.0) >= LOOK_AT_DISK {
+            self.marks = [newer, (now, used)];
+        }
+        let bytes = if is_scarce { used.saturating_sub(used_before) } else { 0 };
+        let is_decisive = was_scarce && free.is_some_and(FreeSpace::is_below_reserve);
+        (is_scarce || was_scarce).then_some(TaskGrowth { bytes, is_decisive })
     }
 }
 
@@ -521,6 +560,27 @@ mod tests {
             looks.looked(now, Duration::from_millis(took), (0, None));
             assert_eq!(looks.next - now, Duration::from_millis(wait), "{took}");
         }
+    }
+
+    #[test]
+    fn the_growth_of_the_last_seconds_is_told_while_space_is_scarce_and_decides_below_the_reserve() {
+        const MIB: u64 = 1 << 20;
+        let free = |bytes: u64| Some(FreeSpace { bytes: bytes * MIB, total: 10_000 * MIB });
+        let mut looks = DiskLooks::begin(0, free(5_000));
+        let began = looks.earliest;
+        let mut look = |after: u64, used: u64, left: u64| {
+            let growth =
+                looks.looked(began + Duration::from_millis(after), Duration::ZERO, (used * MIB, free(left)));
+            growth.map(|growth| (growth.bytes / MIB, growth.is_decisive))
+        };
+        assert_eq!(look(2_000, 1_000, 4_000), None, "there is enough");
+        assert_eq!(look(2_200, 1_300, 190), Some((1_300, false)), "the others have to look first");
+        assert_eq!(look(2_400, 1_310, 180), Some((1_310, true)));
+        assert_eq!(look(4_400, 1_310, 400), Some((1_310, false)), "scarce, but above the reserve");
+        assert_eq!(look(6_600, 1_320, 190), Some((320, true)), "what was written long ago is not growth");
+        assert_eq!(look(8_800, 1_320, 190), Some((10, true)));
+        assert_eq!(look(9_000, 1_320, 4_000), Some((0, false)), "the last word is forgotten");
+        assert_eq!(look(11_000, 2_000, 4_000), None);
     }
 
     #[test]

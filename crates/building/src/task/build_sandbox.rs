@@ -10,7 +10,7 @@ use patchadm_svr4::package::Mode;
 
 use super::installing::{InstallWay, PackageFile, installed_set};
 use super::order::{StepError, TaskFailure, TaskOrder};
-use super::place::TaskPlace;
+use super::place::{TaskPlace, must_end};
 use super::sandbox_run::Ticks;
 use crate::base::BaseLayer;
 use crate::driver::{DRIVER_INSIDE, Driver};
@@ -44,7 +44,7 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
 /// Prepares the directory of the task for its build.
 pub(super) fn lay_out(inputs: &TaskInputs<'_>, layer: Option<&Path>) -> Result<(), StepError> {
     let place = inputs.place;
-    build_root(inputs, layer).lay_out()?;
+    build_root(inputs, layer).lay_out(&|| must_end(&place.is_ended))?;
     for part in ["work", "out"] {
         inputs.base.ids.give(&place.dir, part.as_bytes(), inputs.user.id())?;
     }

@@ -28,7 +28,7 @@ use super::order::{
     start_of,
 };
 use super::packing::{PackageIdentity, PackedResult, PackingInput, pack_in_sandbox};
-use super::place::TaskPlace;
+use super::place::{TaskPlace, must_end};
 use super::progress::{TaskTeller, TaskWatch};
 use super::sandbox_run::{Ticks, memory_file, run_to_end};
 use crate::base::{PLACES, base_layer, build_user};
@@ -111,7 +111,9 @@ fn perform(
     let shown = |error: &dyn std::error::Error| error.to_string();
     let pool = Pool::open(&work.conf.pool).map_err(|error| shown(&error))?;
     let user = build_user(&work.conf);
-    let base = base_layer(&work.conf, (ids, user), &order.base).map_err(|error| shown(&error))?;
+    let is_ended = teller.ended();
+    let base = base_layer(&work.conf, (ids, user), &order.base, &|| must_end(&is_ended));
+    let base = base.map_err(|error| shown(&error))?;
     let mut install: Vec<PoolEntry> = Vec::new();
     for (package, key) in &order.install {
         match pool.find(key).map_err(|error| shown(&error))? {
@@ -121,7 +123,7 @@ fn perform(
         }
     }
     let mut place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| shown(&error))?;
-    place.is_ended = teller.ended();
+    place.is_ended = is_ended;
     let inputs = TaskInputs {
         order,
         work: &work,
@@ -133,7 +135,7 @@ fn perform(
         place: &place,
     };
     let end = build(&inputs, teller);
-    let is_full = matches!(end, Err(TaskError::FullBuildDir(_)));
+    let is_full = matches!(end, Err(TaskError::FullBuildDir(_) | TaskError::GaveWay(_)));
     let kept = &work.conf;
     let at = (kept.build_dir.as_path(), work.id.as_str());
     match &end {
@@ -150,7 +152,7 @@ fn perform(
             };
             left.map_err(|error| shown(&error))?;
             if kept.keep_failed > 0 && matches!(end, Ok(TaskEnd { failure: None, .. })) {
-                forget(at, &order.package).map_err(|error| shown(&error))?;
+                forget(at, &order.package, &teller.ended()).map_err(|error| shown(&error))?;
             }
         }
     }
@@ -160,7 +162,7 @@ fn perform(
     }
     Ok(end.unwrap_or_else(|error| {
         let is_full = matches!(error, TaskError::Full(_));
-        let lacks_room = matches!(error, TaskError::FullBuildDir(_));
+        let lacks_room = matches!(error, TaskError::FullBuildDir(_) | TaskError::GaveWay(_));
         TaskEnd { is_full, lacks_room, ..TaskEnd::trouble(error.to_string()) }
     }))
 }
@@ -290,6 +292,7 @@ fn run_build(
         watch.teller.tell(&TaskEvent::Phase(name));
     };
     let mut ticks = |memory, bytes| watch.tick(memory, bytes);
+    let gives_way = |growth| place.gives_way(growth);
     let mut group = place.control_group(limits.of_group());
     let mut sandbox_watch = SandboxWatch {
         group: &mut group,
@@ -297,6 +300,7 @@ fn run_build(
         errors: None,
         phase: &mut phase,
         ticks: &mut ticks,
+        gives_way: Some(&gives_way),
     };
     let ended = run_to_end(place, &enclosure, (&limits, &input), log, &mut sandbox_watch)?;
     costs.ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);

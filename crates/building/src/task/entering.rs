@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use patchadm_bulk_values::conf::LimitName;
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureTerminal, enclose};
-use patchadm_rootfs::{Dir, FileType, RootError};
+use patchadm_rootfs::{Dir, FileType, RootError, never};
 use patchadm_svr4::package::Mode;
 
 use super::build_sandbox::{TaskInputs, build_command, build_root, install, lay_out};
@@ -73,8 +73,8 @@ pub(crate) fn enter_sandbox(
 ) -> Result<EnclosureEnd, EnterSandboxError> {
     let machine = |error: &dyn std::error::Error| EnterSandboxError::Machine(error.to_string());
     let ids = SandboxIds::of_task(&task.work.conf).map_err(EnterSandboxError::Machine)?;
-    let base =
-        base_layer(&task.work.conf, (ids, task.user), &task.order.base).map_err(|error| machine(&error))?;
+    let base = base_layer(&task.work.conf, (ids, task.user), &task.order.base, &never);
+    let base = base.map_err(|error| machine(&error))?;
     let (place, failure) = if let Some((place, failure)) = task.kept {
         (place, Some(failure))
     } else {
@@ -147,7 +147,7 @@ fn prepare(inputs: &TaskInputs<'_>, is_kept: bool) -> Result<Option<std::path::P
     } else {
         lay_out(inputs, layer.as_deref())?;
     }
-    let upper = build_root(inputs, layer.as_deref()).lay_out()?;
+    let upper = build_root(inputs, layer.as_deref()).lay_out(&never)?;
     let tmp = made(&upper, b"tmp")?;
     tmp.set_own_mode(Mode::of(0o1777))?;
     if tmp.look(RECORD)?.is_some_and(|seen| seen.file_type == FileType::Directory) {

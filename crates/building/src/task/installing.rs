@@ -15,10 +15,11 @@ use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_rootfs::{Dir, FileType, Lock, NewTree, Root, RootError, Timestamp, never};
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
+use rustix::io::Errno;
 
 use super::guarded::GuardedState;
 use super::order::{StepError, TaskError, TaskFailure, over_limit};
-use super::place::{TaskPlace, remove_all};
+use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
 use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox, run_installer};
 use crate::base::BaseLayer;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
@@ -127,7 +128,7 @@ impl Installation<'_> {
         log: &mut TaskLog,
         ticks: Ticks<'_>,
     ) -> Result<Installed, TaskError> {
-        self.root()?.lay_out()?;
+        self.root()?.lay_out(&|| must_end(&self.place.is_ended))?;
         let mut guarded = GuardedState::of(&self.upper, &self.base.layer)?;
         let mut steps = Steps { ends: vec![self.moment()?] };
         let refused =
@@ -191,7 +192,10 @@ impl Installation<'_> {
         ticks: Ticks<'_>,
     ) -> Result<Result<(Dir, Option<EnclosureEnd>), Installed>, TaskError> {
         let root = self.root()?;
-        let upper = match root.lay_out().and_then(|upper| put_answers(&upper).map(|()| upper)) {
+        let upper = match root
+            .lay_out(&|| must_end(&self.place.is_ended))
+            .and_then(|upper| put_answers(&upper).map(|()| upper))
+        {
             // In a copy, earlier packages may have put objects there.
             Err(error) if root.kind == LayerKind::Copy => return left_by_packages(error).map(Err),
             laid_out => laid_out?,
@@ -320,9 +324,9 @@ fn remove_answers(upper: &Dir) -> Result<Installed, RootError> {
     Ok(Installed::Done)
 }
 
-/// Turns an unreadable or unremovable leftover into a refusal: the packages caused it, not the machine.
+/// Turns an unreadable or unremovable leftover into a refusal: the packages caused it, not the machine or a signal.
 pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError> {
-    if error.is_no_space() {
+    if error.is_no_space() || error.errno() == Some(Errno::INTR) {
         return Err(error.into());
     }
     Ok(Installed::Refused(format!("what it leaves cannot be used: {error}")))
@@ -448,7 +452,7 @@ pub(crate) fn installed_set(
         return Ok(Some(path.join(LAYER)));
     }
     let new = format!("{name}.new");
-    remove_all(&sets, new.as_bytes())?;
+    remove_within_time(&sets, new.as_bytes(), &place.is_ended)?;
     let dir = sets.make_dir(new.as_bytes(), Mode::of(0o755))?;
     for part in [LAYER, "scratch"] {
         dir.make_dir(part.as_bytes(), Mode::of(0o755))?;

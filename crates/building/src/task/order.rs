@@ -212,6 +212,8 @@ pub(crate) enum TaskError {
     Full(String),
     #[error("no space is left in `build_dir`, {}", .0.display())]
     FullBuildDir(PathBuf),
+    #[error("space: little is left in `build_dir`, {}, and this build grew most", .0.display())]
+    GaveWay(PathBuf),
 }
 
 impl TaskError {
@@ -279,7 +281,7 @@ pub(super) fn over_limit(
             format!("{path} is a directory that cannot be read, which may hold anything"),
         ),
         StopCause::Output(bytes) => (FailureCause::Output, format!("{bytes} bytes of output")),
-        StopCause::Asked => return None,
+        StopCause::Asked | StopCause::Space => return None,
     };
     let limit = cause.limit().and_then(|name| limits.get(name));
     let detail = format!("{used}, limit {}", limit.unwrap_or_default());

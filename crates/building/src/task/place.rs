@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use patchadm_core::namespaces::HeldLock;
-use patchadm_rootfs::{Dir, FileType, Interrupt, Lock, LockError, RootError, never, random};
+use patchadm_rootfs::{Dir, FileType, Interrupt, Lock, LockError, RootError, Timestamp, never, random};
 use patchadm_svr4::package::Mode;
+use rustix::io::Errno;
 
 use crate::control_groups::{GroupLimits, TaskGroup, remove_abandoned_groups};
+use crate::sandbox::TaskGrowth;
 use crate::tree_copy::each_below;
 use crate::work::{PROGRAM, host_directory, made_private};
 
@@ -38,10 +40,20 @@ pub(crate) const OWNER: &[u8] = b"owner";
 /// The lock shared by all processes in the sandbox.
 const INSIDE: &[u8] = b"inside";
 
+/// The file whose time is the growth of the task in KiB while free space is scarce: a time can be set without free space.
+const GROWN: &[u8] = b"grown";
+const NEW_GROWN: &[u8] = b"grown.new";
+
+/// The largest time that every file system can store for it, in KiB: a TiB.
+const LARGEST_GROWN: i64 = 1 << 30;
+
+/// A task that grew by less in the last seconds does not have to give way.
+const LEAST_GROWTH: u64 = 1 << 20;
+
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// The time that a task which has to end removes what its build left. The next run removes the rest.
-const LONGEST_REMOVAL: Duration = Duration::from_secs(3);
+pub(super) const LONGEST_REMOVAL: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(crate) struct TaskPlace {
@@ -73,15 +85,45 @@ impl TaskPlace {
                 view.make_dir(place.as_bytes(), Mode::of(0o755))?;
             }
         }
+        // Only whole ones are seen: the time of a new file would be a large growth.
+        drop(dir.create(NEW_GROWN)?);
+        dir.set_mtime(NEW_GROWN, Timestamp::whole(0))?;
+        dir.rename(NEW_GROWN, GROWN)?;
         let path = crate::work::host_path(&build_dir.join("tasks"), &name);
         Ok(Self { tasks, name, path, dir, owner, is_ended: Arc::default() })
     }
 
     /// Removes something that its build may have filled.
     fn clear(&self, above: &Dir, name: &[u8]) -> Result<(), RootError> {
-        let began = Instant::now();
-        let must_end = || self.is_ended.load(Ordering::Relaxed) && began.elapsed() > LONGEST_REMOVAL;
-        remove_all_until(above, name, &|| must_end().then_some(rustix::process::Signal::TERM.as_raw()))
+        remove_within_time(above, name, &self.is_ended)
+    }
+
+    /// Tells the other tasks in this `build_dir` how much this one has grown. Returns true if it has to give way: free
+    /// space is below the reserve, and no running task has grown more.
+    pub(super) fn gives_way(&self, growth: TaskGrowth) -> bool {
+        self.tell_growth(growth.bytes);
+        let own = ((growth.bytes >> 10).min(LARGEST_GROWN.unsigned_abs()), &*self.name);
+        growth.is_decisive
+            && growth.bytes >= LEAST_GROWTH
+            && self.growths_of_others().iter().all(|(grown, name)| (*grown, &**name) < own)
+    }
+
+    /// Records the growth that the other tasks compare with theirs. If that fails, they see the previous one.
+    pub(super) fn tell_growth(&self, bytes: u64) {
+        let kib = i64::try_from(bytes >> 10).unwrap_or(i64::MAX).min(LARGEST_GROWN);
+        let _ = self.dir.set_mtime(GROWN, Timestamp::whole(kib));
+    }
+
+    fn growths_of_others(&self) -> Vec<(u64, Vec<u8>)> {
+        let names = self.tasks.directories().unwrap_or_default();
+        let others = names.into_iter().filter(|name| *name != self.name && is_owned(&self.tasks, name));
+        let grown = |name: &Vec<u8>| self.tasks.dir(name).ok()?.look(GROWN).ok()?;
+        let growth = |name: Vec<u8>| Some((u64::try_from(grown(&name)?.mtime.seconds).ok()?, name));
+        others.filter_map(growth).collect()
+    }
+
+    pub(super) fn build_dir(&self) -> PathBuf {
+        self.path.ancestors().nth(2).unwrap_or(&self.path).to_owned()
     }
 
     pub(crate) fn part(&self, part: &str) -> PathBuf {
@@ -197,6 +239,14 @@ pub(crate) fn take_soon(dir: &Dir, lock: &[u8]) -> Result<Lock, LockError> {
     })
 }
 
+/// Takes a lock that another task holds as long as it removes something; a task that has to end waits no longer.
+pub(super) fn take_unless_ended(dir: &Dir, lock: &[u8], is_ended: &AtomicBool) -> Result<Lock, LockError> {
+    Lock::take_file(dir, lock, PROGRAM, |_| {
+        std::thread::sleep(PAUSE);
+        must_end(is_ended).is_none()
+    })
+}
+
 /// Removes task directories without owners, and control groups of this bulk build. The next call removes what could not
 /// be removed before a signal came.
 pub(crate) fn remove_abandoned(
@@ -238,24 +288,43 @@ fn is_owned(tasks: &Dir, task: &[u8]) -> bool {
     }
 }
 
+/// Returns the signal that asks a task to end, if it has to.
+pub(super) fn must_end(is_ended: &AtomicBool) -> Option<i32> {
+    is_ended.load(Ordering::Relaxed).then_some(rustix::process::Signal::TERM.as_raw())
+}
+
+/// Removes something that a build may have filled; a task that has to end takes a few seconds for it at most.
+pub(super) fn remove_within_time(above: &Dir, name: &[u8], is_ended: &AtomicBool) -> Result<(), RootError> {
+    let began = Instant::now();
+    let is_long = || began.elapsed() > LONGEST_REMOVAL;
+    remove_all_until(above, name, &|| must_end(is_ended).filter(|_| is_long()))
+}
+
 /// Removes a directory with everything below it, including directories that the owner may not enter.
 pub(crate) fn remove_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
     remove_all_until(above, name, &never)
 }
 
-fn remove_all_until(above: &Dir, name: &[u8], interrupt: Interrupt<'_>) -> Result<(), RootError> {
+pub(super) fn remove_all_until(above: &Dir, name: &[u8], interrupt: Interrupt<'_>) -> Result<(), RootError> {
     match above.remove_tree_until(name, interrupt) {
         Err(error) if error.is_refused_access() => {
-            open_all(above, name)?;
+            open_all(above, name, interrupt)?;
             above.remove_tree_until(name, interrupt).map(drop)
         }
         other => other.map(drop),
     }
 }
 
-fn open_all(above: &Dir, name: &[u8]) -> Result<(), RootError> {
+fn open_all(above: &Dir, name: &[u8], interrupt: Interrupt<'_>) -> Result<(), RootError> {
     above.set_mode(name, Mode::of(0o700))?;
     each_below(&above.dir(name)?, |above, name, seen| {
+        if interrupt().is_some() {
+            return Err(RootError::Call {
+                action: "remove",
+                path: above.root().show(&above.at(name)),
+                errno: Errno::INTR,
+            });
+        }
         if seen.file_type == FileType::Directory {
             above.set_mode(name, Mode::of(0o700))?;
         }
@@ -285,6 +354,37 @@ mod tests {
         living.wait_until_empty().unwrap();
         living.remove().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn of_the_tasks_on_a_full_disk_the_one_that_grew_most_gives_way_and_the_others_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = || TaskPlace::make(dir.path(), "id").unwrap();
+        let tasks = [make(), make(), make()];
+        let growth = |mib: u64, is_decisive| TaskGrowth { bytes: mib << 20, is_decisive };
+        for (task, mib) in tasks.iter().zip([300, 500, 20]) {
+            assert!(!task.gives_way(growth(mib, false)), "there is enough space");
+        }
+        let of_all = |grown: [u64; 3]| {
+            let each = tasks.iter().zip(grown).map(|(task, mib)| task.gives_way(growth(mib, true)));
+            each.collect::<Vec<_>>()
+        };
+        assert_eq!(of_all([300, 500, 20]), [false, true, false]);
+        assert_eq!(of_all([300, 500, 21]), [false, true, false], "until it is gone, no other one has to end");
+        let [first, second, third] = tasks;
+        second.remove().unwrap();
+        assert!(!third.gives_way(growth(21, true)) && first.gives_way(growth(300, true)));
+        // What is over, or was killed, is no reason to go on.
+        first.tell_growth(0);
+        assert!(third.gives_way(growth(21, true)));
+        let killed = dir.path().join("tasks/id.killed");
+        fs::create_dir(&killed).unwrap();
+        fs::write(killed.join("grown"), "").unwrap();
+        assert!(third.gives_way(growth(21, true)));
+        assert!(
+            !third.gives_way(TaskGrowth { bytes: 1 << 19, is_decisive: true }),
+            "it takes next to nothing"
+        );
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     pool.begin().and_then(|(name, _)| pool.give_up(&name)).map_err(|error| other(&error))?;
     let ids = SandboxIds::of_task(&work.conf).map_err(ProbeFailure::Other)?;
     let user = build_user(&work.conf);
-    let base = base_layer(&work.conf, (ids, user), &order.base).map_err(|error| other(&error))?;
+    let base = base_layer(&work.conf, (ids, user), &order.base, &never).map_err(|error| other(&error))?;
     remove_abandoned(&work.conf.build_dir, &work.id, &never).map_err(|error| other(&error))?;
     if is_full(&work.conf.build_dir) {
         return Err(ProbeFailure::Other("no space is left".to_owned()));
@@ -217,7 +217,7 @@ fn run_probe(
         host: base.mounted.clone(),
         mounts,
     };
-    root.lay_out()?;
+    root.lay_out(&never)?;
     let command = SandboxCommand {
         words,
         environment: environment(&[]),

@@ -32,8 +32,11 @@ pub(crate) fn run_to_end(
     let ended = run_watched(enclosure, limits, input, log, watch);
     place.wait_until_empty()?;
     let ended = ended?;
-    if ended.stopped == Some(StopCause::Asked) {
-        return Err(io::Error::other("the task is to end").into());
+    match ended.stopped {
+        Some(StopCause::Asked) => return Err(io::Error::other("the task is to end").into()),
+        // Until its directory is removed, no other task has to give way.
+        Some(StopCause::Space) => return Err(TaskError::GaveWay(place.build_dir())),
+        _ => place.tell_growth(0),
     }
     match ended.end {
         Some(EnclosureEnd::Lost(signal)) => Err(lost(signal).into()),
@@ -51,7 +54,15 @@ pub(crate) fn run_in_sandbox(
 ) -> Result<SandboxEnd, TaskError> {
     let enclosure = enclosure(root, command, limits, Some(place.inside()))?;
     let mut group = place.control_group(limits.of_group());
-    let mut watch = SandboxWatch { group: &mut group, written, errors: None, phase: &mut |_| {}, ticks };
+    let gives_way = |growth| place.gives_way(growth);
+    let mut watch = SandboxWatch {
+        group: &mut group,
+        written,
+        errors: None,
+        phase: &mut |_| {},
+        ticks,
+        gives_way: Some(&gives_way),
+    };
     run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
 }
 
@@ -98,7 +109,15 @@ fn run_work_of(
     let mut enclosure = enclosure(root, command, &of_kernel, Some(place.inside()))?;
     enclosure.command.own_work = Some(work);
     let mut group = place.control_group(limits.of_group());
-    let mut watch = SandboxWatch { group: &mut group, written, errors: None, phase: &mut |_| {}, ticks };
+    let gives_way = |growth| place.gives_way(growth);
+    let mut watch = SandboxWatch {
+        group: &mut group,
+        written,
+        errors: None,
+        phase: &mut |_| {},
+        ticks,
+        gives_way: Some(&gives_way),
+    };
     run_to_end(place, &enclosure, (limits, order), log, &mut watch)
 }
 
@@ -116,7 +135,15 @@ pub(super) fn run_work(
     if !rustix::process::geteuid().is_root() {
         // A process with threads enters no user namespace, so there is another one between.
         let mut group = place.control_group(limits.of_group());
-        let mut watch = SandboxWatch { group: &mut group, written, errors: None, phase: &mut |_| {}, ticks };
+        let gives_way = |growth| place.gives_way(growth);
+        let mut watch = SandboxWatch {
+            group: &mut group,
+            written,
+            errors: None,
+            phase: &mut |_| {},
+            ticks,
+            gives_way: Some(&gives_way),
+        };
         return run_to_end(place, &enclosure, (limits, &order), log, &mut watch);
     }
     let began = Instant::now();

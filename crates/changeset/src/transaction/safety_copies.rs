@@ -18,7 +18,9 @@ use crate::format::manifest::encode;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::run_notes::RunNotes;
 use crate::transaction::objects::attributes::{set_attributes, set_attributes_of_directory};
-use crate::transaction::objects::copies::{copy_object, copy_tree, digest_of, make_again};
+use crate::transaction::objects::copies::{
+    copy_object, copy_object_until, copy_tree_until, digest_of, make_again,
+};
 use crate::transaction::objects::identity::{ObjectState, encoded, identity, state};
 use crate::transaction::objects::names::{Dirs, is_one_object, is_replaceable_hint, link};
 use crate::transaction::recover::left_to_owner::Claim;
@@ -80,24 +82,13 @@ pub(crate) fn make_safety_copies(
         resolver: root.resolver(),
         dirs: Dirs::new(root),
         domains,
+        watch,
         ops: Vec::new(),
         names: HashMap::new(),
         taken: BTreeSet::new(),
     };
-    for path in held.files.iter().chain(&held.trees) {
-        watch.check()?;
-        copier.copy_with_ancestors(path, true, false)?;
-        // A batch that changes one also changes the other.
-        if *path == places::contents() {
-            copier.copy_stamp()?;
-            copier.copy_log()?;
-        }
-    }
-    for object in &held.objects {
-        watch.check()?;
-        copier.copy_with_ancestors(&object.path, false, object.editable)?;
-    }
-    copier.copy_behind_links(&held.objects)?;
+    // An interrupted copy also fails.
+    copier.copy_all(held).or_else(|cause| watch.check().and(Err(cause)))?;
     Ok(copier.ops)
 }
 
@@ -106,12 +97,30 @@ struct SafetyCopier<'a> {
     resolver: Resolver<'a>,
     dirs: Dirs,
     domains: &'a mut OpenDomains,
+    watch: RunWatch<'a>,
     ops: Vec<Op>,
     names: HashMap<Inode, (usize, Vec<u8>)>,
     taken: BTreeSet<ObjectPath>,
 }
 
 impl SafetyCopier<'_> {
+    fn copy_all(&mut self, held: &ProtectedPaths) -> Result<(), Cause> {
+        for path in held.files.iter().chain(&held.trees) {
+            self.watch.check()?;
+            self.copy_with_ancestors(path, true, false)?;
+            // A batch that changes one also changes the other.
+            if *path == places::contents() {
+                self.copy_stamp()?;
+                self.copy_log()?;
+            }
+        }
+        for object in &held.objects {
+            self.watch.check()?;
+            self.copy_with_ancestors(&object.path, false, object.editable)?;
+        }
+        self.copy_behind_links(&held.objects)
+    }
+
     fn copy_stamp(&mut self) -> Result<(), Cause> {
         let stamp = places::contents_stamp();
         let physical = self.resolver.locate(&stamp)?;
@@ -204,7 +213,7 @@ impl SafetyCopier<'_> {
             old.xattrs = Some(Box::new(encoded(&dir.xattrs(&name)?)));
             op.old = Some(Box::new(old));
             if op.db {
-                copy_tree(dir, &name, &stage, staged)?;
+                copy_tree_until(dir, &name, (&stage, staged), self.watch.interrupt)?;
                 op.whole = true;
                 op.new = stage.look(staged)?.map(|copy| Box::new(identity(&copy, None, None)));
             }
@@ -214,9 +223,9 @@ impl SafetyCopier<'_> {
         let digest = match known {
             Some((_, first)) => {
                 stage.make_link(staged, &stage, first)?;
-                digest_of(&stage, staged)?
+                digest_of(&stage, staged, self.watch.interrupt)?
             }
-            None => copy_object(dir, &name, &stage, staged)?,
+            None => copy_object_until(dir, &name, (&stage, staged), self.watch.interrupt)?,
         };
         if seen.links > 1 && !op.db {
             self.names.entry(seen.inode).or_insert_with(|| (op.domain, staged.to_vec()));

@@ -69,8 +69,9 @@ const IO_URING_SETUP: u32 = 425;
 const UNIX: u32 = 1;
 const FAMILIES: [u32; 3] = [2, 10, 16];
 
-/// The `socket` of `socketcall`, whose family lies in memory.
+/// The `socket` and `socketpair` of `socketcall`, whose family lies in memory.
 const SOCKET_OF_SOCKETCALL: u32 = 1;
+const PAIR_OF_SOCKETCALL: u32 = 8;
 
 /// No call has this number.
 const NONE: u32 = u32::MAX;
@@ -84,7 +85,7 @@ struct Calls {
     unshare: u32,
     /// Its `socket` and `socketpair`.
     sockets: [u32; 2],
-    /// Its `socketcall`, if programs can do without the `socket` in it.
+    /// Its `socketcall`, if programs can do without the `socket` and `socketpair` in it.
     socketcall: u32,
 }
 
@@ -132,11 +133,11 @@ const FLAGS_OF_UNSHARE: u8 = 14;
 const FAMILY_OF_SOCKET: u8 = 16;
 const FAMILY_OF_PAIR: u8 = 21;
 const CALL_OF_SOCKETCALL: u8 = 23;
-const REFUSED: u8 = 25;
-const NO_FAMILY: u8 = 26;
-const ALLOWED: u8 = 27;
-const NO_CALL: u8 = 28;
-const END: u8 = 29;
+const REFUSED: u8 = 26;
+const NO_FAMILY: u8 = 27;
+const ALLOWED: u8 = 28;
+const NO_CALL: u8 = 29;
+const END: u8 = 30;
 
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
@@ -178,7 +179,8 @@ fn program() -> BpfProgram {
             step(LOAD, first),
             jump(JUMP_IF_EQUAL, UNIX, 22, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 24, [NO_FAMILY, ALLOWED]),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 24, [NO_FAMILY, 25]),
+            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 25, [NO_FAMILY, ALLOWED]),
             step(RETURN, REFUSE),
             step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
@@ -274,7 +276,9 @@ mod tests {
                 }
             }
             if socketcall != NONE {
-                assert_eq!(verdict(architecture, socketcall, of(SOCKET_OF_SOCKETCALL)), UNSUPPORTED);
+                for call in [SOCKET_OF_SOCKETCALL, PAIR_OF_SOCKETCALL] {
+                    assert_eq!(verdict(architecture, socketcall, of(call)), UNSUPPORTED, "{call}");
+                }
                 assert_eq!(verdict(architecture, socketcall, of(3)), ALLOW, "connect");
             }
             let unsupported = calls_with(architecture, of(40), UNSUPPORTED);

@@ -6,23 +6,35 @@ use std::io::Read;
 use crate::format::journal::Identity;
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{
-    Descent, Digest, Dir, FileType, Hashing, ObjectStatus, Root, RootError, Sums, WritableFile, Xattrs,
+    Descent, Digest, Dir, FileType, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, RootError,
+    Sums, WritableFile, Xattrs, never,
 };
 use patchadm_svr4::package::Mode;
 
-pub(crate) fn digest_of(dir: &Dir, name: &[u8]) -> Result<Option<Digest>, Cause> {
+pub(crate) fn digest_of(dir: &Dir, name: &[u8], interrupt: Interrupt<'_>) -> Result<Option<Digest>, Cause> {
     let mut hashing = Hashing::new(io::sink());
-    let mut file = dir.open_regular(name)?;
-    io::copy(&mut file, &mut hashing).map_err(|error| dir.read_error(name, &error))?;
+    let file = dir.open_regular(name)?;
+    io::copy(&mut InterruptibleRead::new(file, interrupt), &mut hashing)
+        .map_err(|error| dir.read_error(name, &error))?;
     Ok(Some(hashing.finish().1))
 }
 
 /// Copies one object other than a directory, with every attribute. Returns the digest of a regular file.
 pub(crate) fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Option<Digest>, Cause> {
+    copy_object_until(from, name, (to, copy), &never)
+}
+
+/// Like [`copy_object`], until a signal comes: then reading a file fails.
+pub(crate) fn copy_object_until(
+    from: &Dir,
+    name: &[u8],
+    (to, copy): (&Dir, &[u8]),
+    interrupt: Interrupt<'_>,
+) -> Result<Option<Digest>, Cause> {
     let Some(seen) = from.look(name)? else { return Err(Cause::Changed(from.root().show(&from.at(name)))) };
     let mut digest = None;
     match seen.file_type {
-        FileType::Regular => digest = Some(copy_bytes(from, name, to, copy)?),
+        FileType::Regular => digest = Some(copy_bytes((from, name, seen.size), (to, copy), interrupt)?),
         FileType::Symlink => to.make_symlink(copy, &from.read_link(name)?)?,
         FileType::Pipe | FileType::Block | FileType::Character => {
             to.make_node(copy, seen.file_type, seen.device)?;
@@ -36,15 +48,21 @@ pub(crate) fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Res
     Ok(digest)
 }
 
-fn copy_bytes(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Digest, Cause> {
-    let mut source = from.open_regular(name)?;
+/// Copies the bytes that a file of this size has; the callers see a change of it.
+fn copy_bytes(
+    (from, name, size): (&Dir, &[u8], u64),
+    (to, copy): (&Dir, &[u8]),
+    interrupt: Interrupt<'_>,
+) -> Result<Digest, Cause> {
+    let source = from.open_regular(name)?;
     let mut file = to.create(copy)?;
     if file.clone_of(&source)? {
         drop(file);
-        return digest_of(to, copy)?.ok_or_else(|| Cause::Internal("a copy has no digest".to_owned()));
+        return digest_of(to, copy, interrupt)?
+            .ok_or_else(|| Cause::Internal("a copy has no digest".to_owned()));
     }
     let mut hashing = Hashing::new(&mut file);
-    let copied = io::copy(&mut source, &mut hashing);
+    let copied = io::copy(&mut InterruptibleRead::new(source.take(size), interrupt), &mut hashing);
     let (_, digest) = hashing.finish();
     copied.map_err(|error| file.write_error(&error))?;
     Ok(digest)
@@ -64,9 +82,23 @@ fn copy_attributes(seen: &ObjectStatus, xattrs: &Xattrs, to: &Dir, copy: &[u8]) 
 }
 
 pub(crate) fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<(), Cause> {
-    let mut tree = TreeCopy { from: Descent::below(from), to: Descent::below(to), rest: Vec::new() };
+    copy_tree_until(from, name, (to, copy), &never)
+}
+
+/// Copies a tree until a signal comes.
+pub(crate) fn copy_tree_until(
+    from: &Dir,
+    name: &[u8],
+    (to, copy): (&Dir, &[u8]),
+    interrupt: Interrupt<'_>,
+) -> Result<(), Cause> {
+    let (from, to) = (Descent::below(from), Descent::below(to));
+    let mut tree = TreeCopy { from, to, rest: Vec::new(), interrupt };
     tree.enter(name, copy)?;
     while let Some(rest) = tree.rest.last_mut() {
+        if let Some(signal) = interrupt() {
+            return Err(Cause::Interrupted(signal));
+        }
         match rest.pop() {
             Some(entry) => tree.copy(&entry)?,
             None => tree.leave()?,
@@ -79,6 +111,7 @@ struct TreeCopy<'a> {
     from: Descent<'a>,
     to: Descent<'a>,
     rest: Vec<Vec<Vec<u8>>>,
+    interrupt: Interrupt<'a>,
 }
 
 impl TreeCopy<'_> {
@@ -88,7 +121,7 @@ impl TreeCopy<'_> {
         match seen.file_type {
             FileType::Directory => return self.enter(entry, entry),
             FileType::Regular if is_archive(entry) && to.make_link(entry, from, entry).is_ok() => {}
-            _ => drop(copy_object(from, entry, to, entry)?),
+            _ => drop(copy_object_until(from, entry, (to, entry), self.interrupt)?),
         }
         Ok(())
     }
@@ -180,6 +213,21 @@ mod tests {
 
     /// More levels than the limit of open files, and more than the stack of the copying thread allows for calls.
     const DEPTH: usize = 3_000;
+
+    #[test]
+    fn a_signal_ends_the_safety_copy_of_a_file_that_would_take_hours() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        std::fs::File::create(dir.path().join("d/sparse")).unwrap().set_len(1 << 40).unwrap();
+        let top = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 100).then_some(15);
+        assert!(copy_tree_until(&top, b"d", (&top, b"copy"), &interrupt).is_err());
+        assert!(matches!(
+            copy_tree_until(&top, b"d", (&top, b"again"), &interrupt),
+            Err(Cause::Interrupted(15))
+        ));
+    }
 
     #[test]
     fn deeply_nested_directories_are_copied_with_few_descriptors() {

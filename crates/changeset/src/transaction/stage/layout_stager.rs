@@ -93,6 +93,8 @@ impl<'p> LayoutStager<'_, 'p> {
         }
         let linked = self.link_stored(content, &mut stager)?;
         let staged = self.members(content, &mut stager, &linked);
+        // A thread whose copy was interrupted only knows that it failed.
+        let staged = staged.or_else(|cause| self.watch.check().and(Err(cause)));
         let mut made = staged.map_err(|cause| name_stored(cause, self.root, content, self.files()))?;
         for index in self.select(|body| matches!(body, Body::Link(_))) {
             self.watch.check()?;
@@ -144,7 +146,11 @@ impl<'p> LayoutStager<'_, 'p> {
             let Some(file) = content.stored(package, path) else { continue };
             self.watch.check()?;
             // A second item would become another name of the same file.
-            if !taken.contains(file) && stager.link_stored(index, file, &mut directories)? {
+            if taken.contains(file) {
+                continue;
+            }
+            let is_linked = stager.link_stored(index, file, &mut directories);
+            if is_linked.or_else(|cause| self.watch.check().and(Err(cause)))? {
                 taken.insert(file.clone());
                 linked.insert(index);
             }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 use std::ops::Deref;
 
 use rustix::io::Errno;
@@ -150,9 +150,11 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let live = from.live_until(buffer, physical.name(), None, self.interrupt)?.ok_or_else(changed)?;
         let mut file = dir.create(name)?;
         file.reserve(live.size().unwrap_or_default())?;
-        let mut source = InterruptibleRead::new(from.open_regular(physical.name())?, self.interrupt);
-        io::copy(&mut source, &mut file).map_err(|error| file.write_error(&error))?;
         let LiveKind::Regular { b3, size, .. } = live.kind else { return Err(changed()) };
+        // A file that grows meanwhile may never end.
+        let source = from.open_regular(physical.name())?.take(size);
+        io::copy(&mut InterruptibleRead::new(source, self.interrupt), &mut file)
+            .map_err(|error| file.write_error(&error))?;
         let copied = dir.live_until(buffer, name, None, self.interrupt)?;
         if copied.and_then(|copy| copy.digest()) != Some(b3) {
             return Err(changed());
@@ -494,7 +496,7 @@ impl ObjectStager<'_, '_> {
         if seen.file_type != FileType::Regular {
             return Err(spoilt("is no plain file"));
         }
-        if seen.size != member.size || !has_content(dir, name, member, &seen, noted)? {
+        if seen.size != member.size || !has_content((dir, name), member, (&seen, noted), self.interrupt)? {
             return Err(spoilt("is not what was saved"));
         }
         let bytes = member.b3.as_deref().copied();
@@ -520,18 +522,18 @@ impl ObjectStager<'_, '_> {
 }
 
 fn has_content(
-    dir: &Dir,
-    name: &[u8],
+    (dir, name): (&Dir, &[u8]),
     member: &Member,
-    seen: &ObjectStatus,
-    noted: Option<StoredIdentity>,
+    (seen, noted): (&ObjectStatus, Option<StoredIdentity>),
+    interrupt: Interrupt<'_>,
 ) -> Result<bool, Cause> {
     // Without a digest, the copy is compared with the sum.
     let Some(b3) = member.b3.as_deref() else { return Ok(true) };
     if noted == Some(StoredIdentity::of(seen)) {
         return Ok(true);
     }
-    let read = Sums::of(&mut dir.open_regular(name)?);
+    let file = dir.open_regular(name)?.take(member.size.saturating_add(1));
+    let read = Sums::of(&mut InterruptibleRead::new(file, interrupt));
     let sums = read.map_err(|error| Cause::Root(dir.read_error(name, &error)))?;
     Ok(sums.b3 == *b3)
 }

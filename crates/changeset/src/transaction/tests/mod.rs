@@ -32,7 +32,7 @@ use super::RunWatch;
 use crate::transaction::error::Cause;
 use ground::Ground;
 use patchadm_rootfs::Door;
-use world::{World, at};
+use world::{World, at, new_object, package};
 
 #[test]
 fn a_run_changes_everything_that_its_plan_says_and_nothing_else() {
@@ -118,6 +118,25 @@ fn a_signal_before_the_commit_leaves_everything_as_before() {
             }
         }
     }
+}
+
+#[test]
+fn a_signal_ends_the_copy_of_a_file_that_would_take_hours() {
+    let world = World::new();
+    std::fs::File::create(world.path("opt/web/sparse")).unwrap().set_len(1 << 40).unwrap();
+    let mut plan = world.plan();
+    let body = crate::plan::Body::CopyOf(at("/opt/web/sparse"));
+    plan.changes.push(Box::new(crate::plan::Change {
+        package: package(),
+        path: at("/opt/web/zz-copy"),
+        action: crate::plan::Action::Add(new_object(body, 0o644)),
+        old: None,
+    }));
+    let asked = AtomicU32::new(0);
+    let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) > 1_000).then_some(15);
+    let error = world.run_plan(&plan, Door::default(), &interrupt).unwrap_err();
+    assert!(matches!(error.cause, Cause::Interrupted(15)), "{error}");
+    assert_eq!((error.phase, error.left), (Phase::Stage, RootCondition::Unchanged));
 }
 
 #[test]

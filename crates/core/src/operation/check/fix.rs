@@ -25,7 +25,7 @@ use patchadm_inputs::database::{RecordView, contents};
 use patchadm_inputs::inventory::Inventory;
 use patchadm_inputs::native::NativeOwner;
 use patchadm_rootfs::{
-    Dir, FileType, LiveKind, ObjectRights, ObjectStatus, OpenObject, RootError, Timestamp, random,
+    Dir, FileType, Interrupt, LiveKind, ObjectRights, ObjectStatus, OpenObject, RootError, Timestamp, random,
 };
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::rule::holds;
@@ -60,7 +60,7 @@ fn fix(
     if before.findings.is_empty() {
         return (before, false);
     }
-    match native.owner(line) {
+    match native.owner(line, comparison.interrupt) {
         Ok(None) => {}
         Ok(Some(owner)) => {
             before.findings.push(Finding::Unfixed(UnfixedReason::Native(owner)));
@@ -163,7 +163,7 @@ fn set_attributes(
     }
     let rights = ObjectRights { uid, gid, mode: line.object.attributes.mode };
     if !is_for_bytes {
-        return object.set_rights(rights).map(|()| None);
+        return object.set_rights_until(rights, comparison.interrupt).map(|()| None);
     }
     // The previous owner may have written to it until now, and can no longer open it then.
     let is_set = object.set_rights_if(rights, || holds_recorded_bytes(comparison, line, &object))?;
@@ -201,7 +201,7 @@ fn holds_recorded_bytes(
     line: &ContentsLine,
     object: &OpenObject,
 ) -> Result<bool, RootError> {
-    let Some(found) = object.sums()? else { return Ok(false) };
+    let Some(found) = object.sums_until(comparison.interrupt)? else { return Ok(false) };
     let recorded = line.object.content;
     let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
     let is_recorded = recorded.size == Some(found.size)
@@ -228,7 +228,9 @@ fn link_anew(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(
     } else {
         let source = line.path.link_source(target).map_err(|_| parent.refused(&name))?;
         let (source_dir, source_name) = comparison.place(&source)?;
-        if seen.is_some() && !has_same_bytes(&parent, &name, &source_dir, &source_name)? {
+        if seen.is_some()
+            && !has_same_bytes((&parent, &name), (&source_dir, &source_name), comparison.interrupt)?
+        {
             return Err(parent.refused(&name));
         }
         parent.make_link(&new, &source_dir, &source_name)?;
@@ -242,8 +244,14 @@ fn link_anew(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(
 }
 
 /// Returns whether two names hold the same: regular files with the same bytes, or symbolic links with the same target.
-fn has_same_bytes(dir: &Dir, name: &[u8], other_dir: &Dir, other: &[u8]) -> Result<bool, RootError> {
-    let (Some(a), Some(b)) = (dir.live(name)?, other_dir.live(other)?) else { return Ok(false) };
+fn has_same_bytes(
+    (dir, name): (&Dir, &[u8]),
+    (other_dir, other): (&Dir, &[u8]),
+    interrupt: Interrupt<'_>,
+) -> Result<bool, RootError> {
+    let buffer = &mut vec![0; 1 << 16];
+    let Some(a) = dir.live_until(buffer, name, None, interrupt)? else { return Ok(false) };
+    let Some(b) = other_dir.live_until(buffer, other, None, interrupt)? else { return Ok(false) };
     Ok(match (&a.kind, &b.kind) {
         (LiveKind::Regular { b3: a, .. }, LiveKind::Regular { b3: b, .. }) => a == b,
         (LiveKind::Symlink(a), LiveKind::Symlink(b)) => a == b,
@@ -273,7 +281,7 @@ impl<'g> NativeFiles<'g> {
 
     /// Returns the native package that owns a recorded object, if no package of its line stands for it. What is changed in its
     /// place has all of its names changed: each of them counts.
-    pub(super) fn owner(&self, line: &ContentsLine) -> Result<Option<NativeOwner>, RootError> {
+    fn owner(&self, line: &ContentsLine, interrupt: Interrupt<'_>) -> Result<Option<NativeOwner>, RootError> {
         if self.ground.native_index().is_empty() {
             return Ok(None);
         }
@@ -285,13 +293,18 @@ impl<'g> NativeFiles<'g> {
         if let Some(owner) = native_owners.of(&line.path).first().filter(|_| !is_own) {
             return Ok(Some(owner.clone()));
         }
-        self.owner_of_name(line)
+        self.owner_of_name(line, interrupt)
     }
 
-    fn owner_of_name(&self, line: &ContentsLine) -> Result<Option<NativeOwner>, RootError> {
+    fn owner_of_name(
+        &self,
+        line: &ContentsLine,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Option<NativeOwner>, RootError> {
         let root = &self.ground.root;
         let place = root.resolver().locate_object(&line.path)?;
-        let live = root.live_at(&place)?.filter(|live| live.links > 1 && !live.is_directory());
+        let live =
+            root.live_at_until(&place, interrupt)?.filter(|live| live.links > 1 && !live.is_directory());
         let Some(live) = live else { return Ok(None) };
         let mut inventory = Inventory { packages: self.inventory.packages.clone(), ..Inventory::default() };
         inventory.native_owners.add_names(self.ground.native_index(), root, [(&place, &live)].into_iter())?;
@@ -392,5 +405,25 @@ fn remove(comparison: &ObjectComparison<'_>, path: &ObjectPath) -> Vec<Finding> 
     match removed {
         Ok(true) => Vec::new(),
         _ => vec![Finding::Hidden, Finding::Unfixed(UnfixedReason::Hidden)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_the_comparison_of_files_that_would_take_hours() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["one", "other"] {
+            File::create(dir.path().join(name)).unwrap().set_len(1 << 40).unwrap();
+        }
+        let top = Dir::of_host(dir.path()).unwrap();
+        let calls = AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, Ordering::Relaxed) > 100).then_some(15);
+        assert!(has_same_bytes((&top, b"one"), (&top, b"other"), &interrupt).is_err());
     }
 }

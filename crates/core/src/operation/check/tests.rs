@@ -66,6 +66,28 @@ fn many_threads_say_what_one_says_in_the_same_order() {
     assert_eq!(in_parallel(&comparison, &[], 3), []);
 }
 
+#[test]
+fn a_signal_ends_the_comparison_of_a_file_that_would_take_hours() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    fs::File::create(dir.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
+    let mut recorded = line("/sparse", b"");
+    recorded.object.content.size = Some(1 << 40);
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 100).then_some(15);
+    let comparison = ObjectComparison {
+        root: &root,
+        accounts: None,
+        aspects: CheckedAspects { contents: true, ..CheckedAspects::default() },
+        delivered: &DeliveredFiles::default(),
+        follows_links: true,
+        overridden: OverriddenAttributes::default(),
+        interrupt: &interrupt,
+    };
+    let findings = comparison.compare_one(&recorded).findings;
+    assert!(matches!(findings[..], [Finding::Unreadable(_)]), "{findings:?}");
+}
+
 /// Writes the records of a root: these lines and one of another package.
 fn record(root: &Root, lines: &[ContentsLine]) {
     let other = b"/zz d none ? ? ? ACMEother".to_vec();

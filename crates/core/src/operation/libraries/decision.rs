@@ -6,6 +6,7 @@
 //! processes of other users.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 
 use crate::operation::failure::Failure;
 use crate::operation::libraries::archived::ArchivedLibraries;
@@ -31,7 +32,7 @@ use patchadm_planning::plan::kept_libraries::{
 use patchadm_planning::plan::patch::patch_plan::PatchPlan;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Change, Plan};
-use patchadm_rootfs::{Digest, Interrupt, Live, LiveKind, ObjectStatus, Root, Sums};
+use patchadm_rootfs::{Digest, Interrupt, InterruptibleRead, Live, LiveKind, ObjectStatus, Root, Sums};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 pub(super) struct DecisionInput<'a, 'o> {
@@ -232,9 +233,7 @@ impl DecisionInput<'_, '_> {
     }
 
     fn digest(&self, physical: &ObjectPath) -> Option<Digest> {
-        let dir = self.ground.root.dir_if_there(&physical.parent()?).ok()??;
-        let (mut file, _) = dir.open_file(physical.name()).ok()?;
-        Sums::of(&mut file).ok().map(|sums| sums.b3)
+        digest_of(&self.ground.root, physical, self.interrupt)
     }
 
     fn others(
@@ -301,11 +300,12 @@ impl DecisionInput<'_, '_> {
             return Err(refused(self.request, Reason::LibrariesLost(losses(&report))));
         }
         let needed = self.needed_by_replaced(scanned);
-        Failure::unless_interrupted(self.interrupt)?;
         let served = decision.served.iter().filter_map(|(path, name)| {
             Some((path.clone(), name.clone(), format!("b3:{}", self.digest(path)?)))
         });
         let served = if self.request.plan.undo.is_empty() { BTreeSet::new() } else { served.collect() };
+        // After a signal, needed libraries and digests are missing.
+        Failure::unless_interrupted(self.interrupt)?;
         // A backout writes no archive of its own. The archives that it writes anew are of patches that stay.
         let saved = match self.request.archived {
             Some(_) => SavedLibraries::default(),
@@ -382,6 +382,14 @@ impl KeptCandidates {
         self.recorded.insert(physical.clone(), recorded.clone());
         self.all.insert(physical, candidate);
     }
+}
+
+/// Returns the digest of a file; `None` if it cannot be read, or if a signal comes meanwhile.
+fn digest_of(root: &Root, physical: &ObjectPath, interrupt: Interrupt<'_>) -> Option<Digest> {
+    let dir = root.dir_if_there(&physical.parent()?).ok()??;
+    let (file, seen) = dir.open_file(physical.name()).ok()?;
+    let sums = Sums::of(&mut InterruptibleRead::new(file.take(seen.size), interrupt));
+    sums.ok().map(|sums| sums.b3)
 }
 
 fn add_staying(tree: &mut LibraryTree, candidates: &KeptCandidates, decision: &LibraryDecision) {
@@ -549,6 +557,19 @@ mod tests {
     use super::*;
     use std::fs;
     use std::path::Path;
+
+    #[test]
+    fn a_signal_ends_the_digest_of_a_library_that_would_take_hours() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("small"), "text").unwrap();
+        fs::File::create(dir.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let path = |name: &[u8]| ObjectPath::new(name).unwrap();
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 100).then_some(15);
+        assert_eq!(digest_of(&root, &path(b"/small"), &interrupt), Some(Digest::of(b"text")));
+        assert_eq!(digest_of(&root, &path(b"/sparse"), &interrupt), None);
+    }
 
     #[test]
     fn who_has_a_library_mapped_is_named_while_its_program_stays() {
