@@ -25,17 +25,17 @@ pub(crate) fn hold(stage: &Scenario) -> Lock {
     Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap()
 }
 
-/// Runs a command that meets this lock, which is given up once the command says that it waits. Returns its code and what it
-/// said on standard error.
-pub(crate) fn waits_for(stage: &Scenario, line: &str, lock: Lock) -> (Option<i32>, String) {
+/// Runs a command that meets a lock, and does something once the command says that it waits. Returns its code and what it said
+/// on standard error.
+pub(crate) fn waiting(stage: &Scenario, line: &str, work: impl FnOnce()) -> (Option<i32>, String) {
     let mut command = stage.command(line);
-    let mut waiting = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut errors = BufReader::new(waiting.stderr.take().unwrap());
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(running.stderr.take().unwrap());
     let mut said = String::new();
     errors.read_line(&mut said).unwrap();
-    drop(lock);
+    work();
     errors.read_to_string(&mut said).unwrap();
-    (waiting.wait().unwrap().code(), said)
+    (running.wait().unwrap().code(), said)
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn who_waits_gets_the_lock_when_it_is_free_and_gives_up_in_time() {
     let stage = stage();
     let lock = hold(&stage);
     stage.run("add --wait 1 -R @ROOT@ delivered/100-02").fails(6);
-    let (code, said) = waits_for(&stage, "add --wait 60 -R @ROOT@ delivered/100-02", lock);
+    let (code, said) = waiting(&stage, "add --wait 60 -R @ROOT@ delivered/100-02", || drop(lock));
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains(&format!("waiting for process {} (pkgadd) to finish", std::process::id())));
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "three\n");
@@ -111,7 +111,7 @@ fn the_policy_of_a_root_may_say_how_long_to_wait() {
     let stage = stage();
     stage.file("/etc/patchadm/policy", "wait=60\n");
     let lock = hold(&stage);
-    let (code, said) = waits_for(&stage, "patchrm -R @ROOT@ 100-01", lock);
+    let (code, said) = waiting(&stage, "patchrm -R @ROOT@ 100-01", || drop(lock));
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("waiting for process "), "{said}");
     assert_eq!(fs::read(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");

@@ -7,7 +7,7 @@ use patchadm_rootfs::{Lock, Root};
 use super::{Row, last_line, type_it};
 use crate::delivery::Patch;
 use crate::everyman::as_ordinary_user;
-use crate::locked::waits_for;
+use crate::locked::waiting;
 use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 
@@ -189,7 +189,8 @@ fn lock_held() {
     }
     drop(lock);
     for line in [ADD, "recover -R @ROOT@", REMOVE] {
-        let (code, said) = waits_for(&stage, &format!("{line} --wait 60"), hold());
+        let lock = hold();
+        let (code, said) = waiting(&stage, &format!("{line} --wait 60"), || drop(lock));
         assert_eq!(code, Some(0), "{line}: {said}");
         assert!(said.contains("waiting for process "), "{line}: {said}");
     }
