@@ -58,14 +58,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::everyman::{NOBODY, as_ordinary_user};
 use crate::scenario::{Run, Scenario, is_root};
 use crate::stage_enter::StagedRoot;
+use crate::workshop::eventually;
 
 /// The driver of the trees that tests make by hand: a location has a `record`, or a `scan` that prints it, and a `build`.
 const SCAN: &str = "#!/bin/sh\n\
@@ -324,7 +326,7 @@ impl BulkBuild {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let here = self.scenario.beside("").display().to_string();
         assert!(!mounts.contains(&here), "{mounts}");
-        crate::workshop::eventually("no process is left", || processes_with(mark).is_empty());
+        eventually("no process is left", || processes_with(mark).is_empty());
     }
 
     pub(crate) fn who(&self) -> &'static str {
@@ -381,6 +383,19 @@ impl BulkRun {
     pub(crate) fn detail(&self, name: &str) -> &str {
         self.package(name)["detail"].as_str().unwrap_or_default()
     }
+}
+
+/// Signals a run until it has ended: another signal counts once the first was noticed.
+#[track_caller]
+fn signal_until_ended(running: &mut Child, signal: Signal) {
+    let number = Pid::from_child(running);
+    eventually("the run has ended", || {
+        let has_ended = running.try_wait().unwrap().is_some();
+        if !has_ended {
+            kill_process(number, signal).unwrap();
+        }
+        has_ended
+    });
 }
 
 /// The control groups whose names begin like this.

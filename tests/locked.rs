@@ -1,8 +1,8 @@
 //! Two writers at once: the second is told who has the lock, or waits; readers do not care.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
 
 use patchadm_rootfs::{Lock, Root};
 
@@ -23,6 +23,19 @@ fn stage() -> Scenario {
 /// The lock of a root, as another command would hold it.
 pub(crate) fn hold(stage: &Scenario) -> Lock {
     Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap()
+}
+
+/// Runs a command that meets a lock, and does something once the command says that it waits. Returns its code and what it said
+/// on standard error.
+pub(crate) fn waiting(stage: &Scenario, line: &str, work: impl FnOnce()) -> (Option<i32>, String) {
+    let mut command = stage.command(line);
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(running.stderr.take().unwrap());
+    let mut said = String::new();
+    errors.read_line(&mut said).unwrap();
+    work();
+    errors.read_to_string(&mut said).unwrap();
+    (running.wait().unwrap().code(), said)
 }
 
 #[test]
@@ -87,14 +100,9 @@ fn who_waits_gets_the_lock_when_it_is_free_and_gives_up_in_time() {
     let stage = stage();
     let lock = hold(&stage);
     stage.run("add --wait 1 -R @ROOT@ delivered/100-02").fails(6);
-    let run = thread::scope(|scope| {
-        let waiting = scope.spawn(|| stage.run("add --wait 60 -R @ROOT@ delivered/100-02"));
-        thread::sleep(Duration::from_millis(700));
-        drop(lock);
-        waiting.join().unwrap()
-    });
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains(&format!("waiting for process {} (pkgadd) to finish", std::process::id())));
+    let (code, said) = waiting(&stage, "add --wait 60 -R @ROOT@ delivered/100-02", || drop(lock));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("waiting for process {} (pkgadd) to finish", std::process::id())));
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "three\n");
 }
 
@@ -103,11 +111,8 @@ fn the_policy_of_a_root_may_say_how_long_to_wait() {
     let stage = stage();
     stage.file("/etc/patchadm/policy", "wait=60\n");
     let lock = hold(&stage);
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| stage.run("patchrm -R @ROOT@ 100-01"));
-        thread::sleep(Duration::from_millis(700));
-        drop(lock);
-        assert_eq!(waiting.join().unwrap().code, 0);
-    });
+    let (code, said) = waiting(&stage, "patchrm -R @ROOT@ 100-01", || drop(lock));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("waiting for process "), "{said}");
     assert_eq!(fs::read(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");
 }

@@ -15,6 +15,7 @@ use patchadm_svr4::package::ObjectPath;
 use crate::adopt_refresh::{ONE, TWO, adopted, delivered, dpkg_installs};
 use crate::delivery::Patch;
 use crate::everyman::as_ordinary_user;
+use crate::locked::waiting;
 use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
@@ -120,17 +121,14 @@ fn who_waits_for_dpkg_does_not_hold_our_lock_and_goes_on_when_it_has_finished() 
     };
     stage.run("add --wait 1 -R @ROOT@ delivered/100-01").fails(6);
     let words = holder.words();
-    let run = thread::scope(|scope| {
-        let waiting = scope.spawn(|| stage.run("add --wait 60 -R @ROOT@ delivered/100-01"));
-        thread::sleep(Duration::from_millis(700));
-        let ours = Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false);
-        assert!(ours.is_ok(), "{ours:?}");
-        drop(ours);
+    let root = Root::open(&stage.root()).unwrap();
+    let (code, said) = waiting(&stage, "add --wait 60 -R @ROOT@ delivered/100-01", || {
+        let is_free = becomes(|| Lock::take(&root, "pkgadd", |_| false).is_ok());
         drop(holder);
-        waiting.join().unwrap()
+        assert!(is_free, "our lock is held");
     });
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains(&format!("waiting for {words} to finish")), "{}", run.stderr);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("waiting for {words} to finish")), "{said}");
     assert_eq!(stage.text("/usr/bin/web"), "web fixed\n");
 }
 
@@ -141,13 +139,12 @@ fn who_waits_for_another_command_of_ours_gives_the_lock_of_dpkg_back() {
     let ours = Lock::take(&root, "pkgadd", |_| false).unwrap();
     assert!(stage.run("add -R @ROOT@ delivered/100-01").fails(6).contains(".lockfile is locked by"));
     assert!(ForeignLock::take(&root, &path(LOCK)).unwrap().is_some());
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| stage.run("add --wait 60 -R @ROOT@ delivered/100-01"));
-        thread::sleep(Duration::from_millis(500));
-        assert!(becomes(|| ForeignLock::take(&root, &path(LOCK)).is_ok()));
+    let (code, said) = waiting(&stage, "add --wait 60 -R @ROOT@ delivered/100-01", || {
+        let is_free = becomes(|| ForeignLock::take(&root, &path(LOCK)).is_ok());
         drop(ours);
-        assert_eq!(waiting.join().unwrap().code, 0);
+        assert!(is_free, "the lock of dpkg is held");
     });
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]

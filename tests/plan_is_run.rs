@@ -27,8 +27,8 @@ use crate::scenario::{Scenario, is_root};
 use sequence::{Owner, Play};
 use story::{Said, said_by};
 
-/// The seconds of a sample, and the sequences of the whole.
-const SEQUENCES: (u64, u64) = (5, 3_000);
+/// The sequences of a sample, and of the whole.
+const SEQUENCES: (u64, u64) = (10, 3_000);
 
 /// What may differ between a plan and the run after it: what happens in between and in the run, how the test makes it
 /// happen, and the code and verdict of the run where the plan had said that all is well.
@@ -53,7 +53,7 @@ enum Disturbance {
 #[test]
 fn whatever_a_plan_says_the_command_then_says() {
     let template = story::template();
-    let sequences = Sampled::of("plans and runs", SEQUENCES.0, SEQUENCES.1);
+    let sequences = Sampled::of(SEQUENCES.0, SEQUENCES.1);
     let (differences, commands) = (Mutex::new(Vec::new()), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
@@ -210,7 +210,7 @@ fn a_mount_within_the_root_that_is_read_only_is_told_by_the_plan_as_by_the_run()
 #[test]
 fn an_ordinary_user_has_the_same_answer_twice_on_a_root_of_their_own() {
     let template = story::template();
-    let sequences = Sampled::of("plans and runs of a user", 1, 300);
+    let sequences = Sampled::of(1, 300);
     while let Some(number) = sequences.next() {
         let mut play = Play::new(&template, Random(number ^ 0x5eed));
         play.owner = Owner::Everyman;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::promote::{Staged, set_time};
 use crate::scripts_that_fail::second_process;
 use crate::tree::{Tree, assert_same};
+use crate::workshop::{eventually, runs};
 
 const BEFORE: &str = "/etc/promote/before";
 const AFTER: &str = "/etc/promote/after";
@@ -274,7 +275,8 @@ fn a_promotion_that_is_killed_during_a_hook_is_rolled_back_by_the_next_command()
 
 #[test]
 fn a_hook_that_outlives_both_processes_is_ended_before_its_work_is_undone() {
-    let late = "#!/bin/sh\n: > $ROOTDIR/../began\nsleep 3\necho late >> $ROOTDIR/usr/pkg/share/0\nsleep 60\n";
+    let late = "#!/bin/sh\necho $$ > $ROOTDIR/../hook\n: > $ROOTDIR/../began\n\
+        until [ -e $ROOTDIR/../go ]; do sleep 0.1; done\necho late >> $ROOTDIR/usr/pkg/share/0\nsleep 60\n";
     let mut staged = hooked("", late);
     // Nobody is left to remove the private directory.
     let private = staged.live.beside("private");
@@ -289,7 +291,9 @@ fn a_hook_that_outlives_both_processes_is_ended_before_its_work_is_undone() {
     child.wait().unwrap();
     assert_eq!(staged.live.run("recover -R @ROOT@").code, 0);
     assert_same(&everything(&staged), &before);
-    std::thread::sleep(Duration::from_secs(4));
+    fs::write(staged.live.beside("go"), "").unwrap();
+    let hook = fs::read_to_string(staged.live.beside("hook")).unwrap();
+    eventually("the hook has ended", || !runs(&hook));
     assert_same(&everything(&staged), &before);
 }
 

@@ -154,7 +154,7 @@ fn every_path_becomes_what_the_table_says() {
     let Some(file) = shared("the table of the three-way rule", "cases/promote/threeway.tsv") else { return };
     let table = table(&fs::read_to_string(file).unwrap());
     let mut used = Used::default();
-    let rounds = Sampled::of("promotions", 2, 1300);
+    let rounds = Sampled::of(10, 1300);
     while let Some(seed) = rounds.next() {
         round(seed * 7919 + 1, &table, &mut used);
     }

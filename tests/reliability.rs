@@ -1,6 +1,6 @@
 //! The program is broken at every step, by machine: what docs/reliability.md and the README promise is counted here.
 //!
-//! Every test below this module plays a sample, in seconds, unless [`is_whole`]: then it plays everything it has.
+//! Every test below this module plays a sample of a fixed size unless [`is_whole`]: then it plays everything it has.
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
 //! ```
@@ -89,7 +89,6 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 /// Whether everything is to be played, not a sample.
 pub(crate) fn is_whole() -> bool {
@@ -108,44 +107,29 @@ pub(crate) fn range_asked_for() -> Option<(u64, u64)> {
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 
-/// The numbers of cases to play: in the whole suite all of them, in a sample as many as this machine plays in so many
-/// seconds, the first one in any case.
+/// The numbers of cases to play: all of them in the whole suite, the first of them in a sample.
 pub(crate) struct Sampled {
-    about: &'static str,
     first: u64,
-    all: u64,
-    until: Option<Instant>,
+    end: u64,
     next: AtomicU64,
 }
 
 impl Sampled {
-    pub(crate) fn of(about: &'static str, seconds: u64, all: u64) -> Self {
-        if let Some((first, last)) = range_asked_for() {
-            return Self { about, first, all: last + 1, until: None, next: AtomicU64::new(first) };
-        }
-        let until = (!is_whole()).then(|| Instant::now() + Duration::from_secs(seconds));
-        Self { about, first: 0, all, until, next: AtomicU64::new(0) }
+    pub(crate) fn of(sample: u64, all: u64) -> Self {
+        let asked = range_asked_for().map(|(first, last)| (first, last + 1));
+        let (first, end) = asked.unwrap_or((0, sample_or_whole(sample, all)));
+        Self { first, end, next: AtomicU64::new(first) }
     }
 
     /// The next number, for whichever thread asks.
     pub(crate) fn next(&self) -> Option<u64> {
-        let is_over = self.played() > 0 && self.until.is_some_and(|until| Instant::now() >= until);
-        let number = if is_over { self.all } else { self.next.fetch_add(1, Ordering::Relaxed) };
-        (number < self.all).then_some(number)
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        (number < self.end).then_some(number)
     }
 
     /// How many were asked for.
     pub(crate) fn played(&self) -> u64 {
-        self.next.load(Ordering::Relaxed).min(self.all) - self.first
-    }
-}
-
-impl Drop for Sampled {
-    fn drop(&mut self) {
-        if self.until.is_some() {
-            let line = format!("sample of {}: {} of {}\n", self.about, self.played(), self.all);
-            let _ = std::io::stderr().write_all(line.as_bytes());
-        }
+        self.next.load(Ordering::Relaxed).min(self.end) - self.first
     }
 }
 

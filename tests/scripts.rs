@@ -5,7 +5,6 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use patchadm_core::script::{
     OutputStream, ProcessIdentity, RunAs, ScriptEnd, ScriptHost, ScriptHostSettings, ScriptInput,
@@ -32,28 +31,31 @@ fn a_script_says_how_it_ended() {
 
 #[test]
 fn both_streams_are_heard_apart_and_live() {
-    struct Clock {
-        first: Option<Instant>,
+    struct Heard {
+        place: PathBuf,
         all: String,
     }
-    impl ScriptListener for Clock {
+    impl ScriptListener for Heard {
         fn began(&mut self, _: &ProcessIdentity) -> io::Result<()> {
             Ok(())
         }
         fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
-            self.first.get_or_insert_with(Instant::now);
             self.all.push_str(&format!("{stream:?}:{}", String::from_utf8_lossy(bytes)));
+            // The script waits for that.
+            fs::write(self.place.join(self.all.lines().count().to_string()), "").unwrap();
         }
         fn interrupted(&mut self) -> bool {
             false
         }
     }
     let stage = Stage::new();
-    let mut clock = Clock { first: None, all: String::new() };
-    let text = "echo one; sleep 1; echo two >&2; sleep 1; echo three";
-    stage.workshop().run(&stage.call("script", text), &mut clock).unwrap();
-    assert_eq!(clock.all, "Out:one\nErr:two\nOut:three\n");
-    assert!(clock.first.unwrap().elapsed() > Duration::from_millis(1500), "heard before the end");
+    let place = stage.scenario.beside("heard");
+    fs::create_dir(&place).unwrap();
+    let wait = |number: u32| format!("until [ -e {}/{number} ]; do sleep 0.05; done", place.display());
+    let text = format!("echo one; {}; echo two >&2; {}; echo three", wait(1), wait(2));
+    let mut heard = Heard { place: place.clone(), all: String::new() };
+    let ended = stage.workshop().run(&stage.call("script", &text), &mut heard).unwrap();
+    assert_eq!((ended, heard.all.as_str()), (ScriptEnd::Exited(0), "Out:one\nErr:two\nOut:three\n"));
 }
 
 #[test]

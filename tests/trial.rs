@@ -1,11 +1,15 @@
 //! Runs on trial: confirmed, undone, or over and backed out by whoever comes first.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 use crate::advice::type_it;
@@ -13,9 +17,10 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::records::Before;
 use crate::scenario::{Run, Scenario, code_of};
+use crate::workshop::eventually;
 
 const HTTPD: &str = "/opt/ACMEweb/bin/httpd";
-const RECORD: &str = "/var/sadm/patchadm/trial/record";
+pub(crate) const RECORD: &str = "/var/sadm/patchadm/trial/record";
 
 fn web(text: &str) -> Package {
     Package::new("ACMEweb").file("bin/httpd", 0o755, text).file("bin/tool", 0o755, "tool\n")
@@ -77,8 +82,12 @@ fn kill_starting_waiter(stage: &Scenario) {
 /// Changes the record as another boot, or the passing of time, would have it.
 fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
     kill_starting_waiter(stage);
-    let text = stage.text(RECORD);
-    let mut record: Value = serde_json::from_str(&text).unwrap();
+    fs::write(stage.at(RECORD), changed(&stage.text(RECORD), change)).unwrap();
+}
+
+/// The text of the record after a change.
+fn changed(text: &str, change: impl Fn(&mut Value)) -> String {
+    let mut record: Value = serde_json::from_str(text).unwrap();
     change(&mut record);
     // The fields keep their order: only values are exchanged.
     let fields = [
@@ -95,12 +104,38 @@ fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
         "stuck",
     ];
     let fields: Vec<String> = fields.iter().map(|name| format!("\"{name}\":{}", record[name])).collect();
-    fs::write(stage.at(RECORD), format!("{{{}}}\n", fields.join(","))).unwrap();
+    format!("{{{}}}\n", fields.join(","))
+}
+
+/// Makes the trial one of ten seconds that began so many milliseconds earlier.
+fn shorten(record: &mut Value, earlier: u64) {
+    let began = record["monotonic"].as_u64().unwrap();
+    record["monotonic"] = began.saturating_sub(earlier).into();
+    record["seconds"] = 10.into();
+}
+
+/// The text of the record of a trial whose time is up.
+pub(crate) fn with_time_up(text: &str) -> String {
+    changed(text, |record| shorten(record, 10_000))
 }
 
 /// Lets the time of the trial be up. Nobody waits for that any more, who could come first.
 pub(crate) fn let_it_expire(stage: &Scenario) {
     change_record(stage, |record| record["boot"] = "00000000-0000-0000-0000-000000000000".into());
+}
+
+/// Makes the trial end in a moment, starts the process again that waits for that, and waits until it has ended the trial.
+#[track_caller]
+pub(crate) fn let_waiter_end(stage: &Scenario) {
+    let mut waiter = waiter(stage);
+    change_record(stage, |record| shorten(record, 8_800));
+    let until = record(stage)["monotonic"].as_u64().unwrap() + 10_000;
+    assert!(waiter.status().unwrap().success());
+    let since_boot = clock_gettime(ClockId::Boottime);
+    let since_boot = i128::from(since_boot.tv_sec) * 1000 + i128::from(since_boot.tv_nsec) / 1_000_000;
+    assert!(since_boot >= i128::from(until), "it lasts its time");
+    assert!(!is_on_trial(stage));
+    assert_eq!(last_end(stage), "expired");
 }
 
 pub(crate) fn is_on_trial(stage: &Scenario) -> bool {
@@ -492,20 +527,9 @@ fn a_check_that_kills_its_parent_leaves_a_trial_that_ends() {
 
 #[test]
 fn somebody_waits_for_the_end_of_a_trial() {
-    let stage = stage();
-    let before = Before::of(&stage);
-    let began = Instant::now();
-    stage.run("add --trial 10s -R @ROOT@ delivered/100-01").ok();
-    assert!(began.elapsed() < Duration::from_secs(10), "nobody is kept waiting");
-    while is_on_trial(&stage) && began.elapsed() < Duration::from_secs(60) {
-        thread::sleep(Duration::from_millis(200));
-    }
-    assert!(began.elapsed() >= Duration::from_secs(9), "it lasts its time");
-    // The record goes in the middle of the run.
-    while last_end(&stage) != "expired" && began.elapsed() < Duration::from_secs(60) {
-        thread::sleep(Duration::from_millis(200));
-    }
-    stage.run("recover -R @ROOT@ --wait 10").ok();
+    let (stage, before) = on_trial();
+    assert!(is_on_trial(&stage), "the command does not wait itself");
+    let_waiter_end(&stage);
     before.assert_again(&stage, "the process that waits ended it");
     stage.run("confirm -R @ROOT@").fails(7);
 }
@@ -560,7 +584,7 @@ fn what_a_refusal_says_to_do_is_done_and_accepted() {
 }
 
 /// The processes that wait for the end of the trial of a root.
-fn waiters(stage: &Scenario) -> Vec<PathBuf> {
+pub(crate) fn waiters(stage: &Scenario) -> Vec<PathBuf> {
     let root = stage.root().canonicalize().unwrap();
     let is_waiter = |process: &PathBuf| {
         let words = fs::read(process.join("cmdline")).unwrap_or_default();
@@ -568,6 +592,16 @@ fn waiters(stage: &Scenario) -> Vec<PathBuf> {
         words.contains(&&b"__trial"[..]) && words.contains(&root.as_os_str().as_encoded_bytes())
     };
     fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).filter(is_waiter).collect()
+}
+
+/// The command that the process was started with which waits for the end of the trial.
+pub(crate) fn waiter(stage: &Scenario) -> Command {
+    eventually("somebody waits for the end of the trial", || waiters(stage).len() == 1);
+    let words = fs::read(waiters(stage)[0].join("cmdline")).unwrap();
+    let words = words.split(|&byte| byte == 0).skip(1).filter(|word| !word.is_empty());
+    let mut command = stage.command("");
+    command.args(words.map(OsStr::from_bytes)).stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 #[test]

@@ -3,8 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -17,7 +15,10 @@ use crate::promote::Staged;
 use crate::records::Before;
 use crate::scenario::{NOW, Scenario};
 use crate::tree::assert_same;
-use crate::trial::{history, is_on_trial, kill_waiter, last_end, let_it_expire};
+use crate::trial::{
+    history, is_on_trial, kill_waiter, last_end, let_it_expire, let_waiter_end, waiter, waiters,
+};
+use crate::workshop::eventually;
 
 /// The patch of the case, and the revision after it.
 const FIRST: &str = "300001-01";
@@ -39,16 +40,6 @@ fn add(stage: &Scenario, case: &Path, options: &str, patch: &str) {
     stage.run(&format!("add {options} -R @ROOT@ {}", case.join(patch).display())).ok();
 }
 
-/// Waits until a trial is over by the work of somebody else.
-fn wait_for_end(stage: &Scenario) {
-    let until = Instant::now() + Duration::from_secs(120);
-    while (is_on_trial(stage) || last_end(stage) != "expired") && Instant::now() < until {
-        thread::sleep(Duration::from_millis(100));
-    }
-    // Whoever ended it still has the lock.
-    recover(stage);
-}
-
 /// Does what every command does first, when nobody else is at work any more.
 #[track_caller]
 fn recover(stage: &Scenario) {
@@ -60,9 +51,9 @@ fn recover(stage: &Scenario) {
 fn who_waits_brings_a_real_release_back() {
     let Some((stage, case)) = openssl() else { return };
     let before = Before::of(&stage);
-    add(&stage, &case, "--trial 10s", FIRST);
+    add(&stage, &case, "--trial 1h", FIRST);
     assert_same(&found(&stage), &expected(&case, FIRST));
-    wait_for_end(&stage);
+    let_waiter_end(&stage);
     assert_state(&stage, &case, "base");
     before.assert_again(&stage, "the process that waits did it");
 }
@@ -123,9 +114,11 @@ fn a_failed_check_brings_a_real_release_back_and_a_good_one_keeps_it() {
 #[test]
 fn a_confirmed_release_stays_whatever_comes_and_an_undone_one_is_gone() {
     let Some((stage, case)) = openssl() else { return };
-    add(&stage, &case, "--trial 10s", FIRST);
+    add(&stage, &case, "--trial 1h", FIRST);
+    let mut late = waiter(&stage);
     stage.run("confirm -R @ROOT@").ok();
-    thread::sleep(Duration::from_secs(11));
+    eventually("nobody waits any more", || waiters(&stage).is_empty());
+    assert!(late.status().unwrap().success(), "one that comes later finds nothing to do");
     recover(&stage);
     assert_state(&stage, &case, FIRST);
     add(&stage, &case, "--trial 1h", SECOND);
@@ -177,9 +170,9 @@ fn a_promotion_ends_by_who_waits_the_next_command_a_check_and_by_hand() {
         let (tree, before) = (staged.tree(), Before::of(&staged.live));
         match how {
             "waits" => {
-                staged.promote("--trial 10s").ok();
+                staged.promote("--trial 1h").ok();
                 assert_same(&staged.tree(), &staged.staged_tree());
-                wait_for_end(&staged.live);
+                let_waiter_end(&staged.live);
             }
             "next" => {
                 staged.promote("--trial 1h").ok();

@@ -1,14 +1,13 @@
 //! Failures before and in a run.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use patchadm_rootfs::{Lock, Root};
 
 use super::{Row, last_line, type_it};
 use crate::delivery::Patch;
 use crate::everyman::as_ordinary_user;
+use crate::locked::waiting;
 use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 
@@ -191,12 +190,9 @@ fn lock_held() {
     drop(lock);
     for line in [ADD, "recover -R @ROOT@", REMOVE] {
         let lock = hold();
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| stage.run(&format!("{line} --wait 60")));
-            thread::sleep(Duration::from_millis(300));
-            drop(lock);
-            assert_eq!(waiting.join().unwrap().code, 0, "{line}");
-        });
+        let (code, said) = waiting(&stage, &format!("{line} --wait 60"), || drop(lock));
+        assert_eq!(code, Some(0), "{line}: {said}");
+        assert!(said.contains("waiting for process "), "{line}: {said}");
     }
 }
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use super::{BulkBuild, BulkRun, mark, processes_with};
+use super::{BulkBuild, BulkRun, mark, processes_with, signal_until_ended};
 use crate::scenario::is_root;
 use crate::workshop::eventually;
 
@@ -67,7 +67,7 @@ fn one_run_at_a_time_and_what_was_interrupted_goes_on() {
     build.recipe("quick", "", "mkdir $DESTDIR/opt\n");
     build.recipe("slow", "", "echo begun\n[ -e $TREE/go ] || sleep 1000\nmkdir $DESTDIR/opt\n");
     build.recipe("user", "ALL_DEPENDS=slow-[0-9]*\n", "mkdir $DESTDIR/opt\n");
-    let running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let log = build.work().join("runs/1/logs/slow-1.0.log");
     eventually("the slow one has begun, the quick one is done", || {
         fs::read_to_string(&log).is_ok_and(|log| log.contains("begun"))
@@ -79,11 +79,7 @@ fn one_run_at_a_time_and_what_was_interrupted_goes_on() {
     // Readers need no lock.
     assert_eq!(build.log("slow-1.0"), "begun\n");
 
-    let number = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
-    for _ in 0..2 {
-        kill_process(number, Signal::INT).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(300));
-    }
+    signal_until_ended(&mut running, Signal::INT);
     let interrupted = running.wait_with_output().unwrap();
     BulkRun::of(&interrupted).ends(130);
     build.assert_nothing_left(&mark);

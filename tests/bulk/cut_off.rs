@@ -228,9 +228,7 @@ impl CutOffRun {
     /// Waits until everything of a run that was cut off has ended, and nothing is mounted.
     #[track_caller]
     pub(super) fn assert_all_ended(&self, when: &str) {
-        let ended = std::time::Instant::now();
         eventually(when, || processes_with(&self.mark).is_empty() && !self.is_inside());
-        assert!(ended.elapsed() < Duration::from_secs(10), "{when}: {:?}", ended.elapsed());
         self.build.assert_nothing_runs(&self.mark);
     }
 

@@ -37,7 +37,8 @@ impl SlowRun {
 
     /// An action that goes on, with the file that it prints to.
     fn follow(&self, line: &str) -> (Child, PathBuf) {
-        let printed = self.build.scenario.beside("printed");
+        let name = if line.contains("--json") { "printed.json" } else { "printed" };
+        let printed = self.build.scenario.beside(name);
         let line = line.replace("@WORK@", &self.build.work().display().to_string());
         let mut following = self.build.command(&line);
         let out = File::create(&printed).unwrap();
@@ -79,8 +80,8 @@ fn the_status_of_a_run_is_watched_until_it_ends() {
     assert_eq!((&now["counts"]["done"], &now["ended"]), (&1.into(), &Value::Null));
 
     // Whoever does not want to see more leaves.
-    let (mut leaving, _) = slow.follow("status @WORK@ --watch --json");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let (mut leaving, file) = slow.follow("status @WORK@ --watch --json");
+    eventually("what runs is shown", || printed(&file).contains("slow-1.0"));
     interrupt(&leaving);
     assert_eq!(leaving.wait().unwrap().code(), Some(130));
 

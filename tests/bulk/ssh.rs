@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -51,11 +50,9 @@ fn a_run_that_is_killed_leaves_no_process_behind_ssh() {
     eventually("it has begun", || fs::read_to_string(&log).is_ok_and(|log| log.contains("begun")));
     kill_process(Pid::from_raw(i32::try_from(run.id()).unwrap()).unwrap(), Signal::KILL).unwrap();
     run.wait().unwrap();
-    let began = std::time::Instant::now();
     eventually("nothing is left", || {
         processes_with(&mark).is_empty() && processes_about(&sshd.mark()).is_empty()
     });
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     build.write("one/build", "mkdir $DESTDIR/opt\n");
     let run = BulkRun::of(&logging_in(build.running("")).output().unwrap()).ends(0);
     assert_eq!(run.in_state("done"), names());

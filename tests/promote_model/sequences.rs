@@ -318,7 +318,7 @@ fn sequences_of_promotions_edits_backouts_and_refreshes_keep_to_the_table() {
     let Some(file) = shared("the table of the three-way rule", "cases/promote/threeway.tsv") else { return };
     let table = table(&fs::read_to_string(file).unwrap());
     let mut counts = Counts::new();
-    let sequences = Sampled::of("sequences of promotions", 2, 300);
+    let sequences = Sampled::of(4, 300);
     while let Some(seed) = sequences.next() {
         let mut sequence = Sequence::new(seed * 6_364_136 + 11, &table);
         sequence.play(18);

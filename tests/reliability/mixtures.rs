@@ -23,8 +23,8 @@ use crate::scenario::Scenario;
 use fresh::Template;
 use play::{Counts, Play};
 
-/// The seconds of a sample, and the sequences of the whole.
-const SEQUENCES: (u64, u64) = (8, 20_000);
+/// The sequences of a sample, and of the whole.
+const SEQUENCES: (u64, u64) = (4, 20_000);
 
 /// Set for the process that plays.
 const PLAYS: &str = "PATCHADM_MIXTURES";
@@ -90,7 +90,7 @@ fn play(has_scripts: bool) -> (Counts, Vec<Difference>) {
     let template = Template::new();
     let found = Mutex::new((Counts::new(), Vec::new()));
     let explained = Mutex::new(BTreeMap::new());
-    let sequences = Sampled::of("mixtures", SEQUENCES.0, SEQUENCES.1);
+    let sequences = Sampled::of(SEQUENCES.0, SEQUENCES.1);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..processors {

@@ -72,7 +72,7 @@ fn behind() -> Staged {
 fn a_death_at_any_change_leaves_a_stage_that_the_next_one_completes() {
     let (changes, done) = refreshed_through(&behind().live, |_| false);
     assert!(done && changes > 30, "{changes}");
-    for number in (0..=changes).step_by(3) {
+    for number in (0..=changes).step_by(sample_or_whole(11, 1)) {
         for dies in if number % 2 == 0 { &[true, false][..] } else { &[true] } {
             let dies = *dies;
             let staged = behind();

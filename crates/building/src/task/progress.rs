@@ -106,7 +106,7 @@ impl<'a> TaskWatch<'a> {
         self.was_full.set(self.was_full.get() || is_full(self.build_dir));
     }
 
-    /// Turns a package failure that a full disk may have caused into a failure of the machine. Signals it to the other
+    /// Turns a failure that a full disk may have caused into one of the machine that lacks room. Signals it to the other
     /// tasks before this one makes room.
     pub(super) fn blame(&self, error: StepError) -> StepError {
         let error = self.blamed(error);
@@ -118,20 +118,50 @@ impl<'a> TaskWatch<'a> {
     }
 
     fn blamed(&self, error: StepError) -> StepError {
-        let StepError::Package(TaskFailure { cause, .. }) = &error else { return error };
-        let is_possible = matches!(
-            cause,
-            FailureCause::Exit
-                | FailureCause::Signal
-                | FailureCause::Distfile
-                | FailureCause::Install
-                | FailureCause::Result
-                | FailureCause::Check
-        );
+        let is_possible = match &error {
+            StepError::Package(TaskFailure { cause, .. }) => matches!(
+                cause,
+                FailureCause::Exit
+                    | FailureCause::Signal
+                    | FailureCause::Distfile
+                    | FailureCause::Install
+                    | FailureCause::Result
+                    | FailureCause::Check
+            ),
+            // The task itself writes here, too. If the disk of the results is full as well, the run notices.
+            StepError::Machine(TaskError::Root(error)) => error.is_no_space(),
+            StepError::Machine(_) => false,
+        };
         self.look_at_space();
         if is_possible && (self.was_full.get() || self.signs.has_sign()) {
             return StepError::Machine(TaskError::FullBuildDir(self.build_dir.to_owned()));
         }
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use patchadm_rootfs::RootError;
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_cannot_write_itself_blames_the_build_directory_that_a_neighbour_filled() {
+        let dir = tempfile::tempdir().unwrap();
+        let build_dir = dir.path().join("build");
+        let teller = TaskTeller::over(Box::new(io::sink()), Arc::default());
+        let (watch, neighbour) = (TaskWatch::of(&teller, &build_dir), SpaceSigns::begin(&build_dir));
+        let no_space = || RootError::Call { action: "make", path: "results".to_owned(), errno: Errno::NOSPC };
+        let blamed = watch.blame(no_space().into());
+        assert!(matches!(blamed, StepError::Machine(TaskError::Root(_))), "another disk is full: {blamed:?}");
+        // The neighbour makes room before this task looks.
+        neighbour.give().unwrap();
+        let blamed = watch.blame(no_space().into());
+        assert!(matches!(blamed, StepError::Machine(TaskError::FullBuildDir(_))), "{blamed:?}");
+        let forbidden = RootError::Call { action: "make", path: "results".to_owned(), errno: Errno::ACCESS };
+        let blamed = watch.blame(forbidden.into());
+        assert!(matches!(blamed, StepError::Machine(TaskError::Root(_))), "{blamed:?}");
     }
 }

@@ -34,3 +34,14 @@ impl TrialOptions {
         TrialRequest { duration: self.trial, reboots: self.trial_reboots.unwrap_or_default(), check }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_may_take_a_minute() {
+        let options = TrialOptions { probe: Some("true".to_owned()), ..TrialOptions::default() };
+        assert_eq!(options.request().check.map(|check| check.limit), Some(60));
+    }
+}
