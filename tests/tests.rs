@@ -339,6 +339,8 @@ mod promote_refused;
 mod promoted_names;
 /// Prototypes that others wrote.
 mod prototypes;
+/// Faults of earlier versions, each reproduced by a script.
+mod public_cases;
 /// Patches that enter a depot.
 mod publish;
 /// Patches that enter it as directories.
