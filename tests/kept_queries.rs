@@ -212,8 +212,8 @@ fn verify_finds_a_kept_library_that_nobody_needs() {
     fs::write(stage.at("/usr/bin/p"), program(&[])).unwrap();
     fs::remove_file(stage.at("/usr/local/bin/own")).unwrap();
     let said = wrong(&stage);
-    let sentence = "kept library libx.so.1 (ACMEx-SO: /usr/lib64/libx.so.1, /usr/lib64/libx.so.1.0) is needed by \
-                    nobody; `patchadm -R @ROOT@ libs prune` removes it\n";
+    let sentence = "kept library libx.so.1 (ACMEx-SO: /usr/lib64/libx.so.1, /usr/lib64/libx.so.1.0) is no longer \
+                    needed; `patchadm -R @ROOT@ libs prune` removes it\n";
     assert!(said.contains(sentence), "{said}");
     assert_eq!(findings(&stage), [json!(["unneeded", "ACMEx-SO", "libx.so.1", null])]);
     assert!(!said.contains("except"), "{said}");

@@ -55,7 +55,7 @@ Incompatible: 999-01
      Changed: 1 replaced, 1 added, 1 deleted
      Restart: Reboot this machine when it suits to put the patch into effect.
    Undo data: ACMEweb SIZE
-     Removal: not checked: its records allow it, its undo data was not read
+     Removal: probably removable; `check --contents` verifies it
 ",
         host.trim()
     );
@@ -146,10 +146,7 @@ fn who_may_not_read_undo_data_is_shown_what_the_records_say() {
     if fs::metadata(stage.beside("")).unwrap().permissions().readonly() || crate::scenario::is_root() {
         assert!(text.contains("     Changed: unknown: its undo data does not tell\n"), "{text}");
     }
-    assert!(
-        text.contains("     Removal: not checked: its records allow it, its undo data was not read\n"),
-        "{text}"
-    );
+    assert!(text.contains("     Removal: probably removable; `check --contents` verifies it\n"), "{text}");
 }
 
 #[test]

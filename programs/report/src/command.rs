@@ -105,7 +105,7 @@ impl ReportArgs {
         let format = self.format.or(self.csv.then_some(ReportFormat::Csv));
         match format {
             Some(other) if call.in_json && other != ReportFormat::Json => {
-                return Err(wrong("--json prints one document: say it without another format"));
+                return Err(wrong("--json prints one document: use it without another format"));
             }
             _ if call.in_json && self.output.is_some() => {
                 return Err(wrong("--json prints its document; --format json -o FILE writes it to a file"));

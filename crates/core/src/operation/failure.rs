@@ -46,7 +46,7 @@ pub enum Failure {
     #[error("not tried because of patch {0}")]
     NotTried(String),
     /// The patch could be applied, but all or nothing was requested, and this other one cannot be applied.
-    #[error("{0} cannot go in")]
+    #[error("{0} cannot be applied")]
     NotWithout(String),
     /// An operand is neither a patch of the depot nor a list of such patches.
     #[error("{operand} is no patch of {depot}, and no list of patches either")]

@@ -109,9 +109,9 @@ fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failur
     })?;
     let done = match fate {
         JournalFate::Whole => Vec::new(),
-        JournalFate::Discarded { kept: None } => vec!["The journal that was gone is given up.".to_owned()],
+        JournalFate::Discarded { kept: None } => vec!["The missing journal is no longer needed.".to_owned()],
         JournalFate::Discarded { kept: Some(kept) } => {
-            vec![format!("The damaged journal is given up, and kept as {kept}.")]
+            vec![format!("The damaged journal was set aside as {kept}.")]
         }
     };
     Ok((done, session.recovered))

@@ -50,7 +50,7 @@ options:
         log in any more.
     type: str
   trial_reboots:
-    description: Let the trial go on after this many boots; without it the first boot ends it.
+    description: Survive this many reboots; by default the first reboot ends the trial.
     type: int
   probe:
     description:

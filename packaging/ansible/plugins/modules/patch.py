@@ -413,14 +413,14 @@ def is_meant(applied, wanted):
 
 
 def given_up(patches):
-    """Returns the difference of undo data that is given up."""
+    """Returns the difference of undo data that is dropped."""
     if not patches:
         return []
     return [{
         'before_header': 'undo data',
         'after_header': 'undo data',
         'before': lines_of('%s: kept' % one for one in patches),
-        'after': lines_of('%s: given up' % one for one in patches),
+        'after': lines_of('%s: dropped' % one for one in patches),
     }]
 
 
