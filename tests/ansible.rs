@@ -195,7 +195,7 @@ fn a_trial_whose_probe_fails_leaves_the_root_as_it_was() {
     );
     for (host, root) in ["one", "two"].iter().zip(&fleet.roots) {
         let message = played.failure_on(host, "probed");
-        assert!(message.contains("the probe failed, and everything is backed out"), "{message}");
+        assert!(message.contains("the probe failed, and everything was reverted"), "{message}");
         let result = played.on(host, "probed");
         assert_eq!(result["changed"], false);
         assert_eq!((&result["exit_code"], &result["cause"]), (&json!(7), &json!("check")));

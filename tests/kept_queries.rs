@@ -94,7 +94,7 @@ fn every_verb_says_for_whom_a_patch_is_not_in_force() {
     let show = stage.run("show -R @ROOT@ 100-01").ok();
     assert!(show.contains(&format!("       State: effective\n              {EXCEPTION}\n")), "{show}");
     let verify = stage.run("check --contents -R @ROOT@").ok();
-    assert!(verify.contains(&format!("100-01: can be backed out\n    {EXCEPTION}\n")), "{verify}");
+    assert!(verify.contains(&format!("100-01: can be removed\n    {EXCEPTION}\n")), "{verify}");
     let analyze = stage.run(&format!("missing -R @ROOT@ -M {depot} all")).ok();
     assert!(analyze.ends_with(&format!("\n  {EXCEPTION}\n")), "{analyze}");
 

@@ -146,7 +146,7 @@ fn a_package_that_lost_its_copy_of_what_was_delivered_is_told_and_nothing_stops(
         0o644,
         "objects are compared and mended"
     );
-    assert!(stage.run("check --contents -v -R @ROOT@").stdout.contains("100-01: can be backed out"));
+    assert!(stage.run("check --contents -v -R @ROOT@").stdout.contains("100-01: can be removed"));
     stage.run("patchrm -R @ROOT@ 100-01").ok();
 }
 

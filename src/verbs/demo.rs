@@ -146,7 +146,7 @@ impl Demonstration<'_> {
         self.print_step(&title, &format!("patchrm -R root {}", first.id))?;
         match self.try_to_back_out(first)?.result {
             Err(failed) => self.refusal(Command::Patchrm, first.id, &failed),
-            Ok(_) => anyhow::bail!("patch {} was backed out under its next revision", first.id),
+            Ok(_) => anyhow::bail!("patch {} was removed under its next revision", first.id),
         }
     }
 

@@ -93,8 +93,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
             Ok(PatchRequest::UndoApplication(run, request))
         }
         (RunWork::Applied(_), Some(_)) => {
-            let message =
-                format!("run {} applied patches, and a depot is not needed to back them out", run.name);
+            let message = format!("run {} applied patches, and removing them needs no depot", run.name);
             Err(Stop::Usage { message, usage: USAGE })
         }
         (RunWork::BackedOut(_), None) => {

@@ -52,9 +52,9 @@ impl RemovableEntry {
     /// Returns the answer in words.
     pub fn words(&self) -> String {
         match &self.reason {
-            None if self.checked => "can be backed out".to_owned(),
+            None if self.checked => "can be removed".to_owned(),
             None => "probably removable; `check --contents` verifies it".to_owned(),
-            Some(reason) => format!("cannot be backed out: {reason}"),
+            Some(reason) => format!("cannot be removed: {reason}"),
         }
     }
 }

@@ -76,7 +76,7 @@ pub fn recover_with_aid(
         RecoveryAid::None => {
             let recovered = Session::begin_recovery(ground, caller, |_, _| Ok(()))?.recovered;
             let ExpiryReport { ended, notes } = end_expired_trial(root, caller)?;
-            let done = ended.map(|run| format!("The trial of run {run} was over: it is backed out."));
+            let done = ended.map(|run| format!("The trial of run {run} was over: it was reverted."));
             (done.into_iter().collect(), recovered.with_notes(notes))
         }
         RecoveryAid::DiscardJournal => discarded(ground, caller)?,

@@ -55,7 +55,7 @@ options:
   probe:
     description:
       - Run this command with C(/bin/sh) on the target when everything is applied.
-      - If it fails or takes more than 60 seconds, everything is backed out, and the task fails with the end of its output.
+      - If it fails or takes more than 60 seconds, everything is reverted, and the task fails with the end of its output.
       - The command is visible to other users of the target while it runs; pass secrets with C(environment) of the task.
     type: str
 '''

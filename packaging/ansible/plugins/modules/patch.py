@@ -369,7 +369,7 @@ def check(params):
     check_options(OPTIONS, params, state)
     check_durations(params)
     if params['undo'] is False and (params['trial'] or params['probe']):
-        raise Refused('a run without undo data can neither be on trial nor be backed out after a probe')
+        raise Refused('a run without undo data can neither be on trial nor be reverted after a probe')
     for name in ('src', 'group'):
         if params[name] and state != 'present':
             raise Refused('%s means nothing with state=%s, only with present' % (name, state))
