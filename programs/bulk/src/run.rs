@@ -75,7 +75,7 @@ struct RunArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// Packages, with or without version, or locations; all without one. What they need is built, too
+    /// Packages, with or without version, or locations, which are built with their requirements [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }

@@ -56,8 +56,8 @@ struct ReportArgs {
     check: CheckOption,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// What list --json printed: a file, a directory of files whose names end in .json, or - for standard input; without
-    /// one the root itself is listed
+    /// Documents of `list --json`: a file, a directory of files whose names end in .json, or - for standard input
+    /// [default: the root itself]
     #[arg(value_name = "INVENTORY")]
     inventories: Vec<PathBuf>,
 }
