@@ -195,7 +195,7 @@ fn a_trial_whose_probe_fails_leaves_the_root_as_it_was() {
     );
     for (host, root) in ["one", "two"].iter().zip(&fleet.roots) {
         let message = played.failure_on(host, "probed");
-        assert!(message.contains("the probe failed, and everything is backed out"), "{message}");
+        assert!(message.contains("the probe failed, and everything was reverted"), "{message}");
         let result = played.on(host, "probed");
         assert_eq!(result["changed"], false);
         assert_eq!((&result["exit_code"], &result["cause"]), (&json!(7), &json!("check")));
@@ -249,7 +249,7 @@ fn a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed() {
         assert_eq!(another, "700-01: it is not applied; there is nothing to confirm");
         assert!(sides(played.on(host, "plan"), "trial").0.ends_with("\n100-01\n"));
         let undo = sides(played.on(host, "commit plan"), "undo data");
-        assert_eq!(undo, ("100-01: kept\n", "100-01: given up\n"));
+        assert_eq!(undo, ("100-01: kept\n", "100-01: dropped\n"));
         let late = played.failure_on(host, "too late");
         assert!(late.contains("100-01: "), "{late}");
         assert_eq!(root.text("/opt/ACMEweb/bin/httpd"), "one\n");

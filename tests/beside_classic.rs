@@ -252,7 +252,7 @@ fn a_relocatable_package_that_says_nowhere_where_it_goes_needs_an_answer() {
     let before = stage.everything();
     fs::write(stage.beside("admin"), admin(&[])).unwrap();
     let said = stage.run("pkgadd -n -a admin -R @ROOT@ -d spool ACMEa").fails(5);
-    assert!(said.contains("says where the package goes"), "{said}");
+    assert!(said.contains("says where to install the package"), "{said}");
     crate::tree::assert_same(&stage.everything(), &before);
     fs::write(stage.beside("admin"), admin(&[("basedir", "/srv")])).unwrap();
     stage.run("pkgadd -n -a admin -R @ROOT@ -d spool ACMEa").done();

@@ -286,7 +286,12 @@ fn a_policy_that_makes_no_sense_is_told() {
 fn where_undo_data_goes_must_be_there() {
     let stage = stage();
     stage.file("/etc/patchadm/policy", "undo_dir=/no/such/directory\n");
-    assert_attention(&stage, LINE, "space", &["undo data goes to /no/such/directory, which is not there"]);
+    assert_attention(
+        &stage,
+        LINE,
+        "space",
+        &["undo data is kept in /no/such/directory, which does not exist"],
+    );
 }
 
 #[test]

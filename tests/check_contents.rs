@@ -75,10 +75,10 @@ fn a_root_that_is_as_recorded_is_sound_and_its_patches_can_be_backed_out() {
         "\
 files ok 10 objects are as recorded
 undo-data ok that of 2 patches is as it was written
-  100-01: can be backed out
+  100-01: can be removed
     ACMEdb: @ROOT@/var/sadm/pkg/ACMEdb/save/100-01/undo.gz is sound
     ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/100-01/undo.gz is sound
-  200-01: can be backed out
+  200-01: can be removed
     ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/200-01/undo.gz is sound
 "
     );
@@ -208,9 +208,9 @@ fn every_reason_why_a_patch_cannot_be_backed_out_is_said() {
     let expected = [
         ("100-01", 6, "the later revision 100-02 is applied"),
         ("100-02", 15, "applied patch 200-01 requires 100-02"),
-        ("200-01", 6, "patch 250-01, which was applied later, has"),
+        ("200-01", 6, "patch 250-01"),
         ("250-01", 0, ""),
-        ("300-01", 4, "no files were saved for package ACMEweb"),
+        ("300-01", 4, "there is no undo data for package ACMEweb"),
         ("400-01", 6, "applied patch 500-01 obsoletes 400-01"),
         ("500-01", 0, ""),
         ("600-01", 0, ""),
@@ -275,8 +275,8 @@ const DAMAGES: [Damage; 9] = [
 #[track_caller]
 fn assert_found(stage: &Scenario, what: &str) {
     let said = text(stage, 4, "");
-    assert!(said.contains("\n  200-01: can be backed out\n"), "{what}: {said}");
-    assert!(said.contains("\n  100-01: cannot be backed out: "), "{what}: {said}");
+    assert!(said.contains("\n  200-01: can be removed\n"), "{what}: {said}");
+    assert!(said.contains("\n  100-01: cannot be removed: "), "{what}: {said}");
     assert!(
         said.starts_with("files ok 10 objects")
             && said.contains("\nundo-data attention that of 1 patch is damaged or missing\n"),
@@ -497,19 +497,16 @@ fn more_or_less_is_said_where_it_is_wanted() {
     let stage = stage();
     let more = stage.run("check --contents -v -R @ROOT@").ok();
     assert!(
-        more.contains("/bin/httpd: as recorded\n") && more.contains("  100-01: can be backed out\n"),
+        more.contains("/bin/httpd: as recorded\n") && more.contains("  100-01: can be removed\n"),
         "{more}"
     );
     let brief = stage.run("check --contents -R @ROOT@").ok();
-    assert!(
-        !brief.contains("can be backed out") && brief.lines().all(|line| !line.starts_with(' ')),
-        "{brief}"
-    );
+    assert!(!brief.contains("can be removed") && brief.lines().all(|line| !line.starts_with(' ')), "{brief}");
     assert_eq!(stage.run("check --contents -q -R @ROOT@").ok(), "");
     stage.mode("/opt/ACMEweb/bin/tool", 0o700);
     let said = stage.run("check --contents -q -R @ROOT@").fails(4);
     assert!(said.starts_with("patchadm: error: files: 1 of 10 objects is not as recorded\n"), "{said}");
-    assert!(said.contains("@ROOT@/opt/ACMEweb/bin/tool\n") && !said.contains("can be backed out"), "{said}");
+    assert!(said.contains("@ROOT@/opt/ACMEweb/bin/tool\n") && !said.contains("can be removed"), "{said}");
 }
 
 #[test]
@@ -525,7 +522,7 @@ fn without_contents_types_sizes_and_attributes_are_compared_and_no_file_is_read(
         said.contains("\nundo-data ok that of 2 patches is in its place, with the recorded size\n"),
         "{said}"
     );
-    assert!(!said.contains("is sound") && !said.contains("can be backed out"), "{said}");
+    assert!(!said.contains("is sound") && !said.contains("can be removed"), "{said}");
     // Other bytes of the same size and time are seen only if they are read.
     fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "owt\n").unwrap();
     stage.mtime("/opt/ACMEweb/bin/httpd", DELIVERED.unsigned_abs());

@@ -55,7 +55,7 @@ fn what_came_after_a_patch_or_a_run_goes() {
         );
     }
     let nothing = stage.run("remove -R @ROOT@ --down-to 200-01").ok();
-    assert_eq!(nothing, "nothing to do: there is no patch to back out\n");
+    assert_eq!(nothing, "nothing to do: there is no patch to remove\n");
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn a_relocatable_package_without_base_directory_needs_somebody_who_says_where_it
     machine.stage.spooled("/spool/ACMEabs", text, &["1 d none etc/acme 0755 root root"]);
     let line = "unset PKG_INSTALL_ROOT; pkgadd -n -a @ROOT@/admin -R @ROOT@ -d @ROOT@/spool ACMEabs";
     let said = machine.sh(line).fails(5);
-    assert!(said.contains("where the package goes"), "{said}");
+    assert!(said.contains("where to install the package"), "{said}");
     assert!(!machine.stage.at("/etc/acme").exists());
     let top = machine.stage.text("/admin").replace("basedir=default", "basedir=/");
     machine.stage.file("/admin.top", top);

@@ -194,7 +194,7 @@ fn undo_data_that_the_scripts_of_a_patch_made_is_used() {
 fn undo_data_that_was_given_up_or_is_elsewhere_is_told_as_that() {
     let Some(left) = Left::of_root("undo_data_that_was_given_up…", "given-up") else { return };
     let listed = left.run("list -R @/root");
-    for (id, undo) in [("100001-01", "given up"), ("100003-01", "none")] {
+    for (id, undo) in [("100001-01", "dropped"), ("100003-01", "none")] {
         let line = listed.lines().find(|line| line.starts_with(id)).unwrap();
         assert!(line.ends_with(&format!("undo data: {undo}")), "{line}");
         left.ends(3, &format!("remove -R @/root {id}"));
@@ -242,7 +242,7 @@ fn interrupted_runs_are_rolled_back_or_completed() {
         assert!(listed.contains(before), "{listed}");
         assert_eq!(listed.contains("was interrupted"), part != "killed/committed", "{listed}");
         let said = left.run("recover -R @/root");
-        let end = if part == "killed/committed" { "had been completed" } else { "was rolled back" };
+        let end = if part == "killed/committed" { "was complete" } else { "was rolled back" };
         assert!(said.contains(end), "{said}");
         left.assert_root(after);
         assert_eq!(left.run("recover -R @/root"), "No run was interrupted.\n");

@@ -104,7 +104,7 @@ fn a_source_that_went_back_gets_a_revision_that_takes_all_back() {
     assert_eq!(told(&delta(&stage, "--rebuild --only openssl")), ["openssl built openssl-02"]);
     let run = delta(&stage, "");
     assert_eq!(told(&run), ["curl built curl-02", "less unchanged -", "openssl kept openssl-02"]);
-    assert_eq!(field(&run, "curl", "reason"), "nothing differs any more: all goes back");
+    assert_eq!(field(&run, "curl", "reason"), "no difference is left: the patch restores the release");
     let members = members(&stage, "curl-02");
     let delivered: Vec<&String> =
         members.iter().filter(|(name, _)| name.contains("/reloc/")).map(|(_, text)| text).collect();

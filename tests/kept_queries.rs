@@ -94,7 +94,7 @@ fn every_verb_says_for_whom_a_patch_is_not_in_force() {
     let show = stage.run("show -R @ROOT@ 100-01").ok();
     assert!(show.contains(&format!("       State: effective\n              {EXCEPTION}\n")), "{show}");
     let verify = stage.run("check --contents -R @ROOT@").ok();
-    assert!(verify.contains(&format!("100-01: can be backed out\n    {EXCEPTION}\n")), "{verify}");
+    assert!(verify.contains(&format!("100-01: can be removed\n    {EXCEPTION}\n")), "{verify}");
     let analyze = stage.run(&format!("missing -R @ROOT@ -M {depot} all")).ok();
     assert!(analyze.ends_with(&format!("\n  {EXCEPTION}\n")), "{analyze}");
 
@@ -212,8 +212,8 @@ fn verify_finds_a_kept_library_that_nobody_needs() {
     fs::write(stage.at("/usr/bin/p"), program(&[])).unwrap();
     fs::remove_file(stage.at("/usr/local/bin/own")).unwrap();
     let said = wrong(&stage);
-    let sentence = "kept library libx.so.1 (ACMEx-SO: /usr/lib64/libx.so.1, /usr/lib64/libx.so.1.0) is needed by \
-                    nobody; `patchadm -R @ROOT@ libs prune` removes it\n";
+    let sentence = "kept library libx.so.1 (ACMEx-SO: /usr/lib64/libx.so.1, /usr/lib64/libx.so.1.0) is no longer \
+                    needed; `patchadm -R @ROOT@ libs prune` removes it\n";
     assert!(said.contains(sentence), "{said}");
     assert_eq!(findings(&stage), [json!(["unneeded", "ACMEx-SO", "libx.so.1", null])]);
     assert!(!said.contains("except"), "{said}");

@@ -142,7 +142,7 @@ fn a_plan_tells_the_maker_what_is_delivered_as_it_is_and_deleted_where_nothing_i
     Patch::of("100-01", package.deletes(&["gone", "b2"])).directory(&stage);
     let notes = [
         "package ACMEweb: delivered as recorded, without a change: @ROOT@/opt/ACMEweb/b",
-        "package ACMEweb: the file deletes names what is not installed: @ROOT@/opt/ACMEweb/gone, @ROOT@/opt/ACMEweb/b2",
+        "package ACMEweb: the patch deletes @ROOT@/opt/ACMEweb/gone, @ROOT@/opt/ACMEweb/b2, which are not installed",
     ];
     let text = stage.run("plan -R @ROOT@ delivered/100-01").ok();
     let document = stage.run("plan --json -R @ROOT@ delivered/100-01").ok();

@@ -521,18 +521,18 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
 
     let shown = stage.run("show 100-01 --roots list");
     assert_eq!(shown.code, 5, "{}", shown.stderr);
-    let why = "cannot be backed out: applied patch 200-01 requires 100-01";
+    let why = "cannot be removed: applied patch 200-01 requires 100-01";
     assert!(shown.stdout.contains(&format!("{both}: 100-01 effective, {why}\n")), "{}", shown.stdout);
     assert!(
         shown.stdout.contains(&format!(
-            "{first}: 100-01 effective, not checked: its records allow it, its undo data was not read\n"
+            "{first}: 100-01 effective, probably removable; `check --contents` verifies it\n"
         )),
         "{}",
         shown.stdout
     );
     let lack = format!("  2 × failed (4): patch 100-01 is not applied: {other}, {bare}\n");
     assert!(shown.stdout.contains(&lack), "{}", shown.stdout);
-    assert!(shown.stdout.ends_with(&format!("  100-01 cannot be backed out: {both}\n")), "{}", shown.stdout);
+    assert!(shown.stdout.ends_with(&format!("  100-01 cannot be removed: {both}\n")), "{}", shown.stdout);
 
     fs::remove_dir_all(roots[0].join("var/sadm/pkg/ACMEweb/save/100-01")).unwrap();
     let verified = stage.run("check --contents --json --roots list");

@@ -205,7 +205,7 @@ fn patches_of_the_old_version_go_with_it_and_are_named() {
     let said = update(&stage, "", &second());
     assert_eq!(said.code, 0, "{}", said.stderr);
     for note in [
-        "NOTE: patches are applied to package ACMEfoo and go with it: 100-01 200-01\n",
+        "NOTE: patches are applied to package ACMEfoo and are removed with it: 100-01 200-01\n",
         "NOTE: other packages keep their parts of 100-01\n",
     ] {
         assert!(said.stderr.contains(note), "{}", said.stderr);
@@ -391,7 +391,7 @@ fn the_document_names_what_is_replaced_and_history_has_one_run() {
     let document: Value = serde_json::from_str(&update(&stage, "--json", &second()).ok()).unwrap();
     let notes = document["packages"][0]["notes"].to_string();
     assert!(
-        notes.contains("version 1.0 is replaced by 2.0") && notes.contains("go with it: 100-01"),
+        notes.contains("version 1.0 is replaced by 2.0") && notes.contains("are removed with it: 100-01"),
         "{notes}"
     );
     assert_eq!(runs(), before + 1);

@@ -144,7 +144,7 @@ fn what_was_edited_in_between_is_named() {
     stage.file("/opt/ACMEweb/bin/new", "in the way\n");
     let said = refused(&stage, 3, "/opt/ACMEweb/bin/new: planned with nothing, now b3 ");
     assert!(said.contains("verdict refused"), "{said}");
-    assert!(said.contains("does not hold any more") && said.contains("--save-plan"), "{said}");
+    assert!(said.contains("is out of date") && said.contains("--save-plan"), "{said}");
 }
 
 #[test]
@@ -180,8 +180,8 @@ fn what_was_edited_in_the_file_is_a_difference() {
         ("/patches/0/verdict", json!("refused"), "verdict refused, now verdict planned"),
         ("/changes/0/action", json!("delete"), "action delete, now action "),
         ("/records/0/path", json!("/etc/passwd"), "/etc/passwd (a record): planned with"),
-        ("/options/no_undo", json!(true), "does not hold any more"),
-        ("/options/operands", json!([]), "does not hold any more"),
+        ("/options/no_undo", json!(true), "is out of date"),
+        ("/options/operands", json!([]), "is out of date"),
     ] {
         let stage = planned();
         edit(&stage, |plan| *plan.pointer_mut(pointer).unwrap() = to);
@@ -208,7 +208,7 @@ fn of_many_differences_twenty_are_told() {
     for number in 0..25 {
         stage.file(&format!("/opt/ACMEweb/lib/{number:02}"), "edited\n");
     }
-    let said = refused(&stage, 3, "differences, of which these are the first 20");
+    let said = refused(&stage, 3, "differences; the first 20:");
     assert_eq!(said.matches(": planned with ").count(), 20, "{said}");
 }
 

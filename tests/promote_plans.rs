@@ -90,7 +90,7 @@ fn a_plan_that_cannot_be_saved_is_an_error() {
 fn a_stage_that_was_edited_since_is_named_by_its_paths() {
     let staged = planned();
     staged.write("bin/new", "newer\n");
-    let said = refused(&staged, 3, &["plan.json does not hold any more", "/usr/pkg/bin/new in the stage"]);
+    let said = refused(&staged, 3, &["plan.json is out of date", "/usr/pkg/bin/new in the stage"]);
     assert!(said.contains("--save-plan"), "{said}");
     assert!(!said.contains("the last run") && !said.contains("on the live tree"), "{said}");
     staged.write("bin/new", "new\n");
@@ -99,7 +99,7 @@ fn a_stage_that_was_edited_since_is_named_by_its_paths() {
     fs::remove_dir_all(staged.at("doc")).unwrap();
     // In conflict by now: that it is another one is what counts.
     staged.live.file("/usr/pkg/etc/tool.conf", "live\n");
-    refused(&staged, 3, &["does not hold any more", "/usr/pkg/etc/tool.conf on the live tree"]);
+    refused(&staged, 3, &["is out of date", "/usr/pkg/etc/tool.conf on the live tree"]);
 }
 
 #[test]

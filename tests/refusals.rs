@@ -196,16 +196,16 @@ fn undo_data_for_some_packages_of_a_patch_only_is_17() {
     stage.install(&db);
     assert_eq!(
         refuses(&stage, 17, "", &both),
-        "Patch 100-01 is not applied: it is applied to package ACMEweb without undo data and would go with it into \
-         the others.\nSee patchadd(1M) for instructions"
+        "Patch 100-01 is not applied: it is applied to package ACMEweb without undo data and would be applied to \
+         the others with it.\nSee patchadd(1M) for instructions"
     );
     let stage = Scenario::with(&[web()]);
     stage.patchadd("", &both).ok();
     stage.install(&db);
     assert_eq!(
         refuses(&stage, 17, "-d", &both),
-        "Patch 100-01 is not applied: it is applied to package ACMEweb with undo data and would go without into \
-         the others.\nSee patchadd(1M) for instructions"
+        "Patch 100-01 is not applied: it is applied to package ACMEweb with undo data and would be applied to \
+         the others without it.\nSee patchadd(1M) for instructions"
     );
 }
 

@@ -153,7 +153,7 @@ fn all_or_nothing_changes_nothing_unless_every_patch_goes_in() {
         assert_same(&stage.everything(), &before);
     }
     let found = document(&stage, "add --all-or-nothing -R @ROOT@ -M delivered 500-01 200-01");
-    assert_eq!(entry(&found, "500-01")["reason"], "200-01 cannot go in");
+    assert_eq!(entry(&found, "500-01")["reason"], "200-01 cannot be applied");
     // Found out by the full plan only.
     stage.file("/opt/ACMEweb/bin/500-01", "mine\n");
     let before = stage.everything();

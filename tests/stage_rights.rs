@@ -695,7 +695,7 @@ fn another_owner_of_what_the_root_has_is_asked_for_and_told() {
     chown(stage.join("bin/tool"), Some(NOBODY), None).unwrap();
     let entry = json!({"path": "/usr/pkg/bin/tool", "mode": "0755", "capabilities": false, "change": "owner", "owner": format!("{NOBODY}:0")});
     let before = live.everything();
-    let told = format!("/usr/pkg/bin/tool goes from owner 0:0 to {NOBODY}:0");
+    let told = format!("/usr/pkg/bin/tool changes owner from 0:0 to {NOBODY}:0");
     for options in ["", "--dry-run"] {
         let run = live.run(&format!("stage promote web -R @ROOT@ {options}"));
         assert_eq!(run.code, 3, "{run:?}");
@@ -712,7 +712,7 @@ fn another_owner_of_what_the_root_has_is_asked_for_and_told() {
     // A directory too, and with it whoever may write there.
     chown(stage.join("bin"), Some(NOBODY), None).unwrap();
     let said = live.run("stage promote web -R @ROOT@").fails(3);
-    assert!(said.contains(&format!("/usr/pkg/bin goes from owner 0:0 to {NOBODY}:0")), "{said}");
+    assert!(said.contains(&format!("/usr/pkg/bin changes owner from 0:0 to {NOBODY}:0")), "{said}");
     // A new object is nobody's yet.
     chown(stage.join("bin"), Some(0), None).unwrap();
     fs::write(stage.join("bin/new"), "new\n").unwrap();

@@ -82,7 +82,7 @@ fn a_depot_that_was_used_once_is_named_by_status_update_doctor_and_analyze_alike
     assert!(said.contains(&format!("; the last depot used was {depot}")), "{said}");
     let doctor = stage.run("check --json -R @ROOT@").stdout;
     assert!(
-        doctor.contains(&format!("the policy names no depot; {depot}, which was used before, is reached")),
+        doctor.contains(&format!("no depot configured; {depot}, which was used before, is reached")),
         "{doctor}"
     );
 }

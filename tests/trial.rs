@@ -213,7 +213,7 @@ fn a_run_on_trial_is_undone_and_then_it_is_too_late_to_confirm_it() {
     for word in ["", run.as_str()] {
         let said = stage.run(&format!("confirm -R @ROOT@ {word}")).fails(7);
         assert!(
-            said.contains(&format!("the trial of run {run} has ended: it was backed out (undone)")),
+            said.contains(&format!("the trial of run {run} has ended: it was reverted (undone)")),
             "{said}"
         );
     }
@@ -413,7 +413,7 @@ fn a_trial_that_cannot_go_back_is_stuck_until_it_can_or_is_confirmed() {
     fs::write(&archive, &whole[..whole.len() / 2]).unwrap();
     let_it_expire(&stage);
     let said = stage.run("add -R @ROOT@ delivered/200-01").fails(1);
-    assert!(said.contains("it cannot be backed out"), "{said}");
+    assert!(said.contains("it cannot be reverted"), "{said}");
     assert_eq!(last_end(&stage), "stuck");
     let lines = history(&stage).len();
     stage.run("recover --wait 20 -R @ROOT@").fails(1);

@@ -522,7 +522,7 @@ fn an_archive_of_an_earlier_form_that_the_ledger_does_not_name_is_no_damage_and_
     let told = place.scenario.run("recover --adopt-undo -R @ROOT@");
     assert_eq!(told.code, 3, "{}", told.stderr);
     assert!(told.stdout.contains("was made by an earlier form of this program"), "{}", told.stdout);
-    assert!(told.stdout.contains("that version can back the patch out"), "{}", told.stdout);
+    assert!(told.stdout.contains("that version can remove the patch"), "{}", told.stdout);
     assert_same(&place.scenario.everything(), &before);
 }
 

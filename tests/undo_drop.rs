@@ -65,7 +65,7 @@ fn undo_data_that_is_given_up_leaves_the_list_of_paths_and_the_manifest() {
     let again = document(&stage, "undo-data drop --json -R @ROOT@ 100-02");
     assert_eq!((&again["result"], &again["changed"]), (&"nothing-to-do".into(), &false.into()));
     let nothing = stage.run("undo-data drop -R @ROOT@ --keep 9").ok();
-    assert_eq!(nothing, "nothing to do: there is no undo data to give up\n");
+    assert_eq!(nothing, "nothing to do: there is no undo data to delete\n");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn what_is_older_goes_but_for_the_newest_revision_of_a_patch() {
     let states: Vec<Value> = ["100-01", "100-02", "100-03", "200-01"].map(|id| undo_of(&stage, id)).into();
     assert_eq!(states, ["committed", "saved", "saved", "saved"]);
     let nothing = stage.run("undo-data drop --older-than 9999999y -R @ROOT@").ok();
-    assert_eq!(nothing, "nothing to do: there is no undo data to give up\n");
+    assert_eq!(nothing, "nothing to do: there is no undo data to delete\n");
     let said = document(&stage, "undo-data drop --json --older-than 1y -R @ROOT@ 200-01");
     assert_eq!(irremovable(&said), ["200-01"], "a patch that is named goes in any case");
 }
@@ -246,7 +246,7 @@ fn a_limit_of_the_policy_is_kept_after_a_run_and_each_patch_is_named() {
     let run = stage.run(&format!("add -R @ROOT@ {}", next.display()));
     assert_eq!(run.code, 0, "{}", run.stderr);
     for id in ["100-01", "100-02", "100-03"] {
-        assert!(run.stderr.contains(&format!("patch {id} is irremovable now")), "{}", run.stderr);
+        assert!(run.stderr.contains(&format!("patch {id} can no longer be removed")), "{}", run.stderr);
         assert_eq!(undo_of(&stage, id), "committed", "{id}");
     }
     for id in ["100-04", "200-01"] {
@@ -287,7 +287,7 @@ fn a_refused_run_gives_nothing_up_and_a_limit_that_cannot_be_kept_is_only_told()
     let next = large("300-01", "bin/other").directory(&stage);
     let run = stage.run(&format!("add -R @ROOT@ {}", next.display()));
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("beyond the limits of the policy could not be given up"), "{}", run.stderr);
+    assert!(run.stderr.contains("beyond the limits of the policy could not be deleted"), "{}", run.stderr);
     assert_eq!(undo_of(&stage, "100-02"), "saved");
 }
 

@@ -82,7 +82,7 @@ fn a_save_directory_that_is_removed_is_lost_undo_data_and_one_that_never_was_is_
         assert!(line.ends_with("undo data: lost"), "{what}: {line}");
         assert!(text.contains("200-01") && text.contains("undo data: none\n"), "{text}");
         let shown = stage.run("show -R @ROOT@ 100-01").ok();
-        assert!(shown.contains("Undo data: ACMEweb lost: it cannot be backed out\n"), "{shown}");
+        assert!(shown.contains("Undo data: ACMEweb lost: the patch cannot be removed\n"), "{shown}");
         let before = stage.everything();
         for line in ["remove -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01", "patchrm -a -R @ROOT@ 100-01"] {
             let said = stage.run(line).fails(code_of(line, 4, 1));

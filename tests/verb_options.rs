@@ -101,7 +101,7 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
         let said = if has_option(&stage, &verb, "--policy") {
             "policy, line 1: nonsense: no such setting"
         } else {
-            "--policy is for verbs that go by the policy of a root"
+            "--policy is for verbs that use the policy of a root"
         };
         assert!(run.stderr.contains(said), "{line}: {}", run.stderr);
     }

@@ -24,7 +24,7 @@ removef -f [-R root] pkginst";
 /// The exit code where a path was passed over.
 const WARNING: Exit = Exit::new(2, ExitCause::Usage);
 
-/// Give objects of a package up
+/// Remove objects of a package from the database
 #[derive(clap::Parser)]
 struct RemovefArgs {
     /// Finish the removal: delete the package as the owner from the database

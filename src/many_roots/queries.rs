@@ -196,7 +196,7 @@ impl PatchFacts {
             (Some(id), roots) => writeln!(text, "  {id} is lacking: {}", roots.join(", ")),
         };
         for (id, roots) in &self.stuck {
-            let _ = writeln!(text, "  {id} cannot be backed out: {}", roots.join(", "));
+            let _ = writeln!(text, "  {id} cannot be removed: {}", roots.join(", "));
         }
     }
 }

@@ -41,7 +41,7 @@ patchadm [-R root] adopt --forget --pkg pkg [option...]";
 /// Other packages own objects of the software.
 const CONFLICT: Exit = Exit::of_verb(ExitCause::Dependency);
 
-/// Register software that is on disk as a package
+/// Register existing files or dpkg/rpm packages for patching
 #[derive(clap::Parser)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 struct AdoptArgs {

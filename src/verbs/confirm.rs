@@ -18,7 +18,7 @@ use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] confirm [option...] [run]";
 
-/// Keep what a run put on trial
+/// Keep the changes that are on trial
 #[derive(clap::Parser)]
 struct ConfirmArgs {
     #[command(flatten)]
@@ -32,7 +32,7 @@ struct ConfirmArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// The run, by its name or number; the one on trial if none is named
+    /// The name or number of the run [default: the one on trial]
     #[arg(value_name = "RUN")]
     run: Option<String>,
 }

@@ -28,7 +28,7 @@ use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm demo [dir]";
 
-/// Build a small root, patch it, back everything out, and prove that nothing is left
+/// Build a small root, patch it, remove the patches, and prove that nothing is left
 #[derive(clap::Parser)]
 struct DemoArgs {
     #[command(flatten)]
@@ -39,7 +39,7 @@ struct DemoArgs {
     _help: HelpOption,
     #[command(flatten)]
     _version: VersionOption,
-    /// Where to build it: an empty or a new directory; patchadm-demo in the current one where none is named
+    /// An empty or new directory for the root [default: patchadm-demo]
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -142,11 +142,11 @@ impl Demonstration<'_> {
 
     fn refused_backout(&mut self) -> anyhow::Result<()> {
         let [first, ..] = &PATCHES;
-        let title = format!("Patch {} cannot be taken back while its next revision is applied.", first.id);
+        let title = format!("Patch {} cannot be removed while its next revision is applied.", first.id);
         self.print_step(&title, &format!("patchrm -R root {}", first.id))?;
         match self.try_to_back_out(first)?.result {
             Err(failed) => self.refusal(Command::Patchrm, first.id, &failed),
-            Ok(_) => anyhow::bail!("patch {} was backed out under its next revision", first.id),
+            Ok(_) => anyhow::bail!("patch {} was removed under its next revision", first.id),
         }
     }
 

@@ -167,7 +167,7 @@ fn by_signal(code: u8) -> Option<CodeMeaning> {
             "Run it again.",
         ),
         Some(Signal::SIGPIPE) => (
-            "Nobody read the output of a query to its end. A command that changes something goes on, and never ends with this code.",
+            "Nobody read the output of a query to its end. A command that changes something continues, and never ends with this code.",
             "Nothing.",
         ),
         Some(_) => (

@@ -27,7 +27,7 @@ const BY_HOOK: &str = "by the hook of a package manager";
 /// The most names in a line of the table; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
 
-/// Show the runs that changed a root, or everything about one of them
+/// List the runs that changed the root, or show one of them
 #[derive(clap::Parser)]
 struct HistoryArgs {
     #[command(flatten)]

@@ -19,7 +19,7 @@ use patchadm_svr4::patch::FixId;
 const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date] [--fixes id]\n\
      patchadm [-R root] list --missing id\npatchadm list [option...] --roots file|dir";
 
-/// List the patches of a root with their state, date and undo data
+/// List applied patches with their state, date and undo data
 #[derive(clap::Parser)]
 struct ListArgs {
     /// Tell whether this patch is missing: neither it nor one that contains it is applied

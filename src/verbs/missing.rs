@@ -54,8 +54,8 @@ struct AnalyzeArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// What is listed: missing (where nothing is said), installed, all, total, unbundled, bad, obsolete, with r, s or rs
-    /// behind it only what is recommended or about security; or patches
+    /// Groups of patches: missing, installed, all, total, unbundled, bad or obsolete, followed by r, s or rs for only
+    /// recommended or security patches; or patch ids [default: missing]
     #[arg(value_name = "GROUP|ID")]
     words: Vec<String>,
 }

@@ -56,7 +56,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
 /// Returns the line if a depot has nothing for the root, or if nothing was applied after a point.
 fn nothing_to_do(command: Command) -> &'static str {
     match command {
-        Command::Patchrm => "nothing to do: there is no patch to back out",
+        Command::Patchrm => "nothing to do: there is no patch to remove",
         _ => "nothing to do: there is no patch to apply",
     }
 }

@@ -13,7 +13,7 @@ use patchadm_core::operation::patches::back_out::BackOutRequest;
 const USAGE: &str = "patchadm [-R root] remove [option...] id...\npatchadm [-R root] remove --down-to point [option...]\n\
      patchadm remove [option...] --roots file id...";
 
-/// Back applied patches out
+/// Remove (back out) patches
 #[derive(clap::Parser)]
 struct RemoveArgs {
     #[command(flatten)]

@@ -22,7 +22,7 @@ use patchadm_planning::plan::refusal::Command;
 const USAGE: &str =
     "patchadm [-R root] undo [option...] [run]\npatchadm [-R root] undo [option...] -M depot [run]";
 
-/// Take back what a run did: back out what it applied, or apply what it backed out
+/// Reverse the last run, or the one named: remove what it applied, or apply what it removed
 #[derive(clap::Parser)]
 struct UndoArgs {
     #[command(flatten)]
@@ -54,7 +54,7 @@ struct UndoArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: VerbOptions,
-    /// The run, by its name or number; the last one that changed something if none is named
+    /// The name or number of the run [default: the last one that changed something]
     #[arg(value_name = "RUN")]
     run: Option<String>,
 }
@@ -93,8 +93,7 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
             Ok(PatchRequest::UndoApplication(run, request))
         }
         (RunWork::Applied(_), Some(_)) => {
-            let message =
-                format!("run {} applied patches, and a depot is not needed to back them out", run.name);
+            let message = format!("run {} applied patches, and removing them needs no depot", run.name);
             Err(Stop::Usage { message, usage: USAGE })
         }
         (RunWork::BackedOut(_), None) => {

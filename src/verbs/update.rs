@@ -16,7 +16,7 @@ use patchadm_planning::analyze::AnalysisRequest;
 const USAGE: &str = "patchadm [-R root] update [-M depot] [option...] [group|id...]\n\
     patchadm update [-M depot] [option...] --roots file [group|id...]";
 
-/// Apply the patches of a depot that a machine lacks
+/// Apply the patches of a depot that the root is missing
 #[derive(clap::Parser)]
 struct UpdateArgs {
     #[command(flatten)]
@@ -32,8 +32,8 @@ struct UpdateArgs {
     reboot_code: bool,
     #[command(flatten)]
     common: VerbOptions,
-    /// What is applied of what is missing: missing (where nothing is said), with r, s or rs behind it only what is
-    /// recommended or about security, or any other group of analyze; or patches
+    /// Groups of patches to apply, as for `missing`, followed by r, s or rs for only recommended or security patches; or
+    /// patch ids [default: missing]
     #[arg(value_name = "GROUP|ID")]
     words: Vec<String>,
 }

@@ -52,7 +52,7 @@ fn plan_that_does_not_hold() {
     stage.file("/opt/ACMEweb/bin/httpd", "edited\n");
     let carry_out = "add -R @ROOT@ --plan plan.json";
     let said = stage.run(carry_out).fails(3);
-    assert!(last_line(&said).starts_with("Make the plan anew with --save-plan"), "{said}");
+    assert!(last_line(&said).starts_with("Save the plan again with --save-plan"), "{said}");
     stage.run(&save.replace("--save-plan", "--edited replace --save-plan")).ok();
     stage.run(carry_out).ok();
 }
@@ -165,7 +165,7 @@ fn owned_by_root() {
     }
     let stage = stage();
     let said = stage.run(&ADD.replace("add", "add --as-owner")).fails(3);
-    assert!(said.contains("Say it without --as-owner."), "{said}");
+    assert!(said.contains("Run it again without `--as-owner`."), "{said}");
     stage.run(ADD).ok();
 }
 

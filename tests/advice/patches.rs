@@ -352,7 +352,7 @@ fn chain() {
         .of_class("none", 'e', "bin/tool", 0o755, "two\n");
     applied(&stage, &[&patch("100-01"), &Patch::of("200-01", both), &of_file("300-01", "bin/tool")]);
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
-    assert!(said.contains("patch 200-01, which was applied later, has"), "{said}");
+    assert!(said.contains("patch 200-01"), "{said}");
     assert_eq!(last_line(&said), "back 300-01 out first: `patchadm -R @ROOT@ remove 300-01`");
     until_accepted(&stage, "remove -R @ROOT@ 100-01");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");

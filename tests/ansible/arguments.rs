@@ -82,7 +82,7 @@ const REFUSED: [(&str, &str, &str); 32] = [
     (
         "patch",
         "src: '@PATCH@', trial: 10m, undo: false",
-        "a run without undo data can neither be on trial nor be backed out after a probe",
+        "a run without undo data can neither be on trial nor be reverted after a probe",
     ),
     (
         "patch",

@@ -94,7 +94,7 @@ fn told_exactly(story: &Story, trial: &Trial, ended: &Ended) -> Result<(), Strin
 /// The disk dies before a change of the switch: what is said and done until it is well again.
 fn died_in_switch(story: &Story, trial: &Trial, ended: &Ended, reads: bool) -> Result<(), String> {
     told_exactly(story, trial, ended)?;
-    if !ended.text.ends_with("Put right what stands in the way, then run `patchadm recover`.") {
+    if !ended.text.ends_with("Fix the problem named above, then run `patchadm recover`.") {
         return Err("it is not said what to do".to_owned());
     }
     if reads && asked(&trial.root()) != asked(&story.stage.root()) {

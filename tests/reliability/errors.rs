@@ -187,11 +187,7 @@ fn said_well(
     }
     if matches!(story.whole, Command::Expire) && change.moment != Moment::Committing {
         // Why a trial is stuck is told in one line, and what to do about the trial behind it.
-        return if ended.text.contains("it cannot be backed out") {
-            Ok(())
-        } else {
-            wrong("nothing is stuck")
-        };
+        return if ended.text.contains("it cannot be reverted") { Ok(()) } else { wrong("nothing is stuck") };
     }
     let mut end = format!("\n{}", expected_state(change.moment));
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);

@@ -118,7 +118,7 @@ impl PrunePlan {
         }
         match NeededResults::of(work, &runs.kept, &kept_sets) {
             Ok(needed) => plan.add_results(work, &needed, report)?,
-            Err(reason) => report.notes.push(format!("nothing of the pool goes: {reason}")),
+            Err(reason) => report.notes.push(format!("nothing is removed from the pool: {reason}")),
         }
         Ok(plan)
     }
@@ -323,7 +323,7 @@ pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<
     if is_used(&above)? {
         report
             .notes
-            .push(format!("{}: tasks run there, so nothing installed goes", conf.build_dir.display()));
+            .push(format!("{}: tasks run there, so nothing installed is removed", conf.build_dir.display()));
         return Ok(None);
     }
     for name in above.names_that_are(is_open_layer)? {

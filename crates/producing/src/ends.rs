@@ -33,8 +33,10 @@ pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
 /// Returns the exit for a patch that is not made.
 pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
     match error {
-        BuildError::Pair(_) => (Exit::failed(ExitCause::Usage), "Say it with the option that is named."),
-        BuildError::Pattern(_) => (Exit::of_verb(ExitCause::Settings), "Mend the pattern of the policy."),
+        BuildError::Pair(_) => {
+            (Exit::failed(ExitCause::Usage), "Add `--pkg NAME`, or the option named above.")
+        }
+        BuildError::Pattern(_) => (Exit::of_verb(ExitCause::Settings), "Fix the pattern of the policy."),
         BuildError::Exists(_) | BuildError::Foreign(_) => {
             (Exit::of_verb(ExitCause::Exists), "Choose another name, or use --force for a patch.")
         }
@@ -54,7 +56,7 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
             (Exit::of_verb(ExitCause::Dependency), "Deliver what is needed, or use --allow-abi-break.")
         }
         BuildError::Sparse(_) | BuildError::Path(_) | BuildError::Name(_) | BuildError::TooLarge { .. } => {
-            (Exit::of_verb(ExitCause::DamagedInput), "Leave the object out with --exclude, or mend it.")
+            (Exit::of_verb(ExitCause::DamagedInput), "Leave the object out with --exclude, or fix it.")
         }
         BuildError::Changed { .. } => {
             (Exit::of_verb(ExitCause::Edited), "Build again when nobody writes to the release.")

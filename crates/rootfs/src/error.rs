@@ -302,22 +302,22 @@ impl Untrusted {
             }
             Distrust::Owner if uid == owner => self.as_owner(),
             Distrust::Owner => format!(
-                "Give it back to the superuser (chown 0 {path}), or say --trust-root if uid {uid} may do \
+                "Give it back to the superuser (chown 0 {path}), or use --trust-root if uid {uid} may do \
                  anything as root here."
             ),
             Distrust::Group => format!("Take the right away: chmod g-w {path}."),
             Distrust::Others => format!("Take the right away: chmod o-w {path}."),
             Distrust::AccessList => format!("Take the access list away: setfacl -b {path}."),
             Distrust::Link => format!(
-                "Name the root without that link, or say --trust-root if uid {uid} may do anything as root here."
+                "Name the root without that link, or use --trust-root if uid {uid} may do anything as root here."
             ),
             Distrust::ForeignMount => {
-                format!("Run it as uid {uid}, or say --trust-root if uid {uid} may do anything as root here.")
+                format!("Run it as uid {uid}, or use --trust-root if uid {uid} may do anything as root here.")
             }
             Distrust::Named if *owner != 0 => self.as_owner(),
-            Distrust::Named => "Say --trust-root if whoever made it may do anything as root here.".to_owned(),
+            Distrust::Named => "Use --trust-root if whoever made it may do anything as root here.".to_owned(),
             Distrust::Engine | Distrust::Overlay => {
-                "Run it inside the container. If whoever was root there may do anything as root here, say \
+                "Run it inside the container. If whoever was root there may do anything as root here, use \
                  --trust-root, or name the root in trusted_roots of /etc/patchadm/policy."
                     .to_owned()
             }
@@ -327,7 +327,7 @@ impl Untrusted {
     fn as_owner(&self) -> String {
         let owner = self.owner;
         format!(
-            "Run it as its owner with --as-owner, or say --trust-root if uid {owner} may do anything as root here."
+            "Run it as its owner with --as-owner, or use --trust-root if uid {owner} may do anything as root here."
         )
     }
 }
@@ -358,7 +358,7 @@ mod tests {
         );
         assert_eq!(
             told.way_on(),
-            "Run it as its owner with --as-owner, or say --trust-root if uid 1004 may do anything as root here."
+            "Run it as its owner with --as-owner, or use --trust-root if uid 1004 may do anything as root here."
         );
     }
 
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(of_group.way_on(), "Take the right away: chmod g-w /zones/a/var/sadm.");
         let of_record = untrusted(0, 1004, Distrust::Owner);
         assert!(!of_record.way_on().contains("--as-owner"), "the owner of the root is the superuser");
-        assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("Say --trust-root"));
+        assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("Use --trust-root"));
         let of_container = untrusted(0, 0, Distrust::Engine).way_on();
         assert!(of_container.contains("--trust-root") && of_container.contains("trusted_roots"));
     }

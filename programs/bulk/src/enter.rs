@@ -49,7 +49,7 @@ struct EnterArgs {
     /// A package, with or without version, or the location of one
     #[arg(value_name = "NAME")]
     name: String,
-    /// The command with its arguments; without one it is a shell
+    /// The command with its arguments [default: a shell]
     #[arg(value_name = "COMMAND", last = true)]
     command: Vec<OsString>,
 }

@@ -106,7 +106,7 @@ const ACTIONS: [(&str, RunCommand); 14] = [
     ("prune", prune::run),
 ];
 
-/// Build all packages of a tree from their sources: what it can be asked is told by `patchadm-bulk ACTION --help`
+/// Build all packages of a tree from their sources; `patchadm-bulk ACTION --help` explains an action
 #[derive(clap::Parser)]
 struct BulkArgs {
     #[command(flatten)]

@@ -182,7 +182,7 @@ impl RunPage<'_> {
             let cells = [shared.path.clone(), shared.more.to_string(), shared.packages.join(" ")];
             row("", cells.into_iter().map(PageCell::of).collect())
         });
-        let columns = ["Path", "And more", "Packages, of which the last one is not in the set"];
+        let columns = ["Path", "And more", "Packages (the last one is not in the set)"];
         plain("Paths of several packages", &columns, rows.collect())
     }
 

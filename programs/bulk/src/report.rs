@@ -18,7 +18,7 @@ use crate::preparation::LockOption;
 
 const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait DURATION]";
 
-/// Write the text, the page and the mail of a run anew
+/// Write the text, the page and the mail of a run again
 #[derive(clap::Parser)]
 struct ReportArgs {
     /// Write the report to DIR [default: the directory of the run]
@@ -31,7 +31,7 @@ struct ReportArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// The number of the run; the last one that has a report without
+    /// The number of the run [default: the last one with a report]
     #[arg(value_name = "RUN")]
     run: Option<u64>,
 }

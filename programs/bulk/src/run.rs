@@ -75,7 +75,7 @@ struct RunArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// Packages, with or without version, or locations; all without one. What they need is built, too
+    /// Packages, with or without version, or locations, which are built with their requirements [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
@@ -258,8 +258,8 @@ fn is_bad(outcome: &PackageOutcome) -> bool {
 fn line_of(event: &RunEvent<'_>, has_bars: bool) -> Option<String> {
     match event {
         RunEvent::Begins { run, is_continued, packages } => {
-            let goes_on = if *is_continued { " goes on" } else { "" };
-            Some(format!("run {run}{goes_on}: {packages} packages\n"))
+            let continues = if *is_continued { " continues" } else { "" };
+            Some(format!("run {run}{continues}: {packages} packages\n"))
         }
         RunEvent::Ends { outcome, .. } if has_bars && !is_bad(outcome) => None,
         RunEvent::Ends { package, outcome } => {

@@ -35,7 +35,7 @@ struct StatusArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// The number of the run; the last one without
+    /// The number of the run [default: the last one]
     #[arg(value_name = "RUN")]
     run: Option<u64>,
 }

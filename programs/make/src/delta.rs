@@ -68,7 +68,7 @@ fn result_word(report: &DeltaReport, is_dry_run: bool) -> ResultWord {
 
 pub(super) const USAGE: &str = "patchadm-make delta [option...] --release dir --stable dir --work dir";
 
-/// Make the patches of a stable branch: one for each source of which a package changed
+/// Make the patches of a stable branch: one for each source with a changed package
 #[derive(clap::Parser)]
 pub(super) struct DeltaArgs {
     /// Read the released packages from DIR

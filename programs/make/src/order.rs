@@ -31,7 +31,7 @@ use serde::Serialize;
 
 const USAGE: &str = "patchadm-make [-R root] order [option...] [name|path...]\npatchadm-make order [option...] -M dir [name|path...]";
 
-/// Put packages or patches in order, each after what it needs: what needs the named ones, or all
+/// Put packages or patches in order, requirements first
 #[derive(clap::Parser)]
 struct OrderArgs {
     /// Order the dependencies of the named packages, instead of their dependents

@@ -56,8 +56,8 @@ struct ReportArgs {
     check: CheckOption,
     #[command(flatten)]
     common: BriefVerbOptions,
-    /// What list --json printed: a file, a directory of files whose names end in .json, or - for standard input; without
-    /// one the root itself is listed
+    /// Documents of `list --json`: a file, a directory of files whose names end in .json, or - for standard input
+    /// [default: the root itself]
     #[arg(value_name = "INVENTORY")]
     inventories: Vec<PathBuf>,
 }
@@ -105,7 +105,7 @@ impl ReportArgs {
         let format = self.format.or(self.csv.then_some(ReportFormat::Csv));
         match format {
             Some(other) if call.in_json && other != ReportFormat::Json => {
-                return Err(wrong("--json prints one document: say it without another format"));
+                return Err(wrong("--json prints one document: use it without another format"));
             }
             _ if call.in_json && self.output.is_some() => {
                 return Err(wrong("--json prints its document; --format json -o FILE writes it to a file"));

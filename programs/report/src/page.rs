@@ -52,7 +52,7 @@ impl FleetPage<'_> {
         let (made, report) = (self.made, &self.made.report);
         let documents = match made.unread.len() {
             0 => made.documents.to_string(),
-            unread => format!("{}, of which {unread} could not be read", made.documents),
+            unread => format!("{} ({unread} could not be read)", made.documents),
         };
         let facts = [
             ("Made", made.at.format("%Y-%m-%d %H:%M UTC").to_string()),

@@ -80,7 +80,7 @@ const OF_HOSTS: [(&str, &str, HostValue); 10] = [
     ("registrations_stale", "Adopted packages that dpkg or rpm changed since.", |_, standing| {
         found(standing, FindingKind::StaleRegistration)
     }),
-    ("patches_on_trial", "Patches that go back unless somebody confirms them.", |host, _| {
+    ("patches_on_trial", "Patches that are reverted unless you confirm them.", |host, _| {
         count(host.inventory.trial.as_ref().map_or(0, |trial| trial.patches.len()))
     }),
     ("run_unfinished", "Whether a run was interrupted and is not recovered.", |host, _| {

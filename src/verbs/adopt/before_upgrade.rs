@@ -90,7 +90,7 @@ impl ForeseenReply {
                 OvertakenState::Contained => {
                     format!("{id} would end: its fix is contained in {name} {version}")
                 }
-                OvertakenState::Removed => format!("{id} would go with {name}"),
+                OvertakenState::Removed => format!("{id} would be removed with {name}"),
                 OvertakenState::Accepted => {
                     format!("{id} would be lost to {name} {version}, which was accepted")
                 }
@@ -103,7 +103,7 @@ impl ForeseenReply {
             }
         };
         let ending = self.ending.iter().map(sentence);
-        let standing = self.standing.iter().map(|id| format!("{id} would stand in part"));
+        let standing = self.standing.iter().map(|id| format!("{id} would remain in part"));
         let mut all: Vec<String> = ending.chain(standing).collect();
         if self.stopped {
             let lost = self.ending.iter().filter(|one| one.outcome.is_lost());

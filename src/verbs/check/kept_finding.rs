@@ -30,7 +30,7 @@ impl KeptFindingEntry {
             KeptFault::Changed => "changed since it was kept".to_owned(),
             KeptFault::Missing => "is not there any more".to_owned(),
             KeptFault::Unneeded => {
-                format!("is needed by nobody; {} removes it", wording.verb("libs prune"))
+                format!("is no longer needed; {} removes it", wording.verb("libs prune"))
             }
             KeptFault::Shadows(_) => {
                 format!("is found in the place of a newer one by {}", misled.join(", "))

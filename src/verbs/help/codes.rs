@@ -40,13 +40,13 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [AlreadyApplied] "The patch is already applied." "Nothing; `patchadm show ID` tells when it was applied."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
-            "Run it as one of them; --as-owner and --trust-root say whose a root is."
+            "Run it as one of them; --as-owner works as the owner of the root, and --trust-root trusts it."
         4 [UndoData Space ReadOnly NoRights Edited Internal] "The old objects could not be saved, so nothing was replaced."
             "Make room for undo data, or choose another place with -B."
         5 [Internal Script Space NoRights ReadOnly Edited UndoData DamagedRecord NotFound]
             "The run failed, and what had begun was undone."
             "Read the message: it names the file and what the system said."
-        6 [Superseded] "Another patch that is applied, or goes in with it, makes this one obsolete." "Nothing: its fixes are there."
+        6 [Superseded] "Another patch, applied or named together with it, makes this one obsolete." "Nothing: its fixes are there."
         7 [NoDatabase ReadOnly NoRights Space Internal NotFound]
             "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
@@ -69,7 +69,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         23 [Restricted] "A restricted patch is applied to a package of this patch." "Back the restricted patch out first."
         24 [Dependency] "An applied patch, or one that was taken before it in the same command, and this one exclude each other."
             "Decide for one: back the other out, or name this one without it."
-        25 [Dependency] "A patch that this one needs is not applied, and not in the depot either, or does not go in itself."
+        25 [Dependency] "A patch that this one needs is not applied, and not in the depot either, or cannot be applied itself."
             "Apply that one first, or both in one command; or put it into the depot."
         26 [UndoData DamagedRecord NoRights NotFound] "Undo data of another patch, which this one has to take over, cannot be used."
             "Put it back where the message says, or name its directory with -B (--undo-dir)."
@@ -81,7 +81,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         33 [DamagedInput NotFound NotApplicable NoRights Internal] "What was named is not a patch, is damaged, or is not in the depot."
             "Get the patch again."
         34 [NotFound] "The depot is no directory that is there, or has no patch in it." "Name the directory of the patches, or an address."
-        35 [Superseded] "A later revision of the patch is applied, or goes in with the others." "Nothing: its fixes are there."
+        35 [Superseded] "A later revision of the patch is applied, or named together with it." "Nothing: its fixes are there."
         37 [NotApplicable] "The directory for undo data cannot be used."
             "Name an absolute path of a directory that can be written to."
         38 [Script] "A script of the patch cannot be executed: it lacks the permission, or its interpreter is not there."
@@ -96,7 +96,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [Unknown] "The patch is not applied." "`patchadm list` shows those that are."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
-            "Run it as one of them; --as-owner and --trust-root say whose a root is."
+            "Run it as one of them; --as-owner works as the owner of the root, and --trust-root trusts it."
         4 [UndoData DamagedInput DamagedRecord] "There is no undo data for the patch, or it is damaged."
             "Restore it from a backup; without it the patch stays."
         5 [Internal Script Space NoRights ReadOnly Restricted DamagedRecord DamagedInput Edited NotApplicable NotFound Dependency Locked]
@@ -110,10 +110,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         8 [Usage] "That is no patch id." "An id is a base, a hyphen and a revision: 105181-05."
         9 [Script] "The prebackout script of the patch, or the hook before a promotion is backed out, failed, before anything was changed."
             "Look into the log for what the script said."
-        10 [Script] "The postbackout script of the patch failed or cannot be executed, or the hook behind a promotion that is backed out; everything was undone. Or a hook may or can not be run."
+        10 [Script] "The postbackout script of the patch failed or cannot be executed, or the hook behind a promotion that is backed out; everything was undone; or a hook is not executable."
             "Look into the log for what the script said; --scripts refuse backs a promotion out without its hooks."
         11 [Script Dependency] "The checkinstall script of the undo archive does not want the patch to be backed out; or, under `stop`, programs would lose a shared library that the backout takes away."
-            "Read what it says; the log has it as well. Libraries stay with --libs keep, or go with --libs report."
+            "Read what it says; the log has it as well. Libraries stay with --libs keep, and are removed with --libs report."
         12 [UndoData NotApplicable] "The undo data is not where the records say." "Name the directory that holds it with -B (--undo-dir)."
         14 [Unfinished] "Another tool was interrupted while it applied the patch, and there is no undo data."
             "Put the package back from a backup, or finish the patch without a way back: patchadd -u -d."
@@ -128,13 +128,13 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     }
     "patchadd and patchrm", ["patchadd", "patchrm"] => {
         4 [UndoData] "A trial is over, and what was on trial cannot be backed out."
-            "Put right what the message names and run it again, or keep it with `patchadm confirm`."
+            "Fix what the message names and run it again, or keep it with `patchadm confirm`."
         10 [OnTrial] "A run is on trial, and nothing else may change the root before its end."
-            "Keep it with `patchadm confirm`, or take it back with `patchadm undo RUN`."
+            "Keep it with `patchadm confirm`, or revert it with `patchadm undo RUN`."
     }
     "patchadd", ["patchadd"] => {
         75 [Check] "The command of --probe failed, and everything is backed out: the tree is as before."
-            "Read its last lines, which are told."
+            "Read its last lines, which the message shows."
     }
     "pkgadd and pkgrm", ["pkgadd", "pkgrm", "pkgask"] => {
         2 [Script] "The package is installed or gone, and one of its scripts warned, or what it asked installf or removef for failed."
@@ -152,7 +152,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Read the message: it names the package and the reason."
         3 [Signal Declined Script] "You, a script of the package, or a signal ended the command." "Run it again."
         4 [Restricted Dependency Script] "The admin file or a script of the package forbids it, an installed instance is in the way, or somebody would lose a shared library."
-            "Read the message; use another admin file with -a, or back patches out first; libraries stay with --libs keep, or go with --libs report."
+            "Read the message; use another admin file with -a, or back patches out first; libraries stay with --libs keep, and are removed with --libs report."
         5 [Restricted Dependency Script] "A question is open, and nobody can be asked."
             "Use an admin file that answers it (-a), -n to confirm a removal, or run it on a terminal."
         99 [DamagedInput NotFound NotApplicable Settings DamagedRecord] "The device, the admin file or the response file cannot be used, or records of the root are damaged."
@@ -193,15 +193,15 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     }
     "pkgproto", ["pkgproto"] => {
         1 [NotFound] "An object could not be described; the others are." "Look at the path that the message names."
-        99 [Space ReadOnly NoRights Internal] "The lines could not be written." "Look at where standard output goes."
+        99 [Space ReadOnly NoRights Internal] "The lines could not be written." "Check where standard output is written."
     }
     "installf and removef", ["installf", "removef"] => {
         1 [NotFound Edited DamagedInput Restricted NoRights UntrustedRoot ReadOnly NoDatabase Dependency NotApplicable OnTrial UndoData Internal]
-            "Nothing was registered or given up; with -f: an object is not what it was declared to be."
+            "Nothing was registered or removed; with -f: an object is not what it was declared to be."
             "Read the message: it names the package or the object."
     }
     "removef", ["removef"] => {
-        2 [Usage] "A relative path was passed over; the others are given up." "Name it from / on."
+        2 [Usage] "A relative path was skipped; the other objects were removed." "Name it from / on."
     }
     "installf and removef", ["installf", "removef"] => {
         99 [DamagedRecord Internal Space ReadOnly NoRights Edited NotFound] "The package database could not be changed."
@@ -214,7 +214,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait DURATION where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."
-            "Put right what the message names, then run `patchadm recover`."
+            "Fix what the message names, then run `patchadm recover`."
     }
     "every classic command", [] => {
         70 [Internal] "A defect of patchadm itself; nothing was changed, or everything was undone."

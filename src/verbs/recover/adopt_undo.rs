@@ -133,7 +133,7 @@ impl CommandReport for AdoptReport {
 /// Returns the sentence about an archive that cannot be read.
 fn lost(one: &UnreadableUndo) -> String {
     let meaning = if one.is_earlier {
-        "that version can back the patch out, and this one cannot"
+        "that version can remove the patch, and this one cannot"
     } else {
         "it cannot be bound, and is lost unless it is put back from a backup"
     };

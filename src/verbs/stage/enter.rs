@@ -51,7 +51,7 @@ struct EnterArgs {
     /// The stage: a directory or a name
     #[arg(value_name = "STAGE")]
     stage: OsString,
-    /// The command with its arguments; without one it is a shell
+    /// The command with its arguments [default: a shell]
     #[arg(value_name = "COMMAND", last = true)]
     command: Vec<OsString>,
 }

@@ -24,7 +24,7 @@ const USAGE: &str = "patchadm [-R root] stage new --path path... [--name name] [
 /// The name in the lock, the journal and the history.
 const NAME: &str = "stage";
 
-/// Copy directories of a root into a stage, and note what they were
+/// Copy directories of a root into a stage, and record their state
 #[derive(clap::Parser)]
 struct NewArgs {
     /// Copy this directory of the root; repeatable
@@ -51,7 +51,7 @@ struct NewArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     common: VerbOptions,
-    /// The directory that becomes the stage: it is not there, or empty
+    /// The directory of the new stage; it must be empty or must not exist
     #[arg(value_name = "STAGE")]
     stage: PathBuf,
 }

@@ -136,8 +136,8 @@ impl CommitReply {
 fn beyond_limits(report: &CommitReport) -> impl Iterator<Item = String> {
     let excess = (report.excess > 0).then(|| {
         format!(
-            "undo data still takes {} too much: what is left is of the newest revisions of patches, outside the root, or of \
-             other tools; patches that are named are given up in any case",
+            "undo data still takes {} too much: the rest belongs to the newest revisions of patches, is outside the root, or \
+             was made by other tools; name a patch to delete its undo data, too",
             human(report.excess)
         )
     });
@@ -153,14 +153,14 @@ impl CommandReport for CommitReply {
             let text = match (patch.packages.is_empty(), self.result) {
                 (true, _) => "has no undo data".to_owned(),
                 (false, ResultWord::Planned) => {
-                    format!("would become irremovable; {} would be freed", human(patch.freed))
+                    format!("could no longer be removed; {} would be freed", human(patch.freed))
                 }
-                (false, _) => format!("is irremovable now; {} freed", human(patch.freed)),
+                (false, _) => format!("can no longer be removed; {} freed", human(patch.freed)),
             };
             output.line(format!("{} {text}", patch.id))?;
         }
         if self.patches.is_empty() {
-            output.line("nothing to do: there is no undo data to give up")?;
+            output.line("nothing to do: there is no undo data to delete")?;
         }
         Ok(())
     }

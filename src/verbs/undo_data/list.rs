@@ -177,21 +177,8 @@ impl From<FileSystemShare> for FileSystemEntry {
 
 impl FileSystemEntry {
     fn line(&self) -> String {
-        let share = per_mille(self.bytes, self.size);
-        let (size, free) = (human(self.size), human(self.free));
-        format!(
-            "{}: {} are {}.{} % of this file system of {size}; {free} are free",
-            self.path,
-            human(self.bytes),
-            share / 10,
-            share % 10
-        )
+        format!("{}: {} of {}; {} free", self.path, human(self.bytes), human(self.size), human(self.free))
     }
-}
-
-/// Returns a part of a whole in thousandths.
-fn per_mille(part: u64, whole: u64) -> u128 {
-    u128::from(part) * 1000 / u128::from(whole.max(1))
 }
 
 /// Returns what people call an area.
@@ -231,17 +218,5 @@ impl CommandReport for SpaceReply {
             format!("you may not read {directories}, which count as empty: {}", self.unread.join(", "))
         });
         Ok(print_notes(output, unread.as_slice())?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_is_told_of_any_size() {
-        assert_eq!(per_mille(1, 0), 1000);
-        assert_eq!(per_mille(u64::MAX, u64::MAX), 1000);
-        assert_eq!(per_mille(1, 3), 333);
     }
 }

@@ -19,7 +19,7 @@ use patchadm_planning::plan::refusal::Command;
 
 const USAGE: &str = "patchadm [-R root] undo-data repack --undo-format gz|Z|none|zst|xz [--older-than age] [--dry-run] [option...] [id...]";
 
-/// Write undo archives again in another form
+/// Recompress undo archives in another format
 #[derive(clap::Parser)]
 struct RepackArgs {
     /// Recompress undo data in this format: gz, Z, none, zst, or xz

@@ -561,7 +561,7 @@ impl SandboxTrial<'_> {
         }
         let ids: Vec<String> = self.patches.iter().map(|patch| patch.id.clone()).collect();
         if let Some(how) = trial.call("remove", &ids)? {
-            return Ok(TrialResult::failed(format!("it cannot be backed out: {how}")));
+            return Ok(TrialResult::failed(format!("it cannot be removed: {how}")));
         }
         Ok(trial.judge(TrialStep::Removed, Some(before))?.0)
     }

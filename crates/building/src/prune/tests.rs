@@ -169,7 +169,10 @@ fn what_another_one_needs_stays_and_all_stays_if_it_cannot_be_asked() {
     fs::rename(&other.path, bulk.dir.path().join("away")).unwrap();
     let report = pruned(&work, 1, false);
     assert_eq!((&*report.runs, report.results.len()), (&[1, 2][..], 0));
-    assert!(report.notes[0].starts_with("nothing of the pool goes: ") && report.notes[0].contains("other"));
+    assert!(
+        report.notes[0].starts_with("nothing is removed from the pool: ")
+            && report.notes[0].contains("other")
+    );
     assert_eq!(bulk.versions(), [1, 2, 3]);
     fs::rename(bulk.dir.path().join("away"), &other.path).unwrap();
     assert_eq!(pruned(&work, 1, false).results, [key(2).to_string()]);

@@ -177,7 +177,7 @@ pub enum RunError {
     NotAllowed(String),
     /// There is no space for results and logs.
     #[error(
-        "{0}: the run was cut off, and what was built is kept; make room, and run it again: it goes on where it was"
+        "{0}: the run was cut off, and what was built is kept; make room, and run it again: it continues from there"
     )]
     Full(String),
 }

@@ -42,7 +42,7 @@ impl IdRange {
         let start = value::count(start, FIRST, u32::MAX - 1)?;
         let range = Self { start, count };
         if start.checked_add(count).is_none_or(|end| end == u32::MAX) {
-            return Err(format!("`{text}` goes beyond the last id"));
+            return Err(format!("`{text}` ends after the last id"));
         }
         if range.has(NOBODY) {
             return Err(format!("`{text}` has {NOBODY}, which is that of nobody"));

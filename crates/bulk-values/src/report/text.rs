@@ -224,7 +224,7 @@ impl ReportText<'_> {
 
     fn put_shared_paths(&mut self) {
         if !self.report.shared_paths.is_empty() {
-            self.heading("Paths of several packages, of which the last one is not in the set");
+            self.heading("Paths of several packages (the last one is not in the set)");
         }
         for shared in &self.report.shared_paths {
             let more = if shared.more > 0 { format!(" and {} more", shared.more) } else { String::new() };

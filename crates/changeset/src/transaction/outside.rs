@@ -208,7 +208,7 @@ impl ArchiveCleanup<'_> {
             let unpublished = String::from_utf8_lossy(&unpublished);
             return Ok(stays(&format!(
                 "only a file of the root names it and {unpublished} beside it, which an interrupted run may have left; \
-                 look at them and remove them, or say --undo-dir where a run is recovered"
+                 look at them and remove them, or recover the run with --undo-dir"
             )));
         }
         let Some(directories) = HostDirectories::open(self.root, &path)? else {

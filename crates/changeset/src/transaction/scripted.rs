@@ -114,7 +114,9 @@ impl<'s> ScriptedRun<'s> {
         let mut layout =
             lay_out(&self.root, &mut self.domains, batch, &prefix, self.settings.ledgers, Vec::new())?;
         if self.domains.iter().count() != domains {
-            return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
+            return Err(Cause::Internal(
+                "a batch reaches a file system that the run does not hold".to_owned(),
+            ));
         }
         // A change of any other path could not be undone.
         let is_protected = |path: &ObjectPath| self.protected.contains(path);

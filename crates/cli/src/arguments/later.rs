@@ -7,7 +7,7 @@ const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
 const OF_SOME_VERBS: [(&str, &str); 7] = [
     ("-R", "-R is for verbs that work on a root"),
     ("--root", "--root is for verbs that work on a root"),
-    ("--policy", "--policy is for verbs that go by the policy of a root"),
+    ("--policy", "--policy is for verbs that use the policy of a root"),
     ("-v", "-v is for verbs that have more to tell with it"),
     ("--verbose", "--verbose is for verbs that have more to tell with it"),
     ("-q", "-q is for verbs that have a report"),

@@ -73,7 +73,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             format!("Name it again with -M {}, or as `depot` in the policy.", Wording::quoted(&last))
         }
         Failure::Plan(fault) => fault.way_on().to_owned(),
-        Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
+        Failure::OwnedByRoot(_) => "Run it again without `--as-owner`.".to_owned(),
         Failure::Lock(LockError::Held { .. }) => match wording.wait() {
             Some(option) => format!("Try again when it has finished, or wait for it with {option}."),
             None => "Try again when it has finished.".to_owned(),
@@ -105,13 +105,13 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::DepotMemory { path, .. } => format!("Put {path} back from a backup, or take out that line."),
         Failure::Depot(error) => depot_advice(error),
         Failure::OnTrial { run, .. } => format!(
-            "Keep it with {}, or take it back with {}.",
+            "Keep it with {}, or revert it with {}.",
             wording.verb("confirm"),
             wording.verb(&format!("undo {}", number_of(run)))
         ),
         Failure::TrialOver { .. } => format!("{} does it now.", wording.verb("recover")),
         Failure::StuckTrial { run, .. } => format!(
-            "Put right what stands against it and run {}, or keep run {} with {}.",
+            "Fix the problems listed above and run {}, or keep run {} with {}.",
             wording.verb("recover"),
             number_of(run),
             wording.verb("confirm --despite-failure")
@@ -233,7 +233,7 @@ fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
     match reason {
         JournalError::Version(_) => "Use the version of patchadm that wrote it.".to_owned(),
         JournalError::Earlier(_) => format!(
-            "Let the version of patchadm that wrote it recover the run, then go on with this one; where it is no longer \
+            "Let the version of patchadm that wrote it recover the run, then continue with this one; if it is no longer \
              at hand, run {}, which moves stage and journal to DIR, deletes nothing and lists what is not as recorded.",
             wording.verb("recover --keep-stage DIR")
         ),
@@ -246,7 +246,7 @@ fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
 
 /// Returns the hint where a run could not be rolled back.
 fn put_right(wording: &Wording) -> String {
-    format!("Put right what stands in the way, then run {}.", wording.verb("recover"))
+    format!("Fix the problem named above, then run {}.", wording.verb("recover"))
 }
 
 /// Returns the hint for an error of the system; empty if nothing can be said.
@@ -277,7 +277,7 @@ fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
 /// Returns the ways on from what no trusted key vouches for.
 fn without_trusted_key(wording: &Wording, condition: &str) -> String {
     let (trust, option) = (wording.verb("key trust FILE"), wording.no_signatures());
-    format!("Trust the key of its publisher ({trust}), or say {option} if {condition}.")
+    format!("Trust the key of its publisher ({trust}), or use {option} if {condition}.")
 }
 
 /// Returns a damaged record that stops nothing, as a note.

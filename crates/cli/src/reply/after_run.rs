@@ -24,18 +24,18 @@ impl AfterRunEntries {
             .map(|patch| {
                 let freed = human(patch.freed);
                 format!(
-                    "patch {} is irremovable now, because the policy limits undo data; {freed} freed",
+                    "patch {} can no longer be removed, because the policy limits undo data; {freed} freed",
                     patch.id
                 )
             })
             .collect();
         notes.extend(after.failure.as_ref().map(|failure| {
-            format!("undo data beyond the limits of the policy could not be given up: {failure}")
+            format!("undo data beyond the limits of the policy could not be deleted: {failure}")
         }));
         notes.extend(after.low_space.as_ref().filter(|_| !is_classic).map(|low| {
             let percent = u128::from(low.free) * 100 / u128::from(low.size.max(1));
             format!(
-                "the file system of {} has {percent} % free ({}): {} shows what takes space, {} gives undo data up",
+                "the file system of {} has {percent} % free ({}): {} shows what takes space, {} deletes undo data",
                 low.path,
                 human(low.free),
                 wording.verb("undo-data list"),
@@ -59,7 +59,7 @@ mod tests {
         let said = AfterRunEntries::of(&root, &AfterRun { low_space, ..AfterRun::default() }, false);
         let [note] = &said.notes[..] else { panic!("{said:?}") };
         assert!(note.contains("/mnt/var/sadm has 5 % free (5.0 MiB)"), "{note}");
-        assert!(note.contains(" space`") && note.contains(" commit --superseded`"), "{note}");
+        assert!(note.contains("undo-data list`") && note.contains("undo-data drop --superseded`"), "{note}");
         let none = AfterRunEntries::of(&root, &AfterRun::default(), false);
         assert!(none.notes.is_empty() && none.irremovable.is_empty());
     }

@@ -59,7 +59,7 @@ pub fn depot_advice(error: &DepotError) -> String {
             "Try again later: the depot may be being mirrored at this moment.".to_owned()
         }
         DepotError::Index { .. } => {
-            "Name the directory in which index.json lies; if it is the right one, its keeper has to mend it."
+            "Name the directory in which index.json lies; if it is the right one, its keeper has to fix it."
                 .to_owned()
         }
         DepotError::IndexSignature { .. } => {

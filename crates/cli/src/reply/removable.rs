@@ -7,9 +7,6 @@ use super::failure;
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 
-/// The word for undo data that has not been read.
-pub const NOT_CHECKED: &str = "not checked";
-
 /// Whether `remove` would take a patch back now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RemovableEntry {
@@ -55,9 +52,9 @@ impl RemovableEntry {
     /// Returns the answer in words.
     pub fn words(&self) -> String {
         match &self.reason {
-            None if self.checked => "can be backed out".to_owned(),
-            None => format!("{NOT_CHECKED}: its records allow it, its undo data was not read"),
-            Some(reason) => format!("cannot be backed out: {reason}"),
+            None if self.checked => "can be removed".to_owned(),
+            None => "probably removable; `check --contents` verifies it".to_owned(),
+            Some(reason) => format!("cannot be removed: {reason}"),
         }
     }
 }

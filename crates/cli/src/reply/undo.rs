@@ -74,9 +74,9 @@ impl UndoEntry {
             "saved" => human(self.bytes),
             "classic" => format!("{} (of another tool)", human(self.bytes)),
             "exported" => "exported: undo-import brings it back".to_owned(),
-            "committed" => "given up: it cannot be backed out".to_owned(),
-            "none" => "none: it cannot be backed out".to_owned(),
-            state => format!("{state}: it cannot be backed out"),
+            "committed" => "dropped: the patch can no longer be removed".to_owned(),
+            "none" => "none: the patch cannot be removed".to_owned(),
+            state => format!("{state}: the patch cannot be removed"),
         }
     }
 }
@@ -93,7 +93,7 @@ pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
         return UndoState::Exported.word().to_owned();
     }
     if any(UndoState::Committed) {
-        return "given up".to_owned();
+        return "dropped".to_owned();
     }
     if !undo.iter().any(UndoEntry::is_kept) {
         return UndoState::None.word().to_owned();

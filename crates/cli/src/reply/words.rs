@@ -59,7 +59,7 @@ pub fn recovery_sentence(found: &Recovered) -> Option<String> {
             Some(format!("The interrupted run {run} was rolled back: everything is as before it."))
         }
         Recovered::Finished { run, .. } => {
-            Some(format!("The run {run} had been completed and is tidied up now: everything is as after it."))
+            Some(format!("The run {run} was complete; its leftovers were removed."))
         }
         Recovered::Cleared { runs, bytes, .. } => {
             let runs = if runs.len() == 1 { "an interrupted run" } else { "interrupted runs" };

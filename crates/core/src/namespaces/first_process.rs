@@ -124,7 +124,7 @@ fn prepare(
     if let Some(ids) = &enclosure.ids {
         enter_ids(ids, is_superuser, channel)?;
     }
-    rights::keep_for_oneself().map_err(|error| EnclosureError::failed("give up", "capabilities", error))?;
+    rights::keep_for_oneself().map_err(|error| EnclosureError::failed("drop", "capabilities", error))?;
     let has_rights = is_superuser || enclosure.ids.is_some();
     if let Some(kept) = enclosure.isolation.capabilities.filter(|_| has_rights) {
         rights::keep_capabilities(kept)?;

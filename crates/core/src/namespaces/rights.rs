@@ -176,7 +176,7 @@ fn loopback_request() -> Vec<u8> {
 /// from them, and all capabilities of a user namespace of their own.
 pub(super) fn gain_no_rights() -> Result<(), EnclosureError> {
     rustix::thread::set_no_new_privs(true)
-        .map_err(|errno| EnclosureError::failed("give up", "the rights of set-id programs", errno))?;
+        .map_err(|errno| EnclosureError::failed("drop", "the rights of set-id programs", errno))?;
     refuse_keys_and_user_namespaces()
         .map_err(|error| EnclosureError::failed("refuse", "keys and user namespaces", error))
 }
@@ -190,7 +190,7 @@ pub(super) fn keep_capabilities(kept: u64) -> Result<(), EnclosureError> {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // The kernel has no more of them.
             Err(Errno::INVAL) => break,
-            Err(errno) => return Err(EnclosureError::failed("give up", "capabilities", errno)),
+            Err(errno) => return Err(EnclosureError::failed("drop", "capabilities", errno)),
             Ok(()) => {}
         }
     }

@@ -46,7 +46,7 @@ pub enum Failure {
     #[error("not tried because of patch {0}")]
     NotTried(String),
     /// The patch could be applied, but all or nothing was requested, and this other one cannot be applied.
-    #[error("{0} cannot go in")]
+    #[error("{0} cannot be applied")]
     NotWithout(String),
     /// An operand is neither a patch of the depot nor a list of such patches.
     #[error("{operand} is no patch of {depot}, and no list of patches either")]
@@ -162,13 +162,13 @@ pub enum Failure {
         until: String,
     },
     /// A trial is over and not ended yet: nothing can be planned for the root before that.
-    #[error("the trial of run {run} is over, and the next command that changes the root backs it out")]
+    #[error("the trial of run {run} is over, and the next command that changes the root reverts it")]
     TrialOver {
         /// The run.
         run: String,
     },
     /// A trial is over, and its patches cannot be backed out.
-    #[error("the trial of run {run} is over, and it cannot be backed out: {failure}")]
+    #[error("the trial of run {run} is over, and it cannot be reverted: {failure}")]
     StuckTrial {
         /// The run.
         run: String,

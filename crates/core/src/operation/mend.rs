@@ -463,7 +463,7 @@ fn found_by(old: &OldRecords) -> Option<Params> {
 
 const MOST_TOLD: usize = 20;
 
-const LOST: &str = "what installf registered and removef gave up, and directories that were made on the way to an object, \
+const LOST: &str = "what installf registered and removef removed, and directories that were made on the way to an object, \
                     are not in the records of the packages";
 
 fn mend_contents(

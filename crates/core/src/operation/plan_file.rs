@@ -80,7 +80,7 @@ pub enum PlanFault {
         error: io::Error,
     },
     /// The new plan differs from the saved one.
-    #[error("plan file {} does not hold any more: {differences}", path.display())]
+    #[error("plan file {} is out of date: {differences}", path.display())]
     Differs {
         /// The file.
         path: PathBuf,
@@ -99,9 +99,9 @@ impl PlanFault {
     pub fn way_on(&self) -> &'static str {
         match self {
             Self::Differs { .. } => {
-                "Make the plan anew with --save-plan, and look at it before it is carried out with --plan."
+                "Save the plan again with --save-plan, and look at it before you apply it with --plan."
             }
-            Self::Bad { .. } => "Make the plan anew with --save-plan.",
+            Self::Bad { .. } => "Save the plan again with --save-plan.",
             Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
                 "Copy it, if you trust what it says: a plan file is yours or root's, and nobody else's to write."
             }

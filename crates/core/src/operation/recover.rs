@@ -76,7 +76,7 @@ pub fn recover_with_aid(
         RecoveryAid::None => {
             let recovered = Session::begin_recovery(ground, caller, |_, _| Ok(()))?.recovered;
             let ExpiryReport { ended, notes } = end_expired_trial(root, caller)?;
-            let done = ended.map(|run| format!("The trial of run {run} was over: it is backed out."));
+            let done = ended.map(|run| format!("The trial of run {run} was over: it was reverted."));
             (done.into_iter().collect(), recovered.with_notes(notes))
         }
         RecoveryAid::DiscardJournal => discarded(ground, caller)?,
@@ -109,9 +109,9 @@ fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failur
     })?;
     let done = match fate {
         JournalFate::Whole => Vec::new(),
-        JournalFate::Discarded { kept: None } => vec!["The journal that was gone is given up.".to_owned()],
+        JournalFate::Discarded { kept: None } => vec!["The missing journal is no longer needed.".to_owned()],
         JournalFate::Discarded { kept: Some(kept) } => {
-            vec![format!("The damaged journal is given up, and kept as {kept}.")]
+            vec![format!("The damaged journal was set aside as {kept}.")]
         }
     };
     Ok((done, session.recovered))

@@ -75,7 +75,7 @@ impl PlanDifferences {
 impl fmt::Display for PlanDifferences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let more = if self.count > self.first.len() {
-            format!(", of which these are the first {}", self.first.len())
+            format!("; the first {}:", self.first.len())
         } else {
             String::new()
         };
@@ -249,7 +249,7 @@ mod tests {
         now.found.extend(many);
         now.applied.extend((0..23).map(|number| format!("{}-01", number + 200)));
         let told = told(&now);
-        assert!(told.starts_with("23 differences, of which these are the first 20\n"), "{told}");
+        assert!(told.starts_with("23 differences; the first 20:\n"), "{told}");
         assert_eq!(told.lines().count(), 21);
     }
 }

@@ -345,7 +345,7 @@ impl SourceJob<'_> {
         self.outcome.reason = match (next.replaces, &next.previous) {
             (Some(reason), _) => format!("made again: {} {reason}", next.id),
             (None, Some(_)) if self.packages.is_same() => {
-                "nothing differs any more: all goes back".to_owned()
+                "no difference is left: the patch restores the release".to_owned()
             }
             _ => format!("{} of {} packages differ", packed.len(), self.packages.pairs.len()),
         };

@@ -80,7 +80,7 @@ pub enum StateError {
         base: String,
     },
     /// A malformed line of a list of bases.
-    #[error("line {line}: it is not SOURCE BASE, two words of which the second may begin a patch id")]
+    #[error("line {line}: it is not SOURCE BASE, two words; BASE must be able to begin a patch id")]
     Bases {
         /// Counted from 1.
         line: usize,

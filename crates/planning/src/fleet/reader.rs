@@ -173,7 +173,7 @@ impl InventoryReader {
             package: undo.package.0.clone().into_owned(),
             state: undo.state.0.clone().into_owned(),
         });
-        let reason = || patch.removable.reason.as_ref().map_or("no reason is told", |reason| &*reason.0);
+        let reason = || patch.removable.reason.as_ref().map_or("no reason given", |reason| &*reason.0);
         Ok(InventoryPatch {
             standing: standing(&patch.state),
             is_restricted: state("restricted"),

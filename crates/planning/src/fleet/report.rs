@@ -461,7 +461,7 @@ fn findings_of(host: &FleetHost, withdrawn: &[&PatchId]) -> Vec<Finding> {
 
 fn of_trial(trial: &InventoryTrial) -> Finding {
     let over = if trial.is_over { ", which is over" } else { "" };
-    let stuck = trial.stuck.as_ref().map(|reason| format!("; it cannot be backed out: {reason}"));
+    let stuck = trial.stuck.as_ref().map(|reason| format!("; it cannot be reverted: {reason}"));
     let (patches, until) = (trial.patches.join(", "), &trial.until);
     let text = format!("{patches} until {until}{over}{}", stuck.unwrap_or_default());
     Finding::of(FindingKind::OnTrial, &trial.run, text)

@@ -73,7 +73,7 @@ impl SetVerdict {
             (SetOutcome::Planned, Some(by)) => format!("required by {by}"),
             (SetOutcome::Planned, None) => String::new(),
             (SetOutcome::LeftOut(reason), _) => reason.sentence(),
-            (SetOutcome::NotTried(by), _) => format!("{by} cannot go in"),
+            (SetOutcome::NotTried(by), _) => format!("{by} cannot be applied"),
         }
     }
 }

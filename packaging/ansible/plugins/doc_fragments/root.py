@@ -50,12 +50,12 @@ options:
         log in any more.
     type: str
   trial_reboots:
-    description: Let the trial go on after this many boots; without it the first boot ends it.
+    description: Survive this many reboots; by default the first reboot ends the trial.
     type: int
   probe:
     description:
       - Run this command with C(/bin/sh) on the target when everything is applied.
-      - If it fails or takes more than 60 seconds, everything is backed out, and the task fails with the end of its output.
+      - If it fails or takes more than 60 seconds, everything is reverted, and the task fails with the end of its output.
       - The command is visible to other users of the target while it runs; pass secrets with C(environment) of the task.
     type: str
 '''

@@ -210,7 +210,7 @@ class Answer(object):
             reasons.append(self.document['error'])
         check = self.document.get('trial', {}).get('check')
         if check is not None and not check['good']:
-            reasons.append('the probe failed, and everything is backed out: %s' % check['end'])
+            reasons.append('the probe failed, and everything was reverted: %s' % check['end'])
         if self.document.get('trial', {}).get('error'):
             reasons.append(self.document['trial']['error'])
         for patch in self.patches():

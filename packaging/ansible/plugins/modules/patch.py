@@ -369,7 +369,7 @@ def check(params):
     check_options(OPTIONS, params, state)
     check_durations(params)
     if params['undo'] is False and (params['trial'] or params['probe']):
-        raise Refused('a run without undo data can neither be on trial nor be backed out after a probe')
+        raise Refused('a run without undo data can neither be on trial nor be reverted after a probe')
     for name in ('src', 'group'):
         if params[name] and state != 'present':
             raise Refused('%s means nothing with state=%s, only with present' % (name, state))
@@ -413,14 +413,14 @@ def is_meant(applied, wanted):
 
 
 def given_up(patches):
-    """Returns the difference of undo data that is given up."""
+    """Returns the difference of undo data that is dropped."""
     if not patches:
         return []
     return [{
         'before_header': 'undo data',
         'after_header': 'undo data',
         'before': lines_of('%s: kept' % one for one in patches),
-        'after': lines_of('%s: given up' % one for one in patches),
+        'after': lines_of('%s: dropped' % one for one in patches),
     }]
 
 

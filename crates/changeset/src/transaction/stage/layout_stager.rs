@@ -308,7 +308,7 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
         let Some(to) = self.to.as_ref().filter(|_| !batch.is_empty()) else { return Ok(()) };
         if self.has_failed.load(Ordering::Relaxed) || to.send(batch).is_err() {
             // The thread that failed reports its cause.
-            return Err(Cause::Internal("a staging thread gave up".to_owned()));
+            return Err(Cause::Internal("a staging thread failed".to_owned()));
         }
         Ok(())
     }

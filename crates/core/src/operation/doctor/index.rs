@@ -176,10 +176,9 @@ fn of_answer(
     match answer {
         None => Finding::unknown("depot", format!("{named} is not asked with --offline")),
         Some(Ok(())) if is_of_policy => Finding::ok("depot", format!("{named} is reached")),
-        Some(Ok(())) => Finding::ok(
-            "depot",
-            format!("the policy names no depot; {named}, which was used before, is reached"),
-        ),
+        Some(Ok(())) => {
+            Finding::ok("depot", format!("no depot configured; {named}, which was used before, is reached"))
+        }
         Some(Err(reason)) if is_of_policy => {
             Finding::attention("depot", format!("the depot of the policy is not reached: {reason}"))
                 .with_command(format!("patchadm depot check {}", Wording::quoted(named)))

@@ -186,7 +186,7 @@ const LITTLE: (u64, u64) = (256 << 20, 1000);
 /// Free space for undo data. A patch is planned with the room that it needs; this is only a warning before.
 pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<Finding> {
     let Ok(settings) = &examination.policy else {
-        return vec![Finding::unknown("space", "the policy does not say where undo data goes")];
+        return vec![Finding::unknown("space", "the policy does not say where undo data is kept")];
     };
     let (shown, place) = match &settings.undo_dir {
         Some(directory) => (directory.display().to_string(), outside(examination, directory)),
@@ -195,7 +195,7 @@ pub(super) fn undo_space(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match place.and_then(|place| place.map(|place| place.space()).transpose()) {
         Ok(Some(space)) => judged(&shown, space, examination),
         Ok(None) if settings.undo_dir.is_some() => {
-            Finding::attention("space", format!("undo data goes to {shown}, which is not there"))
+            Finding::attention("space", format!("undo data is kept in {shown}, which does not exist"))
         }
         Ok(None) => Finding::unknown("space", format!("{shown} is not there")),
         Err(error) if error.is_refused_access() => Finding::unknown("space", error.to_string()),

@@ -62,7 +62,7 @@ pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.policy {
         Ok(_) => Finding::ok("policy", "every setting makes sense"),
         Err(reason) => {
-            Finding::attention("policy", format!("no command changes the root before it is mended: {reason}"))
+            Finding::attention("policy", format!("no command changes the root before it is fixed: {reason}"))
         }
     }]
 }

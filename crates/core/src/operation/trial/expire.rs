@@ -112,7 +112,7 @@ fn expired(
             let run = record.run;
             let left = left_paths(&session, &run);
             let left = left.map(|left| format!(", {left}")).unwrap_or_default();
-            let told = format!("the trial of run {run} was over ({}): it is backed out{left}", why(reason));
+            let told = format!("the trial of run {run} was over ({}): it was reverted{left}", why(reason));
             let notes: Vec<String> = receipt.into_iter().flat_map(|receipt| receipt.notes).collect();
             let session = session.noticing([vec![told], notes.clone()].concat());
             Ok((session, FoundTrial::Expired(run, notes)))

@@ -193,7 +193,7 @@ pub enum ConfirmRefusal {
     #[error("run {0} is not on trial")]
     NotOnTrial(String),
     /// The trial has ended, and its patches were backed out.
-    #[error("the trial of run {run} has ended: it was backed out ({end})")]
+    #[error("the trial of run {run} has ended: it was reverted ({end})")]
     Ended {
         /// The run.
         run: String,

@@ -174,7 +174,7 @@ fn read_all(
     let mut rest = stream.into_inner().take(LARGEST_REST + 1);
     let rest = io::copy(&mut rest, &mut io::sink()).map_err(|error| error.to_string())?;
     if rest > LARGEST_REST {
-        return Err("it goes on behind its end".to_owned().into());
+        return Err("there is data after its end".to_owned().into());
     }
     if let Some(stored) = manifest.as_ref().and_then(|manifest| StoredContent::of(root, manifest)) {
         let sums = stored.sums(interrupt).map_err(|error| error.to_string())?;

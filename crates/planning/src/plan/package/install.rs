@@ -664,7 +664,7 @@ impl Installation<'_> {
                 if relocatable && old.get("BASEDIR").is_none() && !self.options.conversation =>
             {
                 return Err(Reason::Interaction {
-                    found: "the admin file does not say where the package goes".to_owned(),
+                    found: "the admin file does not say where to install the package".to_owned(),
                     answer: "basedir=default",
                 });
             }
@@ -672,7 +672,8 @@ impl Installation<'_> {
                 if relocatable && self.options.is_batch && self.says_nowhere(old, delivered) =>
             {
                 return Err(Reason::Interaction {
-                    found: "neither the package nor the admin file says where the package goes".to_owned(),
+                    found: "neither the package nor the admin file says where to install the package"
+                        .to_owned(),
                     answer: "basedir=/",
                 });
             }

@@ -164,7 +164,8 @@ pub(super) fn about_patches(package: &PkgInst, patches: &str, inventory: &Invent
     }
     let elsewhere: Vec<&str> =
         patches.split_whitespace().filter(|id| is_applied_elsewhere(package, id, inventory)).collect();
-    let mut sentences = vec![format!("patches are applied to package {package} and go with it: {patches}")];
+    let mut sentences =
+        vec![format!("patches are applied to package {package} and are removed with it: {patches}")];
     if !elsewhere.is_empty() {
         sentences.push(format!("other packages keep their parts of {}", elsewhere.join(" ")));
     }

@@ -94,7 +94,8 @@ pub(super) fn maker_notes(
     }
     if !absent.is_empty() {
         let paths = listed(inventory, &absent);
-        notes.push(format!("package {package}: the file deletes names what is not installed: {paths}"));
+        let are = if absent.len() == 1 { "is" } else { "are" };
+        notes.push(format!("package {package}: the patch deletes {paths}, which {are} not installed"));
     }
     Ok(notes)
 }

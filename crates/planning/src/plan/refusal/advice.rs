@@ -54,7 +54,7 @@ impl Refusal {
                 format!("back them out first: {}", wording.removal(patches))
             }
             Reason::Adopted { package, .. } => format!(
-                "{} gives the registration up and leaves the files",
+                "{} unregisters it; its files stay",
                 wording.verb(&format!("adopt --forget --pkg {package}"))
             ),
             Reason::Unregistered { .. } => {

@@ -143,7 +143,7 @@ impl std::fmt::Display for SetIdFile {
             SetIdChange::Rights => "gets them",
             SetIdChange::New => "is new",
             SetIdChange::Owner { from: (uid, gid), to: (new_uid, new_gid) } => {
-                return write!(f, "{path} goes from owner {uid}:{gid} to {new_uid}:{new_gid}");
+                return write!(f, "{path} changes owner from {uid}:{gid} to {new_uid}:{new_gid}");
             }
             SetIdChange::Link(target) => {
                 return write!(

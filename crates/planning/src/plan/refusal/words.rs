@@ -68,7 +68,7 @@ impl Refusal {
             Command::Pkgadd => format!("package {subject} is not installed"),
             Command::Pkgrm => format!("package {subject} is not removed"),
             Command::Installf => format!("nothing of package {subject} is registered"),
-            Command::Removef => format!("nothing of package {subject} is given up"),
+            Command::Removef => format!("no object of package {subject} is removed"),
             _ => self.what(),
         }
     }
@@ -151,9 +151,9 @@ impl Reason {
             }
             Self::Required(needed) => format!("it requires patch {needed} or later, which is not applied"),
             Self::UndoMismatch { package, kept } => {
-                let (has, gets) = if *kept { ("with", "without") } else { ("without", "with it") };
+                let (has, gets) = if *kept { ("with", "without it") } else { ("without", "with it") };
                 format!(
-                    "it is applied to package {package} {has} undo data and would go {gets} into the others"
+                    "it is applied to package {package} {has} undo data and would be applied to the others {gets}"
                 )
             }
             Self::NotApplied => "it is not applied".to_owned(),
@@ -171,10 +171,10 @@ impl Reason {
                 format!("patch {by}, which was applied later, has objects below {path}")
             }
             Self::KeptPackage(name) => {
-                format!("package {name} would be one of kept libraries, which nobody delivers or patches")
+                format!("package {name}: this name is reserved for kept libraries")
             }
             Self::LibrariesLost(lost) => lost.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-            Self::SharedLater { by } => format!("patch {by}, which was applied later, has paths of it"),
+            Self::SharedLater { by } => format!("the later patch {by} changes the same files"),
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
             Self::InSet(reason) => reason.to_string(),
             Self::NotUndone(reason) => reason.to_string(),
@@ -265,7 +265,7 @@ impl Reason {
             Self::NativeChanged { package, change } => format!("package {package}: {change}"),
             Self::NotAdopted => "it was installed and not adopted".to_owned(),
             Self::Signal(signal) => format!("signal {signal} asked for the end"),
-            Self::NoUndoData(package) => format!("no files were saved for package {package}"),
+            Self::NoUndoData(package) => format!("there is no undo data for package {package}"),
             Self::Interrupted { package, is_put_aside: true } => format!(
                 "applying it to package {package} was interrupted, and a later call put the package's records of \
                  before back, but not its files: what the first call recorded is in var/sadm/pkg/{package}/{package}, \

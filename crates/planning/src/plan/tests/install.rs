@@ -320,7 +320,7 @@ fn patches_go_with_their_package_and_are_named() {
     let mut world = acme_web();
     world.patchadd(&patch("900-01", "").file("bin/httpd", "new"));
     let removal = removed(&world, "ACMEweb", &Admin::delivered()).unwrap();
-    assert_eq!(removal.warnings, ["patches are applied to package ACMEweb and go with it: 900-01"]);
+    assert_eq!(removal.warnings, ["patches are applied to package ACMEweb and are removed with it: 900-01"]);
     world.carry_out(&removal.plan, &Parcel::empty("none"));
     assert!(!world.inventory.live.contains_key(&path("/var/sadm/patch/900-01")));
 }

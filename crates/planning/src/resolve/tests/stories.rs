@@ -353,7 +353,7 @@ fn all_or_nothing_names_the_one_that_cannot_go_in_and_tries_no_other() {
     assert_eq!(
         world.lines(),
         [
-            "100-01: 200-01 cannot go in",
+            "100-01: 200-01 cannot be applied",
             "200-01: it requires 999-01 or later, which is neither applied nor in /depot",
             "300-01: none of its packages is installed in the version that it is for: X (all) 1 (not installed)",
             "400-01: it is applied already, to P",
