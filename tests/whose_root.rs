@@ -108,7 +108,10 @@ fn each_record_and_each_directory_on_the_way_to_it_is_the_superusers_alone() {
         chown(&place, Some(NOBODY), None).unwrap();
         let said = stage.run(line).fails(3);
         assert!(said.contains(&format!("@ROOT@{path} to uid {NOBODY}, who may write it")), "{path}: {said}");
-        assert!(said.to_lowercase().contains("nothing was changed") && !said.contains("--as-owner"), "{said}");
+        assert!(
+            said.to_lowercase().contains("nothing was changed") && !said.contains("--as-owner"),
+            "{said}"
+        );
         chown(&place, Some(0), None).unwrap();
         set(mode | 0o1002);
         let said = stage.run(line).fails(3);
