@@ -662,7 +662,7 @@ mod tests {
     fn a_file_with_other_names_that_would_take_hours_to_copy_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        fs::File::create(at("theirs")).unwrap().set_len(1 << 40).unwrap();
+        File::create(at("theirs")).unwrap().set_len(1 << 40).unwrap();
         fs::hard_link(at("theirs"), at("log")).unwrap();
         let root = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
         assert_eq!(root.open_writable(b"log").unwrap_err().errno(), Some(Errno::FBIG));
