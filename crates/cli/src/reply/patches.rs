@@ -269,16 +269,28 @@ fn is_half_done(failure: &Failure) -> bool {
 
 /// Returns a backout in the form of an application.
 pub fn as_applied(report: BackOutReport) -> ApplyReport {
-    let BackOutReport { recovered, preparation, patches, exchanges, refused } = report;
+    let BackOutReport { recovered, preparation, patches, exchanges, plan_file, refused } = report;
     let trial = None;
     let patches = patches.into_iter().map(|one| {
-        let BackOutOutcome { id, plan, scripts, missing, moved, lists, texts, libraries, result } = one;
+        let BackOutOutcome {
+            id,
+            plan,
+            scripts,
+            replaces_edited,
+            missing,
+            moved,
+            lists,
+            texts,
+            libraries,
+            result,
+        } = one;
         ApplyOutcome {
             id,
             plan,
             refused_plan: None,
             reasons: None,
             scripts,
+            replaces_edited,
             missing,
             moved,
             lists,
@@ -295,7 +307,7 @@ pub fn as_applied(report: BackOutReport) -> ApplyReport {
     });
     let patches = patches.collect();
     let after = AfterRun::default();
-    ApplyReport { recovered, preparation, patches, exchanges, after, trial, refused }
+    ApplyReport { recovered, preparation, patches, exchanges, after, trial, plan_file, refused }
 }
 
 /// What followed on the run of a report. The limits of the policy wait while it is on trial, and follow when its check has

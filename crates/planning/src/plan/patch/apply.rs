@@ -431,6 +431,7 @@ impl ApplyPlanner<'_> {
                 .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
         }
         draft.local = edits.local_attributes();
+        draft.replaces_edited = edits.replaces_any;
         self.place_objects(&mut draft, &packages, edits)?;
         self.note_paths(&mut draft, &packages, edits);
         let announced = announcements(&draft, &self.validated.facts.id);
@@ -731,6 +732,7 @@ impl ApplyPlanner<'_> {
             hooks,
             no_undo,
             again,
+            replaces_edited: draft.replaces_edited,
             missing,
             moved: Vec::new(),
             lists: self.lists(),

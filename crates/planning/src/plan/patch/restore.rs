@@ -396,6 +396,7 @@ impl<'a> Restoring<'a> {
         path: &ObjectPath,
         old: &Live,
     ) -> Result<(), ObjectProblem> {
+        draft.replaces_edited = true;
         let id = self.last_with(path);
         draft.keep_copy(self.package, path, old, &format!("edited-{id}"))
     }

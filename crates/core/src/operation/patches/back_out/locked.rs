@@ -443,6 +443,7 @@ fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
         hooks: Vec::new(),
         no_undo: false,
         again: false,
+        replaces_edited: planned.patch_plan.replaces_edited,
         missing: own,
         moved: planned.patch_plan.moved.iter().filter(|object| object.from == *id).cloned().collect(),
         lists: planned.patch_plan.lists.iter().filter(|change| change.patch == *id).cloned().collect(),
