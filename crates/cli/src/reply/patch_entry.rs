@@ -64,6 +64,9 @@ pub struct PatchEntry {
     /// The recorded objects that were not there and are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// The locally modified objects that it replaces or deletes, as they are shown.
+    #[serde(skip)]
+    pub replaced_edits: Vec<String>,
     /// The objects that it had found and that undo data of later patches brings back from now on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<MovedEntry>,
@@ -206,6 +209,7 @@ impl PatchEntry {
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: one.missing.iter().map(ToString::to_string).collect(),
+            replaced_edits: one.replaced_edits.iter().map(|path| root.show(path)).collect(),
             moved: one.moved.into_iter().map(MovedEntry::from).collect(),
             named,
             because: set.because,

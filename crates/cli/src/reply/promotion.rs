@@ -322,7 +322,7 @@ fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failu
         refused_plan: None,
         reasons: None,
         scripts: Vec::new(),
-        replaces_edited: false,
+        replaced_edits: Vec::new(),
         missing: Vec::new(),
         moved: Vec::new(),
         lists: Vec::new(),

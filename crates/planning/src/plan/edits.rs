@@ -111,8 +111,8 @@ pub(super) struct Edits<'a> {
     saved: bool,
     handling: BTreeMap<ObjectPath, Handling>,
     stops: BTreeSet<ObjectPath>,
-    /// True if the patch replaces or deletes an edited object whose content does not change by itself.
-    pub(super) replaces_any: bool,
+    /// Edited objects that are replaced or deleted, but for those whose content changes by itself.
+    pub(super) replaced: BTreeSet<ObjectPath>,
     turned: BTreeSet<ObjectPath>,
     pub(super) touched: BTreeSet<ObjectPath>,
     /// Objects that the patch moves: old path by new path. Both paths lead to the same place.
@@ -133,7 +133,7 @@ impl<'a> Edits<'a> {
             saved,
             handling: BTreeMap::new(),
             stops: BTreeSet::new(),
-            replaces_any: false,
+            replaced: BTreeSet::new(),
             turned: BTreeSet::new(),
             touched: BTreeSet::new(),
             moved_from: BTreeMap::new(),
@@ -253,7 +253,9 @@ impl<'a> Edits<'a> {
         let kind = EditedKind::of([recorded.map(|line| &line.object), wanted]);
         let copy = !self.saved || kind != EditedKind::Ordinary;
         let choice = self.choice.of_kind(path, kind, self.saved && !is_by_scripts);
-        self.replaces_any |= choice == Edited::Replace && kind != EditedKind::Volatile;
+        if choice == Edited::Replace && kind != EditedKind::Volatile {
+            self.replaced.insert(path.clone());
+        }
         match choice {
             Edited::Keep if !self.saved => return Err(Reason::KeepWithoutUndo(path.clone())),
             Edited::Keep => {

@@ -30,8 +30,8 @@ pub(super) struct PlanBuilder<'a> {
     /// Directories of classes that are not installed, as the package declares them.
     pub(super) declared: BTreeMap<ObjectPath, Object>,
     pub(super) merges: Vec<Merge>,
-    /// True if locally modified objects are replaced or deleted.
-    pub(super) replaces_edited: bool,
+    /// Locally modified objects that are replaced or deleted.
+    pub(super) replaced_edits: Vec<ObjectPath>,
     pub(super) yielding: BTreeSet<ObjectPath>,
     /// Attributes that override the delivered ones.
     pub(super) local: BTreeMap<ObjectPath, LocalAttributes>,
@@ -56,7 +56,7 @@ impl<'a> PlanBuilder<'a> {
             kept: BTreeSet::new(),
             declared: BTreeMap::new(),
             merges: Vec::new(),
-            replaces_edited: false,
+            replaced_edits: Vec::new(),
             yielding: BTreeSet::new(),
             local: BTreeMap::new(),
             notes: Vec::new(),

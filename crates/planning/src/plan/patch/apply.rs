@@ -431,7 +431,7 @@ impl ApplyPlanner<'_> {
                 .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
         }
         draft.local = edits.local_attributes();
-        draft.replaces_edited = edits.replaces_any;
+        draft.replaced_edits = edits.replaced.iter().cloned().collect();
         self.place_objects(&mut draft, &packages, edits)?;
         self.note_paths(&mut draft, &packages, edits);
         let announced = announcements(&draft, &self.validated.facts.id);
@@ -732,7 +732,7 @@ impl ApplyPlanner<'_> {
             hooks,
             no_undo,
             again,
-            replaces_edited: draft.replaces_edited,
+            replaced_edits: draft.replaced_edits,
             missing,
             moved: Vec::new(),
             lists: self.lists(),

@@ -116,8 +116,8 @@ pub struct ApplyOutcome {
     pub reasons: Option<Box<PatchReasons>>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
-    /// True if it replaces or deletes locally modified objects.
-    pub replaces_edited: bool,
+    /// Locally modified objects that it replaces or deletes.
+    pub replaced_edits: Vec<ObjectPath>,
     /// Recorded objects that were missing and are made again.
     pub missing: Vec<ObjectPath>,
     /// Objects whose undo data moves to a patch that stays (backout only).
@@ -189,7 +189,7 @@ impl ApplyOutcome {
             refused_plan: None,
             reasons: None,
             scripts: Vec::new(),
-            replaces_edited: false,
+            replaced_edits: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),
             lists: Vec::new(),

@@ -62,8 +62,8 @@ pub struct BackOutOutcome {
     pub plan: Option<Plan>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
-    /// True if it replaces or deletes locally modified objects.
-    pub replaces_edited: bool,
+    /// Locally modified objects that it replaces or deletes.
+    pub replaced_edits: Vec<ObjectPath>,
     /// Recorded objects that were missing and are made again.
     pub missing: Vec<ObjectPath>,
     /// Objects whose undo data moves to a patch that stays.
@@ -98,13 +98,13 @@ pub struct BackOutReport {
 impl BackOutOutcome {
     pub(super) fn of(id: &PatchId, patch_plan: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = patch_plan.scripts();
-        let PatchPlan { plan, replaces_edited, missing, moved, lists, libraries, .. } = patch_plan;
+        let PatchPlan { plan, replaced_edits, missing, moved, lists, libraries, .. } = patch_plan;
         let texts = ChangedTexts::new();
         Self {
             id: id.to_string(),
             plan: Some(plan),
             scripts,
-            replaces_edited,
+            replaced_edits,
             missing,
             moved,
             lists,
@@ -119,7 +119,7 @@ impl BackOutOutcome {
             id: id.to_string(),
             plan: None,
             scripts: Vec::new(),
-            replaces_edited: false,
+            replaced_edits: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),
             lists: Vec::new(),
