@@ -1,7 +1,7 @@
 //! One patch in the answer of a command about patches; its fields are those of the JSON document.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
+use std::{fmt, ops};
 
 use serde::Serialize;
 
@@ -259,6 +259,15 @@ impl fmt::Display for ChangeCounts {
     }
 }
 
+impl ops::AddAssign for ChangeCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.replaced += other.replaced;
+        self.added += other.added;
+        self.deleted += other.deleted;
+        self.kept += other.kept;
+    }
+}
+
 impl ChangeCounts {
     /// The counts of what an applied patch changed.
     pub fn of_objects(objects: &[ChangedObject]) -> Self {
@@ -349,7 +358,7 @@ pub struct ProcessEntry {
 }
 
 /// The space needed on a file system, in bytes.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SpaceEntry {
     pub file_system: String,
     pub needed: u64,

@@ -17,6 +17,7 @@ use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::patch_list_entry::PatchListEntry;
+use super::patch_totals::{ends_of, plan_totals, seconds};
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
 use super::trial_entry::TrialEntry;
@@ -194,6 +195,18 @@ impl PatchesReport {
     /// Tells whether it is the report of a plan.
     pub fn is_plan(&self) -> bool {
         self.would_change.is_some()
+    }
+
+    /// Returns the lines that close a report about several patches; none about one.
+    pub fn closing_lines(&self) -> Vec<String> {
+        if self.patches.len() < 2 {
+            return Vec::new();
+        }
+        let ends = ends_of(&self.patches);
+        if self.is_plan() {
+            return std::iter::once(ends).chain(plan_totals(&self.patches)).collect();
+        }
+        vec![format!("{ends}; {}", seconds(self.duration_ms))]
     }
 
     /// Gives the report the exit codes that were asked for.
@@ -430,6 +443,20 @@ mod tests {
         assert_eq!(exit(&[entry("already-applied", applied), entry("applied", Exit::OK)]), Exit::OK);
         let failed = entry("failed", Exit::new(5, ExitCause::Internal));
         assert_eq!(exit(&[entry("superseded", later), entry("refused", refused), failed]), refused);
+    }
+
+    #[test]
+    fn several_patches_are_counted_by_their_ends() {
+        let refusal = || Failure::OnTrial { run: "1".to_owned(), until: "now".to_owned() };
+        let with = |failure, one| PatchEntry { failure: Some(failure), ..one };
+        let entries = [
+            entry("applied", Exit::OK),
+            with(refusal(), entry("already-applied", Exit::OK)),
+            with(refusal(), entry("refused", Exit::LOCKED)),
+            with(Failure::NotWithout("1-01".to_owned()), entry("not-tried", Exit::LOCKED)),
+            entry("applied", Exit::OK),
+        ];
+        assert_eq!(ends_of(&entries), "5 patches: 2 applied, 1 skipped, 1 refused, 1 not tried");
     }
 
     #[test]
