@@ -149,6 +149,10 @@ fn what_must_go_first_is_planned_first_as_it_is_taken_back_first() {
     let said = stage.run("remove --dry-run -R @ROOT@ 100-01 100-02").ok();
     let [later, earlier] = ["100-02: planned", "100-01: planned"].map(|line| said.find(line).unwrap());
     assert!(later < earlier, "{said}");
+    let (_, total) = said.split_once("\n2 patches: 2 planned\n").unwrap();
+    assert!(total.starts_with("Objects: "), "{said}");
+    assert!(total.contains(" replaced, 0 added, 0 deleted.\nSpace on "), "{said}");
+    assert!(total.ends_with("\nUndo data: none.\n") && total.lines().count() == 3, "{said}");
     assert_eq!(stage.run("patchrm -a -R @ROOT@ 100-01 100-02").code, 0);
     stage.run("patchrm -R @ROOT@ 100-01 100-02").ok();
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
