@@ -44,6 +44,9 @@ pub(super) fn on_confirmed_root(
         Ok(report) if report.refused.is_none() => report,
         // The command says why it may not change the root.
         Ok(_) => return on_opened_root(call, root, request, wait, print_report),
+        Err(failure) if is_put_right_first(&failure) => {
+            return on_opened_root(call, root, request, wait, print_report);
+        }
         Err(failure) => {
             let began = call.surroundings.began;
             let report = PatchesReport::of(&root, command, Err(failure), PatchFace::Verb, began);
@@ -110,6 +113,12 @@ pub(super) fn when_stable<T>(
     }
     drop(Lock::take(root, caller.program, |holder| (caller.wait)(holder))?);
     plan()
+}
+
+/// Tells whether a plan fails because of what the command itself puts right before anything else: an interrupted run whose
+/// recovery cannot be foreseen, or a trial that is over. Nobody is asked then.
+pub(super) fn is_put_right_first(failure: &Failure) -> bool {
+    matches!(failure, Failure::DuringRun(_) | Failure::TrialOver { .. })
 }
 
 fn is_asked_about(report: &PatchesReport) -> bool {

@@ -9,7 +9,7 @@ use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{exchanges_inside, guarded_trial};
 use crate::verbs::change::expected_plan;
-use crate::verbs::confirmation::{PROCEED, when_stable};
+use crate::verbs::confirmation::{PROCEED, is_put_right_first, when_stable};
 use crate::verbs::options::{
     ApplyingOptions, DryRunOption, EditOptions, ExchangeOptions, NoteOption, PlanOption, UndoOptions,
     VerbOptions, WaitOption, YesOption, path_text,
@@ -291,7 +291,11 @@ fn confirm(
         };
         when_stable(root, &caller, promoted).unwrap_or_else(|failure| Err(StageError::Failure(failure)))
     })?;
-    let mut report = planned.map_err(|error| stage_failed(root, "nothing was promoted", &error))?;
+    let mut report = match planned {
+        Ok(report) => report,
+        Err(StageError::Failure(failure)) if is_put_right_first(&failure) => return Ok(()),
+        Err(error) => return Err(stage_failed(root, "nothing was promoted", &error)),
+    };
     let is_planned = report.refused.is_none() && report.result.is_ok() && report.plan.is_some();
     let Some(plan) = report.plan_file.take().filter(|_| is_planned) else { return Ok(()) };
     let undone = format!("{} was not promoted", report.id);
