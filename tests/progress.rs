@@ -63,7 +63,8 @@ fn a_bar_has_phase_bytes_and_patches_while_patches_are_fetched() {
         let (before, after) = verb.split_once(" -M").map_or((verb, ""), |(verb, _)| (verb, "-M"));
         let line = |options: &str, cache: &str| {
             let cache = cache_option(&stage, before, &stage.beside(cache));
-            format!("{before} {options} -R @ROOT@ {cache} {after} {}", server.url(""))
+            let agreed = if before == "add" { "-y" } else { "" };
+            format!("{before} {options} {agreed} -R @ROOT@ {cache} {after} {}", server.url(""))
         };
         let name = before.replace(' ', "-");
         let Some((code, text)) = at_narrow_terminal("bars", &stage, &line("", &name), 100) else { return };
@@ -77,8 +78,12 @@ fn a_bar_has_phase_bytes_and_patches_while_patches_are_fetched() {
         assert_eq!((code, text.as_str()), (0, ""), "quiet is without a bar");
         stage.run("remove -R @ROOT@ 100-01 200-01");
         let run = stage.run(&line("", &format!("{name}-pipe")));
-        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "without a terminal there is a line a patch");
-        assert!(before != "add" || run.stdout.lines().count() == 2, "{}", run.stdout);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "without a terminal there are only lines");
+        assert!(
+            before != "add" || run.stdout.lines().count() == 3,
+            "a line a patch, and a total: {}",
+            run.stdout
+        );
         stage.run("remove -R @ROOT@ 100-01 200-01");
     }
 }

@@ -193,7 +193,7 @@ pub(crate) fn typed_in_shell(shell: &str, stage: &Scenario, load: &str, line: &s
 }
 
 /// The exit code where somebody waits for a question and then types the character that interrupts.
-fn interrupted_at_a_question(stage: &Scenario, line: &str, question: &str) -> Option<i32> {
+pub(crate) fn interrupted_at_a_question(stage: &Scenario, line: &str, question: &str) -> Option<i32> {
     let spawned = terminal(stage, line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut running) = spawned else {
         crate::missing("script", "a question that is interrupted");

@@ -79,6 +79,8 @@ mod compat;
 mod compiled;
 /// What shells complete.
 mod completions;
+/// The question before a change, on a terminal.
+mod confirmation;
 /// Roots of containers, which the superuser changes only when told to.
 mod container_roots;
 /// Control characters in names and texts.

@@ -87,13 +87,7 @@ impl ManyRoots {
 
 /// Refuses a source that can be read once only: every root reads it for itself.
 pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Result<(), Stop> {
-    let once = |path: &&PathBuf| {
-        let metadata = path.metadata();
-        path.as_path() == Path::new("-")
-            || patchadm_inputs::input_file::is_standard_input(path)
-            || metadata.is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
-    };
-    match sources.iter().find(once) {
+    match read_once(sources) {
         None => Ok(()),
         Some(path) => {
             let message = format!(
@@ -103,6 +97,16 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
             Err(Stop::Usage { message, usage })
         }
     }
+}
+
+/// Returns the first source that can be read once only, if there is one.
+pub(crate) fn read_once(sources: &[PathBuf]) -> Option<&PathBuf> {
+    sources.iter().find(|path| {
+        let metadata = path.metadata();
+        path.as_path() == Path::new("-")
+            || patchadm_inputs::input_file::is_standard_input(path)
+            || metadata.is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    })
 }
 
 /// Returns the roots that a directory stands for; one at least.

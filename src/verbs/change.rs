@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::confirmation::on_confirmed_root;
 use super::options::{ApplicationOptions, ApplyingOptions, ChangeOptions};
-use super::patch_lines::print_report;
 use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::of_patches::of_patches;
 use crate::many_roots::{RootsTask, on_many};
-use crate::patch_command::{ApplyCommand, PatchRequest, on_root};
+use crate::patch_command::{ApplyCommand, PatchRequest};
 use patchadm_cli::arguments::{LibraryOptions, RootOption, ScriptOptions, named_text};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::plan_file_refused;
@@ -88,8 +88,8 @@ pub(super) fn change<A: clap::CommandFactory>(
     request.must_name_patches(usage)?;
     request.look_into_spool(&mut call.output)?;
     if !changing.many.are_named() {
-        let which = (root, changing.owner);
-        return on_root::<A>(call, which, &request, changing.wait.seconds, print_report);
+        let root = changing.owner.open::<A>(call, root, request.command())?;
+        return on_confirmed_root(call, root, &request, (changing.wait.seconds, changing.yes.yes));
     }
     let idle = match &request {
         PatchRequest::Apply(command) if command.apply.depot.is_none() => {

@@ -24,6 +24,7 @@ pub(crate) mod undo_data;
 pub(crate) mod update;
 
 mod change;
+mod confirmation;
 mod lacking;
 mod meant;
 mod options;

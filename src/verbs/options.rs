@@ -11,7 +11,7 @@ use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::options::ROOT_LISTS;
 pub(crate) use patchadm_cli::arguments::verbs::{
     BriefVerbOptions, CheckOption, DryRunOption, PolicylessOptions, RootlessOptions, SignatureOptions,
-    UndoDirOption, VerbOptions, WaitOption,
+    UndoDirOption, VerbOptions, WaitOption, YesOption,
 };
 use patchadm_cli::arguments::{
     LibraryOptions, SELECTING, ScriptOptions, directory_of_root, meant_by, named_text, object_path, one_of,
@@ -102,6 +102,8 @@ impl PreparationOptions {
 pub(crate) struct ChangeOptions {
     #[command(flatten)]
     pub(crate) dry_run: DryRunOption,
+    #[command(flatten)]
+    pub(crate) yes: YesOption,
     /// Show the changed lines of text files
     #[arg(long, requires = "dry_run", conflicts_with = ROOT_LISTS)]
     pub(crate) diff: bool,

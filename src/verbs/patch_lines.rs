@@ -1,5 +1,5 @@
 //! The words of the verbs about patches. A change is one line per patch; a refusal is three: what did not happen, why,
-//! and what to type next. Nothing is ever prompted.
+//! and what to type next. Several patches end with a total.
 
 use super::meant::refusal_text;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
@@ -14,24 +14,65 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
-/// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
+/// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned; then the total.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
+    print_outcomes(root, report, output)?;
+    for line in report.closing_lines() {
+        output.line(line)?;
+    }
+    print_end(root, report, output)
+}
+
+/// Prints a report without the total, for an answer that has more to say.
+pub(super) fn print_without_total(
+    root: &Root,
+    report: &PatchesReport,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    print_outcomes(root, report, output)?;
+    print_end(root, report, output)
+}
+
+/// Prints a plan as the question shows it that comes before a change: a line per patch, what it does with locally modified files,
+/// and the total.
+pub(super) fn print_summary(root: &Root, plan: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
+    print_beginning(plan, output)?;
+    for entry in &plan.patches {
+        match &entry.failure {
+            Some(failed) => print_failure(root, plan, (entry, failed), output)?,
+            None => {
+                print_change(entry, output)?;
+                for path in &entry.replaced_edits {
+                    output.line(format!("  replaces the locally modified {path}"))?;
+                }
+                print_merges_and_notes(entry, output)?;
+            }
+        }
+    }
+    for line in plan.closing_lines() {
+        output.line(line)?;
+    }
+    Ok(())
+}
+
+/// Prints what came before the patches.
+fn print_beginning(report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
     for line in report.preparation.sentences(report.would_change.is_some()) {
         output.line(line)?;
     }
+    Ok(())
+}
+
+fn print_outcomes(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
+    print_beginning(report, output)?;
     for entry in &report.patches {
         match &entry.failure {
-            Some(_) if entry.is_idle() && entry.exit != report.exit => {
-                output.line(format!("{}: nothing to do: {}", entry.id, entry.reason))?;
-            }
-            Some(failed @ Failure::NotTried(_)) => output.line(format!("{}: {failed}", entry.id))?,
-            Some(failed @ Failure::NotWithout(_)) => {
-                output.line(format!("{}: not tried: {failed}", entry.id))?;
-            }
             Some(failed) => {
-                print_refusal(output, (root, report.command), &format!("patch {}", entry.id), failed)?;
-                output.print(refused_text(root, entry))?;
+                print_failure(root, report, (entry, failed), output)?;
+                if is_refusal(report, entry, failed) {
+                    output.print(refused_text(root, entry))?;
+                }
             }
             None => print_patch(root, entry, output)?,
         }
@@ -44,6 +85,11 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     for line in report.trial.iter().flat_map(TrialEntry::lines) {
         output.line(line)?;
     }
+    Ok(())
+}
+
+/// Prints why the command came to nothing, or that there was nothing to do.
+fn print_end(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
         None if report.patches.is_empty() && report.preparation.refresh.is_none() => {
@@ -51,6 +97,31 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
         }
         None => Ok(()),
     }
+}
+
+/// Tells whether a patch is neither idle nor kept back by another one.
+fn is_refusal(report: &PatchesReport, entry: &PatchEntry, failed: &Failure) -> bool {
+    let is_idle = entry.is_idle() && entry.exit != report.exit;
+    !is_idle && !matches!(failed, Failure::NotTried(_) | Failure::NotWithout(_))
+}
+
+/// Prints why a patch was not applied or removed.
+fn print_failure(
+    root: &Root,
+    report: &PatchesReport,
+    (entry, failed): (&PatchEntry, &Failure),
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let id = &entry.id;
+    if is_refusal(report, entry, failed) {
+        return print_refusal(output, (root, report.command), &format!("patch {id}"), failed);
+    }
+    let line = match failed {
+        _ if entry.is_idle() => format!("{id}: nothing to do: {}", entry.reason),
+        Failure::NotTried(_) => format!("{id}: {failed}"),
+        _ => format!("{id}: not tried: {failed}"),
+    };
+    Ok(output.line(line)?)
 }
 
 /// Returns the line if a depot has nothing for the root, or if nothing was applied after a point.
@@ -83,7 +154,8 @@ fn print_texts(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
     Ok(())
 }
 
-fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+/// Prints the line of a change, and for which other patches it is made.
+fn print_change(entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
     let PatchEntry { id, verdict, files, .. } = entry;
     output.shaded(Some(Shade::Id), id)?;
     output.print(": ")?;
@@ -92,19 +164,29 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
     if !entry.because.is_empty() {
         output.line(format!("  required by {}", entry.because.join(", ")))?;
     }
+    Ok(())
+}
+
+fn print_merges_and_notes(entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+    for merge in &entry.merges {
+        output.line(format!("  merge: {}", merge.sentence()))?;
+    }
+    for note in &entry.notes {
+        output.line(format!("  note: {note}"))?;
+    }
+    Ok(())
+}
+
+fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+    print_change(entry, output)?;
     if output.is_verbose() {
         output.print(done_lines(root, entry))?;
     }
-    if *verdict == "planned" && entry.has_plan {
+    if entry.is_planned() && entry.has_plan {
         output.print(plan_text(root, entry))?;
         print_texts(root, entry, output)?;
     } else {
-        for merge in &entry.merges {
-            output.line(format!("  merge: {}", merge.sentence()))?;
-        }
-        for note in &entry.notes {
-            output.line(format!("  note: {note}"))?;
-        }
+        print_merges_and_notes(entry, output)?;
     }
     for sentence in entry.kept_shlibs.sentences() {
         output.line(format!("  {sentence}"))?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::change::{application, change, settle_plan_file};
 use super::options::{
-    ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, WaitOption,
+    ApplicationOptions, BriefVerbOptions, ChangeOptions, DryRunOption, NoteOption, WaitOption, YesOption,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
@@ -49,6 +49,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     args.many.also(&args.common.root);
     let mut changing = ChangeOptions {
         dry_run: DryRunOption { dry_run: true },
+        yes: YesOption::default(),
         diff: args.diff,
         wait: WaitOption::default(),
         note: NoteOption::default(),

@@ -1,12 +1,12 @@
 //! `patchadm undo`: takes back what a run did.
 
+use super::confirmation::on_confirmed_root;
 use super::options::{
     DryRunOption, ExchangeOptions, NoteOption, SignatureOptions, UndoDirOption, UnsignedOption, VerbOptions,
-    WaitOption,
+    WaitOption, YesOption,
 };
-use super::patch_lines::print_report;
 use crate::as_owner::options::OwnerOptions;
-use crate::patch_command::{ApplyCommand, PatchRequest, fetching, on_opened_root};
+use crate::patch_command::{ApplyCommand, PatchRequest, fetching};
 use patchadm_cli::arguments::fetching::{DepotOption, OfflineOption};
 use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
@@ -27,6 +27,8 @@ const USAGE: &str =
 struct UndoArgs {
     #[command(flatten)]
     dry_run: DryRunOption,
+    #[command(flatten)]
+    yes: YesOption,
     /// Show the changed lines of text files
     #[arg(long, requires = "dry_run")]
     diff: bool,
@@ -65,9 +67,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let root = args.owner.open::<UndoArgs>(call, &args.common.root, Command::Undo)?;
     let run = run_to_undo(&root, args.run.as_deref())
         .map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
-    let wait = args.wait.seconds;
+    let (wait, is_agreed) = (args.wait.seconds, args.yes.yes);
     let request = request(call, args, run)?;
-    on_opened_root(call, root, &request, wait, print_report)
+    on_confirmed_root(call, root, &request, (wait, is_agreed))
 }
 
 /// Returns the request that undoes a run.

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::time::Instant;
 
-use crate::reply::Reply;
+use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::bar::Bar;
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds};
 use crate::surroundings::ending::{EndingRun, acknowledge, with_acknowledged_signals};
 use crate::surroundings::output::is_of_verbs;
+use crate::surroundings::questions::{Answer, Confirmation};
 use crate::surroundings::work_bar::WorkBar;
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::session::Caller;
@@ -194,6 +195,26 @@ impl Invocation {
     pub fn busy(&self, doing: &'static str) -> WorkBar {
         let surroundings = &self.surroundings;
         WorkBar::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
+    }
+
+    /// Tells whether the user is asked before a change: at a terminal, unless `is_agreed`.
+    pub fn may_ask(&self, is_agreed: bool) -> bool {
+        let surroundings = &self.surroundings;
+        !is_agreed && !self.in_json && surroundings.stdin_is_terminal && surroundings.stdout_is_terminal
+    }
+
+    /// Asks before a change, and fails if the answer is no. `undone` names the change that does not happen then.
+    pub fn must_be_agreed_to(&mut self, confirmation: Confirmation<'_>, undone: &str) -> anyhow::Result<()> {
+        let (exit, why) = match confirmation.ask(&mut self.output)? {
+            Answer::Yes => {
+                self.surroundings.begin_now();
+                return Ok(());
+            }
+            Answer::No => (Exit::of_verb(ExitCause::Declined), "the answer was no"),
+            Answer::Interrupted(signal) => (Exit::by_signal(signal), "interrupted"),
+        };
+        let message = format!("{undone}: {why}\nnothing was changed");
+        Err(Stop::Refused { exit, message }.into())
     }
 
     /// Changes a root. Waits for a held lock for the requested time, else for the time in the policy of the root.

@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{exchanges_inside, guarded_trial};
 use crate::verbs::change::expected_plan;
+use crate::verbs::confirmation::{PROCEED, is_put_right_first, when_stable};
 use crate::verbs::options::{
     ApplyingOptions, DryRunOption, EditOptions, ExchangeOptions, NoteOption, PlanOption, UndoOptions,
-    VerbOptions, WaitOption, path_text,
+    VerbOptions, WaitOption, YesOption, path_text,
 };
-use crate::verbs::patch_lines::print_report;
+use crate::verbs::patch_lines::{print_summary, print_without_total};
 use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::{
     LibraryOptions, ScriptTimeout, TrialOptions, directory_of_root, named_text, parse, script_settings,
@@ -23,7 +25,8 @@ use patchadm_cli::reply::failure::plan_file_refused;
 use patchadm_cli::reply::promotion::{PathEntry, PromotionAnswer, refreshed_sentence};
 use patchadm_cli::reply::{CommandReport, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::plan_file::{PlanFault, PlanFileRequest};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest};
 use patchadm_core::operation::stages::StageError;
 use patchadm_core::operation::stages::promote::{PromoteReport, PromoteRequest, promote_stage};
 use patchadm_core::operation::trial::TrialRequest;
@@ -98,6 +101,8 @@ struct PromoteArgs {
     trial: TrialOptions,
     #[command(flatten)]
     dry_run: DryRunOption,
+    #[command(flatten)]
+    yes: YesOption,
     /// Show the changed lines of text files
     #[arg(long, requires = "dry_run")]
     diff: bool,
@@ -254,16 +259,52 @@ impl PromotionOptions {
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage promote";
     let args: PromoteArgs = parse(call, USAGE)?;
-    let PromoteArgs { choices, trial, dry_run, diff, wait, note, owner, common, stage } = args;
+    let PromoteArgs { choices, trial, dry_run, yes, diff, wait, note, owner, common, stage } = args;
     let (dry_run, wait) = (dry_run.dry_run, wait.seconds);
     let asked = choices.settle(stage, None, USAGE)?;
     let root = owner.open::<PromoteArgs>(call, &common.root, Command::Promote)?;
+    let exchanges = asked.exchanges();
+    let mut request = PromoteRequest { texts: diff, trial: trial.request(), ..asked.request(call, dry_run) };
+    if !dry_run && request.plan_file.expected.is_none() && call.may_ask(yes.yes) {
+        confirm(call, &root, (&mut request, &exchanges), wait)?;
+    }
     if !dry_run {
         call.output.heedless();
     }
-    let exchanges = asked.exchanges();
-    let request = PromoteRequest { texts: diff, trial: trial.request(), ..asked.request(call, dry_run) };
     answer(call, root, (&request, &exchanges), (wait, note.text.as_deref()))
+}
+
+/// Shows what the promotion would do, and asks. The request is held to that from then on.
+fn confirm(
+    call: &mut Invocation,
+    root: &Root,
+    (request, exchanges): (&mut PromoteRequest, &[ExchangeRequest]),
+    wait: Option<u64>,
+) -> anyhow::Result<()> {
+    let plan_file = PlanFileRequest { in_report: true, ..request.plan_file.clone() };
+    let plan = PromoteRequest { dry_run: true, plan_file, ..request.clone() };
+    let planned = call.change(root, Command::Promote.name(), wait, |caller| {
+        let caller = caller.exchanging(&exchanges_inside(root, exchanges));
+        let promoted = || match promote_stage(root, &plan, &caller) {
+            Err(StageError::Failure(failure @ Failure::DuringRun(_))) => Err(failure),
+            promoted => Ok(promoted),
+        };
+        when_stable(root, &caller, promoted).unwrap_or_else(|failure| Err(StageError::Failure(failure)))
+    })?;
+    let mut report = match planned {
+        Ok(report) => report,
+        Err(StageError::Failure(failure)) if is_put_right_first(&failure) => return Ok(()),
+        Err(error) => return Err(stage_failed(root, "nothing was promoted", &error)),
+    };
+    let is_planned = report.refused.is_none() && report.result.is_ok() && report.plan.is_some();
+    let Some(plan) = report.plan_file.take().filter(|_| is_planned) else { return Ok(()) };
+    let undone = format!("{} was not promoted", report.id);
+    let answer = PromotionAnswer::of(root, report, true, call.surroundings.began);
+    print_summary(root, &answer.end, &mut call.output)?;
+    print_paths(&answer, &mut call.output)?;
+    call.must_be_agreed_to(PROCEED, &undone)?;
+    request.plan_file.expected = Some(Arc::new(ExpectedPlan { path: None, plan: *plan }));
+    Ok(())
 }
 
 /// Promotes, or says what that would do.
@@ -298,7 +339,7 @@ struct PromotionFaces {
 
 impl CommandReport for PromotionFaces {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let PromotionAnswer { end, paths, conflicts, kept, .. } = &self.answer;
+        let PromotionAnswer { end, paths, .. } = &self.answer;
         if let Some(count) = self.answer.refreshed {
             output.line(format!("note: {}", refreshed_sentence(count, end.would_change.is_some())))?;
         }
@@ -306,43 +347,48 @@ impl CommandReport for PromotionFaces {
             let names: Vec<&str> = paths.iter().map(|path| path.path.as_str()).collect();
             output.line(format!("nothing to promote in {}", names.join(", ")))?;
         } else {
-            print_report(&self.root, end, output)?;
+            print_without_total(&self.root, end, output)?;
         }
-        for line in exchange_lines((&self.answer.exchanges, &[]), end.would_change.is_some()) {
-            output.line(format!("note: {line}"))?;
-        }
-        for path in paths.iter().filter(|path| path.way != "nothing") {
-            output.line(format!("  {}", counts(path)))?;
-        }
-        for conflict in conflicts {
-            let (stage, live, decision) = (conflict.stage, conflict.live, conflict.decision);
-            let path = &conflict.path;
-            output.line(format!(
-                "  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"
-            ))?;
-        }
-        for file in &self.answer.set_id {
-            let what = match (&file.owner, &file.target) {
-                (Some(_), _) => "owner",
-                (None, Some(_)) => "link",
-                (None, None) => "set-id",
-            };
-            output.line(format!("  {what}: {}", file.sentence))?;
-        }
-        for object in &self.answer.withheld {
-            output.line(format!("  withheld: {}: {}", object.path, object.words.join(", ")))?;
-        }
-        let tells_hooks = end.is_plan() || output.is_verbose();
-        for hook in self.answer.hooks.iter().filter(|_| tells_hooks) {
-            output.line(format!("  hook: {}={}", hook.name, hook.path))?;
-        }
-        if output.is_verbose() {
-            for kept in kept {
-                output.line(format!("  kept: {} ({})", kept.path, kept.reason))?;
-            }
-        }
-        Ok(())
+        print_paths(&self.answer, output)
     }
+}
+
+/// Prints what happens to each path, and what a person has to know of it.
+fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<()> {
+    let PromotionAnswer { end, paths, conflicts, kept, .. } = answer;
+    for line in exchange_lines((&answer.exchanges, &[]), end.would_change.is_some()) {
+        output.line(format!("note: {line}"))?;
+    }
+    for path in paths.iter().filter(|path| path.way != "nothing") {
+        output.line(format!("  {}", counts(path)))?;
+    }
+    for conflict in conflicts {
+        let (stage, live, decision) = (conflict.stage, conflict.live, conflict.decision);
+        let path = &conflict.path;
+        output
+            .line(format!("  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"))?;
+    }
+    for file in &answer.set_id {
+        let what = match (&file.owner, &file.target) {
+            (Some(_), _) => "owner",
+            (None, Some(_)) => "link",
+            (None, None) => "set-id",
+        };
+        output.line(format!("  {what}: {}", file.sentence))?;
+    }
+    for object in &answer.withheld {
+        output.line(format!("  withheld: {}: {}", object.path, object.words.join(", ")))?;
+    }
+    let tells_hooks = end.is_plan() || output.is_verbose();
+    for hook in answer.hooks.iter().filter(|_| tells_hooks) {
+        output.line(format!("  hook: {}={}", hook.name, hook.path))?;
+    }
+    if output.is_verbose() {
+        for kept in kept {
+            output.line(format!("  kept: {} ({})", kept.path, kept.reason))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the counts of a path, those that are not zero.

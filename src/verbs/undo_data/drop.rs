@@ -3,17 +3,23 @@
 use serde::Serialize;
 
 use crate::as_owner::options::OwnerOptions;
-use crate::verbs::options::{BriefVerbOptions, DryRunOption, NoteOption, UndoDirOption, WaitOption};
+use crate::verbs::confirmation::{PROCEED, when_stable};
+use crate::verbs::options::{
+    BriefVerbOptions, DryRunOption, NoteOption, UndoDirOption, WaitOption, YesOption,
+};
 use patchadm_cli::arguments::{age, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::patch_totals::counted_patches;
 use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::questions::Confirmation;
 use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, UndoLimits, commit_patches};
 use patchadm_core::operation::session::Caller;
 use patchadm_inputs::policy::byte_size;
 use patchadm_planning::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] undo-data drop [--superseded] [--keep n] [--older-than age] [--shrink-to size] [--dry-run]\n\
      \x20        [option...] [id...]";
@@ -38,6 +44,8 @@ struct CommitArgs {
     #[command(flatten)]
     dry_run: DryRunOption,
     #[command(flatten)]
+    yes: YesOption,
+    #[command(flatten)]
     wait: WaitOption,
     #[command(flatten)]
     note: NoteOption,
@@ -54,7 +62,7 @@ struct CommitArgs {
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data drop";
     let args: CommitArgs = parse(call, USAGE)?;
-    let CommitArgs { superseded, keep, undo_dir, dry_run, wait, note, owner, common, ids, .. } = args;
+    let CommitArgs { superseded, keep, undo_dir, dry_run, yes, wait, note, owner, common, ids, .. } = args;
     let (undo_dir, dry_run, wait) = (undo_dir.undo_dir, dry_run.dry_run, wait.seconds);
     let limits =
         UndoLimits { older_than: args.older_than, shrink_to: args.shrink_to, ..UndoLimits::default() };
@@ -63,16 +71,47 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let root = owner.open::<CommitArgs>(call, &common.root, Command::Commit)?;
+    let expected = None;
+    let mut request = CommitRequest { ids, superseded, keep, limits, undo_dir, dry_run, expected };
+    if !dry_run && call.may_ask(yes.yes) {
+        confirm(call, &root, &mut request, wait)?;
+    }
     if !dry_run {
         call.output.heedless();
     }
-    let request = CommitRequest { ids, superseded, keep, limits, undo_dir, dry_run };
     let commit = |caller: &Caller<'_>| commit_patches(&root, &request, &caller.noting(note.text.as_deref()));
     let result = call.change(&root, Command::Commit.name(), wait, commit)?;
     match result {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(&report, dry_run))),
         Err(failed) => Err(change_failed(&root, Command::Commit, &failed).into()),
     }
+}
+
+/// Shows which undo data would be deleted, and asks. The request is held to that from then on.
+fn confirm(
+    call: &mut Invocation,
+    root: &Root,
+    request: &mut CommitRequest,
+    wait: Option<u64>,
+) -> anyhow::Result<()> {
+    let plan = CommitRequest { dry_run: true, ..request.clone() };
+    let planned = call.change(root, Command::Commit.name(), wait, |caller| {
+        when_stable(root, caller, || commit_patches(root, &plan, caller))
+    })?;
+    let planned = planned.map_err(|failed| change_failed(root, Command::Commit, &failed))?;
+    let with_undo = planned.patches.iter().filter(|patch| !patch.packages.is_empty()).count();
+    if with_undo == 0 {
+        return Ok(());
+    }
+    let reply = CommitReply::of(&planned, true);
+    reply.print_text(&mut call.output)?;
+    reply.print_remarks(&mut call.output)?;
+    let what = format!("The undo data of {} ({})", counted_patches(with_undo), human(reply.freed));
+    call.output.line(format!("{what} will be deleted. This cannot be reversed."))?;
+    let confirmation = Confirmation { is_yes_by_default: false, ..PROCEED };
+    call.must_be_agreed_to(confirmation, "no undo data was deleted")?;
+    request.expected = Some(planned.patches);
+    Ok(())
 }
 
 /// What was given up, or would be.

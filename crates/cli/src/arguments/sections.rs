@@ -8,6 +8,7 @@ const HEADINGS: [(&str, &[&str]); 9] = [
         "Common",
         &[
             "dry-run",
+            "yes",
             "diff",
             "check",
             "plan",

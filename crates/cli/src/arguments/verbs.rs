@@ -82,6 +82,14 @@ pub struct DryRunOption {
     pub dry_run: bool,
 }
 
+/// The option of a verb that may ask before it changes something.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct YesOption {
+    /// Do not ask before the change
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+}
+
 /// The option of a verb that takes a lock.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct WaitOption {

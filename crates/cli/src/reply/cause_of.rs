@@ -121,7 +121,7 @@ fn of_plan_file(fault: &PlanFault) -> ExitCause {
         PlanFault::Unreadable { error, .. } | PlanFault::Source { error, .. } => of_io(error),
         PlanFault::Unwritable { error, .. } => of_root(error),
         PlanFault::Bad { .. } => ExitCause::DamagedInput,
-        PlanFault::Differs { .. } => ExitCause::Edited,
+        PlanFault::Differs { .. } | PlanFault::OtherUndoData => ExitCause::Edited,
     }
 }
 

@@ -28,6 +28,7 @@ pub mod patch_list;
 pub mod patch_list_entry;
 pub mod patch_reasons;
 pub mod patch_text;
+pub mod patch_totals;
 pub mod patches;
 pub mod preparation;
 pub mod promotion;

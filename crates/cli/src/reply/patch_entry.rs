@@ -1,7 +1,7 @@
 //! One patch in the answer of a command about patches; its fields are those of the JSON document.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
+use std::{fmt, ops};
 
 use serde::Serialize;
 
@@ -64,6 +64,9 @@ pub struct PatchEntry {
     /// The recorded objects that were not there and are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// The locally modified objects that it replaces or deletes, as they are shown.
+    #[serde(skip)]
+    pub replaced_edits: Vec<String>,
     /// The objects that it had found and that undo data of later patches brings back from now on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<MovedEntry>,
@@ -206,6 +209,7 @@ impl PatchEntry {
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: one.scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: one.missing.iter().map(ToString::to_string).collect(),
+            replaced_edits: one.replaced_edits.iter().map(|path| root.show(path)).collect(),
             moved: one.moved.into_iter().map(MovedEntry::from).collect(),
             named,
             because: set.because,
@@ -252,6 +256,15 @@ impl fmt::Display for ChangeCounts {
             }
         }
         write!(f, "{kept} kept as modified locally")
+    }
+}
+
+impl ops::AddAssign for ChangeCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.replaced += other.replaced;
+        self.added += other.added;
+        self.deleted += other.deleted;
+        self.kept += other.kept;
     }
 }
 
@@ -345,7 +358,7 @@ pub struct ProcessEntry {
 }
 
 /// The space needed on a file system, in bytes.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SpaceEntry {
     pub file_system: String,
     pub needed: u64,

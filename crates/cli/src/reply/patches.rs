@@ -17,6 +17,7 @@ use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::patch_list_entry::PatchListEntry;
+use super::patch_totals::{ends_of, plan_totals, seconds};
 use super::preparation::PreparationEntries;
 use super::result_word::ResultWord;
 use super::trial_entry::TrialEntry;
@@ -196,6 +197,18 @@ impl PatchesReport {
         self.would_change.is_some()
     }
 
+    /// Returns the lines that close a report about several patches; none about one.
+    pub fn closing_lines(&self) -> Vec<String> {
+        if self.patches.len() < 2 {
+            return Vec::new();
+        }
+        let ends = ends_of(&self.patches);
+        if self.is_plan() {
+            return std::iter::once(ends).chain(plan_totals(&self.patches)).collect();
+        }
+        vec![format!("{ends}; {}", seconds(self.duration_ms))]
+    }
+
     /// Gives the report the exit codes that were asked for.
     #[must_use]
     pub fn ending_with(mut self, codes: EndCodes) -> Self {
@@ -269,16 +282,28 @@ fn is_half_done(failure: &Failure) -> bool {
 
 /// Returns a backout in the form of an application.
 pub fn as_applied(report: BackOutReport) -> ApplyReport {
-    let BackOutReport { recovered, preparation, patches, exchanges, refused } = report;
+    let BackOutReport { recovered, preparation, patches, exchanges, plan_file, refused } = report;
     let trial = None;
     let patches = patches.into_iter().map(|one| {
-        let BackOutOutcome { id, plan, scripts, missing, moved, lists, texts, libraries, result } = one;
+        let BackOutOutcome {
+            id,
+            plan,
+            scripts,
+            replaced_edits,
+            missing,
+            moved,
+            lists,
+            texts,
+            libraries,
+            result,
+        } = one;
         ApplyOutcome {
             id,
             plan,
             refused_plan: None,
             reasons: None,
             scripts,
+            replaced_edits,
             missing,
             moved,
             lists,
@@ -295,7 +320,7 @@ pub fn as_applied(report: BackOutReport) -> ApplyReport {
     });
     let patches = patches.collect();
     let after = AfterRun::default();
-    ApplyReport { recovered, preparation, patches, exchanges, after, trial, refused }
+    ApplyReport { recovered, preparation, patches, exchanges, after, trial, plan_file, refused }
 }
 
 /// What followed on the run of a report. The limits of the policy wait while it is on trial, and follow when its check has
@@ -388,6 +413,7 @@ mod tests {
             privileged: Vec::new(),
             scripts: Vec::new(),
             missing: Vec::new(),
+            replaced_edits: Vec::new(),
             moved: Vec::new(),
             named: None,
             because: Vec::new(),
@@ -417,6 +443,20 @@ mod tests {
         assert_eq!(exit(&[entry("already-applied", applied), entry("applied", Exit::OK)]), Exit::OK);
         let failed = entry("failed", Exit::new(5, ExitCause::Internal));
         assert_eq!(exit(&[entry("superseded", later), entry("refused", refused), failed]), refused);
+    }
+
+    #[test]
+    fn several_patches_are_counted_by_their_ends() {
+        let refusal = || Failure::OnTrial { run: "1".to_owned(), until: "now".to_owned() };
+        let with = |failure, one| PatchEntry { failure: Some(failure), ..one };
+        let entries = [
+            entry("applied", Exit::OK),
+            with(refusal(), entry("already-applied", Exit::OK)),
+            with(refusal(), entry("refused", Exit::LOCKED)),
+            with(Failure::NotWithout("1-01".to_owned()), entry("not-tried", Exit::LOCKED)),
+            entry("applied", Exit::OK),
+        ];
+        assert_eq!(ends_of(&entries), "5 patches: 2 applied, 1 skipped, 1 refused, 1 not tried");
     }
 
     #[test]

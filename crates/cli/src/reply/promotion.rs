@@ -322,6 +322,7 @@ fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failu
         refused_plan: None,
         reasons: None,
         scripts: Vec::new(),
+        replaced_edits: Vec::new(),
         missing: Vec::new(),
         moved: Vec::new(),
         lists: Vec::new(),

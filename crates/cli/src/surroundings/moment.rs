@@ -7,6 +7,7 @@ use super::Surroundings;
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::trial::Moment;
 use std::path::Path;
+use std::time::Instant;
 
 /// The file in which the kernel tells the id of the boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -15,6 +16,12 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const LONGEST_ID: u64 = 64;
 
 impl Surroundings {
+    /// Lets the command begin now: the time in which the user was asked does not count.
+    pub fn begin_now(&mut self) {
+        self.began = Instant::now();
+        self.now = self.moment().wall;
+    }
+
     /// Returns the clocks as they stand now. `SOURCE_DATE_EPOCH` fixes the clock on the wall alone.
     pub fn moment(&self) -> Moment {
         let is_fixed = std::env::var_os("SOURCE_DATE_EPOCH").is_some_and(|epoch| !epoch.is_empty());

@@ -1,11 +1,83 @@
-//! Questions at a terminal: printed on standard error, answered on standard input.
+//! Questions at a terminal, answered on standard input. Those of classic commands are printed on standard error; the question of
+//! a verb follows its plan on standard output.
 //!
 //! They are only asked if standard input is a terminal; the caller checks that.
 
 use std::io::{self, BufRead as _};
 
+use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::Output;
 use patchadm_inputs::input_file::HeldSignals;
+
+/// The question of a verb whether to go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Confirmation<'a> {
+    /// The question, without the answers to choose from.
+    pub question: &'a str,
+    /// True if an empty line is a yes.
+    pub is_yes_by_default: bool,
+}
+
+/// The answer to a [`Confirmation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Yes,
+    /// Also the end of the input.
+    No,
+    /// This signal came first.
+    Interrupted(i32),
+}
+
+impl Confirmation<'_> {
+    /// Asks on standard output, also if the command is quiet, until the line that is typed is an answer.
+    pub fn ask(self, output: &mut Output) -> anyhow::Result<Answer> {
+        with_signals(|interrupt| -> anyhow::Result<Answer> {
+            // Held before the question can be read: who interrupts as soon as it is there is heard as well.
+            let signals = HeldSignals::hold()?;
+            let mut write = |text: &str| {
+                output.document(text)?;
+                output.flush()
+            };
+            let mut read = || {
+                let mut input = io::stdin().lock();
+                let mut line = String::new();
+                if interrupt().is_some() || signals.wait_for(&input).is_err() {
+                    return None;
+                }
+                (input.read_line(&mut line).ok()? > 0).then_some(line)
+            };
+            let is_yes = self.answer(&mut write, &mut read);
+            drop(signals);
+            match interrupt() {
+                Some(signal) => Ok(Answer::Interrupted(signal)),
+                None => Ok(if is_yes? { Answer::Yes } else { Answer::No }),
+            }
+        })?
+    }
+
+    /// Writes the question until the line that is read is an answer. No line is a no.
+    fn answer(
+        self,
+        write: &mut dyn FnMut(&str) -> io::Result<()>,
+        read: &mut dyn FnMut() -> Option<String>,
+    ) -> io::Result<bool> {
+        let choice = if self.is_yes_by_default { "[Y/n]" } else { "[y/N]" };
+        loop {
+            write(&format!("{} {choice} ", self.question))?;
+            let Some(line) = read() else {
+                // What follows begins on a line of its own.
+                write("\n")?;
+                return Ok(false);
+            };
+            match line.trim().to_ascii_lowercase().as_str() {
+                "" => return Ok(self.is_yes_by_default),
+                "y" | "yes" => return Ok(true),
+                "n" | "no" => return Ok(false),
+                _ => write("Type y or n.\n")?,
+            }
+        }
+    }
+}
 
 /// Prints the objections, sentences without full stop, and asks whether to go on nevertheless.
 pub fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {
@@ -64,4 +136,37 @@ fn answer(output: &mut Output, question: &str) -> Option<String> {
     signals.wait_for(&input).ok()?;
     let mut line = String::new();
     (input.read_line(&mut line).ok()? > 0).then_some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written and answered if these lines are typed.
+    fn asked(is_yes_by_default: bool, lines: &[&str]) -> (String, bool) {
+        let (mut written, mut lines) = (String::new(), lines.iter());
+        let confirmation = Confirmation { question: "Proceed?", is_yes_by_default };
+        let mut write = |text: &str| -> io::Result<()> {
+            written.push_str(text);
+            Ok(())
+        };
+        let answer = confirmation.answer(&mut write, &mut || lines.next().map(|line| (*line).to_owned()));
+        let answer = answer.unwrap();
+        (written, answer)
+    }
+
+    #[test]
+    fn an_empty_line_is_the_answer_in_capitals_and_the_end_of_the_input_is_a_no() {
+        let question = "Proceed? [Y/n] ";
+        assert_eq!(asked(true, &["\n"]), (question.to_owned(), true));
+        assert_eq!(asked(false, &["\n"]), ("Proceed? [y/N] ".to_owned(), false));
+        assert_eq!(asked(true, &[]), (format!("{question}\n"), false));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_asked_again() {
+        let again = "Proceed? [Y/n] Type y or n.\nProceed? [Y/n] ";
+        assert_eq!(asked(true, &["later\n", "NO\n"]), (again.to_owned(), false));
+        assert_eq!(asked(true, &["\tYes \n"]), ("Proceed? [Y/n] ".to_owned(), true));
+    }
 }

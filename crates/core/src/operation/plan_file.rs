@@ -27,19 +27,30 @@ pub struct PlanFileRequest {
     pub save: Option<PathBuf>,
     /// The plan that must still hold.
     pub expected: Option<Arc<ExpectedPlan>>,
+    /// The report of a dry run has the plan.
+    pub in_report: bool,
 }
 
 impl PlanFileRequest {
     pub(in crate::operation) fn is_made(&self) -> bool {
-        self.save.is_some() || self.expected.is_some()
+        self.save.is_some() || self.expected.is_some() || self.in_report
+    }
+
+    /// Refuses a plan that differs from the expected one.
+    pub(in crate::operation) fn must_hold(&self, plan: &PlanFile) -> Result<(), PlanFault> {
+        let Some(expected) = &self.expected else { return Ok(()) };
+        match PlanDifferences::between(&expected.plan, plan) {
+            None => Ok(()),
+            Some(differences) => Err(PlanFault::Differs { path: expected.path.clone(), differences }),
+        }
     }
 }
 
-/// A plan that was read from a file.
+/// A plan that a command is held to.
 #[derive(Clone, Debug)]
 pub struct ExpectedPlan {
-    /// The file.
-    pub path: PathBuf,
+    /// The file; `None` of a plan that the user has just agreed to.
+    pub path: Option<PathBuf>,
     /// Its contents.
     pub plan: PlanFile,
 }
@@ -79,25 +90,31 @@ pub enum PlanFault {
         /// The error.
         error: io::Error,
     },
-    /// The new plan differs from the saved one.
-    #[error("plan file {} is out of date: {differences}", path.display())]
+    /// The new plan differs from the saved one, or from the one that the user agreed to.
+    #[error("{}: {differences}", outdated(path.as_deref()))]
     Differs {
-        /// The file.
-        path: PathBuf,
+        /// The file, if the plan was saved.
+        path: Option<PathBuf>,
         /// The differences.
         differences: PlanDifferences,
     },
+    /// The undo data to delete is not that which the user agreed to.
+    #[error("the undo data to delete has changed since you agreed to it")]
+    OtherUndoData,
 }
 
 impl PlanFault {
     /// Tells whether the plan file is valid but no longer holds.
     pub fn is_difference(&self) -> bool {
-        matches!(self, Self::Differs { .. })
+        matches!(self, Self::Differs { .. } | Self::OtherUndoData)
     }
 
     /// Returns the next step; empty if nothing helps.
     pub fn way_on(&self) -> &'static str {
         match self {
+            Self::Differs { path: None, .. } | Self::OtherUndoData => {
+                "Run the command again, and look at the new plan."
+            }
             Self::Differs { .. } => {
                 "Save the plan again with --save-plan, and look at it before you apply it with --plan."
             }
@@ -112,13 +129,20 @@ impl PlanFault {
     }
 }
 
+fn outdated(path: Option<&Path>) -> String {
+    match path {
+        Some(path) => format!("plan file {} does not hold any more", path.display()),
+        None => "the plan has changed since you agreed to it".to_owned(),
+    }
+}
+
 /// Reads a plan from a file.
 pub fn read_plan(path: &Path) -> Result<ExpectedPlan, PlanFault> {
     let unreadable = |error| PlanFault::Unreadable { path: path.to_owned(), error };
     let bad = |error| PlanFault::Bad { path: path.to_owned(), error };
     let text = read_own(path, LARGEST_PLAN as u64).map_err(unreadable)?;
     let plan = PlanFile::parse(&text).map_err(bad)?;
-    Ok(ExpectedPlan { path: path.to_owned(), plan })
+    Ok(ExpectedPlan { path: Some(path.to_owned()), plan })
 }
 
 pub(in crate::operation) fn save_plan(path: &Path, plan: &PlanFile) -> Result<(), PlanFault> {

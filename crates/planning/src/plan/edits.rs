@@ -111,6 +111,8 @@ pub(super) struct Edits<'a> {
     saved: bool,
     handling: BTreeMap<ObjectPath, Handling>,
     stops: BTreeSet<ObjectPath>,
+    /// Edited objects that are replaced or deleted, but for those whose content changes by itself.
+    pub(super) replaced: BTreeSet<ObjectPath>,
     turned: BTreeSet<ObjectPath>,
     pub(super) touched: BTreeSet<ObjectPath>,
     /// Objects that the patch moves: old path by new path. Both paths lead to the same place.
@@ -131,6 +133,7 @@ impl<'a> Edits<'a> {
             saved,
             handling: BTreeMap::new(),
             stops: BTreeSet::new(),
+            replaced: BTreeSet::new(),
             turned: BTreeSet::new(),
             touched: BTreeSet::new(),
             moved_from: BTreeMap::new(),
@@ -249,7 +252,11 @@ impl<'a> Edits<'a> {
         }
         let kind = EditedKind::of([recorded.map(|line| &line.object), wanted]);
         let copy = !self.saved || kind != EditedKind::Ordinary;
-        match self.choice.of_kind(path, kind, self.saved && !is_by_scripts) {
+        let choice = self.choice.of_kind(path, kind, self.saved && !is_by_scripts);
+        if choice == Edited::Replace && kind != EditedKind::Volatile {
+            self.replaced.insert(path.clone());
+        }
+        match choice {
             Edited::Keep if !self.saved => return Err(Reason::KeepWithoutUndo(path.clone())),
             Edited::Keep => {
                 let handling = Handling::Beside(format!("patch-{}", self.id));

@@ -30,6 +30,8 @@ pub(super) struct PlanBuilder<'a> {
     /// Directories of classes that are not installed, as the package declares them.
     pub(super) declared: BTreeMap<ObjectPath, Object>,
     pub(super) merges: Vec<Merge>,
+    /// Locally modified objects that are replaced or deleted.
+    pub(super) replaced_edits: Vec<ObjectPath>,
     pub(super) yielding: BTreeSet<ObjectPath>,
     /// Attributes that override the delivered ones.
     pub(super) local: BTreeMap<ObjectPath, LocalAttributes>,
@@ -54,6 +56,7 @@ impl<'a> PlanBuilder<'a> {
             kept: BTreeSet::new(),
             declared: BTreeMap::new(),
             merges: Vec::new(),
+            replaced_edits: Vec::new(),
             yielding: BTreeSet::new(),
             local: BTreeMap::new(),
             notes: Vec::new(),

@@ -15,6 +15,7 @@ use super::later_patches::LedgerCache;
 use super::order_on_root::OrderOnRoot;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::plan_file::PlanFault;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
@@ -48,6 +49,8 @@ pub struct CommitRequest {
     pub undo_dir: Option<PathBuf>,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
+    /// The patches of the plan that must still hold.
+    pub expected: Option<Vec<CommittedPatch>>,
 }
 
 /// The undo data that was given up, or would be.
@@ -97,6 +100,9 @@ pub fn commit_patches(
     let (session, found) = begin_beside_trial(ground, caller)?;
     must_agree(root, caller.interrupt, |_| false)?;
     let planned = Committing::of(&session.ground)?.plan(request, caller)?;
+    if request.expected.as_ref().is_some_and(|expected| *expected != planned.patches) {
+        return Err(PlanFault::OtherUndoData.into());
+    }
     // Without undo data a trial could not go back.
     let given_up = |record: &&TrialRecord| {
         let is_on_trial = |patch: &CommittedPatch| record.patches.contains(&patch.id.to_string());

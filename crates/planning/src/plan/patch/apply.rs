@@ -431,6 +431,7 @@ impl ApplyPlanner<'_> {
                 .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
         }
         draft.local = edits.local_attributes();
+        draft.replaced_edits = edits.replaced.iter().cloned().collect();
         self.place_objects(&mut draft, &packages, edits)?;
         self.note_paths(&mut draft, &packages, edits);
         let announced = announcements(&draft, &self.validated.facts.id);
@@ -731,6 +732,7 @@ impl ApplyPlanner<'_> {
             hooks,
             no_undo,
             again,
+            replaced_edits: draft.replaced_edits,
             missing,
             moved: Vec::new(),
             lists: self.lists(),

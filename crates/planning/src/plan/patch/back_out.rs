@@ -207,6 +207,7 @@ impl<'a> Backout<'a> {
         self.check_interrupt()?;
         let held = if has_scripts { patch_plan::held(&parts, self.inventory) } else { Vec::new() };
         let moved = std::mem::take(&mut rewritten.moved);
+        let replaced_edits = std::mem::take(&mut draft.replaced_edits);
         let mut plan = self.finished(draft, fold(records), rewritten, &held)?;
         if has_scripts {
             plan.space = space::with_requests(plan.space);
@@ -219,6 +220,7 @@ impl<'a> Backout<'a> {
             hooks,
             no_undo: false,
             again: false,
+            replaced_edits,
             missing,
             moved,
             lists: self.lists()?,
@@ -585,6 +587,7 @@ fn restore_classic(
         refuse_saved_before(&each.path, later, &draft.inventory.patched_by)?;
         edits.consider((package, false), &each.path, Some(&each.object))?;
     }
+    draft.replaced_edits.extend(edits.replaced.iter().cloned());
     for links in [false, true] {
         for each in wanted.iter().filter(|each| (each.object.ftype == Ftype::Link) == links) {
             let handling = edits.handling(&each.path);

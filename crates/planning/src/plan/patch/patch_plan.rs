@@ -33,6 +33,8 @@ pub struct PatchPlan {
     pub no_undo: bool,
     /// True if it is applied already, and only its files are installed again.
     pub again: bool,
+    /// Locally modified objects that it replaces or deletes.
+    pub replaced_edits: Vec<ObjectPath>,
     /// Recorded objects that were missing and are made again.
     pub missing: Vec<ObjectPath>,
     /// In a backout, the objects that undo data of patches that stay takes over.

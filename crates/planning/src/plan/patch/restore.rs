@@ -396,6 +396,7 @@ impl<'a> Restoring<'a> {
         path: &ObjectPath,
         old: &Live,
     ) -> Result<(), ObjectProblem> {
+        draft.replaced_edits.push(path.clone());
         let id = self.last_with(path);
         draft.keep_copy(self.package, path, old, &format!("edited-{id}"))
     }

@@ -34,7 +34,7 @@ use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run};
 use crate::operation::patches::in_use::{InUse, in_use, in_use_of_each};
 use crate::operation::patches::preparation::{perform_preparation, prepare};
-use crate::operation::plan_file::{PlanFault, save_plan};
+use crate::operation::plan_file::save_plan;
 use crate::operation::queries::reasons::{PatchAtHand, patch_reasons};
 use crate::operation::run::{BatchEnd, Execution, RunPlanner, all_or_none, run_all};
 use crate::operation::session::{
@@ -47,7 +47,7 @@ use operands::OrderedPatches;
 use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::must_be_whole;
-use patchadm_inputs::format::plan_differences::PlanDifferences;
+use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::policy::ScriptPolicy;
 use patchadm_inputs::sign::DemandWord;
 use patchadm_planning::plan::edits::EditChoice;
@@ -85,7 +85,8 @@ pub(super) fn apply_opened(
     caller: &Caller<'_>,
     locked: &dyn Fn(&Session<'_>) -> Result<(), Failure>,
 ) -> Result<AppliedPatchSet, Failure> {
-    if opened.operands.is_empty() && !request.plan_file.is_made() {
+    let is_about_file = request.plan_file.is_made() && !request.plan_file.in_report;
+    if opened.operands.is_empty() && !is_about_file {
         return Ok(AppliedPatchSet::default());
     }
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
@@ -184,22 +185,26 @@ fn apply_to(
     must_agree(root, caller.interrupt, |_| false)?;
     let packages = opened.packages();
     must_be_whole(&RecordView::live(root), packages.iter().map(|package| package.pkg.as_str()))?;
-    let prepared = prepare(target.ground(), target.execution(), &request.preparation, &packages, caller)?;
-    let mut preparation = prepared.report;
-    let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(target.ground()))?;
     // A trial is one run: it is undone as one.
     let trial = request.trial.wanted(&target.ground().policy, request.no_undo);
-    let is_together = ordered.is_together || trial.is_some();
 
-    // A plan that is saved or expected is that of all patches, made before the first of them is applied.
+    // A plan that is saved or expected is that of all patches, made before anything is changed.
     if request.plan_file.is_made()
         && let Target::Locked(session) = &target
     {
+        let preparation = &request.preparation;
+        let prepared = prepare(&session.ground, Execution::Foresee, preparation, &packages, caller)?;
         let ground = prepared.after.as_ref().unwrap_or(&session.ground);
+        let ordered = opened.ordered(ground)?;
         let input = ApplyInput::of(ground, request, &ordered.void, caller, true)?;
+        let is_together = ordered.is_together || trial.is_some();
         let mut planner = ApplyPlanner::of(input, &ordered.operands, is_together, Execution::Foresee)?;
         settle_plan_file(ground, request, (opened, &ordered), &run_all(&mut planner))?;
     }
+    let prepared = prepare(target.ground(), target.execution(), &request.preparation, &packages, caller)?;
+    let mut preparation = prepared.report;
+    let ordered = opened.ordered(prepared.after.as_ref().unwrap_or(target.ground()))?;
+    let is_together = ordered.is_together || trial.is_some();
     if let Target::Locked(session) = target {
         let session = session.because_of(ordered.because.clone());
         target = Target::Locked(Box::new(match trial {
@@ -224,7 +229,7 @@ fn apply_to(
             if patches.iter().all(|one| one.result.is_err()) {
                 preparation.adopted.clear();
             }
-            settle_plan_file(ground, request, (opened, &ordered), &patches)?;
+            report.plan_file = settle_plan_file(ground, request, (opened, &ordered), &patches)?;
             let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
             report.exchanges = foreseen(root, &caller.exchanges, plans)?;
         }
@@ -272,27 +277,23 @@ fn name_unregistered(ground: &RootAndPolicy, opened: &OpenedPatches, patches: &m
     }
 }
 
-/// Refuses a plan that differs from the expected one, and saves it if that was requested.
+/// Refuses a plan that differs from the expected one, and saves it if that was requested. Returns it if the report is to have it.
 fn settle_plan_file(
     ground: &RootAndPolicy,
     request: &ApplyRequest,
     (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
     patches: &[ApplyOutcome],
-) -> Result<(), Failure> {
+) -> Result<Option<Box<PlanFile>>, Failure> {
     let use_of_file = &request.plan_file;
     if !use_of_file.is_made() {
-        return Ok(());
+        return Ok(None);
     }
     let plan = made_plan(ground, use_of_file, (opened, ordered), patches)?;
-    if let Some(expected) = &use_of_file.expected
-        && let Some(differences) = PlanDifferences::between(&expected.plan, &plan)
-    {
-        return Err(PlanFault::Differs { path: expected.path.clone(), differences }.into());
-    }
+    use_of_file.must_hold(&plan)?;
     if let Some(path) = &use_of_file.save {
         save_plan(path, &plan)?;
     }
-    Ok(())
+    Ok(use_of_file.in_report.then(|| Box::new(plan)))
 }
 
 /// What a delivered patch would change in a root, whatever stands against applying it.

@@ -117,6 +117,7 @@ impl ApplyOperand {
         ApplyOutcome {
             id: self.shown_id(),
             scripts: patch_plan.scripts(),
+            replaced_edits: patch_plan.replaced_edits,
             missing: patch_plan.missing,
             moved: patch_plan.moved,
             lists: patch_plan.lists,

@@ -16,6 +16,7 @@ use patchadm_inputs::format::plan_file::{
 };
 use patchadm_inputs::sign::{sha256, sha256_text};
 use patchadm_planning::plan::kept_libraries::{LibraryReport, ToldConsumer};
+use patchadm_planning::plan::patch::engine::PlannedScript;
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent};
 use patchadm_planning::resolve::{SetOutcome, SetVerdict};
@@ -40,7 +41,10 @@ pub(super) fn made_plan(
     plan.patches.extend(unread);
     plan.patches.extend(opened.left_out(ordered).map(of_verdict));
     for outcome in outcomes {
-        take(&mut plan, outcome);
+        if let (Some(made), Ok(_)) = (&outcome.plan, &outcome.result) {
+            let with = (outcome.scripts.as_slice(), outcome.libraries.as_ref());
+            add_changes(&mut plan, &outcome.id, made, with);
+        }
     }
     let expected = request.expected.as_ref().map(|expected| &expected.plan);
     let plans: Vec<&Plan> = outcomes.iter().filter_map(|outcome| outcome.plan.as_ref()).collect();
@@ -70,7 +74,8 @@ fn planned_patch(
     Ok(PlannedPatch { source: Some(source.display().to_string()), sha256: Some(sha256), ..planned })
 }
 
-fn left_out(id: &str, failure: Option<&Failure>) -> PlannedPatch {
+/// Returns a patch without a source: planned, or left out because of a failure.
+pub(in crate::operation) fn left_out(id: &str, failure: Option<&Failure>) -> PlannedPatch {
     let (verdict, reason) = match failure {
         Some(Failure::Refused(refusal)) => (verdict_of(&refusal.reason), refusal.why()),
         Some(failure @ (Failure::NotTried(_) | Failure::NotWithout(_))) => ("not-tried", failure.to_string()),
@@ -99,13 +104,18 @@ fn verdict_of(reason: &Reason) -> &'static str {
     reason.verdict(Command::Patchadd)
 }
 
-fn take(plan: &mut PlanFile, outcome: &ApplyOutcome) {
-    let Some(made) = outcome.plan.as_ref().filter(|_| outcome.result.is_ok()) else { return };
-    plan.changes.extend(made.changes.iter().map(|change| planned_change(&outcome.id, change)));
+/// Adds the changes of a patch to a plan, with its scripts and what becomes of libraries.
+pub(in crate::operation) fn add_changes(
+    plan: &mut PlanFile,
+    id: &str,
+    made: &Plan,
+    (scripts, libraries): (&[PlannedScript], Option<&LibraryReport>),
+) {
+    plan.changes.extend(made.changes.iter().map(|change| planned_change(id, change)));
     plan.records.extend(made.records.iter().flat_map(planned_records));
-    plan.libraries.extend(planned_libraries(&outcome.id, outcome.libraries.as_ref()));
-    plan.scripts.extend(outcome.scripts.iter().map(|script| PlannedScriptRun {
-        patch: outcome.id.clone(),
+    plan.libraries.extend(planned_libraries(id, libraries));
+    plan.scripts.extend(scripts.iter().map(|script| PlannedScriptRun {
+        patch: id.to_owned(),
         package: script.package.as_ref().map(ToString::to_string),
         name: script.name.clone(),
     }));

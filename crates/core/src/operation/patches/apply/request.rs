@@ -18,6 +18,7 @@ use crate::operation::trial::{TrialOutcome, TrialRequest};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
+use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::policy::Edited;
 use patchadm_planning::analyze::AnalysisRequest;
 use patchadm_planning::plan::Plan;
@@ -115,6 +116,8 @@ pub struct ApplyOutcome {
     pub reasons: Option<Box<PatchReasons>>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
+    /// Locally modified objects that it replaces or deletes.
+    pub replaced_edits: Vec<ObjectPath>,
     /// Recorded objects that were missing and are made again.
     pub missing: Vec<ObjectPath>,
     /// Objects whose undo data moves to a patch that stays (backout only).
@@ -168,6 +171,8 @@ pub struct ApplyReport {
     pub after: AfterRun,
     /// The trial of the patches, and its end.
     pub trial: Option<TrialOutcome>,
+    /// The plan as a plan file has it (dry run only, on request).
+    pub plan_file: Option<Box<PlanFile>>,
     /// Why the caller could not perform the plan of a dry run: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }
@@ -184,6 +189,7 @@ impl ApplyOutcome {
             refused_plan: None,
             reasons: None,
             scripts: Vec::new(),
+            replaced_edits: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),
             lists: Vec::new(),

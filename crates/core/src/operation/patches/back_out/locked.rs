@@ -435,14 +435,16 @@ fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
     let missing = planned.patch_plan.missing.iter();
     // Notes on the run belong to one patch only.
     let is_last = planned.patch_plan.plan.patches.last().is_some_and(|last| last == id.as_str());
-    let own =
-        missing.filter(|path| plan.changes.iter().any(|change| change.path == **path)).cloned().collect();
+    let is_own = |path: &&ObjectPath| plan.changes.iter().any(|change| change.path == **path);
+    let own = missing.filter(is_own).cloned().collect();
+    let replaced_edits = planned.patch_plan.replaced_edits.iter().filter(is_own).cloned().collect();
     PatchPlan {
         plan,
         parts: Vec::new(),
         hooks: Vec::new(),
         no_undo: false,
         again: false,
+        replaced_edits,
         missing: own,
         moved: planned.patch_plan.moved.iter().filter(|object| object.from == *id).cloned().collect(),
         lists: planned.patch_plan.lists.iter().filter(|change| change.patch == *id).cloned().collect(),

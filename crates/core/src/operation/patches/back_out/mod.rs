@@ -20,8 +20,10 @@ pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::foreseen_root::plan_on_foreseen_root;
+use crate::operation::patches::apply::plan_file::{add_changes, found, left_out};
 use crate::operation::patches::preparation::{PreparedRoot, prepare};
 use crate::operation::patches::prepared::PreparationRequest;
+use crate::operation::plan_file::PlanFileRequest;
 use crate::operation::run::Execution;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
@@ -30,8 +32,10 @@ use crate::operation::session::{
 use crate::operation::trial::begin::{begin_change, must_be_off_trial};
 use crate::operation::trial::request::TrialChange;
 use locked::{back_out_named, named};
-use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::history::trial;
+use patchadm_inputs::database::{RecordView, marker};
+use patchadm_inputs::format::plan_file::PlanFile;
+use patchadm_planning::plan::Plan;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
@@ -69,6 +73,10 @@ pub fn back_out_patches(
     let ids = named(request, &ground.policy)?;
     must_have_database(root)?;
     let session = begin(ground.naming(undo_dir), request, caller)?.reversing_exchanges();
+    if request.plan_file.expected.is_some() {
+        // Refuses a plan that differs.
+        back_out_of(&session.ground, request, ids.clone(), caller, Execution::Foresee)?;
+    }
     let report = back_out_of(&session.ground, request, ids, caller, Execution::Perform(&session))?;
     Ok(BackOutReport { recovered: session.recovered, ..report })
 }
@@ -110,13 +118,45 @@ fn back_out_of(
         Execution::Perform(_) => preparation.staying(ids),
     };
     let Some(ids) = staying else { return Ok(BackOutReport { preparation, ..BackOutReport::default() }) };
-    let patches = back_out_named((after.as_ref().unwrap_or(ground), request, caller), ids, execution)?;
-    let exchanges = match execution {
+    let ground = after.as_ref().unwrap_or(ground);
+    let patches = back_out_named((ground, request, caller), ids, execution)?;
+    let mut report = BackOutReport { preparation, patches, ..BackOutReport::default() };
+    match execution {
         Execution::Foresee => {
-            let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
-            foreseen(root, &caller.exchanges, plans)?
+            let plans = report.patches.iter();
+            let plans = plans.filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
+            report.exchanges = foreseen(root, &caller.exchanges, plans)?;
+            if request.plan_file.is_made() {
+                let plan = made_plan(ground, &request.plan_file, &report.patches)?;
+                request.plan_file.must_hold(&plan)?;
+                report.plan_file = request.plan_file.in_report.then(|| Box::new(plan));
+            }
         }
-        Execution::Perform(session) => session.exchanged(),
-    };
-    Ok(BackOutReport { preparation, patches, exchanges, ..BackOutReport::default() })
+        Execution::Perform(session) => report.exchanges = session.exchanged(),
+    }
+    Ok(report)
+}
+
+/// Returns the plan of a backout as a plan file would have it.
+fn made_plan(
+    ground: &RootAndPolicy,
+    request: &PlanFileRequest,
+    outcomes: &[BackOutOutcome],
+) -> Result<PlanFile, Failure> {
+    let mut plan = PlanFile::new(request.command.to_owned(), request.options.clone());
+    plan.root = marker(&ground.root)?;
+    let applied = ground.recorded(&ground.packages()?)?;
+    plan.applied = applied.iter().map(|patch| patch.id.to_string()).collect();
+    let mut plans: Vec<&Plan> = Vec::new();
+    for outcome in outcomes {
+        plan.patches.push(left_out(&outcome.id, outcome.result.as_ref().err()));
+        if let (Some(made), Ok(_)) = (&outcome.plan, &outcome.result) {
+            let with = (outcome.scripts.as_slice(), outcome.libraries.as_ref());
+            add_changes(&mut plan, &outcome.id, made, with);
+            plans.push(made);
+        }
+    }
+    let expected = request.expected.as_ref().map(|expected| &expected.plan);
+    plan.found = found(&ground.root, &plans, expected)?;
+    Ok(plan)
 }

@@ -8,7 +8,9 @@ use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::prepared::PreparationReport;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::undone_run::UndoneRun;
+use crate::operation::plan_file::PlanFileRequest;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
+use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::kept_libraries::LibraryReport;
 use patchadm_planning::plan::patch::engine::PlannedScript;
@@ -47,6 +49,8 @@ pub struct BackOutRequest {
     pub shlibs: LibraryRequest,
     /// Refresh stale registrations first.
     pub refresh: bool,
+    /// The plan that must still hold. There is no file of it.
+    pub plan_file: PlanFileRequest,
 }
 
 /// The outcome of one patch.
@@ -58,6 +62,8 @@ pub struct BackOutOutcome {
     pub plan: Option<Plan>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
+    /// Locally modified objects that it replaces or deletes.
+    pub replaced_edits: Vec<ObjectPath>,
     /// Recorded objects that were missing and are made again.
     pub missing: Vec<ObjectPath>,
     /// Objects whose undo data moves to a patch that stays.
@@ -83,6 +89,8 @@ pub struct BackOutReport {
     pub patches: Vec<BackOutOutcome>,
     /// How the changes below each directory to be exchanged became visible, or would.
     pub exchanges: Vec<ExchangeReport>,
+    /// The plan as a plan file has it (dry run only, on request).
+    pub plan_file: Option<Box<PlanFile>>,
     /// Why the caller could not perform the plan of a dry run: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }
@@ -90,12 +98,13 @@ pub struct BackOutReport {
 impl BackOutOutcome {
     pub(super) fn of(id: &PatchId, patch_plan: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = patch_plan.scripts();
-        let PatchPlan { plan, missing, moved, lists, libraries, .. } = patch_plan;
+        let PatchPlan { plan, replaced_edits, missing, moved, lists, libraries, .. } = patch_plan;
         let texts = ChangedTexts::new();
         Self {
             id: id.to_string(),
             plan: Some(plan),
             scripts,
+            replaced_edits,
             missing,
             moved,
             lists,
@@ -110,6 +119,7 @@ impl BackOutOutcome {
             id: id.to_string(),
             plan: None,
             scripts: Vec::new(),
+            replaced_edits: Vec::new(),
             missing: Vec::new(),
             moved: Vec::new(),
             lists: Vec::new(),

@@ -160,7 +160,8 @@ fn apply_offered(
         let Err(Failure::Source(error)) = &outcome.result else { return false };
         matches!(error.problem, SourceProblem::Signature(_))
     };
-    if request.plan_file.expected.is_some()
+    let is_from_file = request.plan_file.expected.as_ref().is_some_and(|expected| expected.path.is_some());
+    if is_from_file
         && let Some(place) = offered.unread.iter().position(is_of_signature)
         && let Err(failure) = offered.unread.swap_remove(place).result
     {

@@ -13,7 +13,7 @@ use crate::operation::patches::after_run::AfterRun;
 use crate::operation::patches::apply::plan_file::{
     found, planned_change, planned_libraries, planned_records,
 };
-use crate::operation::plan_file::{PlanFault, save_plan};
+use crate::operation::plan_file::save_plan;
 use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::compared::{
@@ -40,7 +40,6 @@ use patchadm_changeset::transaction::{
 use patchadm_inputs::database::contents::lines_of_paths;
 use patchadm_inputs::database::history::readable_history;
 use patchadm_inputs::database::{DatabaseError, RecordView, last_run, marker, places};
-use patchadm_inputs::format::plan_differences::PlanDifferences;
 use patchadm_inputs::format::plan_file::{MOST_STATES, PromotionStates, STATE_DIGITS};
 use patchadm_inputs::format::plan_file::{PLANNED, PlanFile, PlannedPatch, PlannedScriptRun};
 use patchadm_inputs::inventory::{Inventory, KeptLibraries, Touched, has_names};
@@ -166,6 +165,8 @@ pub(super) struct MadePlan {
     pub(super) hooks: HookFiles,
     /// Fingerprint of the input, if a plan file is written or compared.
     pub(super) fingerprint: Option<String>,
+    /// The plan as a plan file has it, if the report is to have it.
+    plan_file: Option<Box<PlanFile>>,
     pub(super) hook_ends: Vec<HookEnd>,
     pub(super) applied: Vec<PatchId>,
     stage_id: Option<String>,
@@ -240,6 +241,7 @@ pub(super) fn make_plan(
         plan: Ok(None),
         hooks: HookFiles::default(),
         fingerprint: None,
+        plan_file: None,
         hook_ends: Vec::new(),
         applied: applied.iter().map(|patch| patch.id.clone()).collect(),
         stage_id: tree.stage.as_ref().map(|stage| stage.identity.id.to_string()),
@@ -692,6 +694,7 @@ impl MadePlan {
             set_id: self.set_id,
             withheld: self.withheld,
             fingerprint: self.fingerprint,
+            plan_file: self.plan_file,
             libraries: self.libraries,
             after: AfterRun::default(),
             result,
@@ -724,18 +727,15 @@ pub(super) fn settle_plan_file(
     }
     let settled = plan_file(ground, tree, request, made).and_then(|plan| {
         made.fingerprint = plan.promotion.as_ref().map(|states| states.fingerprint.clone());
-        if let Some(expected) = &requested.expected
-            && let Some(differences) = PlanDifferences::between(&expected.plan, &plan)
-        {
-            return Err(PlanFault::Differs { path: expected.path.clone(), differences }.into());
+        requested.must_hold(&plan)?;
+        if let Some(path) = requested.save.as_ref().filter(|_| made.plan.is_ok()) {
+            save_plan(path, &plan)?;
         }
-        match requested.save.as_ref().filter(|_| made.plan.is_ok()) {
-            Some(path) => Ok(save_plan(path, &plan)?),
-            None => Ok(()),
-        }
+        Ok(requested.in_report.then(|| Box::new(plan)))
     });
-    if let Err(failure) = settled {
-        made.plan = Err(failure);
+    match settled {
+        Ok(plan) => made.plan_file = plan,
+        Err(failure) => made.plan = Err(failure),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::operation::trial::{TrialOutcome, TrialRequest};
 use crate::three_way::Conflict;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{ExchangeReport, ExchangeWay, Receipt, Recovered};
+use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::policy::{DeleteLimit, Edited};
 use patchadm_inputs::stage::Scope;
@@ -119,6 +120,8 @@ pub struct PromoteReport {
     pub withheld: Vec<WithheldObject>,
     /// The fingerprint of the input of the plan, if a plan file is made or compared.
     pub fingerprint: Option<String>,
+    /// The plan as a plan file has it (dry run only, on request).
+    pub plan_file: Option<Box<PlanFile>>,
     /// The report on libraries, if they were examined.
     pub libraries: Option<LibraryReport>,
     /// The receipt of the run, or the reason why there is none. A dry run, and one with nothing to do, has no receipt.

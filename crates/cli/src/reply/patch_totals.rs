@@ -1,0 +1,76 @@
+//! The total of a command about several patches: how many ended in which way, and what a plan changes in all.
+
+use super::patch_entry::{ChangeCounts, PatchEntry, SpaceEntry};
+use super::result_word::ResultWord;
+use super::words::{counted, human};
+use patchadm_changeset::plan::BALLAST;
+
+/// The words for the end of a patch, in the order of the total.
+const ENDS: [&str; 7] = ["applied", "removed", "planned", "skipped", "refused", "failed", "not tried"];
+
+/// Returns how many patches ended in which way: `300 patches: 298 applied, 2 refused`.
+pub fn ends_of(entries: &[PatchEntry]) -> String {
+    let ends: Vec<&str> = entries.iter().map(end).collect();
+    let count = |word: &str| ends.iter().filter(|end| **end == word).count();
+    let counts = ENDS.iter().map(|word| (count(word), word)).filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+    format!("{}: {}", counted_patches(entries.len()), counts.join(", "))
+}
+
+/// Returns a number of patches in words.
+pub fn counted_patches(count: usize) -> String {
+    if count == 1 { "1 patch".to_owned() } else { format!("{count} patches") }
+}
+
+/// Returns what all planned patches change together: their objects, the space that they need, and their undo data.
+pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
+    let planned = || entries.iter().filter(|entry| entry.is_planned());
+    let mut files = ChangeCounts::default();
+    planned().for_each(|entry| files += entry.files);
+    let mut space: Vec<SpaceEntry> = Vec::new();
+    for need in planned().flat_map(|entry| &entry.space) {
+        match space.iter_mut().find(|known| known.file_system == need.file_system) {
+            // The space for a rollback is reserved once.
+            Some(known) => known.needed += need.needed.saturating_sub(BALLAST),
+            None => space.push(need.clone()),
+        }
+    }
+    let archives = planned().flat_map(|entry| &entry.undo).filter(|undo| undo.is_kept()).count();
+    let saved: u64 = planned().map(|entry| entry.saved_bytes).sum();
+    let undo = match archives {
+        0 => "Undo data: none.".to_owned(),
+        count => format!("Undo data: {} of {} before compression.", counted(count, "archive"), human(saved)),
+    };
+    let space = space.into_iter().map(|need| {
+        let (needed, free) = (human(need.needed), human(need.free));
+        format!("Space on {}: {needed} needed at most, {free} free.", need.file_system)
+    });
+    std::iter::once(format!("Objects: {files}.")).chain(space).chain([undo]).collect()
+}
+
+/// Returns a time in seconds, with tenths.
+pub fn seconds(milliseconds: u64) -> String {
+    let tenths = milliseconds.saturating_add(50) / 100;
+    format!("{}.{} s", tenths / 10, tenths % 10)
+}
+
+fn end(entry: &PatchEntry) -> &'static str {
+    match entry.result() {
+        ResultWord::Done | ResultWord::Planned => entry.verdict,
+        ResultWord::NothingToDo => "skipped",
+        ResultWord::Refused => "refused",
+        _ if entry.is_untried() => "not tried",
+        _ => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_rounded_to_tenths_of_a_second() {
+        let shown = [0, 49, 50, 4_149, 75_000].map(seconds);
+        assert_eq!(shown, ["0.0 s", "0.0 s", "0.1 s", "4.1 s", "75.0 s"]);
+    }
+}

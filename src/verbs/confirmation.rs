@@ -1,0 +1,135 @@
+//! The question before a verb changes more than one patch, or replaces locally modified files.
+//!
+//! ```text
+//!   plan without the lock ─► summary ─► question ─► yes: the command, held to this plan as by `--plan`
+//! ```
+
+use std::sync::Arc;
+
+use super::patch_lines::{print_report, print_summary};
+use crate::many_roots::list::read_once;
+use crate::patch_command::{PatchRequest, on_opened_root, reply_of};
+use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::Reply;
+use patchadm_cli::reply::patch_totals::counted_patches;
+use patchadm_cli::reply::patches::{PatchFace, PatchesReport};
+use patchadm_cli::surroundings::questions::Confirmation;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFileRequest};
+use patchadm_core::operation::session::Caller;
+use patchadm_inputs::format::plan_file::PlanFile;
+use patchadm_planning::plan::refusal::Command;
+use patchadm_rootfs::{Lock, Root};
+
+/// The question of all verbs but those that delete.
+pub(super) const PROCEED: Confirmation<'static> =
+    Confirmation { question: "Proceed?", is_yes_by_default: true };
+
+/// Performs a request on a root. Asks first if it is about more than one patch, or replaces locally modified files.
+pub(super) fn on_confirmed_root(
+    call: &mut Invocation,
+    root: Root,
+    request: &PatchRequest,
+    (wait, is_agreed): (Option<u64>, bool),
+) -> anyhow::Result<Reply> {
+    if !call.may_ask(is_agreed) || !may_be_planned_first(request) {
+        return on_opened_root(call, root, request, wait, print_report);
+    }
+    let command = request.command();
+    let plan = as_plan(request);
+    let planned = call.change(&root, command.name(), wait, |caller| {
+        when_stable(&root, caller, || plan.perform(&root, caller))
+    })?;
+    let mut report = match planned {
+        Ok(report) if report.refused.is_none() => report,
+        // The command says why it may not change the root.
+        Ok(_) => return on_opened_root(call, root, request, wait, print_report),
+        Err(failure) if is_put_right_first(&failure) => {
+            return on_opened_root(call, root, request, wait, print_report);
+        }
+        Err(failure) => {
+            let began = call.surroundings.began;
+            let report = PatchesReport::of(&root, command, Err(failure), PatchFace::Verb, began);
+            return Ok(reply_of(root, report.ending_with(request.codes()), print_report));
+        }
+    };
+    let plan = report.plan_file.take();
+    let began = call.surroundings.began;
+    let report = PatchesReport::of(&root, command, Ok(report), PatchFace::Verb, began).of_plan(true);
+    let Some(plan) = plan.filter(|_| is_asked_about(&report)) else {
+        return on_opened_root(call, root, request, wait, print_report);
+    };
+    print_summary(&root, &report, &mut call.output)?;
+    call.must_be_agreed_to(PROCEED, &undone(command, &report))?;
+    let held = held_to(request, *plan, call);
+    on_opened_root(call, root, &held, wait, print_report)
+}
+
+/// Tells whether a plan can come first: the request is no plan and is held to none, and nothing is read that can be read once
+/// only.
+fn may_be_planned_first(request: &PatchRequest) -> bool {
+    let PatchRequest::Apply(command) = request else { return !request.is_dry_run() };
+    let apply = &command.apply;
+    !apply.dry_run && apply.plan_file.expected.is_none() && read_once(&apply.patches).is_none()
+}
+
+fn plan_file(request: &mut PatchRequest) -> &mut PlanFileRequest {
+    match request {
+        PatchRequest::Apply(command) | PatchRequest::UndoBackout(_, command) => &mut command.apply.plan_file,
+        PatchRequest::BackOut(request) | PatchRequest::UndoApplication(_, request) => &mut request.plan_file,
+    }
+}
+
+/// Returns the request for the plan alone.
+fn as_plan(request: &PatchRequest) -> PatchRequest {
+    let mut plan = request.clone();
+    plan_file(&mut plan).in_report = true;
+    match &mut plan {
+        PatchRequest::Apply(command) | PatchRequest::UndoBackout(_, command) => command.apply.dry_run = true,
+        PatchRequest::BackOut(request) | PatchRequest::UndoApplication(_, request) => request.dry_run = true,
+    }
+    plan
+}
+
+/// Returns the request that is refused if its plan is another one by now.
+fn held_to(request: &PatchRequest, plan: PlanFile, call: &Invocation) -> PatchRequest {
+    let mut held = request.clone();
+    plan_file(&mut held).expected = Some(Arc::new(ExpectedPlan { path: None, plan }));
+    if let PatchRequest::Apply(command) | PatchRequest::UndoBackout(_, command) = &mut held {
+        command.fetching.surroundings = call.surroundings.clone();
+    }
+    held
+}
+
+/// Makes a plan. If another command is changing the root, waits for its end as the command itself would.
+pub(super) fn when_stable<T>(
+    root: &Root,
+    caller: &Caller<'_>,
+    plan: impl Fn() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let planned = plan();
+    if !matches!(planned, Err(Failure::DuringRun(_))) || !Lock::is_held(root)? {
+        return planned;
+    }
+    drop(Lock::take(root, caller.program, |holder| (caller.wait)(holder))?);
+    plan()
+}
+
+/// Tells whether a plan fails because of what the command itself puts right before anything else: an interrupted run whose
+/// recovery cannot be foreseen, or a trial that is over. Nobody is asked then.
+pub(super) fn is_put_right_first(failure: &Failure) -> bool {
+    matches!(failure, Failure::DuringRun(_) | Failure::TrialOver { .. })
+}
+
+fn is_asked_about(report: &PatchesReport) -> bool {
+    let planned = || report.patches.iter().filter(|entry| entry.is_planned());
+    planned().count() > 1 || planned().any(|entry| !entry.replaced_edits.is_empty())
+}
+
+/// Returns the change that does not happen if the answer is no.
+fn undone(command: Command, report: &PatchesReport) -> String {
+    let count = report.patches.iter().filter(|entry| entry.is_planned()).count();
+    let were = if count == 1 { "was" } else { "were" };
+    let done = if command == Command::Patchadd { "applied" } else { "removed" };
+    format!("{} {were} not {done}", counted_patches(count))
+}
