@@ -38,15 +38,14 @@ pub(super) fn print_without_total(
 pub(super) fn print_summary(root: &Root, plan: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_beginning(plan, output)?;
     for entry in &plan.patches {
-        match &entry.failure {
-            Some(failed) => print_failure(root, plan, (entry, failed), output)?,
-            None => {
-                print_change(entry, output)?;
-                for path in &entry.replaced_edits {
-                    output.line(format!("  replaces the locally modified {path}"))?;
-                }
-                print_merges_and_notes(entry, output)?;
+        if let Some(failed) = &entry.failure {
+            print_failure(root, plan, (entry, failed), output)?;
+        } else {
+            print_change(entry, output)?;
+            for path in &entry.replaced_edits {
+                output.line(format!("  replaces the locally modified {path}"))?;
             }
+            print_merges_and_notes(entry, output)?;
         }
     }
     for line in plan.closing_lines() {

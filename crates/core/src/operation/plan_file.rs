@@ -131,7 +131,7 @@ impl PlanFault {
 
 fn outdated(path: Option<&Path>) -> String {
     match path {
-        Some(path) => format!("plan file {} does not hold any more", path.display()),
+        Some(path) => format!("plan file {} is out of date", path.display()),
         None => "the plan has changed since you agreed to it".to_owned(),
     }
 }
