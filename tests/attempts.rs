@@ -62,7 +62,7 @@ fn another_command_says_it_too_and_goes_on() {
     killed_while_staging(&stage, "3-00000000000000aa");
     let Run { code, stderr, .. } = stage.patchadd("", &patch("100-02"));
     assert_eq!(code, 0);
-    let note = "note: Removed the leftovers of an interrupted run (2.0 MiB); the root was unchanged.\n";
+    let note = "NOTE: Removed the leftovers of an interrupted run (2.0 MiB); the root was unchanged.\n";
     assert!(stderr.contains(note), "{stderr}");
 }
 

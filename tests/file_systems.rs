@@ -108,7 +108,7 @@ fn stages_that_the_trusted_owner_of_a_root_left_are_removed_and_hold_nobody_up()
     assert!(refused.code == 3 && !stages(&root).is_empty(), "{}", refused.stderr);
     let run = root.run("patchadd --trust-root -R @ROOT@ delivered/100-01");
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.starts_with("note: Removed the leftovers of an interrupted run ("), "{}", run.stderr);
+    assert!(run.stderr.starts_with("NOTE: Removed the leftovers of an interrupted run ("), "{}", run.stderr);
     assert_eq!(stages(&root), Vec::<String>::new());
     assert_eq!(fs::read_dir(root.at("/var/sadm/patchadm/stage")).unwrap().count(), 0);
 }

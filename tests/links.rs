@@ -44,17 +44,17 @@ fn names_that_something_else_has_are_listed_and_nothing_is_made() {
     symlink("/usr/sbin/pkgadd", stage.at("/bin/pkgadd")).unwrap();
     let refused = |next: &str, names: &str| {
         format!(
-            "patchadm: error: no link was made\n    @ROOT@/bin has something else by these names: {names}\n    {next}\n"
+            "patchadm: error: no link was made: @ROOT@/bin has something else by these names: {names}\nhint: {next}\n"
         )
     };
     assert_eq!(
         stage.run("setup links @ROOT@/bin").fails(3),
-        refused("Replace these links with --force, or choose another directory.", "pkgadd")
+        refused("replace these links with --force, or choose another directory", "pkgadd")
     );
     stage.file("/bin/pkgrm", "#!/bin/sh\n");
     assert_eq!(
         stage.run("setup links --force @ROOT@/bin").fails(3),
-        refused("Choose another directory; only symbolic links can be replaced, with --force.", "pkgrm")
+        refused("choose another directory; --force replaces symbolic links only", "pkgrm")
     );
     assert_eq!(fs::read_dir(stage.at("/bin")).unwrap().count(), 2);
     fs::remove_file(stage.at("/bin/pkgrm")).unwrap();

@@ -115,7 +115,7 @@ fn a_mode_that_both_changed_stops_the_patch_unless_the_choice_for_edited_files_d
     let at = fix(0o711).directory(&stage);
     let said = stage.run(&format!("add -R @ROOT@ {}", at.display())).fails(3);
     assert!(
-        said.contains("attributes set locally: @ROOT@/usr/bin/web (has mode 0700, and the patch has 0711)"),
+        said.contains("modified locally\n    @ROOT@/usr/bin/web (has mode 0700, and the patch has 0711)\n"),
         "{said}"
     );
     assert!(said.contains("--edited replace"), "{said}");

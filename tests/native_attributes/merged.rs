@@ -56,7 +56,7 @@ fn an_edited_one_is_edited_under_its_new_path_and_once() {
     stage.file(MOVED, "mine\n");
     let at = moving().directory(&stage);
     let said = stage.run(&format!("add -R @ROOT@ {}", at.display())).fails(3);
-    assert!(said.contains("edited since installation: @ROOT@/usr/lib/acme/a.so\n"), "{said}");
+    assert!(said.contains("modified locally\n    @ROOT@/usr/lib/acme/a.so\n"), "{said}");
     add(&stage, "--edited replace", &moving());
     assert_eq!(stage.text(MOVED), "two\n");
     remove(&stage, "100-01");

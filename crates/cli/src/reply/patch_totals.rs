@@ -1,5 +1,6 @@
 //! The total of a command about several patches: how many ended in which way, and what a plan changes in all.
 
+use super::exit::Exit;
 use super::patch_entry::{ChangeCounts, PatchEntry, SpaceEntry};
 use super::result_word::ResultWord;
 use super::words::{counted, human};
@@ -8,8 +9,11 @@ use patchadm_changeset::plan::BALLAST;
 /// The words for the end of a patch, in the order of the total.
 const ENDS: [&str; 7] = ["applied", "removed", "planned", "skipped", "refused", "failed", "not tried"];
 
-/// Returns how many patches ended in which way: `300 patches: 298 applied, 2 refused`.
-pub fn ends_of(entries: &[PatchEntry]) -> String {
+/// Returns how many patches ended in which way: `300 patches: 298 applied, 2 refused`. `exit` is the end of the command: a
+/// patch with nothing to do was skipped, unless it is the reason for that end.
+pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
+    let is_skipped = |entry: &PatchEntry| entry.failure.is_some() && entry.is_idle() && entry.exit != exit;
+    let end = |entry| if is_skipped(entry) { "skipped" } else { end(entry) };
     let ends: Vec<&str> = entries.iter().map(end).collect();
     let count = |word: &str| ends.iter().filter(|end| **end == word).count();
     let counts = ENDS.iter().map(|word| (count(word), word)).filter(|(count, _)| *count > 0);

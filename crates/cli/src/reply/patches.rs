@@ -202,7 +202,7 @@ impl PatchesReport {
         if self.patches.len() < 2 {
             return Vec::new();
         }
-        let ends = ends_of(&self.patches);
+        let ends = ends_of(&self.patches, self.exit);
         if self.is_plan() {
             return std::iter::once(ends).chain(plan_totals(&self.patches)).collect();
         }
