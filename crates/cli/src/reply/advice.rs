@@ -90,6 +90,11 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         }
         Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
+        Failure::NoDatabase(_) if wording.wait().is_some() => format!(
+            "Register a tree with {}; {} registers a package of dpkg or rpm.",
+            wording.verb("adopt --dir DIR"),
+            wording.verb("add --adopt PATCH")
+        ),
         Failure::NoDatabase(_) => {
             "A package that pkgadd installs below another directory makes the database of a new root there."
                 .to_owned()

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::change_entry::ChangeEntry;
 use super::patch_entry::{PatchEntry, ProcessEntry};
-use super::words::human;
+use super::words::{counted, human};
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_rootfs::Root;
 
@@ -34,7 +34,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     let saved = human(entry.saved_bytes);
     let _ = match entry.undo.iter().filter(|undo| undo.is_kept()).count() {
         0 => writeln!(text, "Undo data: none."),
-        number => writeln!(text, "Undo data: {number} archives of {saved} before compression."),
+        number => writeln!(text, "Undo data: {} of {saved} before compression.", counted(number, "archive")),
     };
     text.push_str(if entry.scripts.is_empty() { "Scripts: none.\n" } else { "Scripts:\n" });
     for script in &entry.scripts {

@@ -456,7 +456,10 @@ mod tests {
             with(Failure::NotWithout("1-01".to_owned()), entry("not-tried", Exit::LOCKED)),
             entry("applied", Exit::OK),
         ];
-        assert_eq!(ends_of(&entries, Exit::LOCKED), "5 patches: 2 applied, 1 skipped, 1 refused, 1 not tried");
+        assert_eq!(
+            ends_of(&entries, Exit::LOCKED),
+            "5 patches: 2 applied, 1 skipped, 1 refused, 1 not tried"
+        );
     }
 
     #[test]
