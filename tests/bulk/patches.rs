@@ -154,7 +154,7 @@ fn without_a_released_set_there_are_no_patches() {
     build.recipe("one", "", "echo 1 > \"$DESTDIR/one\"\n");
     build.run("").ends(0);
     let said = build.action("patches @WORK@").fails(3);
-    assert!(said.contains("no set is released") && said.contains("No patch was made"), "{said}");
+    assert!(said.contains("no set is released") && said.contains("no patch was made"), "{said}");
     build.action("release @WORK@ 1").ok();
     let (code, made) = patches(&build, "");
     assert_eq!((code, told(&made)), (0, vec!["one unchanged -".to_owned()]));
