@@ -294,7 +294,7 @@ pub(super) fn must_end(is_ended: &AtomicBool) -> Option<i32> {
 }
 
 /// Removes something that a build may have filled; a task that has to end takes a few seconds for it at most.
-pub(super) fn remove_within_time(above: &Dir, name: &[u8], is_ended: &AtomicBool) -> Result<(), RootError> {
+pub(crate) fn remove_within_time(above: &Dir, name: &[u8], is_ended: &AtomicBool) -> Result<(), RootError> {
     let began = Instant::now();
     let is_long = || began.elapsed() > LONGEST_REMOVAL;
     remove_all_until(above, name, &|| must_end(is_ended).filter(|_| is_long()))
