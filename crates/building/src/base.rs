@@ -14,7 +14,7 @@ use crate::ids::{NOBODY, SandboxIds, range_of};
 use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base, make_temporary_directories};
 use crate::task::place::{remove_all, remove_within_time};
 use crate::tree_copy::{copy_tree, each_below, go_on_unless_interrupted};
-use crate::work::{PROGRAM, host_directory, made, made_private};
+use crate::work::{PROGRAM, build_directory, made, made_private};
 
 /// The base as it lies on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub fn base_layer(
             name_of(PLACES_OF_HOST, &format!("{paths:?} {ids:?} {user:?} {accounts:?} with /tmp"))
         }
     };
-    let above = host_directory(&conf.build_dir)?;
+    let above = build_directory(&conf.build_dir)?;
     let _lock = Lock::take_file(&above, b"base.lock", PROGRAM, |_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
         true
@@ -191,7 +191,7 @@ fn lay_out_base(
 }
 
 pub(crate) fn known_layer_kind(build_dir: &Path) -> Result<Option<LayerKind>, RootError> {
-    let text = host_directory(build_dir)?.read_regular(KIND_FILE, 64)?;
+    let text = build_directory(build_dir)?.read_regular(KIND_FILE, 64)?;
     Ok(text.and_then(|text| Some(KINDS.iter().find(|(words, _)| *words == text)?.1)))
 }
 
@@ -200,7 +200,7 @@ pub(crate) fn keep_layer_kind(build_dir: &Path, kind: LayerKind) -> Result<(), R
         return Ok(());
     }
     let words = KINDS.iter().find(|(_, other)| *other == kind).map_or(&b""[..], |(words, _)| words);
-    host_directory(build_dir)?.replace_file(PROGRAM, KIND_FILE, words, Mode::of(0o644))
+    build_directory(build_dir)?.replace_file(PROGRAM, KIND_FILE, words, Mode::of(0o644))
 }
 
 fn name_of(kind: &str, made_for: &str) -> String {

@@ -208,6 +208,8 @@ impl RunBase {
         let user = build_user(&work.conf);
         let fetches_as = fetching_user(&work.conf).map_err(RunError::User)?;
         let ids = SandboxIds::of_caller(&work.conf).map_err(RunError::User)?;
+        // Before the digest, which takes a while: nobody else may make it meanwhile.
+        work.make_build_dir()?;
         let failed = |reason: String| {
             let is_interrupted = |signal| RunError::Scan(ScanError::Interrupted(signal));
             interrupt().map_or(RunError::Base(reason), is_interrupted)
