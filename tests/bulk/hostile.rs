@@ -530,6 +530,19 @@ fn what_lies_where_others_can_put_something_else_is_not_believed() {
     let refused = build.action("run @WORK@");
     assert_eq!(refused.code, 3, "{refused:#?}");
     assert!(refused.stderr.contains("of-nobody belongs to uid"), "{refused:#?}");
+    fs::write(work.join("bulk.conf"), &conf).unwrap();
+    // A directory for tasks that is not there yet is not made where they could replace it.
+    build.set(&format!("build_dir={}\n", theirs.join("build").display()));
+    for line in ["run @WORK@", "run @WORK@ --dry-run", "scan @WORK@"] {
+        let refused = build.action(line);
+        assert_eq!(refused.code, 3, "{refused:#?}");
+        assert!(refused.stderr.contains("of-nobody belongs to uid"), "{refused:#?}");
+        assert!(!theirs.join("build").exists());
+    }
+    let made = build.scenario.beside("made");
+    fs::write(work.join("bulk.conf"), format!("{conf}build_dir={}\n", made.display())).unwrap();
+    build.run("").ends(0);
+    assert_eq!(fs::metadata(&made).unwrap().mode() & 0o7777, 0o755);
     fs::write(work.join("bulk.conf"), conf).unwrap();
 
     let list = build.scenario.beside("list");

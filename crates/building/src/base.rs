@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use patchadm_bulk_values::conf::{Base, BuildIdentity, Configuration};
 use patchadm_bulk_values::result::Digest;
@@ -11,9 +12,9 @@ use patchadm_svr4::package::Mode;
 use crate::command_run::output_digest;
 use crate::ids::{NOBODY, SandboxIds, range_of};
 use crate::sandbox::{BuildUser, HostAccounts, LayerKind, lay_out_host_base, make_temporary_directories};
-use crate::task::place::remove_all;
-use crate::tree_copy::{copy_tree, each_below};
-use crate::work::{PROGRAM, host_directory, made, made_private};
+use crate::task::place::{remove_all, remove_within_time};
+use crate::tree_copy::{copy_tree, each_below, go_on_unless_interrupted};
+use crate::work::{PROGRAM, build_directory, made, made_private};
 
 /// The base as it lies on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub fn base_layer(
             name_of(PLACES_OF_HOST, &format!("{paths:?} {ids:?} {user:?} {accounts:?} with /tmp"))
         }
     };
-    let above = host_directory(&conf.build_dir)?;
+    let above = build_directory(&conf.build_dir)?;
     let _lock = Lock::take_file(&above, b"base.lock", PROGRAM, |_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
         true
@@ -87,15 +88,13 @@ pub fn base_layer(
         let new = format!("{name}.new");
         remove_all(&bases, new.as_bytes())?;
         let dir = made(&bases, new.as_bytes())?;
-        match (&conf.base, ids) {
-            (Base::Directory(path), SandboxIds::Range(range)) => {
-                copy_tree(path, &path_of_bases.join(&new), Some(range), interrupt)?;
-                note = lost_capabilities(path)?;
-            }
-            (Base::Directory(_), _) => {}
-            (Base::Host(paths), _) => lay_out_base(&dir, paths, (ids, user), &accounts)?,
+        let path = path_of_bases.join(&new);
+        let laid_out = lay_out_layer(conf, (&dir, &path), (ids, user), &accounts, interrupt);
+        if laid_out.is_err() {
+            // The next call removes the rest.
+            let _ = remove_within_time(&bases, new.as_bytes(), &AtomicBool::new(true));
         }
-        ids.hand_over(&dir)?;
+        note = laid_out?;
         bases.move_to(new.as_bytes(), &bases, name.as_bytes())?;
     }
     if name.starts_with(COPY) && above.read_regular(USED_COPY, 64)?.as_deref() != Some(name.as_bytes()) {
@@ -107,6 +106,27 @@ pub fn base_layer(
         Base::Host(paths) => mounted_paths(&Dir::of_host(&layer)?, paths)?,
     };
     Ok(BaseLayer { layer, mounted, kind, ids, note })
+}
+
+/// Fills a new layer and gives it to the root of sandboxes. Returns a note if the layer lacks something.
+fn lay_out_layer(
+    conf: &Configuration,
+    (dir, path): (&Dir, &Path),
+    (ids, user): (SandboxIds, BuildUser),
+    accounts: &HostAccounts,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<String>, RootError> {
+    let mut note = None;
+    match (&conf.base, ids) {
+        (Base::Directory(base), SandboxIds::Range(range)) => {
+            copy_tree(base, path, Some(range), interrupt)?;
+            note = lost_capabilities(base)?;
+        }
+        (Base::Directory(_), _) => {}
+        (Base::Host(paths), _) => lay_out_base(dir, paths, (ids, user), accounts)?,
+    }
+    ids.hand_over(dir)?;
+    Ok(note)
 }
 
 /// Returns true for a layer directly in `build_dir`, as earlier versions made them. Others could write to it, so it is not
@@ -171,7 +191,7 @@ fn lay_out_base(
 }
 
 pub(crate) fn known_layer_kind(build_dir: &Path) -> Result<Option<LayerKind>, RootError> {
-    let text = host_directory(build_dir)?.read_regular(KIND_FILE, 64)?;
+    let text = build_directory(build_dir)?.read_regular(KIND_FILE, 64)?;
     Ok(text.and_then(|text| Some(KINDS.iter().find(|(words, _)| *words == text)?.1)))
 }
 
@@ -180,7 +200,7 @@ pub(crate) fn keep_layer_kind(build_dir: &Path, kind: LayerKind) -> Result<(), R
         return Ok(());
     }
     let words = KINDS.iter().find(|(_, other)| *other == kind).map_or(&b""[..], |(words, _)| words);
-    host_directory(build_dir)?.replace_file(PROGRAM, KIND_FILE, words, Mode::of(0o644))
+    build_directory(build_dir)?.replace_file(PROGRAM, KIND_FILE, words, Mode::of(0o644))
 }
 
 fn name_of(kind: &str, made_for: &str) -> String {
@@ -249,10 +269,10 @@ pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, 
 }
 
 /// Returns the digest of the base: over type, mode, owner, size, time and target of all its objects, or over the output
-/// of the configured command.
-pub fn base_digest(conf: &Configuration) -> Result<Digest, String> {
+/// of the configured command. Fails once a signal comes.
+pub fn base_digest(conf: &Configuration, interrupt: Interrupt<'_>) -> Result<Digest, String> {
     if let Some(words) = conf.base_id.as_deref() {
-        return output_digest("base_id", words, None);
+        return output_digest("base_id", words, None, interrupt);
     }
     let tops = match &conf.base {
         Base::Directory(path) => vec![path.clone()],
@@ -260,21 +280,21 @@ pub fn base_digest(conf: &Configuration) -> Result<Digest, String> {
     };
     let mut hasher = blake3::Hasher::new();
     for top in &tops {
-        digest_tree(top, &mut hasher).map_err(|error| error.to_string())?;
+        digest_tree(top, &mut hasher, interrupt).map_err(|error| error.to_string())?;
     }
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-fn digest_tree(top: &Path, hasher: &mut blake3::Hasher) -> Result<(), RootError> {
+fn digest_tree(top: &Path, hasher: &mut blake3::Hasher, interrupt: Interrupt<'_>) -> Result<(), RootError> {
     let Ok(seen) = std::fs::symlink_metadata(top) else { return Ok(()) };
     let (Some(parent), Some(name)) = (top.parent(), top.file_name()) else {
-        return digest_below(top, hasher);
+        return digest_below(top, hasher, interrupt);
     };
     digest_object(&Dir::of_host(parent)?, name.as_encoded_bytes(), top, hasher)?;
-    if seen.is_dir() { digest_below(top, hasher) } else { Ok(()) }
+    if seen.is_dir() { digest_below(top, hasher, interrupt) } else { Ok(()) }
 }
 
-fn digest_below(top: &Path, hasher: &mut blake3::Hasher) -> Result<(), RootError> {
+fn digest_below(top: &Path, hasher: &mut blake3::Hasher, interrupt: Interrupt<'_>) -> Result<(), RootError> {
     let mut open = vec![top.to_owned()];
     while let Some(path) = open.pop() {
         let dir = match Dir::of_host(&path) {
@@ -285,6 +305,7 @@ fn digest_below(top: &Path, hasher: &mut blake3::Hasher) -> Result<(), RootError
         let mut names = dir.names()?;
         names.sort_unstable();
         for name in names {
+            go_on_unless_interrupted("look at", (&dir, &name), interrupt)?;
             let below = crate::work::host_path(&path, &name);
             if digest_object(&dir, &name, &below, hasher)? {
                 open.push(below);
@@ -326,7 +347,36 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use patchadm_bulk_values::conf::IdRange;
+    use patchadm_rootfs::never;
+    use rustix::io::Errno;
+
     use super::*;
+
+    #[test]
+    fn a_signal_ends_the_digest_of_a_base() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let digest = |interrupt: Interrupt<'_>| {
+            digest_tree(dir.path(), &mut blake3::Hasher::new(), interrupt).map_err(|error| error.errno())
+        };
+        assert_eq!(digest(&never), Ok(()));
+        assert_eq!(digest(&|| Some(15)), Err(Some(Errno::INTR)));
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_copy_of_a_base_that_a_signal_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, build_dir) = (dir.path().join("base"), dir.path().join("build"));
+        fs::create_dir(&base).unwrap();
+        fs::write(base.join("file"), "").unwrap();
+        let text = format!("tree=/nowhere\nbase={}\nbuild_dir={}\n", base.display(), build_dir.display());
+        let conf = Configuration::parse(text.as_bytes(), &dir.path().join("work")).unwrap();
+        let ids = SandboxIds::Range(IdRange { start: 100_000, count: 65_536 });
+        let layer = base_layer(&conf, (ids, BuildUser::First), "digest", &|| Some(15));
+        assert!(layer.is_err());
+        assert_eq!(fs::read_dir(build_dir.join(BASES)).unwrap().count(), 0);
+    }
 
     #[test]
     fn layers_of_earlier_versions_are_closed_to_others() {

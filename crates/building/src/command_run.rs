@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::result::Digest;
 use patchadm_inputs::password::without_passwords;
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::control::visible;
 
 /// The time to wait for output after the end of a command: a process that it left behind may still print.
@@ -18,6 +19,9 @@ const LONGEST_OUTPUT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 const KEPT_OUTPUT: usize = 4096;
+
+/// The most bytes that a command may print of which the digest is taken.
+const LARGEST_DIGESTED: u64 = 1 << 20;
 
 /// The failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -120,22 +124,84 @@ fn wait_for(child: &mut Child, is_over: &dyn Fn() -> bool) -> io::Result<Option<
 }
 
 /// Returns the digest of the output of a command, or the reason of its failure. `setting` names the command in
-/// messages. Without a directory the command runs in that of the caller.
+/// messages. Without a directory the command runs in that of the caller. A signal ends it.
 pub(crate) fn output_digest(
     setting: &str,
     words: &[String],
     directory: Option<&Path>,
+    interrupt: Interrupt<'_>,
 ) -> Result<Digest, String> {
     let Some((program, arguments)) = words.split_first() else { return Ok(Digest::of(b"")) };
     let failed = |reason: String| format!("{setting}: {program}: {reason}");
+    let unread = |error: io::Error| failed(error.to_string());
+    let is_over = || interrupt().is_some();
+    let (reader, writer) = io::pipe().map_err(unread)?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(Stdio::null());
     if let Some(directory) = directory {
         command.current_dir(directory);
     }
-    let output = command.output().map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(output.status.to_string()));
+    let mut child = command.spawn().map_err(unread)?;
+    // The command holds the end that is written to; without it, reading ends.
+    drop(command);
+    let output = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        reader.take(LARGEST_DIGESTED + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let ended = wait_for(&mut child, &is_over).map_err(unread)?;
+    // A process that it has left behind may still print.
+    while !output.is_finished() && !is_over() {
+        std::thread::sleep(PAUSE);
     }
-    Ok(Digest::of(&output.stdout))
+    let Some(status) = ended.filter(|_| output.is_finished()) else {
+        return Err(failed("a signal ended it".to_owned()));
+    };
+    let read = output.join().unwrap_or_else(|_| Err(io::Error::other("its output was not read")));
+    let bytes = read.map_err(unread)?;
+    if bytes.len() as u64 > LARGEST_DIGESTED {
+        return Err(failed(format!("it prints more than {LARGEST_DIGESTED} bytes")));
+    }
+    if !status.success() {
+        return Err(failed(status.to_string()));
+    }
+    Ok(Digest::of(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use patchadm_rootfs::never;
+
+    use super::*;
+
+    fn digest(words: &[&str], interrupt: Interrupt<'_>) -> Result<Digest, String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        output_digest("poll", &words, None, interrupt)
+    }
+
+    #[test]
+    fn the_whole_output_of_a_command_counts_and_a_failure_is_none() {
+        assert_eq!(digest(&["echo", "base"], &never), Ok(Digest::of(b"base\n")));
+        assert_eq!(digest(&["sh", "-c", "(sleep 0.1; echo late) &"], &never), Ok(Digest::of(b"late\n")));
+        let failure = digest(&["sh", "-c", "exit 3"], &never);
+        assert_eq!(failure, Err("poll: sh: exit status: 3".to_owned()));
+        assert!(
+            digest(&["/not/there"], &never).is_err_and(|reason| reason.starts_with("poll: /not/there: "))
+        );
+    }
+
+    #[test]
+    fn a_signal_ends_a_command_and_the_wait_for_what_it_has_left_behind() {
+        let began = Instant::now();
+        let ended = Err("poll: sleep: a signal ended it".to_owned());
+        assert_eq!(digest(&["sleep", "60"], &|| Some(15)), ended);
+        let after = || (began.elapsed() > Duration::from_millis(200)).then_some(15);
+        let ended = Err("poll: sh: a signal ended it".to_owned());
+        assert_eq!(digest(&["sh", "-c", "sleep 5 &"], &after), ended);
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_command_that_prints_without_end_is_refused() {
+        assert_eq!(digest(&["yes"], &never), Err("poll: yes: it prints more than 1048576 bytes".to_owned()));
+    }
 }

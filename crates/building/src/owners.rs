@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use patchadm_rootfs::{Dir, FileType, ForeignObject, ObjectStatus, look_along};
+use patchadm_rootfs::{Dir, FileType, ForeignObject, ObjectStatus, look_along, strange_along};
 
 /// A file or directory that somebody else could change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,37 @@ pub(crate) fn must_be_ours_at(path: &Path) -> Result<(), ForeignFile> {
     }
 }
 
-/// Performs the same check for names in a directory that was checked, if they exist.
+/// Performs the same check for an open directory, and that its path leads to it.
+pub(crate) fn must_be_ours_open(path: &Path, dir: &Dir) -> Result<(), ForeignFile> {
+    let unknown = |reason: String| ForeignFile::Unknown { path: path.to_owned(), reason };
+    let (above, seen) = look_along(path).map_err(|error| unknown(error.to_string()))?;
+    if let Some(above) = above {
+        return Err(ForeignFile::Above { path: path.to_owned(), above });
+    }
+    let opened = dir.itself().map_err(|error| unknown(error.to_string()))?;
+    if (seen.inode, seen.file_system) != (opened.inode, opened.file_system) {
+        return Err(unknown("it was replaced while it was opened".to_owned()));
+    }
+    must_be_ours(path, &opened)
+}
+
+/// Checks that only the caller and root can replace what is yet to be made at a path. Of missing directories above it,
+/// the first that is there counts.
+pub(crate) fn must_be_ours_above(path: &Path) -> Result<(), ForeignFile> {
+    for above in path.ancestors().skip(1) {
+        match strange_along(above) {
+            Ok(None) => return Ok(()),
+            Ok(Some(above)) => return Err(ForeignFile::Above { path: path.to_owned(), above }),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => {
+                return Err(ForeignFile::Unknown { path: path.to_owned(), reason: error.to_string() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks the same as [`must_be_ours_at`] for names in a directory that was checked, if they exist.
 pub(crate) fn must_be_ours_in(path: &Path, dir: &Dir, names: &[&str]) -> Result<(), ForeignFile> {
     for name in names {
         let unknown = |reason: String| ForeignFile::Unknown { path: path.join(name), reason };

@@ -24,7 +24,7 @@ use crate::task::installing::{CHECKED, COMPLETE};
 use crate::task::place::remove_all;
 use crate::tree_copy::each_below;
 use crate::upload::UPLOADS;
-use crate::work::{PROGRAM, RUNS, Work, numbered_directories};
+use crate::work::{PROGRAM, RUNS, Work, existing_build_directory, numbered_directories};
 
 /// The prefix of results that were set aside because they are damaged.
 const SET_ASIDE: &str = "bad-";
@@ -315,10 +315,7 @@ const TASK_LOCKS: [&[u8]; 2] = [b"owner", b"inside"];
 /// Returns the installed lists to remove. Tasks do not lock the lists that they use, so while a task runs, all of them
 /// stay.
 pub(super) fn surplus(conf: &Configuration, report: &mut PruneReport) -> Result<Option<Removal>, RootError> {
-    let above = match Dir::of_host(&conf.build_dir) {
-        Err(error) if error.is_not_found() => return Ok(None),
-        opened => opened?,
-    };
+    let Some(above) = existing_build_directory(&conf.build_dir)? else { return Ok(None) };
     let mut removal = Removal::below(above.again()?);
     if is_used(&above)? {
         report

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use patchadm_rootfs::{Dir, RootError, Timestamp, random};
 use patchadm_svr4::package::Mode;
 
-use crate::work::{PROGRAM, host_directory};
+use crate::work::{PROGRAM, build_directory};
 
 /// The free space below which a file system counts as full. A program that found none may have removed its files
 /// already.
@@ -70,7 +70,7 @@ pub(crate) struct SpaceSigns {
 
 impl SpaceSigns {
     pub(crate) fn begin(build_dir: &Path) -> Self {
-        let begin = host_directory(build_dir).and_then(|dir| {
+        let begin = build_directory(build_dir).and_then(|dir| {
             if dir.look(FULL)?.is_none() {
                 dir.replace_file(PROGRAM, FULL, b"", Mode::of(0o644))?;
             }
@@ -81,12 +81,12 @@ impl SpaceSigns {
 
     /// Returns true if a task has found no space since.
     pub(crate) fn has_sign(&self) -> bool {
-        host_directory(&self.build_dir).and_then(|dir| last_sign(&dir)).is_ok_and(|last| last != self.begin)
+        build_directory(&self.build_dir).and_then(|dir| last_sign(&dir)).is_ok_and(|last| last != self.begin)
     }
 
     /// Signals that there is no space. Does nothing if the file is missing.
     pub(crate) fn give(&self) -> Result<(), RootError> {
-        let dir = host_directory(&self.build_dir)?;
+        let dir = build_directory(&self.build_dir)?;
         if dir.look(FULL)?.is_some() {
             // Any time but that of another sign.
             let seconds = i64::try_from(random()? >> 34).unwrap_or_default();

@@ -35,7 +35,7 @@ pub(crate) fn copy_tree(
         };
         let target = to.dir(&path)?;
         for name in source.names()? {
-            go_on_unless_interrupted(&source, &name, interrupt)?;
+            go_on_unless_interrupted("copy", (&source, &name), interrupt)?;
             let Some(seen) = source.look(&name)? else { continue };
             match seen.file_type {
                 FileType::Directory => {
@@ -165,18 +165,21 @@ fn copy_file_until(
         return Ok(());
     }
     let put = |bytes: &[u8]| {
-        go_on_unless_interrupted(from, name, interrupt)?;
+        go_on_unless_interrupted("copy", (from, name), interrupt)?;
         file.put(bytes)
     };
     each_part(&source, |error| from.read_error(name, error), put)
 }
 
-fn go_on_unless_interrupted(dir: &Dir, name: &[u8], interrupt: Interrupt<'_>) -> Result<(), RootError> {
+/// Fails with EINTR once a signal has come.
+pub(crate) fn go_on_unless_interrupted(
+    action: &'static str,
+    (dir, name): (&Dir, &[u8]),
+    interrupt: Interrupt<'_>,
+) -> Result<(), RootError> {
     match interrupt() {
         None => Ok(()),
-        Some(_) => {
-            Err(RootError::Call { action: "copy", path: dir.root().show(&dir.at(name)), errno: Errno::INTR })
-        }
+        Some(_) => Err(RootError::Call { action, path: dir.root().show(&dir.at(name)), errno: Errno::INTR }),
     }
 }
 

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use patchadm_bulk_values::conf::{Configuration, ConfigurationError};
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError, random};
-use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::{Mode, ObjectPath};
+use rustix::io::Errno;
 
 use crate::ids::free_range;
-use crate::owners::{ForeignFile, must_be_ours_at, must_be_ours_in};
+use crate::owners::{
+    ForeignFile, must_be_ours, must_be_ours_above, must_be_ours_at, must_be_ours_in, must_be_ours_open,
+};
 
 /// The file with the configuration.
 pub const CONFIGURATION: &str = "bulk.conf";
@@ -119,7 +122,7 @@ impl Work {
                 must_be_ours_at(&conf.build_dir)?;
                 must_be_ours_in(&conf.build_dir, &build_dir, &NAMES_OF_BUILD_DIR)?;
             }
-            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_not_found() => must_be_ours_above(&conf.build_dir)?,
             Err(error) => return Err(error.into()),
         }
         let id = dir.read_regular(IDENTITY, 64)?.unwrap_or_default();
@@ -139,6 +142,12 @@ impl Work {
     /// Returns true if a command holds that lock.
     pub fn is_locked(&self) -> Result<bool, WorkError> {
         Ok(Lock::is_file_held(&self.dir, LOCK)?)
+    }
+
+    /// Makes the directory where tasks work if it is missing, and checks it: from then on nobody else can change or replace
+    /// it.
+    pub(crate) fn make_build_dir(&self) -> Result<(), WorkError> {
+        make_build_dir(&self.conf.build_dir)
     }
 
     /// Opens a directory below it, and makes it where it is missing.
@@ -241,6 +250,52 @@ pub(crate) fn host_directory(path: &Path) -> Result<Dir, RootError> {
     made(&above, path.file_name().unwrap_or_default().as_bytes())
 }
 
+fn make_build_dir(path: &Path) -> Result<(), WorkError> {
+    let is_missing = match Dir::of_host(path) {
+        Err(error) if error.is_not_found() => true,
+        opened => opened.map(|_| false)?,
+    };
+    if is_missing {
+        must_be_ours_above(path)?;
+    }
+    // Somebody else may have been faster.
+    let dir = host_directory(path)?;
+    must_be_ours_open(path, &dir)?;
+    Ok(must_be_ours_in(path, &dir, &NAMES_OF_BUILD_DIR)?)
+}
+
+/// Opens the directory where tasks work, and makes it if it is missing. That of another user is refused.
+pub(crate) fn build_directory(path: &Path) -> Result<Dir, RootError> {
+    let dir = host_directory(path)?;
+    must_be_own(path, &dir)?;
+    Ok(dir)
+}
+
+/// Like `build_directory`, but nothing is made; `None` if it is missing.
+pub(crate) fn existing_build_directory(path: &Path) -> Result<Option<Dir>, RootError> {
+    let dir = match unlinked_directory(path) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        opened => opened?,
+    };
+    must_be_own(path, &dir)?;
+    Ok(Some(dir))
+}
+
+fn must_be_own(path: &Path, dir: &Dir) -> Result<(), RootError> {
+    must_be_ours(path, &dir.itself()?).map_err(|_| RootError::Call {
+        action: "trust",
+        path: path.display().to_string(),
+        errno: Errno::PERM,
+    })
+}
+
+/// Opens a directory of the host; a symbolic link in its place is refused.
+pub(crate) fn unlinked_directory(path: &Path) -> Result<Dir, RootError> {
+    let above = Dir::of_host(path.parent().unwrap_or(Path::new("/")))?;
+    let dir = above.dir(path.file_name().unwrap_or_default().as_bytes())?;
+    dir.into_root().dir(&ObjectPath::root())
+}
+
 pub(crate) fn host_path(above: &Path, name: &[u8]) -> PathBuf {
     above.join(OsStr::from_bytes(name))
 }
@@ -255,4 +310,53 @@ pub(crate) fn remove_remains(work: &Work) -> Result<(), RootError> {
         runs.dir(last.to_string().as_bytes())?.remove_leftovers(PROGRAM)?;
     }
     host_directory(&work.conf.pool)?.remove_leftovers(PROGRAM)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_missing_build_directory_is_made_only_where_nobody_else_can_replace_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().join("above");
+        let build_dir = above.join("build");
+        fs::create_dir(&above).unwrap();
+        let set_mode = |mode| fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+        let is_refused = || matches!(make_build_dir(&build_dir), Err(WorkError::NotOurs(_)));
+        set_mode(0o777);
+        assert!(is_refused() && !build_dir.exists());
+        let below = must_be_ours_above(&build_dir.join("not/there"));
+        assert!(matches!(below, Err(ForeignFile::Above { .. })), "{below:?}");
+        set_mode(0o1777);
+        make_build_dir(&build_dir).unwrap();
+        assert_eq!(fs::metadata(&build_dir).unwrap().mode() & 0o7777, 0o755);
+        make_build_dir(&build_dir).unwrap();
+        fs::set_permissions(&build_dir, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(is_refused() && build_directory(&build_dir).is_err(), "others may write to it");
+        fs::remove_dir(&build_dir).unwrap();
+        if rustix::process::geteuid().is_root() {
+            fs::create_dir(&build_dir).unwrap();
+            chown(&build_dir, Some(1234), None).unwrap();
+            assert!(is_refused() && existing_build_directory(&build_dir).is_err());
+            fs::remove_dir(&build_dir).unwrap();
+            chown(&above, Some(1234), None).unwrap();
+            set_mode(0o755);
+            assert!(is_refused() && !build_dir.exists());
+        }
+    }
+
+    #[test]
+    fn a_link_is_no_build_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (build_dir, victim) = (dir.path().join("build"), dir.path().join("victim"));
+        assert!(existing_build_directory(&build_dir).unwrap().is_none() && !build_dir.exists());
+        fs::create_dir(&victim).unwrap();
+        symlink(&victim, &build_dir).unwrap();
+        assert!(make_build_dir(&build_dir).is_err() && build_directory(&build_dir).is_err());
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
+    }
 }

@@ -60,7 +60,7 @@ pub use shown_names::{ShownAttributes, ShownNames};
 #[cfg(debug_assertions)]
 pub use sums::digested_bytes;
 pub use sums::{Digest, Digesting, Hashing, Summing, Sums};
-pub use way::{ForeignObject, look_along, strange_above};
+pub use way::{ForeignObject, look_along, strange_above, strange_along};
 pub use work::{
     CountedRead, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never, side_by_side,
 };

@@ -73,6 +73,13 @@ pub fn strange_above(path: &Path) -> Result<Option<ForeignObject>> {
     Ok(look_along(path)?.0)
 }
 
+/// Like [`strange_above`], but for a directory in which something is to be made: it is checked as well.
+pub fn strange_along(path: &Path) -> Result<Option<ForeignObject>> {
+    let (objects, last) = objects_on_way(path)?;
+    let above = objects.iter().find_map(|(path, seen)| strange(path, seen));
+    Ok(above.or_else(|| strange(path, &last)))
+}
+
 /// Like [`strange_above`], and also returns the status of the object that the path leads to.
 pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> {
     let (objects, last) = objects_on_way(path)?;

@@ -16,6 +16,7 @@ use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
+use patchadm_rootfs::never;
 
 const USAGE: &str = "patchadm-bulk why WORK NAME";
 
@@ -80,6 +81,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 fn reasons_of(work: &Work, tree: &KnownTree, package: u32) -> Result<PackageReasons, RunError> {
     let driver = Driver::find(work)?;
-    let base = base_digest(&work.conf).map_err(RunError::Base)?;
+    let base = base_digest(&work.conf, &never).map_err(RunError::Base)?;
     why(work, (&driver, base), tree, package)
 }

@@ -132,6 +132,7 @@ pub fn enter_failed(
     command: EnteringCommand<'_>,
 ) -> Result<EnclosureEnd, EnterPackageError> {
     let machine = |error: &dyn std::error::Error| EnterSandboxError::Machine(error.to_string());
+    work.make_build_dir().map_err(RunError::from)?;
     let found = failed::find((&work.conf.build_dir, &work.id), name).map_err(|error| machine(&error))?;
     let (place, build) = found.map_err(|others| {
         let advice = match (others.is_empty(), work.conf.keep_failed) {

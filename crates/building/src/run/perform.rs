@@ -32,7 +32,7 @@ use crate::platform::{find_platform, keep_platform};
 use crate::pool::{Pool, use_pool};
 use crate::report_files::{copy_report, send_report, tell_report, write_pbulk_files};
 use crate::runs::{ExpectedCosts, read_bounded, run_directory};
-use crate::scan::{ScanRequest, is_as_scanned};
+use crate::scan::{ScanError, ScanRequest, is_as_scanned};
 use crate::set::{MadeSet, SetInput, SetPackage, make_set};
 use crate::task::order::cut;
 use crate::task::place::{remove_abandoned, remove_idle};
@@ -49,7 +49,7 @@ pub fn run(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<RunOutcome, RunEr
     if let Some(note) = &known.note {
         tell(RunEvent::Note(note));
     }
-    let polled = poll(work, tell);
+    let polled = poll(request, tell)?;
     let slots = probe_all(request, tell)?;
 
     let scanned = read_tree(request, true, tell)?;
@@ -162,7 +162,7 @@ pub fn has_changed(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<u6
         return Ok(None);
     }
     let is_unchanged = if work.conf.poll.is_some() {
-        let now = poll(work, tell).map(|poll| Polled { run: last.run, poll });
+        let now = poll(request, tell)?.map(|poll| Polled { run: last.run, poll });
         now.is_some() && now == read_polled(work)?
     } else {
         is_as_scanned(&scan_request(request, &request.base.1.to_string(), false))?
@@ -479,14 +479,16 @@ struct Polled {
     poll: Digest,
 }
 
-/// Runs the configured command, before the run reads the tree.
-fn poll(work: &Work, tell: Tell<'_>) -> Option<Digest> {
-    let words = work.conf.poll.as_deref()?;
-    match output_digest("poll", words, Some(&work.path)) {
-        Ok(poll) => Some(poll),
-        Err(reason) => {
+/// Runs the configured command, before the run reads the tree. A signal ends it, and the run.
+fn poll(request: &RunRequest<'_>, tell: Tell<'_>) -> Result<Option<Digest>, RunError> {
+    let work = request.work;
+    let Some(words) = work.conf.poll.as_deref() else { return Ok(None) };
+    match (output_digest("poll", words, Some(&work.path), request.interrupt), (request.interrupt)()) {
+        (Ok(poll), _) => Ok(Some(poll)),
+        (Err(_), Some(signal)) => Err(ScanError::Interrupted(signal).into()),
+        (Err(reason), None) => {
             tell(RunEvent::Note(&format!("{reason}: it counts as a change")));
-            None
+            Ok(None)
         }
     }
 }

@@ -208,13 +208,16 @@ impl RunBase {
         let user = build_user(&work.conf);
         let fetches_as = fetching_user(&work.conf).map_err(RunError::User)?;
         let ids = SandboxIds::of_caller(&work.conf).map_err(RunError::User)?;
-        let digest = base_digest(&work.conf).map_err(RunError::Base)?;
+        // Before the digest, which takes a while: nobody else may make it meanwhile.
+        work.make_build_dir()?;
+        let failed = |reason: String| {
+            let is_interrupted = |signal| RunError::Scan(ScanError::Interrupted(signal));
+            interrupt().map_or(RunError::Base(reason), is_interrupted)
+        };
+        let digest = base_digest(&work.conf, interrupt).map_err(failed)?;
         let layer = base_layer(&work.conf, (ids, user), &digest.to_string(), interrupt)
             .and_then(|layer| with_layer_kind(work, layer, user));
-        let layer = layer.map_err(|error| {
-            let is_interrupted = |signal| RunError::Scan(ScanError::Interrupted(signal));
-            interrupt().map_or_else(|| RunError::Base(error.to_string()), is_interrupted)
-        })?;
+        let layer = layer.map_err(|error| failed(error.to_string()))?;
         must_be_accessible(work, &layer, user).map_err(RunError::User)?;
         let sources = Sources {
             directories: work.conf.file_sources.clone(),

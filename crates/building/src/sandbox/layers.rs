@@ -16,7 +16,7 @@ use patchadm_svr4::package::Mode;
 use super::watch::SandboxLimits;
 use crate::ids::{BUILD_ID, SandboxIds};
 use crate::tree_copy::copy_tree;
-use crate::work::made;
+use crate::work::{made, unlinked_directory};
 
 const HOST_NAME: &str = "build";
 
@@ -69,7 +69,7 @@ impl BuildRoot {
     /// Temporary directories are made unless the lower layers have suitable ones. Copying fails with EINTR once a signal
     /// comes.
     pub(crate) fn lay_out(&self, interrupt: Interrupt<'_>) -> Result<Dir, RootError> {
-        let upper = Dir::of_host(&self.upper)?;
+        let upper = unlinked_directory(&self.upper)?;
         let below = self.lower.first().filter(|_| self.kind == LayerKind::Copy);
         if let Some(below) = below
             && upper.names()?.is_empty()
@@ -186,7 +186,8 @@ pub fn enclosure(
     limits: &SandboxLimits,
     lock: Option<HeldLock>,
 ) -> Result<Enclosure, RootError> {
-    root.ids.hand_over(&Dir::of_host(&root.upper)?)?;
+    // Everything below gets another owner: it must not be elsewhere.
+    root.ids.hand_over(&unlinked_directory(&root.upper)?)?;
     let tree = match root.kind {
         LayerKind::Overlay => EnclosureTree::Layers(Layers {
             lower: root.lower.iter().map(|path| path.clone().into()).collect(),
@@ -444,7 +445,42 @@ fn accounts((uid, gid): (u32, u32), host: &HostAccounts) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use patchadm_bulk_values::conf::IdRange;
+    use patchadm_rootfs::never;
+
     use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_a_layer_is_refused_and_nothing_behind_it_gets_another_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, upper) = (dir.path().join("victim"), dir.path().join("upper"));
+        std::fs::create_dir(&victim).unwrap();
+        symlink(&victim, &upper).unwrap();
+        let owner = std::fs::metadata(&victim).unwrap().uid();
+        let root = BuildRoot {
+            kind: LayerKind::Overlay,
+            lower: Vec::new(),
+            upper,
+            scratch: dir.path().join("scratch"),
+            host: Vec::new(),
+            mounts: Vec::new(),
+            ids: SandboxIds::Range(IdRange { start: 100_000, count: 65_536 }),
+        };
+        let command = SandboxCommand {
+            words: Vec::new(),
+            environment: Vec::new(),
+            directory: "/".to_owned(),
+            user: BuildUser::First,
+            has_network: false,
+            has_terminal: false,
+        };
+        assert!(root.lay_out(&never).is_err());
+        assert!(enclosure(&root, command, &SandboxLimits::default(), None).is_err());
+        assert_eq!(std::fs::metadata(&victim).unwrap().uid(), owner);
+        assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 0);
+    }
 
     #[test]
     fn the_layer_has_places_and_links_as_the_host_and_accounts_of_its_own() {

@@ -98,6 +98,7 @@ pub fn serve_task(
 fn open(order: &TaskOrder) -> Result<(Work, Driver, SandboxIds), String> {
     let work = Work::open(&PathBuf::from(&order.work)).map_err(|error| error.to_string())?;
     let driver = Driver::find(&work).map_err(|error| error.to_string())?;
+    work.make_build_dir().map_err(|error| error.to_string())?;
     let ids = SandboxIds::of_task(&work.conf)?;
     Ok((work, driver, ids))
 }

@@ -17,7 +17,7 @@ use super::place::{
     take_unless_ended,
 };
 use crate::runs::read_bounded;
-use crate::work::{PROGRAM, host_directory, made_private};
+use crate::work::{PROGRAM, build_directory, existing_build_directory, made_private};
 
 const FAILED: &str = "failed";
 
@@ -60,7 +60,7 @@ pub(super) fn keep_failed(
     let story = serde_json::to_vec(build).unwrap_or_default();
     place.dir.replace_file(PROGRAM, STORY, &story, Mode::of(0o644))?;
     let is_ended = place.is_ended.clone();
-    let above = host_directory(build_dir)?;
+    let above = build_directory(build_dir)?;
     let failed = made_private(&above, FAILED.as_bytes())?;
     let _keeping = take_unless_ended(&above, KEEPING, &is_ended)?;
     let name = format!("{id}.{}", build.order.package).into_bytes();
@@ -82,7 +82,7 @@ pub(super) fn forget(
     package: &str,
     is_ended: &AtomicBool,
 ) -> Result<(), LockError> {
-    let above = host_directory(build_dir)?;
+    let above = build_directory(build_dir)?;
     let name = format!("{id}.{package}").into_bytes();
     if above.look(FAILED.as_bytes())?.is_none() {
         return Ok(());
@@ -96,7 +96,7 @@ pub(super) fn forget(
 }
 
 pub(crate) fn forget_surplus(build_dir: &Path, id: &str, most: u32) -> Result<(), LockError> {
-    let above = host_directory(build_dir)?;
+    let Some(above) = existing_build_directory(build_dir)? else { return Ok(()) };
     if above.look(FAILED.as_bytes())?.is_none() {
         return Ok(());
     }
@@ -123,7 +123,7 @@ pub(crate) fn find(
     (build_dir, id): (&Path, &str),
     name: &str,
 ) -> Result<Result<(TaskPlace, FailedBuild), Vec<String>>, LockError> {
-    let above = host_directory(build_dir)?;
+    let above = build_directory(build_dir)?;
     let mut others = Vec::new();
     if above.look(FAILED.as_bytes())?.is_none() {
         return Ok(Err(others));

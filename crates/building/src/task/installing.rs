@@ -30,7 +30,7 @@ use crate::sandbox::{
 };
 use crate::shared_paths::{conflicts, delivery_of};
 use crate::tree_copy::{copy_file, each_below};
-use crate::work::{PROGRAM, host_directory, made_private};
+use crate::work::{PROGRAM, build_directory, made_private};
 
 /// Answers for an unattended installation: no check blocks, and any question fails.
 const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
@@ -436,7 +436,7 @@ pub(crate) fn installed_set(
     if packages.is_empty() {
         return Ok(None);
     }
-    let sets = made_private(&host_directory(build_dir)?, b"installed")?;
+    let sets = made_private(&build_directory(build_dir)?, b"installed")?;
     let name = name_of_set((base_digest, base), packages, way);
     let path = build_dir.join("installed").join(&name);
     let wait = |_: &_| {

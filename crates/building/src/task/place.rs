@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::control_groups::{GroupLimits, TaskGroup, remove_abandoned_groups};
 use crate::sandbox::TaskGrowth;
 use crate::tree_copy::each_below;
-use crate::work::{PROGRAM, host_directory, made_private};
+use crate::work::{PROGRAM, build_directory, made_private};
 
 /// The directories made for each task: its layer, and the directories its build writes to.
 const OF_TASK: [&str; 3] = ["upper", "work", "out"];
@@ -68,7 +68,7 @@ pub(crate) struct TaskPlace {
 
 impl TaskPlace {
     pub(crate) fn make(build_dir: &Path, id: &str) -> Result<Self, LockError> {
-        let above = host_directory(build_dir)?;
+        let above = build_directory(build_dir)?;
         let tasks = made_private(&above, b"tasks")?;
         let name = new_name(id)?;
         let making = take_soon(&above, MAKING)?;
@@ -179,7 +179,7 @@ impl TaskPlace {
             }
         }
         let idle = [idle_prefix(id).as_bytes(), format!("{:016x}", random()?).as_bytes()].concat();
-        let _making = take_soon(&host_directory(build_dir)?, MAKING)?;
+        let _making = take_soon(&build_directory(build_dir)?, MAKING)?;
         self.tasks.move_to(&self.name, &self.tasks, &idle)?;
         // The next owner needs the lock.
         drop(self.owner);
@@ -211,7 +211,7 @@ fn take_idle(tasks: &Dir, id: &str, name: &[u8]) -> Result<bool, RootError> {
 
 /// Removes idle directories of a bulk build on this machine. The next call removes what could not be removed.
 pub(crate) fn remove_idle(build_dir: &Path, id: &str) -> Result<(), LockError> {
-    let above = host_directory(build_dir)?;
+    let above = build_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
         return Ok(());
     }
@@ -254,7 +254,7 @@ pub(crate) fn remove_abandoned(
     id: &str,
     interrupt: Interrupt<'_>,
 ) -> Result<(), LockError> {
-    let above = host_directory(build_dir)?;
+    let above = build_directory(build_dir)?;
     if above.look(b"tasks")?.is_none() {
         return Ok(());
     }
@@ -294,7 +294,7 @@ pub(super) fn must_end(is_ended: &AtomicBool) -> Option<i32> {
 }
 
 /// Removes something that a build may have filled; a task that has to end takes a few seconds for it at most.
-pub(super) fn remove_within_time(above: &Dir, name: &[u8], is_ended: &AtomicBool) -> Result<(), RootError> {
+pub(crate) fn remove_within_time(above: &Dir, name: &[u8], is_ended: &AtomicBool) -> Result<(), RootError> {
     let began = Instant::now();
     let is_long = || began.elapsed() > LONGEST_REMOVAL;
     remove_all_until(above, name, &|| must_end(is_ended).filter(|_| is_long()))

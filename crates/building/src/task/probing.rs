@@ -80,6 +80,7 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     [answer.scan, answer.build] = driver_digests(&driver);
     let pool = Pool::open(&work.conf.pool).map_err(|error| other(&error))?;
     pool.begin().and_then(|(name, _)| pool.give_up(&name)).map_err(|error| other(&error))?;
+    work.make_build_dir().map_err(|error| other(&error))?;
     let ids = SandboxIds::of_task(&work.conf).map_err(ProbeFailure::Other)?;
     let user = build_user(&work.conf);
     let base = base_layer(&work.conf, (ids, user), &order.base, &never).map_err(|error| other(&error))?;
