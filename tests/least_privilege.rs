@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use crate::delivery::Patch;
+use crate::hostile_inputs::let_write;
 use crate::packages::Package;
 use crate::procedure_scripts::{line, stage};
 use crate::scenario::{Scenario, is_root};
@@ -210,7 +211,7 @@ fn senseless_variables_are_refused_or_passed_over_and_never_a_panic() {
         ("SOURCE_DATE_EPOCH", "9223372036854775808", 2),
         ("SOURCE_DATE_EPOCH", "9223372036854775807", 2),
         ("SOURCE_DATE_EPOCH", "-1", 0),
-        ("TMPDIR", "/no/such/directory", 0),
+        ("TMPDIR", "/no/such/directory", 2),
         ("PKG_INSTALL_ROOT", "relative/../root", 1),
     ] {
         let mut stage = Scenario::with(&[package()]);
@@ -251,6 +252,13 @@ fn a_directory_for_temporary_files_in_which_somebody_else_may_rename_is_refused(
         stage.run("list -R @ROOT@").ok();
     }
     if is_root() {
+        mode(0o775);
+        stage.run("list -R @ROOT@").ok();
+        if let_write(&temporary) {
+            refused("others may write to it");
+        } else {
+            crate::skipped("a_directory_for_temporary_files_in_which…: no access lists here");
+        }
         for bits in [0o700, 0o1777] {
             mode(bits);
             std::os::unix::fs::chown(&temporary, Some(1004), None).unwrap();
@@ -264,6 +272,31 @@ fn a_directory_for_temporary_files_in_which_somebody_else_may_rename_is_refused(
         let run = stage.run("list -R @ROOT@");
         assert!(run.code != 0 && run.stderr.contains("temporary belongs to uid 1004"), "{run:?}");
     }
+}
+
+#[test]
+fn a_directory_for_temporary_files_that_somebody_else_could_make_is_refused() {
+    let mut stage = stage();
+    let absent = stage.beside("absent");
+    fs::write(stage.beside("file"), "").unwrap();
+    for (path, reason) in [
+        (absent.clone(), "which does not exist"),
+        (stage.beside("file"), "which is no directory"),
+        (stage.beside("file/below"), "which cannot be looked at (not a directory)"),
+    ] {
+        stage.set("TMPDIR", &path);
+        let before = stage.everything();
+        let line = line(&stage, "-n", &package().information("checkinstall", "exit 0\n"));
+        for line in ["list -R @ROOT@", &line] {
+            let run = stage.run(line);
+            let said = format!("{reason}: unset TMPDIR, or name a directory that exists");
+            assert!(run.code != 0 && run.stderr.contains(&said), "{line}: {run:?}");
+        }
+        assert!(stage.everything() == before);
+    }
+    fs::create_dir(&absent).unwrap();
+    stage.set("TMPDIR", &absent);
+    stage.run("list -R @ROOT@").ok();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, open, openat2, readlinkat};
 use rustix::io::Errno;
 
-use patchadm_rootfs::{each_entry, strange_above};
+use patchadm_rootfs::{each_entry, may_others_write, strange_above};
 
 const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 const DESCRIPTORS: [&str; 2] = ["/dev/fd", "/proc/self/fd"];
@@ -109,7 +109,7 @@ pub fn read_start(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// it (`PermissionDenied`). A file of more than `limit` bytes is an error.
 pub fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = InputFile::open(path)?;
-    must_be_own(&file.metadata()?)?;
+    must_be_own(&file)?;
     if !is_descriptor(path) {
         must_be_own_place(path)?;
     }
@@ -171,13 +171,14 @@ impl Drop for HeldSignals {
 
 const SUPERUSER: u32 = 0;
 
-/// Refuses a file or directory that users other than the caller and the superuser may change. A pipe that the
+/// Refuses a file that users other than the caller and the superuser may change. A pipe that the
 /// caller handed over is the caller's own.
-fn must_be_own(seen: &Metadata) -> io::Result<()> {
+fn must_be_own(input: &InputFile) -> io::Result<()> {
+    let seen = input.metadata()?;
     if !seen.is_file() && !seen.is_dir() {
         return Ok(());
     }
-    match stranger(seen, rustix::process::geteuid().as_raw()) {
+    match stranger(&input.file, &seen, rustix::process::geteuid().as_raw()) {
         None => Ok(()),
         Some(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
     }
@@ -194,18 +195,17 @@ fn must_be_own_place(path: &Path) -> io::Result<()> {
     }
 }
 
-fn stranger(seen: &Metadata, caller: u32) -> Option<String> {
+fn stranger(file: &File, seen: &Metadata, caller: u32) -> Option<String> {
     if seen.uid() != caller && seen.uid() != SUPERUSER {
         return Some(format!(
             "it belongs to uid {}, and only the caller's own word or root's counts",
             seen.uid()
         ));
     }
-    if seen.mode() & 0o002 != 0 {
-        return Some("others may write to it".to_owned());
+    if seen.gid() != SUPERUSER && seen.mode() & 0o022 == 0o020 {
+        return Some(format!("the group {} may write to it", seen.gid()));
     }
-    let is_of_group = seen.gid() != SUPERUSER && seen.mode() & 0o020 != 0;
-    is_of_group.then(|| format!("the group {} may write to it", seen.gid()))
+    may_others_write(file, seen.mode(), true).then(|| "others may write to it".to_owned())
 }
 
 const MOST_TRIES: usize = 100;
@@ -413,8 +413,10 @@ mod tests {
         let mut found = Vec::new();
         for mode in [0o600, 0o644, 0o664, 0o666] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            let seen = fs::metadata(&path).unwrap();
-            found.push((stranger(&seen, seen.uid()).is_some(), stranger(&seen, seen.uid() + 1).is_some()));
+            let file = File::open(&path).unwrap();
+            let seen = file.metadata().unwrap();
+            let is_strange_to = |caller| stranger(&file, &seen, caller).is_some();
+            found.push((is_strange_to(seen.uid()), is_strange_to(seen.uid() + 1)));
         }
         let is_roots = fs::metadata(&path).unwrap().uid() == SUPERUSER;
         let by_group = fs::metadata(&path).unwrap().gid() != SUPERUSER;

@@ -34,6 +34,7 @@ mod sums;
 mod way;
 mod work;
 mod write;
+mod writers;
 
 pub use accounts::accounts_of;
 pub use building::{NewTree, UnnamedDirectory};
@@ -65,3 +66,4 @@ pub use work::{
     CountedRead, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never, side_by_side,
 };
 pub use write::WritableFile;
+pub use writers::{may_others_write, may_others_write_at};

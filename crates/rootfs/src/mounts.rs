@@ -15,7 +15,7 @@ use crate::{ACCESS_LIST, Distrust, ObjectStatus, Result, RootError, again};
 const TABLE: &str = "/proc/self/mountinfo";
 
 /// The attributes of access lists that permission bits do not reflect.
-const LISTS: [&[u8]; 3] = [b"system.nfs4_acl", b"system.nfs4_acl_xdr", b"system.richacl"];
+pub(crate) const LISTS: [&[u8]; 3] = [b"system.nfs4_acl", b"system.nfs4_acl_xdr", b"system.richacl"];
 
 /// Reads the table of this process. The kernel does not report its size; a few large reads are cheaper.
 pub(crate) fn table() -> Result<Vec<u8>> {

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::calls::MOST_LINKS;
-use crate::{Distrust, FileType, ObjectStatus, Result, Root, RootError, again};
+use crate::{Dir, Distrust, FileType, ObjectStatus, Result, Root, RootError, again, may_others_write};
 
 const PROC: u64 = 0x9fa0;
 
@@ -83,19 +83,35 @@ pub fn strange_along(path: &Path) -> Result<Option<ForeignObject>> {
 /// Like [`strange_above`], and also returns the status of the object that the path leads to.
 pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> {
     let (objects, last) = objects_on_way(path)?;
-    Ok((objects.iter().find_map(|(path, seen)| strange(path, seen)), last))
+    Ok((objects.iter().find_map(strange), last))
 }
 
-fn strange(path: &Path, seen: &ObjectStatus) -> Option<ForeignObject> {
-    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let is_owned = seen.uid == 0 || seen.uid == uid.as_raw() || is_of_other_namespace(seen.uid);
-    // Ordinary users often have a group of their own.
-    let is_own_group = seen.gid == 0 || (!uid.is_root() && seen.gid == gid.as_raw());
-    let is_safe = seen.file_type == FileType::Symlink || seen.mode.bits() & 0o1000 != 0;
-    let is_writable = !is_safe && seen.mode.bits() & if is_own_group { 0o002 } else { 0o022 } != 0;
-    (!is_owned || is_writable).then(|| ForeignObject {
-        path: path.display().to_string(),
-        uid: seen.uid,
+/// A directory or symbolic link on the way to a path of the host, or what the path leads to.
+struct ObjectOnWay {
+    path: PathBuf,
+    seen: ObjectStatus,
+    /// True if others may exchange what is in it.
+    is_writable: bool,
+}
+
+impl ObjectOnWay {
+    fn of(opened: &OwnedFd, path: &Path) -> rustix::io::Result<Self> {
+        let seen = ObjectStatus::of_file(opened)?;
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        // Ordinary users often have a group of their own.
+        let is_own_group = seen.gid == 0 || (!uid.is_root() && seen.gid == gid.as_raw());
+        let is_safe = seen.file_type == FileType::Symlink || seen.mode.bits() & 0o1000 != 0;
+        let is_writable = !is_safe && may_others_write(opened, seen.mode.bits(), is_own_group);
+        Ok(Self { path: path.to_owned(), seen, is_writable })
+    }
+}
+
+fn strange(object: &ObjectOnWay) -> Option<ForeignObject> {
+    let uid = object.seen.uid;
+    let is_owned = uid == 0 || uid == rustix::process::geteuid().as_raw() || is_of_other_namespace(uid);
+    (!is_owned || object.is_writable).then(|| ForeignObject {
+        path: object.path.display().to_string(),
+        uid,
         is_writable: is_owned,
     })
 }
@@ -119,15 +135,16 @@ fn is_of_other_namespace(uid: u32) -> bool {
 }
 
 /// Returns the directories and symbolic links on the way to a path of the host, and the status of its target.
-fn objects_on_way(path: &Path) -> Result<(Vec<(PathBuf, ObjectStatus)>, ObjectStatus)> {
+fn objects_on_way(path: &Path) -> Result<(Vec<ObjectOnWay>, ObjectStatus)> {
     let failed =
         |shown: &Path, errno| RootError::Call { action: "look at", path: shown.display().to_string(), errno };
     let absolute = std::path::absolute(path)
         .map_err(|error| failed(path, Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
     let mut shown = PathBuf::from("/");
     let mut at = open(None, b"/").map_err(|errno| failed(&shown, errno))?;
-    let status = |fd: &OwnedFd, shown: &Path| ObjectStatus::of_file(fd).map_err(|errno| failed(shown, errno));
-    let mut last = (shown.clone(), status(&at, &shown)?);
+    let object =
+        |fd: &OwnedFd, shown: &Path| ObjectOnWay::of(fd, shown).map_err(|errno| failed(shown, errno));
+    let mut last = object(&at, &shown)?;
     let (mut found, mut rest, mut links) = (Vec::new(), parts(&absolute), 0);
     while let Some(part) = rest.pop_front() {
         found.push(last);
@@ -137,8 +154,8 @@ fn objects_on_way(path: &Path) -> Result<(Vec<(PathBuf, ObjectStatus)>, ObjectSt
             shown.push(&part);
         }
         let next = open(Some(&at), part.as_bytes()).map_err(|errno| failed(&shown, errno))?;
-        last = (shown.clone(), status(&next, &shown)?);
-        if last.1.file_type != FileType::Symlink {
+        last = object(&next, &shown)?;
+        if last.seen.file_type != FileType::Symlink {
             at = next;
             continue;
         }
@@ -162,9 +179,9 @@ fn objects_on_way(path: &Path) -> Result<(Vec<(PathBuf, ObjectStatus)>, ObjectSt
                 rest.push_front(part);
             }
         }
-        last = (shown.clone(), status(&at, &shown)?);
+        last = object(&at, &shown)?;
     }
-    Ok((found, last.1))
+    Ok((found, last.seen))
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {
@@ -242,14 +259,19 @@ impl Root {
             }
         }
         for place in places {
-            let seen = match place.parent() {
-                None => Some(self.dir(&place)?.itself()?),
+            let strange = match place.parent() {
+                None => {
+                    let top = self.dir(&place)?;
+                    self.strange(&top, b"", &place, &top.itself()?, owners)
+                }
                 Some(parent) => match self.dir_if_there(&parent)? {
-                    Some(dir) => dir.look(place.name())?,
+                    Some(dir) => {
+                        let seen = dir.look(place.name())?;
+                        seen.and_then(|seen| self.strange(&dir, place.name(), &place, &seen, owners))
+                    }
                     None => None,
                 },
             };
-            let strange = seen.and_then(|seen| self.strange(&place, &seen, owners));
             if strange.is_some() {
                 return Ok(strange);
             }
@@ -257,11 +279,16 @@ impl Root {
         Ok(None)
     }
 
-    fn strange(&self, place: &ObjectPath, seen: &ObjectStatus, owners: &[u32]) -> Option<ForeignObject> {
+    fn strange(
+        &self,
+        dir: &Dir,
+        name: &[u8],
+        place: &ObjectPath,
+        seen: &ObjectStatus,
+        owners: &[u32],
+    ) -> Option<ForeignObject> {
         let is_owned = owners.contains(&seen.uid);
-        // The group bits are the mask of an access list, so they show one. A symbolic link has no mode of its own.
-        let bits = if seen.gid == 0 { 0o002 } else { 0o022 };
-        let is_writable = seen.file_type != FileType::Symlink && seen.mode.bits() & bits != 0;
+        let is_writable = dir.may_others_write(name, seen, seen.gid == 0);
         let strange = || ForeignObject { path: self.show(place), uid: seen.uid, is_writable: is_owned };
         (!is_owned || is_writable).then(strange)
     }
@@ -272,7 +299,20 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use rustix::fs::XattrFlags;
+
     use super::*;
+    use crate::ACCESS_LIST;
+
+    /// Gives user 1234 all rights.
+    const LIST: [u8; 44] = [
+        2, 0, 0, 0, //
+        0x01, 0, 7, 0, 255, 255, 255, 255, //
+        0x02, 0, 7, 0, 0xd2, 0x04, 0, 0, //
+        0x04, 0, 5, 0, 255, 255, 255, 255, //
+        0x10, 0, 7, 0, 255, 255, 255, 255, //
+        0x20, 0, 5, 0, 255, 255, 255, 255,
+    ];
 
     #[test]
     fn who_can_exchange_a_directory_or_link_above_a_file_is_named_and_the_file_is_not_looked_at() {
@@ -302,6 +342,29 @@ mod tests {
             mode(name, 0o755);
         }
         assert!(strange_above(&top.join("a/none/f")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_directory_that_an_access_list_opens_to_another_user_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let path = top.join("a");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("f"), "").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o775)).unwrap();
+        assert_eq!(strange_above(&path.join("f")).unwrap(), None);
+        if rustix::fs::setxattr(&path, ACCESS_LIST, &LIST, XattrFlags::empty()).is_err() {
+            println!("skipped: access lists cannot be set here");
+            return;
+        }
+        let strange = strange_above(&path.join("f")).unwrap().unwrap();
+        assert_eq!(strange.path, path.display().to_string());
+        assert!(strange.is_writable);
+        if rustix::process::geteuid().is_root() {
+            let root = Root::open(&top).unwrap();
+            let strange = root.strange_on_the_way(&ObjectPath::new(b"/a/f").unwrap()).unwrap().unwrap();
+            assert!(strange.is_writable && strange.path.ends_with("/a"), "{strange}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use crate::call::{Applet, COMPLETE, Invocation, PROGRAM, SCHEMA, Sibling, Work};
 use crate::reply::{Exit, ExitCause, Reply, Stop};
-use patchadm_rootfs::strange_above;
+use patchadm_rootfs::{may_others_write_at, strange_above};
 
 /// The version that all programs of an installation have.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -205,12 +205,12 @@ fn check_rights(path: &Path, seen: &Metadata) -> Result<(), NotRun> {
     let real = path.canonicalize().map_err(failed)?;
     let directory = real.parent().unwrap_or(OsStr::new("/").as_ref());
     let of_directory = directory.metadata().map_err(failed)?;
-    for (what, seen) in [("it", seen), ("its directory", &of_directory)] {
+    for (what, at, seen) in [("it", real.as_path(), seen), ("its directory", directory, &of_directory)] {
         let owners = [0, rustix::process::geteuid().as_raw()];
         if !owners.contains(&seen.uid()) {
             return Err(untrusted(format!("{what} belongs to uid {}", seen.uid())));
         }
-        if seen.mode() & others_of(seen) != 0 {
+        if may_others_write_at(at, seen.mode(), is_own_group(seen)) {
             return Err(untrusted(format!("others may write to {what}")));
         }
     }
@@ -221,11 +221,10 @@ fn check_rights(path: &Path, seen: &Metadata) -> Result<(), NotRun> {
     }
 }
 
-/// Returns the bits by which others may write. The group of the superuser, and that of an ordinary user, are not others.
-fn others_of(seen: &Metadata) -> u32 {
+/// The group of the superuser, and that of an ordinary user, are not others.
+fn is_own_group(seen: &Metadata) -> bool {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let is_own_group = seen.gid() == 0 || (!uid.is_root() && seen.gid() == gid.as_raw());
-    if is_own_group { 0o002 } else { 0o022 }
+    seen.gid() == 0 || (!uid.is_root() && seen.gid() == gid.as_raw())
 }
 
 #[cfg(test)]

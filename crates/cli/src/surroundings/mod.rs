@@ -26,7 +26,7 @@ pub use manner::{Manner, Shade, WhenToColour};
 pub use output::Output;
 
 use std::ffi::{OsStr, OsString};
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -37,7 +37,7 @@ use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::database::{RecordReader, policy};
 use patchadm_inputs::native::NativeManager;
-use patchadm_rootfs::{Root, accounts_of, strange_above};
+use patchadm_rootfs::{Root, accounts_of, may_others_write_at, strange_above};
 
 /// The variable that says who is told of runs.
 pub const EVENTS: &str = "PATCHADM_EVENTS";
@@ -145,6 +145,14 @@ pub enum SurroundingsError {
         /// The directory.
         path: String,
         /// Whose it is.
+        reason: String,
+    },
+    /// `TMPDIR` is not there, so that somebody else could make it.
+    #[error("TMPDIR is {path}, {reason}: unset TMPDIR, or name a directory that exists")]
+    NoTemporary {
+        /// The directory.
+        path: String,
+        /// What is wrong, as a clause.
         reason: String,
     },
     /// `-R` and `PKG_INSTALL_ROOT` name different roots.
@@ -315,23 +323,31 @@ fn event_receiver(variable: Option<&OsStr>) -> Result<EventReceiver, Surrounding
 /// Returns the directory for private directories. Nobody but the caller and the superuser may rename what is in it.
 fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
     let Some(path) = named else { return Ok(PathBuf::from("/var/tmp")) };
-    // A missing one is told of where it is needed.
-    let Ok(seen) = path.metadata() else { return Ok(path) };
+    let shown = || path.display().to_string().escape_debug().to_string();
+    let absent = |reason: String| Err(SurroundingsError::NoTemporary { path: shown(), reason });
+    let seen = match path.metadata() {
+        Ok(seen) if seen.is_dir() => seen,
+        Ok(_) => return absent("which is no directory".to_owned()),
+        // Whoever makes it meanwhile could exchange what is made there.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return absent("which does not exist".to_owned());
+        }
+        Err(error) => return absent(format!("which cannot be looked at ({})", error.kind())),
+    };
     let is_own = [0, rustix::process::geteuid().as_raw()].contains(&seen.uid());
     let is_sticky = seen.mode() & 0o1000 != 0;
-    let others = if seen.gid() == 0 { 0o002 } else { 0o022 };
     let reason = if !is_own {
         format!("it belongs to uid {}", seen.uid())
-    } else if seen.mode() & others != 0 && !is_sticky {
+    } else if !is_sticky && may_others_write_at(&path, seen.mode(), seen.gid() == 0) {
         "others may write to it".to_owned()
     } else {
         match strange_above(&path) {
             Ok(Some(strange)) => strange.to_string(),
-            // It was there a moment ago; its use will tell what is wrong.
-            Ok(None) | Err(_) => return Ok(path),
+            Ok(None) => return Ok(path),
+            Err(error) => return absent(format!("which cannot be looked at ({error})")),
         }
     };
-    Err(SurroundingsError::Temporary { path: path.display().to_string().escape_debug().to_string(), reason })
+    Err(SurroundingsError::Temporary { path: shown(), reason })
 }
 
 fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {

@@ -77,6 +77,10 @@ impl ToolDirectory {
         // Other users must be able to reach their tools and copies, and need not see what else exists there.
         let dir = parent.make_dir(&name, Mode::of(0o711))?;
         let path = place.prefix().join(OsStr::from_bytes(&name));
+        if !dir.is_own()? {
+            let reason = format!("{} belongs to another user", path.display());
+            return Err(ScriptError::Preparation(reason));
+        }
         let bench = Self { parent, name, path, dir };
         bench.make_tools(commands, user)?;
         Ok(bench)

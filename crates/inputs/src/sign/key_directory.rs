@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
+use std::os::fd::AsFd;
 
 use chrono::{DateTime, NaiveDate};
 use regex::Regex;
 
 use super::signature::{KeyFileError, KeyId, LARGEST_KEY_FILE, PublicKey};
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_rootfs::{Dir, ObjectStatus, Root, RootError, may_others_write};
 use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::package::ObjectPath;
 
@@ -135,7 +136,7 @@ impl<'a> KeyDirectory<'a> {
             return Ok(None);
         };
         let Some(dir) = self.root.dir_if_there(&physical)? else { return Ok(None) };
-        self.check(&dir.itself()?, &self.root.show(&physical))?;
+        self.check(&dir, &dir.itself()?, &self.root.show(&physical))?;
         let mut ring = KeyRing::default();
         let names = dir.names()?;
         for name in &names {
@@ -197,7 +198,7 @@ impl<'a> KeyDirectory<'a> {
     fn file(&self, dir: &Dir, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>, KeyDirectoryError> {
         let Some((file, seen)) = dir.open_seen(name)? else { return Ok(None) };
         let path = self.root.show(&dir.at(name));
-        self.check(&seen, &path)?;
+        self.check(&file, &seen, &path)?;
         let mut text = Vec::new();
         file.take(limit + 1).read_to_end(&mut text).map_err(|error| dir.read_error(name, &error))?;
         if text.len() as u64 > limit {
@@ -206,8 +207,8 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(text))
     }
 
-    /// Refuses an object that another user may change.
-    fn check(&self, seen: &ObjectStatus, path: &str) -> Result<(), KeyDirectoryError> {
+    /// Refuses an open file or directory that another user may change.
+    fn check(&self, object: impl AsFd, seen: &ObjectStatus, path: &str) -> Result<(), KeyDirectoryError> {
         let whose = if self.is_of_caller { "the caller's" } else { "the root's" };
         let not_the_roots =
             |reason: String| Err(KeyDirectoryError::NotTheRoots { path: path.to_owned(), whose, reason });
@@ -216,8 +217,7 @@ impl<'a> KeyDirectory<'a> {
         if seen.uid != owner && seen.uid != 0 {
             return not_the_roots(format!("it belongs to uid {}", seen.uid));
         }
-        let others = if seen.gid == 0 { 0o002 } else { 0o022 };
-        if seen.file_type != FileType::Symlink && seen.mode.bits() & others != 0 {
+        if may_others_write(object, seen.mode.bits(), seen.gid == 0) {
             return not_the_roots("others may write to it".to_owned());
         }
         Ok(())

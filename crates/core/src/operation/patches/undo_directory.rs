@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::operation::failure::Failure;
-use patchadm_rootfs::{Dir, Root, RootError, strange_above};
+use patchadm_rootfs::{Dir, Root, RootError, may_others_write, strange_above};
 use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::places;
 
@@ -75,9 +75,8 @@ fn must_be_of_its_owner(dir: &Dir, directory: &Path) -> Result<(), Failure> {
 fn is_of_its_owner(dir: &Dir) -> Result<bool, Failure> {
     let seen = dir.itself()?;
     let is_owner = seen.uid == 0 || dir.is_own()?;
-    let mode = seen.mode.bits();
     let group_is_root = seen.gid == 0 || !dir.root().is_privileged();
-    Ok(is_owner && mode & 0o002 == 0 && (mode & 0o020 == 0 || group_is_root))
+    Ok(is_owner && !may_others_write(dir, seen.mode.bits(), group_is_root))
 }
 
 fn wrong(directory: &Path, reason: &'static str) -> Failure {

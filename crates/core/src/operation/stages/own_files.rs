@@ -421,21 +421,38 @@ pub(super) fn other_writer_of_records(
         request.walk(|_| false)
     });
     match walked {
-        Ok(walk) => Ok(walk.met.iter().find_map(|met| file_writer(&guarded.show(&met.path), &met.status))),
+        Ok(walk) => {
+            for met in &walk.met {
+                let writer = file_writer(&guarded, &met.path, &met.status)?;
+                if writer.is_some() {
+                    return Ok(writer);
+                }
+            }
+            Ok(None)
+        }
         Err(StageError::Root(RootError::Untrusted(told))) => Ok(Some(words(&told))),
         Err(error) => Err(error),
     }
 }
 
-fn file_writer(path: &str, seen: &ObjectStatus) -> Option<String> {
+fn file_writer(root: &Root, at: &ObjectPath, seen: &ObjectStatus) -> Result<Option<String>, RootError> {
+    let path = root.show(at);
     let bits = if seen.file_type == FileType::Symlink { 0 } else { seen.mode.bits() };
     if seen.uid != 0 {
-        Some(format!("{path} belongs to uid {}", seen.uid))
-    } else if bits & 0o002 != 0 {
-        Some(format!("everybody may write {path}"))
-    } else {
-        (bits & 0o020 != 0 && seen.gid != 0).then(|| format!("the group of {path} may write it"))
+        return Ok(Some(format!("{path} belongs to uid {}", seen.uid)));
     }
+    if bits & 0o002 != 0 {
+        return Ok(Some(format!("everybody may write {path}")));
+    }
+    if bits & 0o020 == 0 {
+        return Ok(None);
+    }
+    if seen.gid != 0 {
+        return Ok(Some(format!("the group of {path} may write it")));
+    }
+    let dir = root.dir_if_there(&at.parent().unwrap_or_else(ObjectPath::root))?;
+    let is_listed = dir.is_some_and(|dir| dir.may_others_write(at.name(), seen, true));
+    Ok(is_listed.then(|| format!("an access list lets others write {path}")))
 }
 
 /// Returns who besides the superuser may write to a directory, as a clause.
