@@ -177,7 +177,7 @@ fn recover_says_what_is_wrong_with_a_damaged_journal_and_what_to_type() {
     assert!(said.contains("`patchadm -R @ROOT@ recover --discard-journal`"), "{said}");
     assert!(!said.contains("an unfinished run could not"), "it is not known to be one: {said}");
     let said = stage.run("recover --discard-journal -R @ROOT@").ok();
-    assert!(said.contains("kept as @ROOT@/var/sadm/patchadm/journal.damaged-1"), "{said}");
+    assert!(said.contains("set aside as @ROOT@/var/sadm/patchadm/journal.damaged-1"), "{said}");
     is_backed_out(&stage);
     damage(&stage);
     let said = stage.run("recover --json --discard-journal -R @ROOT@").ok();

@@ -76,14 +76,13 @@ pub fn strange_above(path: &Path) -> Result<Option<ForeignObject>> {
 /// Like [`strange_above`], but for a directory in which something is to be made: it is checked as well.
 pub fn strange_along(path: &Path) -> Result<Option<ForeignObject>> {
     let (objects, last) = objects_on_way(path)?;
-    let above = objects.iter().find_map(|(path, seen)| strange(path, seen));
-    Ok(above.or_else(|| strange(path, &last)))
+    Ok(objects.iter().find_map(strange).or_else(|| strange(&last)))
 }
 
 /// Like [`strange_above`], and also returns the status of the object that the path leads to.
 pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> {
     let (objects, last) = objects_on_way(path)?;
-    Ok((objects.iter().find_map(strange), last))
+    Ok((objects.iter().find_map(strange), last.seen))
 }
 
 /// A directory or symbolic link on the way to a path of the host, or what the path leads to.
@@ -134,8 +133,8 @@ fn is_of_other_namespace(uid: u32) -> bool {
     !maps.is_empty() && !maps.lines().any(is_in)
 }
 
-/// Returns the directories and symbolic links on the way to a path of the host, and the status of its target.
-fn objects_on_way(path: &Path) -> Result<(Vec<ObjectOnWay>, ObjectStatus)> {
+/// Returns the directories and symbolic links on the way to a path of the host, and its target.
+fn objects_on_way(path: &Path) -> Result<(Vec<ObjectOnWay>, ObjectOnWay)> {
     let failed =
         |shown: &Path, errno| RootError::Call { action: "look at", path: shown.display().to_string(), errno };
     let absolute = std::path::absolute(path)
@@ -181,7 +180,7 @@ fn objects_on_way(path: &Path) -> Result<(Vec<ObjectOnWay>, ObjectStatus)> {
         }
         last = object(&at, &shown)?;
     }
-    Ok((found, last.seen))
+    Ok((found, last))
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {
