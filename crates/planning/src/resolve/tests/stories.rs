@@ -425,6 +425,6 @@ fn a_chain_of_many_requirements_ends_and_tells_its_first_links() {
 fn reasons_of_sets_are_told_as_any_other_reason() {
     let reason = Reason::InSet(crate::plan::refusal::SetReason::OwnRun);
     let refusal = reason.of(Command::Patchadd, &"100-01");
-    assert_eq!(refusal.to_string(), "patch 100-01 is not applied: its scripts need a run of their own");
+    assert_eq!(refusal.to_string(), "patch 100-01 was not applied: its scripts need a run of their own");
     assert_eq!(refusal.code(), 10);
 }
