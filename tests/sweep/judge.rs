@@ -9,13 +9,14 @@ use super::damages::{Damage, Need, Record};
 use crate::tree::Tree;
 
 /// Answers that are right without a word about the record: its path, how the command begins, and why.
-const ELSEWHERE: [(&str, &str, &str); 7] = [
+const ELSEWHERE: [(&str, &str, &str); 8] = [
     ("/var/sadm/install/contents", "pkginfo -l", "objects are counted where there are some to count"),
     ("/var/sadm/pkg/ACMEweb", "patchadd -p", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "showrev", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "pkginfo", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "pkgparam", DIRECTORIES),
     ("/var/sadm/patch/100-02", "show", "what a patch says of itself is left out where it is not kept"),
+    ("/var/sadm/patch/100-02", "check", "it is told as undo data that the caller may not read"),
     ("/var/sadm/patchadm/ledger/ACMEweb", "show", "what may not be read is told by the names that are there"),
 ];
 
@@ -113,7 +114,8 @@ pub(crate) fn verdict(
 ) -> Verdict {
     let fault = |what: &str| {
         let code = answer.code.map_or_else(|| "signal".to_owned(), |code| code.to_string());
-        let text: Vec<&str> = answer.text.lines().take(6).collect();
+        let known: Vec<&str> = whole.text.lines().collect();
+        let text: Vec<&str> = answer.text.lines().filter(|line| !known.contains(line)).take(6).collect();
         Verdict::Fault(format!("{what} (exit {code})\n    {}", text.join("\n    ")))
     };
     if matches!(answer.code, None | Some(70 | 101 | 128..)) || answer.text.contains("panicked") {

@@ -77,6 +77,9 @@ fn commands(text: &str, record: &Record) -> Vec<String> {
     };
     let again = "pkgadd -n -a @ADMIN@ -R @ROOT@ -d @SPOOL@ ACMEweb".to_owned();
     let is_told = text.contains("install ACMEweb again with pkgadd");
-    let quoted = QUOTED.captures_iter(text).map(|found| on_root(&found[1]));
+    // A command with a word for a device is typed with one of the test.
+    let is_whole = |line: &&str| !line.contains(" DEVICE");
+    let quoted = QUOTED.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.as_str());
+    let quoted = quoted.filter(is_whole).map(on_root);
     is_told.then_some(again).into_iter().chain(quoted).collect()
 }

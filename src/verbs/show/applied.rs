@@ -31,6 +31,7 @@ use patchadm_core::operation::queries::runs::{applied_signature, open_merges};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
 
 /// Everything about an applied patch.
 #[derive(Debug, Serialize)]
@@ -216,6 +217,7 @@ impl AppliedPatch {
             Some(files) => files.to_string(),
             None => "unknown: its undo data does not tell".to_owned(),
         };
+        let unknown_run = || format!("unknown: {} does not name it", root.show(&places::history()));
         let mut lines = vec![
             ("Patch", listed.id.clone()),
             ("Synopsis", listed.synopsis.clone().unwrap_or_default()),
@@ -234,7 +236,7 @@ impl AppliedPatch {
         lines.extend([
             ("Applied", listed.date_text.clone().unwrap_or_default()),
             ("On", listed.host.clone().unwrap_or_default()),
-            ("Run", patch.origin.run.clone().unwrap_or_default()),
+            ("Run", patch.origin.run.clone().unwrap_or_else(unknown_run)),
             ("Why", patch.origin.words()),
             ("Note", patch.origin.note.clone().unwrap_or_default()),
             ("Packages", listed.packages.join(", ")),
