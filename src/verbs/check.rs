@@ -19,7 +19,7 @@ use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::removable::RemovableEntry;
 use patchadm_cli::reply::text::finding;
 use patchadm_cli::reply::undo::UndoEntry;
-use patchadm_cli::reply::words::{human, print_notes};
+use patchadm_cli::reply::words::{counted_patches, human, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade, Surroundings, Zone};
@@ -535,32 +535,28 @@ impl Comparison {
             details.extend(errors.iter().map(|error| format!("  {error}")));
         }
         sections.push(Section { details, ..files });
-        let of_patches = |number: usize| match number {
-            1 => "1 patch".to_owned(),
-            number => format!("{number} patches"),
-        };
         let archives = self.patches.iter().flat_map(|one| &one.undo).filter(|one| one.undo.is_kept()).count();
         let good = if contents { "as it was written" } else { "in its place, with the recorded size" };
         let undo = match (self.damaged, self.earlier, self.closed) {
             (0, 0, 0) if archives == 0 => Section::new("undo-data", Ok, "none is kept"),
             (0, 0, 0) => {
                 let kept = self.patches.iter().filter(|one| one.undo.iter().any(|one| one.undo.is_kept()));
-                let of = of_patches(kept.count());
+                let of = counted_patches(kept.count());
                 Section::new("undo-data", Ok, format!("that of {of} is {good}"))
             }
             (0, 0, closed) => Section::new(
                 "undo-data",
                 Unknown,
-                format!("that of {} could not be read", of_patches(closed)),
+                format!("that of {} could not be read", counted_patches(closed)),
             ),
             (0, earlier, _) => {
-                let text = format!("that of {} is of an earlier form", of_patches(earlier));
+                let text = format!("that of {} is of an earlier form", counted_patches(earlier));
                 Section::new("undo-data", Attention, text)
             }
             (damaged, ..) => Section::new(
                 "undo-data",
                 Attention,
-                format!("that of {} is damaged or missing", of_patches(damaged)),
+                format!("that of {} is damaged or missing", counted_patches(damaged)),
             ),
         };
         let mut details = Vec::new();

@@ -10,6 +10,7 @@ use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::patch_list::{ListChoice, ListOrder, ListReport};
+use patchadm_cli::reply::words::counted_patches;
 use patchadm_cli::reply::{Exit, Reply};
 use patchadm_cli::surroundings::caller::now;
 use patchadm_core::operation::queries::inspect::{WantedWords, inspect};
@@ -109,8 +110,7 @@ fn order(text: &str) -> Result<ListOrder, String> {
 fn answer(report: ListReport) -> RootAnswer<ListReport> {
     let line = match report.patches.len() {
         0 => report.empty(),
-        1 => "1 patch".to_owned(),
-        number => format!("{number} patches"),
+        number => counted_patches(number),
     };
     let remarks = report.remarks.iter().map(|remark| format!("note: {remark}"));
     let (exit, notes) = (report.exit(), report.lines().into_iter().chain(remarks).collect());

@@ -14,6 +14,7 @@ use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::trial_standing::TrialStanding;
+use patchadm_cli::reply::words::counted_patches;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::caller::now;
 use patchadm_cli::surroundings::{Output, Shade};
@@ -228,12 +229,12 @@ impl StatusReport {
         let bad = |is_bad: bool| if is_bad { Shade::Bad } else { Shade::Effective };
         let applied = match (self.applied, self.not_in_force) {
             (0, _) => "no patches".to_owned(),
-            (applied, 0) => patches(applied),
+            (applied, 0) => counted_patches(applied),
             (applied, rest) => {
                 let superseded = counted_if_any(self.superseded, "superseded");
                 let others = counted_if_any(rest - self.superseded.min(rest), "not effective");
                 let counts: Vec<String> = superseded.into_iter().chain(others).collect();
-                format!("{} ({})", patches(applied), counts.join(", "))
+                format!("{} ({})", counted_patches(applied), counts.join(", "))
             }
         };
         let lost: Vec<&str> = self.native.lost().map(|(id, _)| id).collect();
@@ -296,7 +297,7 @@ impl MissingEntry {
     fn known_words(&self) -> String {
         match (&self.depot, self.patches, &self.reason) {
             (Some(depot), Some(0), _) => format!("none of {depot}"),
-            (Some(depot), Some(missing), _) => format!("{} of {depot}", patches(missing)),
+            (Some(depot), Some(missing), _) => format!("{} of {depot}", counted_patches(missing)),
             (_, None, Some(reason)) => format!("unknown: {reason}"),
             _ => match &self.last_used {
                 Some(last) => format!("unknown: no depot configured; the last one used was {last}"),
@@ -350,10 +351,6 @@ impl CommandReport for StatusReport {
 
 fn counted_if_any(number: usize, word: &str) -> Option<String> {
     (number > 0).then(|| format!("{number} {word}"))
-}
-
-fn patches(number: usize) -> String {
-    if number == 1 { "1 patch".to_owned() } else { format!("{number} patches") }
 }
 
 /// Returns names with commas between them, of many the first.

@@ -16,7 +16,7 @@ const ELSEWHERE: [(&str, &str, &str); 8] = [
     ("/var/sadm/pkg/ACMEweb", "pkginfo", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "pkgparam", DIRECTORIES),
     ("/var/sadm/patch/100-02", "show", "what a patch says of itself is left out where it is not kept"),
-    ("/var/sadm/patch/100-02", "check", "it is told as undo data that the caller may not read"),
+    ("/var/sadm/patch/100-02", "check", "reported as undo data that the caller may not read"),
     ("/var/sadm/patchadm/ledger/ACMEweb", "show", "what may not be read is told by the names that are there"),
 ];
 

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 const KEPT_OUTPUT: usize = 4096;
 
-/// The most bytes that a command may print of which the digest is taken.
+/// Maximum size of the output that is digested, in bytes.
 const LARGEST_DIGESTED: u64 = 1 << 20;
 
 /// The failure of a command.

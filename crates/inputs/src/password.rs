@@ -1,7 +1,7 @@
 //! Addresses without passwords, for messages.
 
 /// Returns an address or proxy for messages, without everything before the last `@`, which may be a password in any
-/// form, and without a query, which may have a token. An encoded `@` in the place of the host counts, too.
+/// form, and without a query, which may have a token. An encoded `@` in the host part counts as one.
 pub fn without_password(text: &str) -> String {
     match query_of(text).and_then(|query| text.strip_suffix(query)) {
         Some(address) => without_user(address) + "?...",

@@ -12,6 +12,7 @@ use patchadm_cli::reply::depot_end::{depot_advice, depot_exit};
 use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::json::milliseconds_since;
+use patchadm_cli::reply::words::counted_patches;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
@@ -212,10 +213,7 @@ impl DepotReport {
         let place = directory.display();
         let IndexReport { version, patches, .. } = indexed;
         let summary = if indexed.is_new {
-            format!(
-                "{place}: version {version} has {}",
-                if *patches == 1 { "1 patch".to_owned() } else { format!("{patches} patches") }
-            )
+            format!("{place}: version {version} has {}", counted_patches(patches))
         } else {
             format!("{place}: version {version} stays, nothing is new")
         };

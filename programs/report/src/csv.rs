@@ -3,7 +3,7 @@
 //!
 //! A spreadsheet interprets text that begins with `=`, `+`, `-` or `@` as a formula, also in the wide forms and behind
 //! blanks, quotes or `|`: such text gets a leading apostrophe. Where lists have commas in numbers, a spreadsheet begins
-//! another cell behind each `;`, even within quotes, so that text behind one gets an apostrophe, too.
+//! another cell behind each `;`, even within quotes, so text after a semicolon also gets an apostrophe.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 //! The report as text.
 
 use crate::made::{MadeReport, TwoHosts};
-use patchadm_cli::reply::words::counted;
+use patchadm_cli::reply::words::{counted, counted_patches};
 use patchadm_planning::fleet::{
     Finding, FindingKind, FleetChanges, FleetPatch, HostStanding, PastReport, PatchOnHosts,
 };
@@ -16,7 +16,7 @@ pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
         format!(
             "{}, {}, compared with {}",
             counted(report.hosts.len(), "host"),
-            patches(report.patches.len()),
+            counted_patches(report.patches.len()),
             made.compared_with.words()
         ),
         String::new(),
@@ -30,10 +30,6 @@ pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
         lines.pop();
     }
     lines.iter().map(|line| visible(line).into_owned()).collect()
-}
-
-fn patches(number: usize) -> String {
-    if number == 1 { "1 patch".to_owned() } else { format!("{number} patches") }
 }
 
 fn section(heading: &str, lines: Vec<String>) -> Vec<String> {

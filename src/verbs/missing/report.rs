@@ -8,7 +8,7 @@ use super::choice::AnalysisChoice;
 use super::row::{AnalysisEntry, AnalysisRow, UnknownEntry};
 use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::trial_standing::TrialStanding;
-use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::words::{counted_patches, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::analysis::HostNames;
@@ -137,7 +137,7 @@ impl AnalysisReport {
     /// Returns the report in a line.
     pub(super) fn line(&self) -> String {
         let listed = self.rows().count();
-        let patches = if listed == 1 { "1 patch" } else { &format!("{listed} patches") };
+        let patches = counted_patches(listed);
         let missing = match self.missing {
             0 => "none is missing".to_owned(),
             1 => "1 is missing".to_owned(),

@@ -10,7 +10,7 @@ use crate::verbs::options::{
 use patchadm_cli::arguments::{age, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::change_failed;
-use patchadm_cli::reply::patch_totals::counted_patches;
+use patchadm_cli::reply::words::counted_patches;
 use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;

@@ -201,7 +201,7 @@ impl<'p> Play<'p> {
         self.applied.iter().copied().filter(can_go).collect()
     }
 
-    /// The words one of which a refusal to remove a patch has; none if it can be removed.
+    /// Reasons for which removing the patch may be refused; empty if it can be removed.
     fn why_not(&self, number: usize) -> Vec<&'static str> {
         let patch = &self.patches[number];
         let others =

@@ -135,7 +135,7 @@ pub struct SandboxWatch<'a> {
 pub(crate) struct TaskGrowth {
     /// The bytes that it wrote in the last seconds.
     pub(crate) bytes: u64,
-    /// True if free space is below the reserve, and the previous check found it scarce: others know their growth, too.
+    /// True if free space is below the reserve, and was scarce at the previous check, so that every task has recorded its growth.
     pub(crate) is_decisive: bool,
 }
 

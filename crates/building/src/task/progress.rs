@@ -128,7 +128,7 @@ impl<'a> TaskWatch<'a> {
                     | FailureCause::Result
                     | FailureCause::Check
             ),
-            // The task itself writes here, too. If the disk of the results is full as well, the run notices.
+            // The task itself also writes to the build directory. The run notices if the disk of the results is full.
             StepError::Machine(TaskError::Root(error)) => error.is_no_space(),
             StepError::Machine(_) => false,
         };

@@ -53,17 +53,7 @@ pub(crate) fn run_in_sandbox(
     ticks: Ticks<'_>,
 ) -> Result<SandboxEnd, TaskError> {
     let enclosure = enclosure(root, command, limits, Some(place.inside()))?;
-    let mut group = place.control_group(limits.of_group());
-    let gives_way = |growth| place.gives_way(growth);
-    let mut watch = SandboxWatch {
-        group: &mut group,
-        written,
-        errors: None,
-        phase: &mut |_| {},
-        ticks,
-        gives_way: Some(&gives_way),
-    };
-    run_to_end(place, &enclosure, (limits, &no_input()?), log, &mut watch)
+    run_quietly(place, &enclosure, &no_input()?, (limits, written), log, ticks)
 }
 
 /// Runs a command of the `patchadm` beside this program in a prepared sandbox. Its process enters the sandbox before it
@@ -108,6 +98,18 @@ fn run_work_of(
     let of_kernel = SandboxLimits { cpu: None, ..limits.clone() };
     let mut enclosure = enclosure(root, command, &of_kernel, Some(place.inside()))?;
     enclosure.command.own_work = Some(work);
+    run_quietly(place, &enclosure, order, (limits, written), log, ticks)
+}
+
+/// Runs an enclosure to its end in the control group of its task. Nobody is told its phases.
+fn run_quietly(
+    place: &TaskPlace,
+    enclosure: &Enclosure,
+    input: &File,
+    (limits, written): (&SandboxLimits, &[PathBuf]),
+    log: &mut TaskLog,
+    ticks: Ticks<'_>,
+) -> Result<SandboxEnd, TaskError> {
     let mut group = place.control_group(limits.of_group());
     let gives_way = |growth| place.gives_way(growth);
     let mut watch = SandboxWatch {
@@ -118,7 +120,7 @@ fn run_work_of(
         ticks,
         gives_way: Some(&gives_way),
     };
-    run_to_end(place, &enclosure, (limits, order), log, &mut watch)
+    run_to_end(place, enclosure, (limits, input), log, &mut watch)
 }
 
 const LOOK: Duration = Duration::from_millis(200);

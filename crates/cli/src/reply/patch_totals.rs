@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::patch_entry::{ChangeCounts, PatchEntry, SpaceEntry};
 use super::result_word::ResultWord;
-use super::words::{counted, human};
+use super::words::{counted, counted_patches, human};
 use patchadm_changeset::plan::BALLAST;
 
 /// The words for the end of a patch, in the order of the total.
@@ -19,11 +19,6 @@ pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
     let counts = ENDS.iter().map(|word| (count(word), word)).filter(|(count, _)| *count > 0);
     let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
     format!("{}: {}", counted_patches(entries.len()), counts.join(", "))
-}
-
-/// Returns a number of patches in words.
-pub fn counted_patches(count: usize) -> String {
-    if count == 1 { "1 patch".to_owned() } else { format!("{count} patches") }
 }
 
 /// Returns what all planned patches change together: their objects, the space that they need, and their undo data.

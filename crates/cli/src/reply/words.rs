@@ -29,6 +29,12 @@ pub fn counted(count: impl Display, thing: &str) -> String {
     if count == "1" { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
+/// Returns a number of patches in words.
+pub fn counted_patches(count: impl Display) -> String {
+    let count = count.to_string();
+    if count == "1" { "1 patch".to_owned() } else { format!("{count} patches") }
+}
+
 /// Prints what recovery did with an earlier run, where there was one.
 pub fn print_recovery(output: &mut Output, sentence: Option<&str>, notes: &[String]) -> io::Result<()> {
     let mut lines = sentence.into_iter().chain(notes.iter().map(String::as_str));
