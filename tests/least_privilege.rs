@@ -211,7 +211,8 @@ fn senseless_variables_are_refused_or_passed_over_and_never_a_panic() {
         ("SOURCE_DATE_EPOCH", "9223372036854775808", 2),
         ("SOURCE_DATE_EPOCH", "9223372036854775807", 2),
         ("SOURCE_DATE_EPOCH", "-1", 0),
-        ("TMPDIR", "/no/such/directory", 2),
+        ("TMPDIR", "/no/such/directory", 0),
+        ("TMPDIR", "/dev/null", 2),
         ("PKG_INSTALL_ROOT", "relative/../root", 1),
     ] {
         let mut stage = Scenario::with(&[package()]);
@@ -275,12 +276,10 @@ fn a_directory_for_temporary_files_in_which_somebody_else_may_rename_is_refused(
 }
 
 #[test]
-fn a_directory_for_temporary_files_that_somebody_else_could_make_is_refused() {
+fn a_tmpdir_that_is_no_directory_is_refused() {
     let mut stage = stage();
-    let absent = stage.beside("absent");
     fs::write(stage.beside("file"), "").unwrap();
     for (path, reason) in [
-        (absent.clone(), "which does not exist"),
         (stage.beside("file"), "which is no directory"),
         (stage.beside("file/below"), "which cannot be looked at (not a directory)"),
     ] {
@@ -294,9 +293,23 @@ fn a_directory_for_temporary_files_that_somebody_else_could_make_is_refused() {
         }
         assert!(stage.everything() == before);
     }
-    fs::create_dir(&absent).unwrap();
+}
+
+#[test]
+fn a_tmpdir_that_does_not_exist_counts_as_unset_though_somebody_makes_it_meanwhile() {
+    let mut stage = stage();
+    let absent = stage.beside("absent");
     stage.set("TMPDIR", &absent);
-    stage.run("list -R @ROOT@").ok();
+    let text = format!(
+        "mkdir {absent} && printf %s \"$TMPDIR\" >{told}; exit 0\n",
+        absent = absent.display(),
+        told = stage.beside("told").display()
+    );
+    let line = line(&stage, "-n", &package().information("preinstall", &text));
+    assert_eq!(stage.run(&line).code, 0);
+    let told = fs::read_to_string(stage.beside("told")).unwrap();
+    assert!(told.starts_with("/var/tmp"), "{told}");
+    assert_eq!(fs::read_dir(absent).unwrap().count(), 0);
 }
 
 #[test]

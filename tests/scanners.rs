@@ -366,7 +366,7 @@ fn a_patched_real_openssl_counts_as_fixed_with_the_document_and_as_open_without(
     assert_eq!(resolved.lines().collect::<Vec<_>>(), findings);
 
     stage.run("remove -R @ROOT@ 300001-01").ok();
-    stage.run("report -R @ROOT@ --format openvex").fails(2);
+    stage.run("report -R @ROOT@ --format openvex").fails(3);
 }
 
 /// What CVE Binary Tool tells of the bill of materials beside a root; `None` where it is not installed.

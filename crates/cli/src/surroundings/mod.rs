@@ -45,6 +45,9 @@ pub const EVENTS: &str = "PATCHADM_EVENTS";
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.
 pub const AS_OWNER: &str = "PATCHADM_AS_OWNER";
 
+/// Where temporary directories are made unless `TMPDIR` names a place.
+const TEMPORARY: &str = "/var/tmp";
+
 /// The surroundings of a command when it begins.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -147,7 +150,7 @@ pub enum SurroundingsError {
         /// Whose it is.
         reason: String,
     },
-    /// `TMPDIR` is not there, so that somebody else could make it.
+    /// `TMPDIR` is no directory, or cannot be read.
     #[error("TMPDIR is {path}, {reason}: unset TMPDIR, or name a directory that exists")]
     NoTemporary {
         /// The directory.
@@ -322,16 +325,14 @@ fn event_receiver(variable: Option<&OsStr>) -> Result<EventReceiver, Surrounding
 
 /// Returns the directory for private directories. Nobody but the caller and the superuser may rename what is in it.
 fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
-    let Some(path) = named else { return Ok(PathBuf::from("/var/tmp")) };
+    let Some(path) = named else { return Ok(PathBuf::from(TEMPORARY)) };
     let shown = || path.display().to_string().escape_debug().to_string();
     let absent = |reason: String| Err(SurroundingsError::NoTemporary { path: shown(), reason });
     let seen = match path.metadata() {
         Ok(seen) if seen.is_dir() => seen,
         Ok(_) => return absent("which is no directory".to_owned()),
-        // Whoever makes it meanwhile could exchange what is made there.
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return absent("which does not exist".to_owned());
-        }
+        // As if it were unset: in a chroot it often is missing, and a stranger could make it at any moment.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PathBuf::from(TEMPORARY)),
         Err(error) => return absent(format!("which cannot be looked at ({})", error.kind())),
     };
     let is_own = [0, rustix::process::geteuid().as_raw()].contains(&seen.uid());
