@@ -19,7 +19,7 @@ use crate::reliability::killed::Dice;
 use crate::reliability::power_cuts::stories::is_rename_of_stage;
 use crate::reliability::promotions::PROMOTED;
 use crate::reliability::stories::{Command, ELSEWHERE, EXCHANGED, STORIES, Story, Trial, is_asked_for};
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::{figures, is_all_in_first, part_of, sample_or_whole};
 use crate::tree::{Tree, assert_same};
 
 /// Up to so many changes every set is tried.
@@ -172,9 +172,28 @@ fn survives(plot: &Plot<'_>, most: usize) -> u64 {
 
 #[test]
 fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery() {
+    cut_commands(0);
+}
+
+#[test]
+fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery_2() {
+    cut_commands(1);
+}
+
+#[test]
+fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery_3() {
+    cut_commands(2);
+}
+
+/// Cuts the power in each story of a part.
+fn cut_commands(part: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
     let mut tried = 0;
     let told = STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).chain(&PROMOTED);
-    for story in told.step_by(sample_or_whole(3, 1)).map(|told| told()).filter(is_asked_for) {
+    let told = part_of(told.step_by(sample_or_whole(3, 1)), part, 3);
+    for story in told.map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         let plot = Plot { story: &story, legal: &legal, killed: None, deaf: None };
         tried += survives(&plot, sample_or_whole(24, usize::MAX));
@@ -202,9 +221,28 @@ fn kills(story: &Story, most: usize) -> Vec<usize> {
 
 #[test]
 fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next() {
+    cut_recoveries(0);
+}
+
+#[test]
+fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next_2() {
+    cut_recoveries(1);
+}
+
+#[test]
+fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next_3() {
+    cut_recoveries(2);
+}
+
+/// Cuts the power in recoveries of each story of a part.
+fn cut_recoveries(part: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
     let mut tried = 0;
     let told = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED);
-    for story in told.step_by(sample_or_whole(4, 1)).map(|told| told()).filter(is_asked_for) {
+    let told = part_of(told.step_by(sample_or_whole(4, 1)), part, 3);
+    for story in told.map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         for killed in kills(&story, sample_or_whole(2, 12)) {
             let plot = Plot { story: &story, legal: &legal, killed: Some(killed), deaf: None };
