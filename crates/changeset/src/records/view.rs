@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::format::contents_stamp::{BoundPackages, ContentsStamp, OwnerCounts, STAMP_HEAD};
 use crate::format::journal;
-use crate::format::journal::{HEAD, Identity, Journal, JournalHead, Op, OpKind};
+use crate::format::journal::{HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
 use crate::records::journal_head::{head, open_journal, read_to};
 use crate::records::{ViewError, failed, places};
 use patchadm_rootfs::{Digest, Dir, FileType, Inode, ObjectStatus, Resolver, Root, RootError, Timestamp};
@@ -104,6 +104,12 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
         match attempt(reader, &mut read) {
             Ok(Some(answer)) => return answer,
             Ok(None) => {}
+            // The version of a journal stays as it is.
+            Err(
+                error @ ViewError::Journal {
+                    reason: JournalError::Version(_) | JournalError::Earlier(_), ..
+                },
+            ) => return Err(error.into()),
             // A sector that is just being written looks like a damaged one, but not for long.
             Err(error @ ViewError::Journal { .. }) => damage = Some(error),
             Err(error) => return Err(error.into()),
