@@ -1,5 +1,3 @@
-//! The objects that machines are compared with: a cross-reference file, or the index of a depot.
-
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -39,17 +37,14 @@ pub struct ComparisonOptions {
     signature: SignatureOptions,
 }
 
-/// What machines are compared with.
 pub struct Comparison {
     pub reference: CrossReference,
-    /// Its name, as it was given.
     pub name: String,
-    /// The depot and what is demanded of its index, to be compared with what each root remembers.
+    /// The depot and the demands on its index, to be compared with what each root remembers.
     depot: Option<(Depot, DemandWord)>,
     now: DateTime<Utc>,
 }
 
-/// A named place, once its kind is known.
 enum NamedPlace {
     File(OsString),
     Address(Address),
@@ -57,15 +52,14 @@ enum NamedPlace {
 }
 
 impl ComparisonOptions {
-    /// Tells whether something to compare with is named.
     pub fn is_said(&self) -> bool {
         self.xref.is_some() || self.depot.depot.is_some()
     }
 }
 
 impl Comparison {
-    /// Opens what the options name, else the depot of the policy. Of many roots, and of machines that are not here, the
-    /// root of the running system says which keys are trusted.
+    /// Opens what the options name, else the depot of the policy. For many roots, and for machines that are not here,
+    /// the running system says which keys are trusted.
     pub fn open(
         call: &mut Invocation,
         (options, fetching): (&ComparisonOptions, &FetchOptions),
@@ -105,14 +99,14 @@ impl Comparison {
         }
     }
 
-    /// Compares the index of the depot with what the root remembers of it; what has to be said about it.
+    /// Compares the index of the depot with what the root remembers of it. Returns a note for the user, if any.
     pub fn must_be_current(&self, root: &Root) -> Result<Option<String>, Stop> {
         let Some((depot, word)) = &self.depot else { return Ok(None) };
         let stale = depot.check(root, *word, self.now).map_err(|failure| query_refused(root, &failure))?;
         Ok(stale.map(|stale| stale.to_string()))
     }
 
-    /// Returns the sentence about everything in the directory of the depot that is not a patch.
+    /// Returns a note about everything in the directory of the depot that is not a patch.
     pub fn passed_over(&self) -> Option<String> {
         let (depot, _) = self.depot.as_ref()?;
         match depot.passed_over() {
@@ -123,7 +117,6 @@ impl Comparison {
     }
 }
 
-/// Returns the place of a cross-reference file, which is fetched if its name is an address.
 fn place_of_file(file: &OsString) -> Result<NamedPlace, DepotError> {
     match DepotLocation::parse(file) {
         Ok(DepotLocation::Address(_)) => Ok(NamedPlace::Address(Address::parse(&file.to_string_lossy())?)),
@@ -143,7 +136,6 @@ fn of_policy(root: &Root, usage: &'static str) -> anyhow::Result<(NamedPlace, Os
     Ok((NamedPlace::Depot(location), depot.into()))
 }
 
-/// Fetches something, with a bar if someone watches.
 fn fetch<T>(
     call: &mut Invocation,
     (options, fetching): (&ComparisonOptions, &FetchOptions),

@@ -1,21 +1,18 @@
-//! Options about durations and days.
-
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use patchadm_inputs::duration::{DAY, duration};
 
 use crate::surroundings::Zone;
 
-/// Reads a duration, in seconds.
+/// In seconds.
 pub fn age(text: &str) -> Result<u64, String> {
     duration(text).map_err(|error| error.to_string())
 }
 
-/// Reads the duration of a wait or a limit, in seconds. A number without a unit is one of seconds, as for `timeout`(1).
+/// In seconds, also without a unit, as for `timeout`(1).
 pub fn seconds(text: &str) -> Result<u64, String> {
     text.parse().or_else(|_| age(text))
 }
 
-/// Reads a duration of whole days.
 pub fn days(text: &str) -> Result<u32, String> {
     let seconds = age(text)?;
     if !seconds.is_multiple_of(DAY) {
@@ -24,11 +21,10 @@ pub fn days(text: &str) -> Result<u32, String> {
     u32::try_from(seconds / DAY).map_err(|_| "the duration is too long".to_owned())
 }
 
-/// A point in time as an option names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PointInTime {
     Moment(DateTime<Utc>),
-    /// A day of the local calendar.
+    /// In the local calendar.
     Day(NaiveDate),
 }
 
@@ -42,7 +38,6 @@ impl PointInTime {
             .map_err(|_| "not a date: write 2026-11-20, or 2026-11-20T07:00:00+01:00".to_owned())
     }
 
-    /// Returns the moment, or the first of the day.
     pub fn first(self, zone: Zone) -> Option<DateTime<Utc>> {
         match self {
             Self::Moment(moment) => Some(moment),
@@ -50,7 +45,6 @@ impl PointInTime {
         }
     }
 
-    /// Returns the moment, or the last second of the day.
     pub fn last(self, zone: Zone) -> Option<DateTime<Utc>> {
         match self {
             Self::Moment(moment) => Some(moment),
