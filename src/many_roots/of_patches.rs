@@ -1,5 +1,3 @@
-//! A root of many on which patches were applied or backed out.
-
 use super::root_report::{
     RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
 };
@@ -12,7 +10,7 @@ use patchadm_cli::reply::patches::PatchesReport;
 use patchadm_cli::reply::trial_entry::TrialEntry;
 use patchadm_rootfs::Root;
 
-/// Returns the report about a root from that of its patches, with a line for each path if it `is_verbose`.
+/// `is_verbose` adds a line for each path.
 pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -> RootReport<PatchesReport> {
     let exit = report.exit;
     let line = match &report.error {

@@ -1,5 +1,4 @@
-//! `patchadm adopt`: software that is on disk becomes a package without a byte being moved; `--forget` gives the
-//! registration up.
+//! `patchadm adopt`: registers software on disk as a package, without moving a byte; `--forget` unregisters it.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -124,7 +123,6 @@ fn glob(text: &str) -> Result<PathGlob, String> {
     PathGlob::parse(text).map_err(|error| error.to_string())
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: AdoptArgs = parse(call, USAGE)?;
     if args.refresh {
@@ -157,13 +155,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl AdoptArgs {
-    /// Returns the root to refresh or to foresee for: for a hook that of the package manager.
+    /// The root to refresh or to foresee for: for a hook the package manager's.
     fn native_root(&self, surroundings: &Surroundings) -> RootOption {
         let is_hook = self.from_hook || self.before_upgrade;
         if is_hook { self.root.of_package_manager(surroundings) } else { self.root.clone() }
     }
 
-    /// Refuses a tree or paths without name and version, which nothing else could tell.
+    /// Requires name and version for a tree or paths.
     fn must_say_enough(&self) -> Result<(), Stop> {
         let is_bare = self.dir.is_some() || self.paths.is_some();
         let missing = match (&self.pkg, &self.pkg_version) {
@@ -180,7 +178,6 @@ impl AdoptArgs {
         Ok(())
     }
 
-    /// Returns the package to forget.
     fn forgotten(&self) -> Result<Option<PkgInst>, Stop> {
         let package = self.pkg.as_ref().filter(|_| self.forget).map(|pkg| PkgInst::new(pkg));
         package.transpose().map_err(|error| Stop::Usage { message: error.to_string(), usage: USAGE })
@@ -217,7 +214,7 @@ impl AdoptArgs {
     }
 }
 
-/// Returns the path inside the root of a directory that is named with or without the prefix of the root.
+/// Accepts a directory with or without the prefix of the root.
 fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     let bad = |reason: String| Stop::Usage { message: format!("{}: {reason}", tree.display()), usage: USAGE };
     let mut whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
@@ -236,7 +233,6 @@ fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     Ok(inside(root, std::slice::from_ref(&path)).pop().unwrap_or(path))
 }
 
-/// The end of an adoption that was refused or failed: what did not happen, why, what to do.
 /// The outcome of an adoption, or of its end.
 #[derive(Debug, Serialize)]
 struct AdoptReply {
@@ -255,7 +251,6 @@ struct AdoptReply {
     forgets: bool,
 }
 
-/// An object that other packages own.
 #[derive(Debug, Serialize)]
 struct ConflictEntry {
     path: String,
@@ -294,7 +289,6 @@ impl AdoptReply {
         }
     }
 
-    /// Returns the action, done or planned, in a sentence.
     fn sentence(&self) -> String {
         let Self { package, objects, directories_shared, .. } = self;
         let is = if self.result == ResultWord::Planned { "would be" } else { "is" };

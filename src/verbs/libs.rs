@@ -1,4 +1,4 @@
-//! `patchadm libs`: the old shared libraries that were kept for running programs, and the removal of unused ones.
+//! `patchadm libs`: old shared libraries kept for running programs, and removal of unused ones.
 
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ const USAGE_OF_LIST: &str = "patchadm [-R root] libs list [option...] [package..
 const USAGE_OF_PRUNE: &str =
     "patchadm [-R root] libs prune [--dry-run] [--wait duration] [option...] [package...]";
 
-/// The name in the lock, the journal and the history.
+/// The name in lock, journal and history.
 const NAME: &str = "shlibs";
 
 const ACTIONS: [(&str, RunCommand); 2] = [("list", list), ("prune", prune)];
@@ -67,13 +67,12 @@ struct PruneArgs {
     packages: Vec<String>,
 }
 
-/// What is kept.
 #[derive(Serialize)]
 struct LibsReport {
     kept: Vec<PackageEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pruned: Option<Vec<PrunedEntry>>,
-    /// Whether the root differs now; only of prune.
+    /// Set by prune: the root differs now.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<bool>,
     scanned: u64,
@@ -82,14 +81,13 @@ struct LibsReport {
     recovery: Option<String>,
     #[serde(skip)]
     notes: Vec<String>,
-    /// What stays although nothing needs it, and why.
+    /// Unneeded libraries that stay, and why.
     #[serde(skip)]
     remarks: Vec<String>,
     #[serde(skip)]
     is_planned: bool,
 }
 
-/// A package of kept libraries.
 #[derive(Serialize)]
 struct PackageEntry {
     package: String,
@@ -101,7 +99,6 @@ struct PackageEntry {
     libraries: Vec<LibraryEntry>,
 }
 
-/// A kept library.
 #[derive(Serialize)]
 struct LibraryEntry {
     name: String,
@@ -111,7 +108,6 @@ struct LibraryEntry {
     consumers: Vec<ConsumerEntry>,
 }
 
-/// What was removed.
 #[derive(Serialize)]
 struct PrunedEntry {
     package: String,
@@ -119,7 +115,6 @@ struct PrunedEntry {
     paths: Vec<String>,
 }
 
-/// Runs the verb: each action has arguments of its own.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(work) = call.take_action(&ACTIONS) {
         return work(call);
@@ -165,7 +160,7 @@ fn answer(call: &Invocation, root: &Root, request: &KeptRequest, wait: Option<u6
     Ok(Reply::about(root, Exit::OK, LibsReport::of(root, report, request)))
 }
 
-/// Returns the end of a run that failed: in the words of a removal, with the codes of the verbs that remove.
+/// Uses the words of a removal, and the codes of verbs that remove.
 fn failed_as_verb(root: &Root, failed: &Failure) -> Stop {
     match change_failed(root, Command::Pkgrm, failed) {
         Stop::Ran { result, message, .. } => {

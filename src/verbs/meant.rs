@@ -1,4 +1,4 @@
-//! Refusals in the words of the verbs. They say how a patch ended that is no longer applied, or suggest a similar id or file.
+//! Refusals in the words of verbs: the end of a patch that is no longer applied, or a similar id or file.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use patchadm_inputs::source::{SourceError, SourceProblem, directory_names};
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
 
-/// Returns the lines of a refusal: what did not happen, why, and what to type next.
+/// Three lines: what did not happen, why, and what to type next.
 pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed: &Failure) -> String {
     let mut undone = Undone::of(root.prefix(), command, subject, failed);
     if let Failure::Refused(refusal) = failed
@@ -28,7 +28,7 @@ pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed:
     undone.text()
 }
 
-/// Returns the suggestion, if a patch was refused because of its name.
+/// A suggestion for a misspelled name.
 fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
     match failed {
         Failure::Refused(refusal) if *refusal.reason == Reason::NotApplied => {
@@ -39,14 +39,14 @@ fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
     }
 }
 
-/// Returns the applied patch whose id is most like a word; none if the records cannot be read.
+/// The applied patch with the most similar id; `None` if records are unreadable.
 pub(super) fn applied_like(root: &Root, word: &str) -> Option<String> {
     let applied = applied_patches(root).unwrap_or_default();
     let ids: Vec<String> = applied.iter().map(|patch| patch.id.to_string()).collect();
     similar_id(word, ids.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// Returns the path of the file beside a missing one whose name is most like its name.
+/// The most similar file beside a missing one.
 fn file_like(missing: &Path) -> Option<String> {
     let name = missing.file_name()?.to_str()?;
     let directory = missing.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -1,4 +1,4 @@
-//! `patchadm status`, and `patchadm` alone: how a root is, in a few lines, and what to do next.
+//! `patchadm status`, and `patchadm` alone: the state of a root in a few lines, and next steps.
 
 use std::fmt::Write as _;
 
@@ -31,10 +31,10 @@ use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] [status] [option...]";
 
-/// The most commands that are named as the next step.
+/// Commands named as the next step.
 const MOST_STEPS: usize = 2;
 
-/// The most names in a line; the rest is counted.
+/// Names in a line; the rest is counted.
 const NAMED: usize = 4;
 
 /// Summarize the root and suggest the next step
@@ -46,32 +46,30 @@ struct StatusArgs {
     common: BriefVerbOptions,
 }
 
-/// How a root is.
 #[derive(Debug, Serialize)]
 struct StatusReport {
-    /// Whether anything was ever recorded there.
+    /// Something was recorded there.
     has_database: bool,
     applied: usize,
-    /// Those of them that a later patch supersedes or obsoletes.
+    /// Superseded or obsoleted by a later patch.
     #[serde(skip)]
     superseded: usize,
-    /// The applied patches that are superseded, obsoleted or otherwise not in force.
+    /// Superseded, obsoleted or otherwise not in force.
     not_in_force: usize,
     missing: MissingEntry,
     #[serde(flatten)]
     native: NativeEntries,
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStanding>,
-    /// The edited files that patches left in place and nobody has merged yet.
+    /// Edited files left in place and not merged yet.
     merges: Vec<MergeEntry>,
     unfinished: Option<String>,
-    /// The stage of a run that is over, which nobody may remove.
+    /// The stage of a finished run that cannot be removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     stuck_stage: Option<StuckEntry>,
     next: Vec<NextStep>,
 }
 
-/// A stage that cannot be removed.
 #[derive(Debug, Serialize)]
 struct StuckEntry {
     path: String,
@@ -79,31 +77,29 @@ struct StuckEntry {
     reason: String,
 }
 
-/// What the root lacks of its depot.
 #[derive(Debug, Default, Serialize)]
 struct MissingEntry {
-    /// The depot that the policy of the root names.
+    /// The depot of the root's policy.
     depot: Option<String>,
-    /// The number of its patches that the root lacks; null where that is not known.
+    /// Patches that the root lacks; null if unknown.
     patches: Option<usize>,
-    /// Why it is not known.
+    /// Why it is unknown.
     reason: Option<String>,
-    /// The depot that was used last, where the policy names none.
+    /// The last used depot, if the policy names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used: Option<String>,
-    /// Whether the depot is reached over a network and no trusted key can vouch for it.
+    /// A network depot without a trusted key.
     #[serde(rename = "unvouched", skip_serializing_if = "std::ops::Not::not")]
     is_unvouched: bool,
 }
 
-/// A command, and what it is for.
+/// A command and its purpose.
 #[derive(Debug, Serialize)]
 struct NextStep {
     command: String,
     does: String,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: StatusArgs = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;
@@ -151,7 +147,7 @@ impl StatusReport {
         Ok(report)
     }
 
-    /// The report of a root in which nothing was ever recorded.
+    /// For a root without any record.
     fn of_nothing() -> Self {
         Self {
             has_database: false,
@@ -168,7 +164,7 @@ impl StatusReport {
         }
     }
 
-    /// Returns the commands that come next, the most urgent first.
+    /// The most urgent first.
     fn steps(&self, root: &Root) -> Vec<NextStep> {
         let wording = Wording::of_verbs(root.prefix());
         let step = |verb: &str, does: &str| NextStep::new(wording.verb(verb).trim_matches('`'), does);
@@ -203,7 +199,7 @@ impl StatusReport {
         steps
     }
 
-    /// Returns the unfinished run, or the stage that stops every change although its run is over.
+    /// The unfinished run, or the stage that blocks changes although its run is over.
     fn unfinished_words(&self) -> String {
         match (&self.unfinished, &self.stuck_stage) {
             (Some(run), _) => run.clone(),
@@ -214,7 +210,7 @@ impl StatusReport {
         }
     }
 
-    /// Returns the edited files that wait to be merged: how many, and the first of them.
+    /// The number of edited files to merge, and the first of them.
     fn merge_words(&self) -> String {
         let mut paths: Vec<&str> = self.merges.iter().map(MergeEntry::shown).collect();
         paths.dedup();
@@ -224,7 +220,7 @@ impl StatusReport {
         }
     }
 
-    /// Returns the lines: what each is about, how it is, and its colour.
+    /// Subject, state and color.
     fn lines(&self) -> [(&'static str, String, Option<Shade>); 6] {
         let bad = |is_bad: bool| if is_bad { Shade::Bad } else { Shade::Effective };
         let applied = match (self.applied, self.not_in_force) {
@@ -316,7 +312,7 @@ impl MissingEntry {
 
 impl StuckEntry {
     fn of(root: &Root) -> Option<Self> {
-        // A place that cannot be read has no stage that anything is known of.
+        // Nothing is known of a stage in an unreadable place.
         let StuckStage { path, run, reason } = stuck_stage(root).ok().flatten()?;
         Some(Self { path, run, reason })
     }
@@ -353,7 +349,7 @@ fn counted_if_any(number: usize, word: &str) -> Option<String> {
     (number > 0).then(|| format!("{number} {word}"))
 }
 
-/// Returns names with commas between them, of many the first.
+/// Joins names with commas; of many the first ones.
 fn named_or_none(names: &[&str]) -> String {
     if names.is_empty() {
         return "none".to_owned();

@@ -16,44 +16,36 @@ use crate::task::place::{remove_all, remove_within_time};
 use crate::tree_copy::{copy_tree, each_below, go_on_unless_interrupted};
 use crate::work::{PROGRAM, build_directory, made, made_private};
 
-/// The base as it lies on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseLayer {
-    /// The directory of the lowest layer: the base itself, or an empty system that the host's places are mounted over.
     pub layer: PathBuf,
-    /// The paths of the host that are mounted over it.
     pub mounted: Vec<PathBuf>,
-    /// The way in which layers become trees on this machine.
     pub kind: LayerKind,
-    /// Whose ids the users and groups of its sandboxes have.
+    /// Owner of the users and groups of its sandboxes.
     pub ids: SandboxIds,
-    /// A remark if it was just made.
     pub note: Option<String>,
 }
 
-/// The file below `build_dir` that records how layers become trees on this machine.
+/// Records in `build_dir` how layers become trees on this machine.
 const KIND_FILE: &[u8] = b"layers";
 
-/// The directory below `build_dir` with the layers of bases. Only the owner may enter it: the layers have world-writable
-/// directories and set-id programs.
+/// Layers of bases in `build_dir`, for the owner only: they hold world-writable directories and set-id programs.
 pub(crate) const BASES: &str = "bases";
 
-/// The prefix of copies of a base, made for sandboxes whose ids do not own the base.
+/// Prefix of copies of a base, for sandboxes whose ids do not own the base.
 pub(crate) const COPY: &str = "copy";
 
-/// The prefix of layers with places for paths of the host.
+/// Prefix of layers with mount points for paths of the host.
 const PLACES_OF_HOST: &str = "base";
 
 pub(crate) const USED_COPY: &[u8] = b"base.copy";
 
 const KINDS: [(&[u8], LayerKind); 2] = [(b"overlay\n", LayerKind::Overlay), (b"copy\n", LayerKind::Copy)];
 
-/// The paths on which every sandbox mounts something.
 pub(crate) const PLACES: [&str; 9] =
     ["tree", "driver", "packages", "distfiles", "work", "out", "proc", "dev", ".program"];
 
-/// Returns the base as a layer owned by the sandboxes. A host base is laid out below `build_dir`; a directory with
-/// other owners is copied there, until a signal comes.
+/// Lays out a host base in `build_dir`, or copies a base with other owners there, until a signal comes.
 pub fn base_layer(
     conf: &Configuration,
     (ids, user): (SandboxIds, BuildUser),
@@ -108,7 +100,7 @@ pub fn base_layer(
     Ok(BaseLayer { layer, mounted, kind, ids, note })
 }
 
-/// Fills a new layer and gives it to the root of sandboxes. Returns a note if the layer lacks something.
+/// Fills a new layer and gives it to the sandbox's root. Returns a note if the layer lacks something.
 fn lay_out_layer(
     conf: &Configuration,
     (dir, path): (&Dir, &Path),
@@ -129,8 +121,7 @@ fn lay_out_layer(
     Ok(note)
 }
 
-/// Returns true for a layer directly in `build_dir`, as earlier versions made them. Others could write to it, so it is not
-/// used any more.
+/// Detects a layer of an earlier version, directly in `build_dir`: unusable, because others could write to it.
 pub(crate) fn is_open_layer(name: &[u8]) -> bool {
     [COPY, PLACES_OF_HOST].iter().any(|kind| {
         let rest = name.strip_prefix(kind.as_bytes());
@@ -138,7 +129,6 @@ pub(crate) fn is_open_layer(name: &[u8]) -> bool {
     })
 }
 
-/// Closes the layers of earlier versions to other users, until they are pruned.
 fn close_open_layers(build_dir: &Dir) -> Result<(), RootError> {
     for name in build_dir.directories()?.iter().filter(|name| is_open_layer(name)) {
         if build_dir.look(name)?.is_some_and(|seen| seen.mode.bits() & 0o077 != 0) {
@@ -208,7 +198,6 @@ fn name_of(kind: &str, made_for: &str) -> String {
     format!("{kind}-{}", digest.get(..16).unwrap_or_default())
 }
 
-/// Returns the host paths that the layer has as a directory or file, not as a link.
 fn mounted_paths(layer: &Dir, host: &[PathBuf]) -> Result<Vec<PathBuf>, RootError> {
     let mut mounted = Vec::new();
     for path in host {
@@ -233,7 +222,7 @@ fn is_place(layer: &Dir, path: &Path) -> Result<bool, RootError> {
     Ok(false)
 }
 
-/// Returns the user whose file permissions apply to reading the tree, if that is not the caller.
+/// Returns the user whose permissions apply to reading the tree, unless that is the caller.
 pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -242,7 +231,6 @@ pub(crate) fn reader_of(conf: &Configuration) -> Option<u32> {
     Some(range_of(conf).map_or(NOBODY, |range| range.outside(build_user(conf).id())))
 }
 
-/// Returns under whose ids builds run.
 pub fn build_user(conf: &Configuration) -> BuildUser {
     match conf.build_as {
         BuildIdentity::Root => BuildUser::First,
@@ -250,8 +238,8 @@ pub fn build_user(conf: &Configuration) -> BuildUser {
     }
 }
 
-/// Returns the user and group that fetch sources, or `None` if the caller fetches them. Fails with a reason if root has
-/// no `build_user`, or if that user does not exist or is root.
+/// Returns the user and group that fetch sources, or `None` for the caller. Root must have a `build_user` that is not
+/// root.
 pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, String> {
     let is_root = rustix::process::geteuid().is_root();
     if conf.lacks_build_user(is_root) {
@@ -268,8 +256,7 @@ pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, 
     Ok(Some((user.uid.as_raw(), user.gid.as_raw())))
 }
 
-/// Returns the digest of the base: over type, mode, owner, size, time and target of all its objects, or over the output
-/// of the configured command. Fails once a signal comes.
+/// Digests type, mode, owner, size, time and target of all objects, or the output of the configured command.
 pub fn base_digest(conf: &Configuration, interrupt: Interrupt<'_>) -> Result<Digest, String> {
     if let Some(words) = conf.base_id.as_deref() {
         return output_digest("base_id", words, None, interrupt);
@@ -315,7 +302,6 @@ fn digest_below(top: &Path, hasher: &mut blake3::Hasher, interrupt: Interrupt<'_
     Ok(())
 }
 
-/// Adds an object to the digest; returns true for a directory.
 fn digest_object(
     dir: &Dir,
     name: &[u8],

@@ -16,18 +16,14 @@ const LARGEST: u64 = 1 << 30;
 
 const PART: usize = 1 << 16;
 
-/// The reason why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// No run has one.
     #[error("there is no log of {0}")]
     None(String),
-    /// A directory or a log that cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
 }
 
-/// Reads the log of a package: that of a run, or the newest.
 pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>, LogError> {
     let none = || LogError::None(package.to_owned());
     if package.contains('/') {
@@ -44,16 +40,14 @@ pub fn read_log(work: &Work, package: &str, run: Option<u64>) -> Result<Vec<u8>,
     Err(none())
 }
 
-/// The maximum number of phases that get a log of their own.
+/// Further phases are appended to the last one.
 const MOST_PHASES: usize = 100;
 
-/// Returns the log of one phase; `None` if no line starts it.
 pub fn log_of_phase(log: &[u8], phase: &str) -> Option<Vec<u8>> {
     phases_of_log(log).remove(phase)
 }
 
-/// Splits a log into phases, each with its first line. Further phases beyond the maximum are appended to the last one.
-/// Output before the first phase is dropped.
+/// Splits a log into phases, each with its first line. Output before the first phase is dropped.
 fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut phases: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut current: Option<String> = None;
@@ -67,7 +61,7 @@ fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     phases
 }
 
-/// Writes one log per phase of a failed build (`build.log` and so on, as pbulk does), in a directory beside its log.
+/// Writes a log for each phase of a failed build (`build.log` and so on, as pbulk does) beside its log.
 pub(crate) fn write_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
     remove_phase_logs(logs, package)?;
     let log = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)?.unwrap_or_default();
@@ -96,8 +90,7 @@ pub(crate) fn find_phase_logs(logs: &Dir, package: &str) -> Result<Option<Dir>, 
     }
 }
 
-/// Returns the directory name for phase logs. A package named `x-1.log` has none, because the name would be that of the
-/// log of `x-1`.
+/// Returns the directory for phase logs. `x-1.log` has none, because it would have the name of `x-1`'s log.
 fn phase_directory(package: &str) -> Option<&[u8]> {
     let name = package.as_bytes();
     (!name.ends_with(b".log")).then_some(name)
@@ -109,28 +102,25 @@ pub struct LogFollower<'a> {
     work: &'a Work,
     package: &'a str,
     run: u64,
-    /// The inode of the file that is being read, and the offset.
+    /// Inode of the open file, and the offset.
     read: Option<(u64, u64)>,
 }
 
-/// News of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogNews {
-    /// Bytes written since the last look.
     Bytes(Vec<u8>),
-    /// Nothing since the last look; the build goes on.
+    /// The build goes on.
     Nothing,
-    /// Nothing, and nothing more will come: the build or the run is over.
+    /// The build or the run is over.
     End,
 }
 
 impl<'a> LogFollower<'a> {
-    /// Follows the log of a package in a run.
     pub fn of(work: &'a Work, package: &'a str, run: u64) -> Self {
         Self { work, package, run, read: None }
     }
 
-    /// Returns the news. A log that was started again is read from its beginning.
+    /// Returns the news. A log that restarted is read from its beginning.
     pub fn next_news(&mut self) -> Result<LogNews, LogError> {
         // Checked first, so that everything written before the end is read.
         let is_over = self.is_over()?;
@@ -168,7 +158,6 @@ impl<'a> LogFollower<'a> {
         Ok(bytes)
     }
 
-    /// Returns true if the package has a final state, the run has ended, or no process performs it.
     fn is_over(&self) -> Result<bool, LogError> {
         let is_locked = Work::is_locked(self.work).unwrap_or(true);
         let read = read_journal(&self.work.directory(RUNS)?, self.run)?;
@@ -179,7 +168,7 @@ impl<'a> LogFollower<'a> {
     }
 }
 
-/// Returns the number of trailing bytes that belong to an incomplete UTF-8 character.
+/// Counts trailing bytes of an incomplete UTF-8 character.
 fn whole_letters(bytes: &[u8]) -> usize {
     let begins = |byte: &u8| *byte & 0xc0 != 0x80;
     let Some(last) = bytes.iter().rev().take(4).position(begins).map(|back| bytes.len() - 1 - back) else {
@@ -194,7 +183,6 @@ fn whole_letters(bytes: &[u8]) -> usize {
     if last + length > bytes.len() { last } else { bytes.len() }
 }
 
-/// Returns the last run; `None` where there is none.
 pub fn last_run(work: &Work) -> Result<Option<u64>, RootError> {
     Ok(numbered_directories(&work.directory(RUNS)?)?.last().copied())
 }

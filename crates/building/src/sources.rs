@@ -30,16 +30,13 @@ use serde::{Deserialize, Serialize};
 use crate::tree_copy::{copy_file, each_part};
 use crate::work::{host_directory, made};
 
-/// A file of upstream that a recipe needs.
+/// An upstream file that a recipe needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpectedDistfile {
-    /// Its name below the directory of distfiles: a relative path without `.` and `..`.
+    /// Relative path without `.` and `..`.
     pub name: String,
-    /// Its SHA-256.
     pub sha256: Sha256Sum,
-    /// Its size in bytes.
     pub size: u64,
-    /// Its URL, if any.
     pub url: Option<String>,
 }
 
@@ -55,8 +52,7 @@ impl ExpectedDistfile {
     }
 }
 
-/// Returns the name of a distfile if its own name is taken by other content. The first user of a name keeps it, be that
-/// the operator or a recipe.
+/// Names a distfile by its digest if other content has its name. The first user of a name keeps it, operator or recipe.
 fn name_by_digest(wanted: &ExpectedDistfile) -> String {
     format!("{BY_DIGEST}/{}", sha256_text(&wanted.sha256))
 }
@@ -84,7 +80,7 @@ impl std::fmt::Display for MissingDistfile<'_> {
     }
 }
 
-/// Checks distfiles and fetches missing ones from their sources. Returns those that are still missing, in order.
+/// Checks distfiles and fetches missing ones. Returns the ones still missing, in order.
 pub(crate) fn provide<'a>(
     directory: &Path,
     wanted: &'a [ExpectedDistfile],
@@ -101,8 +97,7 @@ pub(crate) fn provide<'a>(
     wanted.iter().filter_map(missing).collect()
 }
 
-/// Takes missing distfiles from another directory, without following links. `source` names the writer of that directory
-/// in errors.
+/// Takes missing distfiles from another directory without following links. `source` names its writer in errors.
 pub(crate) fn take_from(
     directory: &Path,
     from: &Path,
@@ -123,7 +118,7 @@ pub(crate) fn take_from(
     Ok(())
 }
 
-/// Copies distfiles into an empty directory for a build. The inner error names a file that does not match its recipe.
+/// Copies distfiles into an empty directory. The inner error names a file that differs from its recipe.
 pub(crate) fn copy_distfiles(
     from: &Path,
     to: &Path,
@@ -147,7 +142,7 @@ pub(crate) fn copy_distfiles(
 }
 
 enum Refusal {
-    /// It does not match its recipe, or has an impossible name.
+    /// It differs from its recipe, or has an impossible name.
     Package(String),
     NoSpace(RootError),
 }
@@ -173,13 +168,12 @@ fn copy_one(from: &Path, name: &str, to: &Path, wanted: &ExpectedDistfile) -> Re
     checked
 }
 
-/// Checks that a distfile is present, under its name or its digest.
+/// Finds a distfile under its name or digest.
 fn find(directory: &Path, wanted: &ExpectedDistfile) -> Result<(), String> {
     check(directory, &wanted.name, wanted)
         .or_else(|reason| check(directory, &name_by_digest(wanted), wanted).map_err(|_| reason))
 }
 
-/// Checks the size and digest of a file.
 fn check(directory: &Path, name: &str, wanted: &ExpectedDistfile) -> Result<(), String> {
     let shown = |error: RootError| error.to_string();
     let missing = || "it is not there".to_owned();
@@ -253,27 +247,27 @@ fn place_when_right(
         move_into_place((&dir, &private), directory, wanted).map_err(shown)
     });
     if placed.is_err() {
-        // It has a name that nobody looks for.
+        // Nobody looks for this name.
         let _ = dir.remove(&private);
     }
     placed
 }
 
-/// Moves a verified distfile to its name, or to its digest if the name is taken by other content.
+/// Moves a verified distfile to its name, or to its digest if other content has the name.
 fn move_into_place(
     (from, private): (&Dir, &[u8]),
     directory: &Path,
     wanted: &ExpectedDistfile,
 ) -> Result<(), RootError> {
-    // A name that cannot be made, because a file has the name of its directory, is taken as well.
+    // A name is also taken if a file has the name of its directory.
     if let Ok(Some((dir, name))) = place(directory, &wanted.name, true)
         && dir.look(&name)?.is_none()
         && from.move_to(private, &dir, &name).is_ok()
     {
         return Ok(());
     }
-    // These names belong to this program, so any other object there is removed. A file is replaced by a rename,
-    // because a concurrent build may be about to open it.
+    // These names belong to this program, so it removes other objects there. A rename replaces a file, because a
+    // concurrent build may be about to open it.
     let is_directory = |dir: &Dir, name: &[u8]| -> Result<Option<bool>, RootError> {
         Ok(dir.look(name)?.map(|seen| seen.file_type == FileType::Directory))
     };
@@ -303,16 +297,16 @@ fn read_into(
     sums.compare(wanted)
 }
 
-/// The argument that makes the program the process that fetches a source.
+/// Makes the program the process that fetches a source.
 pub const FETCH_PROCESS: &str = "__bulk-fetch";
 
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// The time for the process to exit after its output, and the pause between two checks.
+/// Time for the process to exit after its output, and the pause between two checks.
 const LONGEST_END: Duration = Duration::from_secs(5);
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
 
-/// The maximum silence of the process: longer than it waits for any server.
+/// Maximum silence of the process: longer than it waits for any server.
 const LONGEST_SILENCE: Duration = Duration::from_secs(900);
 
 const LONGEST_REASON: u64 = 512;
@@ -320,16 +314,14 @@ const LONGEST_ORDER: u64 = 64 << 10;
 
 pub(crate) type AddBytes<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), String>;
 
-/// The sources of distfiles, and the user that fetches them.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The directories of this machine that have some.
+    /// Directories of this machine with distfiles.
     pub directories: Vec<PathBuf>,
-    /// The settings for servers.
     pub http: HttpSettings,
-    /// The user and group that fetch, if not the caller's.
+    /// `None` for the caller.
     pub user: Option<(u32, u32)>,
-    /// The longest time that reading a file of this machine may take.
+    /// Time limit for reading a file of this machine.
     pub time: Option<Duration>,
 }
 
@@ -437,7 +429,7 @@ fn hand_on(
     }
 }
 
-/// Waits for the exit of a process after its output has ended; kills it if it stays.
+/// Reaps a process after its output ended, and kills one that stays.
 fn end_of(process: &mut Child) -> io::Result<ExitStatus> {
     let began = Instant::now();
     loop {
@@ -452,7 +444,7 @@ fn end_of(process: &mut Child) -> io::Result<ExitStatus> {
     }
 }
 
-/// Returns the standard error of an exited process, without waiting for others who have it open.
+/// Returns the standard error of an exited process, even if others have it open.
 fn last_words(process: &mut Child) -> Vec<u8> {
     let mut said = Vec::new();
     if let Some(words) = process.stderr.take()
@@ -473,22 +465,20 @@ fn is_readable(output: &ChildStdout) -> Result<bool, Errno> {
     }
 }
 
-/// Runs the process: prints the source that the order on standard input names, and nothing else; returns why it does not.
-///
-/// For a process that was just started to do this and nothing else.
+/// Prints the source that the order on standard input names, or returns why it cannot. For a dedicated process.
 pub fn serve_fetch(input: impl io::Read, output: &mut dyn Write) -> Result<(), String> {
     give_up_rights().map_err(|error| error.to_string())?;
     print_source(input, output)
 }
 
-/// Gives up inherited rights: descriptors, session, terminal, and ways to gain privileges.
+/// Gives up inherited descriptors, session, terminal, and ways to gain privileges.
 fn give_up_rights() -> io::Result<()> {
     close_inherited()?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     setsid()?;
     leave_session_keyring()?;
     set_no_new_privs(true)?;
-    // It knows the password of a proxy, which is no concern of other processes of that user.
+    // It knows a proxy's password, which other processes of that user must not read.
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
@@ -514,7 +504,7 @@ fn print_file(directory: &Path, path: &OsStr, output: &mut dyn Write) -> Result<
 fn open_below(directory: &Path, path: &OsStr) -> Result<File, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(CWD, directory, flags, rustix::fs::Mode::empty())?;
-    // A pipe is not waited for.
+    // Does not block on a pipe.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(&directory, path, flags, rustix::fs::Mode::empty(), resolve).map(File::from)
@@ -604,7 +594,7 @@ mod tests {
             place_when_right(&distfiles, &wanted, |add| add(b"upstream"))
         };
         let hex = sha256_text(&Sha256::digest(b"upstream"));
-        // A name of a digest with another content is nobody's, and below a file there is no name.
+        // Nobody owns a digest's name with other content, and there is no name below a file.
         std::fs::create_dir_all(distfiles.join("by-sha256").join(&hex)).unwrap();
         for name in ["v.tar", "v.tar/x", "new/x", "last.tar/x"] {
             if name == "last.tar/x" {

@@ -1,4 +1,4 @@
-//! Full file systems, and signs between tasks that found one.
+//! Full file systems, and signals between tasks that found one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,27 +7,26 @@ use patchadm_svr4::package::Mode;
 
 use crate::work::{PROGRAM, build_directory};
 
-/// The free space below which a file system counts as full. A program that found none may have removed its files
-/// already.
+/// Less free space counts as full. A program that found none may have removed its files already.
 const LEAST: u64 = 4 << 20;
 
-/// The file in `build_dir` that every task touches which found no space.
+/// Touched in `build_dir` by every task that found no space.
 const FULL: &[u8] = b"tasks.full";
 
-/// Returns true if a file system has no space left for an ordinary user. If its size is unknown, it is not full.
+/// True without space for an ordinary user. An unknown size is not full.
 pub(crate) fn is_full(directory: &Path) -> bool {
     let Ok(seen) = rustix::fs::statvfs(directory) else { return false };
     let has_no_bytes = seen.f_blocks > 0 && seen.f_bavail.saturating_mul(seen.f_frsize) < LEAST;
     has_no_bytes || seen.f_files > 0 && seen.f_favail == 0
 }
 
-/// The free space of a file system that is watched closely if less is left: a twentieth of it, and at least this.
+/// Less free space is scarce, and so is less than a twentieth of the file system.
 const LEAST_SCARCE: u64 = 256 << 20;
 
-/// The free space that no build may take: a fiftieth of the file system, but at most this.
+/// Free space that no build may take: at most this, or a fiftieth of the file system.
 const LARGEST_RESERVE: u64 = 512 << 20;
 
-/// The space of a file system that an ordinary user can still write.
+/// Space that an ordinary user can still write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FreeSpace {
     pub(crate) bytes: u64,
@@ -35,33 +34,33 @@ pub(crate) struct FreeSpace {
 }
 
 impl FreeSpace {
-    /// Returns the space of the file system of a directory; `None` if it is unknown.
+    /// `None` if unknown.
     pub(crate) fn of(directory: &Path) -> Option<Self> {
         let seen = rustix::fs::statvfs(directory).ok().filter(|seen| seen.f_blocks > 0)?;
         let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
         Some(Self { bytes: bytes(seen.f_bavail), total: bytes(seen.f_blocks) })
     }
 
-    /// Returns the same for directories of one task, which are on one file system.
+    /// Like `of`, for directories of one task, which are on one file system.
     pub(crate) fn of_all(directories: &[PathBuf]) -> Option<Self> {
         Self::of(directories.first()?)
     }
 
-    /// Returns true if so little is left that a build could take it before the next regular look.
+    /// True if a build could take the rest before the next regular check.
     pub(crate) fn is_scarce(self) -> bool {
         self.bytes < LEAST_SCARCE.max(self.total / 20)
     }
 
-    /// Returns true if so little is left that a build has to give way before the file system is full.
+    /// True if a build has to give way before the file system is full.
     pub(crate) fn is_below_reserve(self) -> bool {
         self.bytes < (self.total / 50).clamp(LEAST, LARGEST_RESERVE)
     }
 }
 
-/// Signs between tasks on one machine that the build directory was full. The first task to notice makes room, and
+/// Signals between tasks on one machine that the build directory was full: the first task to notice makes room, and
 /// another one may fail for the same reason but check later.
 ///
-/// The sign is the time of a file, which can be set without free space.
+/// The signal is the time of a file, which needs no free space.
 #[derive(Debug)]
 pub(crate) struct SpaceSigns {
     build_dir: PathBuf,
@@ -79,16 +78,16 @@ impl SpaceSigns {
         Self { build_dir: build_dir.to_owned(), begin: begin.ok().flatten() }
     }
 
-    /// Returns true if a task has found no space since.
+    /// True if a task has found no space since.
     pub(crate) fn has_sign(&self) -> bool {
         build_directory(&self.build_dir).and_then(|dir| last_sign(&dir)).is_ok_and(|last| last != self.begin)
     }
 
-    /// Signals that there is no space. Does nothing if the file is missing.
+    /// Does nothing if the file is missing.
     pub(crate) fn give(&self) -> Result<(), RootError> {
         let dir = build_directory(&self.build_dir)?;
         if dir.look(FULL)?.is_some() {
-            // Any time but that of another sign.
+            // Any time but that of another signal.
             let seconds = i64::try_from(random()? >> 34).unwrap_or_default();
             dir.set_mtime(FULL, Timestamp::whole(seconds))?;
         }
@@ -123,7 +122,7 @@ mod tests {
         assert!(!finds.has_sign() && !fails.has_sign());
         finds.give().unwrap();
         assert!(fails.has_sign());
-        // What was found before it began is nothing to one that begins now.
+        // Earlier signals do not concern a task that begins now.
         let later = SpaceSigns::begin(&build_dir);
         assert!(!later.has_sign());
         fails.give().unwrap();

@@ -1,4 +1,4 @@
-//! Walking trees, and copying trees and files; copies share their blocks if the file system supports it.
+//! Walks and copies trees. Copies share blocks if the file system supports it.
 
 use std::fs::File;
 use std::io;
@@ -11,8 +11,8 @@ use patchadm_rootfs::{Descent, Dir, FileType, Interrupt, ObjectStatus, Root, Roo
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
-/// Copies a tree into an empty directory, with modes and times, and for the superuser with owners, mapped into `range`.
-/// Devices, pipes, sockets, other file systems and unreadable objects are left out. Fails with EINTR once a signal comes.
+/// Copies a tree into an empty directory: modes, times, and for the superuser owners mapped into `range`. Leaves out
+/// devices, pipes, sockets, other file systems and unreadable objects. Fails with EINTR once a signal comes.
 pub(crate) fn copy_tree(
     from: &Path,
     to: &Path,
@@ -23,7 +23,7 @@ pub(crate) fn copy_tree(
         let of = |id: u32| range.map_or(id, |range| range.outside(id));
         rustix::process::geteuid().is_root().then(|| (of(seen.uid), of(seen.gid)))
     };
-    // No links below are followed, because the owner of a directory may exchange its content.
+    // Follows no links, because a directory's owner may exchange its content.
     let (from, to) = (Root::open(from)?, Root::open(to)?);
     let file_system = from.dir(&ObjectPath::root())?.itself()?.file_system;
     let mut open = vec![ObjectPath::root()];
@@ -39,7 +39,7 @@ pub(crate) fn copy_tree(
             let Some(seen) = source.look(&name)? else { continue };
             match seen.file_type {
                 FileType::Directory => {
-                    // It gets its own mode and time once everything is in it.
+                    // Mode and time are set once its content is complete.
                     target.make_dir(&name, Mode::of(0o700))?;
                     if seen.file_system == file_system {
                         let too_long = |_| RootError::Call {
@@ -65,7 +65,6 @@ pub(crate) fn copy_tree(
             copy_attributes(&target, &name, &seen, owner(&seen))?;
         }
     }
-    // Subdirectories come later in the list.
     for (target, name, seen) in directories.iter().rev() {
         copy_attributes(target, name, seen, owner(seen))?;
     }
@@ -87,8 +86,7 @@ fn copy_attributes(
     target.set_mtime(name, seen.mtime)
 }
 
-/// Visits all objects below a directory in byte order, with the directory, name and status. If `visit` returns true for
-/// a directory, its content follows.
+/// Visits all objects below a directory in byte order. If `visit` returns true for a directory, its content follows.
 pub(crate) fn each_below<E: From<RootError>>(
     top: &Dir,
     mut visit: impl FnMut(&Dir, &[u8], &ObjectStatus) -> Result<bool, E>,
@@ -120,13 +118,13 @@ fn last_first(dir: &Dir) -> Result<Vec<Vec<u8>>, RootError> {
 
 const PART: usize = 1 << 18;
 
-/// Reads a file and passes on each part. `failed` words a read error.
+/// Passes on each part of a file. `failed` words a read error.
 pub(crate) fn each_part<E>(
     file: &File,
     failed: impl Fn(&io::Error) -> E,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    // Most files are small, and a large buffer would cost more than they do.
+    // A large buffer would cost more than most files.
     let size = file.metadata().map_err(|error| failed(&error))?.len();
     let part = usize::try_from(size).unwrap_or(PART).saturating_add(1).min(PART);
     let (mut buffer, mut offset) = (vec![0; part], 0);
@@ -138,7 +136,7 @@ pub(crate) fn each_part<E>(
     }
 }
 
-/// Returns the digest of a file. `failed` words a read error.
+/// `failed` words a read error.
 pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -> Result<Digest, E> {
     let mut hasher = blake3::Hasher::new();
     each_part(file, failed, |bytes| {
@@ -171,7 +169,6 @@ fn copy_file_until(
     each_part(&source, |error| from.read_error(name, error), put)
 }
 
-/// Fails with EINTR once a signal has come.
 pub(crate) fn go_on_unless_interrupted(
     action: &'static str,
     (dir, name): (&Dir, &[u8]),

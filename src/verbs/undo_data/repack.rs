@@ -1,4 +1,4 @@
-//! `patchadm undo-data repack`: writes undo archives again in another form.
+//! `patchadm undo-data repack`: rewrites undo archives in another format.
 
 use serde::Serialize;
 
@@ -45,12 +45,11 @@ struct RepackArgs {
     ids: Vec<String>,
 }
 
-/// What was written again, or would be.
 #[derive(Debug, Serialize)]
 struct RepackReply {
     result: ResultWord,
     changed: bool,
-    /// Of a plan: whether the root would differ.
+    /// Of a plan: the root would differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     would_change: Option<bool>,
     run: Option<String>,
@@ -59,7 +58,7 @@ struct RepackReply {
     notes: Vec<String>,
 }
 
-/// The archive of a patch for a package.
+/// A patch's archive for a package.
 #[derive(Debug, Serialize)]
 struct ArchiveEntry {
     id: String,
@@ -70,7 +69,6 @@ struct ArchiveEntry {
     after: Option<u64>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data repack";
     let args: RepackArgs = parse(call, USAGE)?;
@@ -119,7 +117,7 @@ impl RepackReply {
     }
 }
 
-/// What else can be done with archives in a form that classic tools do not know.
+/// Further actions for archives in a format that classic tools do not know.
 fn only_ours(format: UndoFormat) -> String {
     format!(
         "archives in {} are read by patchadm only; repack --format gz makes ones that any pkgadd installs",

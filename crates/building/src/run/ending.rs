@@ -72,7 +72,7 @@ impl Master<'_> {
         self.finish(index, outcome, tell)
     }
 
-    /// Takes a new result from the pool; returns the reason if it is not usable.
+    /// Takes a new result from the pool, or returns why it is unusable.
     fn take_new_result(&mut self, index: u32, order: &TaskOrder) -> Result<Option<String>, RunError> {
         Ok(match find_verified(&self.pool, &order.key, &mut self.verified)? {
             FoundResult::Result(entry) => {
@@ -124,7 +124,7 @@ impl Master<'_> {
         Ok(add_build(self.request.work, &build)?)
     }
 
-    /// Handles a failure of the machine: the task is retried or deferred.
+    /// Retries or defers a task after a failure of the machine.
     pub(super) fn trouble_with(
         &mut self,
         (index, slot): (u32, usize),
@@ -133,7 +133,7 @@ impl Master<'_> {
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
         if self.is_ending.is_some() {
-            // It was ended with the run, and is open as before.
+            // It ended with the run, and is open as before.
             tell(RunEvent::PutBack { package });
             self.schedule.finished(index, Outcome::Deferred);
             return Ok(());

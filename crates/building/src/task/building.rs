@@ -1,5 +1,4 @@
-//! The process of a task, from its order to its end: dependencies are installed, the package is built, packed, checked,
-//! and moved into the pool.
+//! The process of a task: installs dependencies, builds, packs and checks the package, and moves it into the pool.
 //!
 //! It reads its order from standard input, and writes events to standard output.
 
@@ -48,12 +47,11 @@ use crate::tree_copy::{copy_file, each_below, each_part};
 use crate::tree_files::TreeFiles;
 use crate::work::Work;
 
-/// The time that a task waits after it found no space and made room, so that nothing is retried before its neighbours
-/// have made room, too; and its share of the time that a run waits for room.
+/// Wait after making room, so that neighbours make room before a retry; and the task's share of the run's waiting time.
 const AFTER_ROOM: Duration = Duration::from_secs(1);
 const PART_OF_WAIT: u32 = 30;
 
-/// Carries out one task: its order is the first line of `input`, events go to `output`. Once `input` ends, the task ends.
+/// Performs the order in the first line of `input`; events go to `output`. The task ends when `input` does.
 pub fn serve_task(
     input: impl io::Read + Send + 'static,
     output: impl Write + Send + 'static,
@@ -103,7 +101,7 @@ fn open(order: &TaskOrder) -> Result<(Work, Driver, SandboxIds), String> {
     Ok((work, driver, ids))
 }
 
-/// Performs an order. An error is a failure of the machine.
+/// An error is a failure of the machine.
 fn perform(
     order: &TaskOrder,
     (work, driver, ids): (Work, Driver, SandboxIds),
@@ -172,7 +170,7 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The phase whose failures are caused by a missing distfile.
+/// A missing distfile causes the failures of this phase.
 const FETCH_PHASE: &str = "fetch";
 
 const MOST_PHASES: usize = 1_000;
@@ -255,7 +253,7 @@ fn perform_steps(
     })
 }
 
-/// Checks that a result does not conflict with objects of a separate base.
+/// Checks a result against objects of a separate base.
 fn must_be_beside_base(inputs: &TaskInputs<'_>, packed: &PackedResult) -> Result<(), StepError> {
     let Some(base) = root_of_base(&inputs.work.conf.base)? else { return Ok(()) };
     for (file, _) in &packed.packages {
@@ -364,13 +362,13 @@ fn pack_output(
     pack_in_sandbox(inputs, &input, (log, &mut ticks))
 }
 
-/// Entries that stay at the top of a layer: directories made for the installation.
+/// Entries made for the installation, which stay at the top of a layer.
 const OURS: [&str; 3] = ["tmp", "dev", "proc"];
 
 const MOST_LEFT: usize = 100;
 const MOST_BYTES: usize = 8 << 10;
 
-/// Installs and removes the packages of a result in a new layer; returns the paths that remain.
+/// Installs and removes a result's packages in a new layer, and returns the paths that remain.
 pub(super) fn check(
     inputs: &TaskInputs<'_>,
     layer: Option<&Path>,
@@ -418,8 +416,7 @@ pub(super) fn check(
     Err(TaskFailure::of(FailureCause::Check, detail).into())
 }
 
-/// Returns the objects that remain in a layer, except `var/sadm`, empty directories, and unmodified objects of a copied
-/// base.
+/// Returns remaining objects, except `var/sadm`, empty directories, and unmodified objects of a copied base.
 fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootError> {
     let (mut left, mut bytes) = (Vec::new(), 0);
     each_below::<RootError>(upper, |above, name, seen| {
@@ -442,7 +439,7 @@ fn left_below(upper: &Dir, before: Option<&Dir>) -> Result<Vec<String>, RootErro
     Ok(left)
 }
 
-/// Returns true if a file or link was not rewritten.
+/// True if a file or link was not rewritten.
 fn is_as_before(
     before: Option<&Dir>,
     above: &Dir,
@@ -466,7 +463,7 @@ pub(super) struct KeptBuild<'a> {
     pub(super) logs: &'a Dir,
 }
 
-/// Moves a result into the pool. An existing one stays; the first difference from it is returned.
+/// Moves a result into the pool. An existing one stays; returns the first difference from it.
 pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<String>, StepError> {
     let (name, dir) = inputs.pool.begin()?;
     let entered = fill(inputs, build, &dir).and_then(|result| {
@@ -481,7 +478,7 @@ pub(super) fn keep(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Opt
             _ => Ok(None),
         },
         Err(error) => {
-            // The next prune removes what is left.
+            // The next prune removes leftovers.
             let _ = inputs.pool.give_up(&name);
             Err(error)
         }
@@ -514,8 +511,8 @@ fn names_of(result: &BuildResult) -> Vec<String> {
     result.stored_files().map(|(name, _, _)| name.to_owned()).collect()
 }
 
-/// Returns the previous result if this one differs only in ways that its record allows. The previous one stays, so that
-/// dependents need not be rebuilt.
+/// Returns the previous result if this one only differs as its record allows. It stays, so that dependents need no
+/// rebuild.
 fn alike_before(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<PoolEntry>, TaskError> {
     let order = inputs.order;
     let Some(key) = order.previous.as_ref().filter(|_| !order.varies.is_empty()) else { return Ok(None) };
@@ -600,7 +597,7 @@ fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<Bui
     Ok(result)
 }
 
-/// Returns the description of a result; fails if it would be rejected on reading.
+/// Fails if the description would be rejected on reading.
 fn described(result: &BuildResult) -> Result<Vec<u8>, StepError> {
     result.to_bytes().map_err(|error| TaskFailure::of(FailureCause::Result, error.to_string()).into())
 }

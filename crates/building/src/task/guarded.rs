@@ -1,5 +1,5 @@
-//! Objects that the installation of a package must not change: records of other packages, settings of the operator, and
-//! parts of the tree that sandboxes need.
+//! Objects that an installation must not change: other packages' records, the operator's settings, and parts of the
+//! tree that sandboxes need.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +21,8 @@ const TEMPORARY: [&str; 2] = ["tmp", "var/tmp"];
 
 const DIRECTORIES: [&str; 5] = ["install", "patch", "patchadm", "patchadm/stage", "pkg"];
 
-/// The files below `var/sadm` that an installation writes. None is a file that other tools leave for the next writer of
-/// `contents`, which would be the next package.
+/// Files below `var/sadm` that an installation may write. Files that tools leave for the next writer of `contents`, the
+/// next package, are missing here.
 const FILES: [&str; 12] = [
     "install/contents",
     "install/.lockfile",
@@ -38,7 +38,7 @@ const FILES: [&str; 12] = [
     "patchadm/unprivileged",
 ];
 
-/// The prefix of operation files of a run, and of its staged files.
+/// Prefix of a run's operation and staged files.
 const OF_RUN: &str = "patchadm/ops-";
 const STAGED: &str = "patchadm/stage/";
 
@@ -46,7 +46,7 @@ const BELOW_PACKAGES: &str = "pkg/";
 
 const LARGEST_CONTENTS: u64 = 1 << 30;
 
-/// The observed state of an object. For directories only attributes. The file time is ctime, which cannot be set.
+/// Observed state: only attributes for a directory, and ctime for a file, because nobody can set that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ObservedObject {
     file_type: FileType,
@@ -75,7 +75,7 @@ pub(super) struct GuardedState {
 }
 
 impl GuardedState {
-    /// An object in the place of something that a sandbox needs.
+    /// An object in the place of one that a sandbox needs.
     pub(super) fn of(layer: &Path, base: &Path) -> Result<Self, RootError> {
         let root = Root::open(layer)?;
         let mut settings = BTreeSet::new();
@@ -105,7 +105,7 @@ impl GuardedState {
         Ok(Self { records, contents, settings, preload, in_the_way })
     }
 
-    /// Returns a forbidden change by a package with these names.
+    /// Returns a change that a package with these names must not make.
     pub(super) fn forged(&self, after: &Self, own: &BTreeSet<String>) -> Option<String> {
         if let Some(path) = &after.in_the_way {
             return Some(format!("it changes /{path}, which every sandbox needs"));
@@ -124,7 +124,7 @@ impl GuardedState {
         })
     }
 
-    /// Returns a forbidden change to the records.
+    /// Returns a forbidden change of the records.
     fn forged_record(&self, after: &Self, path: &str, own: &BTreeSet<String>) -> Option<String> {
         let (before, now) = (self.records.get(path), after.records.get(path));
         if before == now {
@@ -155,7 +155,7 @@ fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-/// Returns the status of an object in a layer. A non-directory above it means that it does not exist.
+/// An object below a non-directory does not exist.
 fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
     let Some(above) = path.parent() else { return Ok(None) };
     match root.dir_if_there(&above) {
@@ -165,8 +165,7 @@ fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootErro
     }
 }
 
-/// Returns the first object in a layer that hides something sandboxes need: a mount point, a temporary directory, or a
-/// top-level entry of the base.
+/// Returns the first object that hides a mount point, a temporary directory, or a top-level entry of the base.
 fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
     for place in PLACES.iter().chain(&TEMPORARY) {
         let seen = look(root, &fixed(&format!("/{place}")))?.map(|seen| seen.file_type);
@@ -196,8 +195,8 @@ fn in_the_way(root: &Root, base: &Dir) -> Result<Option<String>, RootError> {
     Ok(None)
 }
 
-/// Returns the path of the first line of `contents` that a package has added for others, taken from them, or made
-/// unreadable. Both texts must be sorted; unsorted lines count as changed.
+/// Returns the first line of `contents` that a package added for others, took from them, or made unreadable. Both texts
+/// must be sorted; unsorted lines count as changed.
 fn forged_line(before: &[u8], after: &[u8], own: &BTreeSet<String>) -> Option<String> {
     let is_own = |name: &&[u8]| {
         let mut ends = own.iter().filter_map(|own| name.strip_prefix(own.as_bytes()));
@@ -241,7 +240,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !is_comment(line))
 }
 
-/// Returns the owners of a line; `None` if it is unreadable.
+/// `None` if unreadable.
 fn owners(line: &[u8]) -> Option<Vec<&[u8]>> {
     owner_names(line).map(Iterator::collect).filter(|names: &Vec<_>| !names.is_empty())
 }
@@ -273,7 +272,7 @@ mod tests {
         assert_eq!(with(&unsorted).as_deref(), Some("/opt"), "nobody else would find it");
     }
 
-    /// What a package does to a layer, and what is said of it.
+    /// A change to a layer, and the expected complaint.
     type Forgery = (fn(&Path) -> std::io::Result<()>, Option<&'static str>);
 
     #[test]

@@ -1,4 +1,4 @@
-//! Events of a task, signs of life, and the supervision of disk space while it runs.
+//! Events and signs of life of a task, and supervision of disk space.
 
 use std::cell::Cell;
 use std::io;
@@ -14,7 +14,6 @@ use patchadm_bulk_values::journal::FailureCause;
 use super::order::{StepError, TaskError, TaskEvent, TaskFailure};
 use crate::space::{SpaceSigns, is_full};
 
-/// Sends events of a task to its run.
 pub(super) struct TaskTeller {
     shared: Arc<Mutex<EventOutput>>,
     is_ended: Arc<AtomicBool>,
@@ -35,18 +34,17 @@ impl EventOutput {
 }
 
 impl TaskTeller {
-    /// `is_ended` is set once nobody listens any more.
+    /// `is_ended` is set once nobody listens.
     pub(super) fn over(out: Box<dyn Write + Send>, is_ended: Arc<AtomicBool>) -> Self {
         let output = EventOutput { out, memory: 0, log: 0 };
         Self { shared: Arc::new(Mutex::new(output)), is_ended }
     }
 
-    /// Returns the sign that the task has to end.
     pub(super) fn ended(&self) -> Arc<AtomicBool> {
         self.is_ended.clone()
     }
 
-    /// Sends an event. If nobody listens any more, the task ends soon.
+    /// The task ends soon if nobody listens.
     pub(super) fn tell(&self, event: &TaskEvent) {
         let sent = self.shared.lock().map(|mut shared| shared.tell(event));
         if !matches!(sent, Ok(Ok(()))) {
@@ -58,7 +56,7 @@ impl TaskTeller {
         self.tell(&TaskEvent::Installs(is_begin));
     }
 
-    /// Updates the figures of the next sign of life; returns true if the task has to end.
+    /// Updates the next sign of life; returns true if the task has to end.
     pub(super) fn tick(&self, memory: u64, log: u64) -> bool {
         if let Ok(mut shared) = self.shared.lock() {
             (shared.memory, shared.log) = (memory, log);
@@ -66,7 +64,7 @@ impl TaskTeller {
         self.is_ended.load(Ordering::Relaxed)
     }
 
-    /// Sends signs of life at this interval until the returned sender is dropped.
+    /// Sends signs of life until the returned sender is dropped.
     pub(super) fn go_on(&self, between: Duration) -> Sender<()> {
         let (sender, receiver) = channel();
         let (shared, is_ended) = (self.shared.clone(), self.is_ended.clone());
@@ -86,7 +84,7 @@ impl TaskTeller {
 pub(super) struct TaskWatch<'a> {
     pub(super) teller: &'a TaskTeller,
     build_dir: &'a Path,
-    /// True if there was no space at some moment. Another task may have made room since.
+    /// True if space ran out at some moment. Another task may have made room since.
     was_full: Cell<bool>,
     signs: SpaceSigns,
 }
@@ -96,7 +94,7 @@ impl<'a> TaskWatch<'a> {
         Self { teller, build_dir, was_full: Cell::new(false), signs: SpaceSigns::begin(build_dir) }
     }
 
-    /// Updates the figures and checks the disk space; returns true if the task has to end.
+    /// Like [`TaskTeller::tick`], and checks the disk space.
     pub(super) fn tick(&self, memory: u64, log: u64) -> bool {
         self.look_at_space();
         self.teller.tick(memory, log)
@@ -106,12 +104,11 @@ impl<'a> TaskWatch<'a> {
         self.was_full.set(self.was_full.get() || is_full(self.build_dir));
     }
 
-    /// Turns a failure that a full disk may have caused into one of the machine that lacks room. Signals it to the other
-    /// tasks before this one makes room.
+    /// Blames the machine for a failure that a full disk may have caused. Signals it before this task makes room.
     pub(super) fn blame(&self, error: StepError) -> StepError {
         let error = self.blamed(error);
         if matches!(error, StepError::Machine(TaskError::FullBuildDir(_))) {
-            // Without the sign, the others check by themselves.
+            // Without the signal, other tasks check by themselves.
             let _ = self.signs.give();
         }
         error
@@ -128,7 +125,7 @@ impl<'a> TaskWatch<'a> {
                     | FailureCause::Result
                     | FailureCause::Check
             ),
-            // The task itself also writes to the build directory. The run notices if the disk of the results is full.
+            // The task itself also writes to the build directory. The run notices a full disk of results.
             StepError::Machine(TaskError::Root(error)) => error.is_no_space(),
             StepError::Machine(_) => false,
         };
