@@ -1,4 +1,3 @@
-//! Checks of the root: rights, lock, policy, runs, records, adopted packages, and trusted keys.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -27,7 +26,6 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::{Root, never};
 use patchadm_svr4::package::ObjectPath;
 
-/// The lock of the root.
 pub(super) fn lock(examination: &Examination<'_>) -> Vec<Finding> {
     let wait = format!("{} --wait DURATION", examination.wording().verb("VERB").trim_matches('`'));
     vec![match &examination.holder {
@@ -90,7 +88,7 @@ pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<Finding> {
     }]
 }
 
-/// Returns an error of the journal without its own advice, which stands beside it as a command.
+/// The advice is the finding's command.
 fn without_advice(error: &ViewError) -> String {
     match error {
         ViewError::Journal { path, reason } => format!("the journal {path} cannot be read: {reason}"),
@@ -127,7 +125,7 @@ fn of_run(examination: &Examination<'_>, run: &OpenRun) -> Finding {
         .with_command(examination.wording().verb("recover"))
 }
 
-/// The marker by which archives and journal belong to this root.
+/// The marker connects archives and journal with this root.
 pub(super) fn identity(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match identity_fault(examination.root) {
         Ok(None) => Finding::ok("identity", "journal and root-id name one root"),
@@ -138,8 +136,7 @@ pub(super) fn identity(examination: &Examination<'_>) -> Vec<Finding> {
     }]
 }
 
-/// The version of the program. The journal tells its own; no other record of a later version can be told from a damaged one
-/// without being read for a change.
+/// Only the journal tells its version; other records of a later version look like damage.
 pub(super) fn program(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.run {
         Err(ViewError::Journal { path, reason: reason @ JournalError::Version(_) }) => Finding::attention(
@@ -166,12 +163,12 @@ pub(super) fn records(examination: &Examination<'_>) -> Vec<Finding> {
         }
         Ok(Some(damage)) if damage.is_empty() => vec![Finding::ok("records", "they agree with each other")],
         Ok(Some(damage)) => of_all(examination, &damage),
-        // The journal has a finding of its own.
+        // The journal has its own finding.
         Err(failure) => vec![Finding::unknown("records", failure.to_string())],
     }
 }
 
-/// Returns the damage, or `None` if there is no package database.
+/// `None` without a package database.
 fn found(examination: &Examination<'_>) -> Result<Option<Vec<RecordDamage>>, Failure> {
     let root = examination.root;
     if !installed::has_database(&RecordView::live(root))? {
@@ -259,8 +256,7 @@ pub(super) fn registrations(examination: &Examination<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether the package managers of adopted packages have their hooks. Without them a command still finds what is stale; only
-/// nobody is told before an upgrade.
+/// Without hooks, commands still find stale registrations, but nobody is warned before an upgrade.
 pub(super) fn hooks(examination: &Examination<'_>) -> Vec<Finding> {
     const WHAT: &str = "hooks";
     let found = adopted_from(examination.root).and_then(|managers| {
@@ -319,7 +315,7 @@ fn lacking_hooks(
     findings
 }
 
-/// The days before the last one of a key on which it is told.
+/// Days before a key's end at which it is reported.
 const SOON: u64 = 30;
 
 pub(super) fn keys(examination: &Examination<'_>) -> Vec<Finding> {
@@ -364,7 +360,7 @@ fn of_key(
     is_soon.then(|| Finding::limited("keys", text).with_command(renewal(examination, trusted, place)))
 }
 
-/// Returns the command that gives a key another last day. Its other rules are said again, because the new ones replace all.
+/// The command repeats the other rules, because new rules replace all.
 fn renewal(examination: &Examination<'_>, trusted: &TrustedKey, place: &ObjectPath) -> String {
     let TrustedKey { name, rules, .. } = trusted;
     let mut words = format!("key trust --name {} --expires YYYY-MM-DD", Wording::quoted(name));
