@@ -52,6 +52,16 @@ pub enum RootError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// Writing would take bytes that a file system keeps in reserve.
+    #[error("{directory} has {free} bytes free, and {wanted} are needed with its reserve")]
+    NoRoom {
+        /// The directory, with the prefix of the root.
+        directory: String,
+        /// The free bytes of its file system.
+        free: u64,
+        /// The bytes to be written, and those in reserve.
+        wanted: u64,
+    },
     /// A user other than the superuser may change the records of the root.
     #[error("{0}")]
     Untrusted(Box<Untrusted>),
@@ -94,6 +104,7 @@ impl RootError {
             Self::NoProc { .. } => Some(Errno::NODEV),
             Self::Loop(_) => Some(Errno::LOOP),
             Self::TooLarge { .. } => Some(Errno::FBIG),
+            Self::NoRoom { .. } => Some(Errno::NOSPC),
             Self::Untrusted(_) | Self::Flagged(_) => Some(Errno::PERM),
         }
     }
@@ -104,7 +115,7 @@ impl RootError {
         !matches!(self, Self::Flagged(_)) && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
 
-    /// Returns true if the file system, or the caller's quota, is full.
+    /// Returns true if the file system, or the caller's quota, is full, or only its reserve is left.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }

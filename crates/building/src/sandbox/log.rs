@@ -1,6 +1,8 @@
 //! The log of a task: the output of its commands, up to a limit, and the phases in it.
 
-use patchadm_rootfs::{RootError, WritableFile};
+use patchadm_rootfs::{Dir, RootError, WritableFile};
+
+use crate::space::RoomWatch;
 
 /// The prefix of a line that starts a phase of a build; the name follows.
 pub const PHASE_LINE: &[u8] = b"===> phase: ";
@@ -15,12 +17,18 @@ pub struct TaskLog {
     limit: Option<u64>,
     /// The current incomplete line, if it can still become a phase line.
     line: Vec<u8>,
+    room: Option<RoomWatch<Dir>>,
 }
 
 impl TaskLog {
     /// Begins a log that takes this many bytes; an unlimited one without.
     pub fn begin(file: WritableFile, limit: Option<u64>) -> Self {
-        Self { file, written: 0, limit, line: Vec::new() }
+        Self { file, written: 0, limit, line: Vec::new(), room: None }
+    }
+
+    /// Returns the log of a file in this directory, whose file system keeps a reserve.
+    pub(crate) fn leaving_reserve(self, dir: &Dir) -> Result<Self, RootError> {
+        Ok(Self { room: Some(RoomWatch::begin(dir.again()?, 0)?), ..self })
     }
 
     /// Returns the bytes written so far.
@@ -39,6 +47,9 @@ impl TaskLog {
             usize::try_from(limit.saturating_sub(self.written)).unwrap_or(usize::MAX)
         });
         let kept = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
+        if let Some(room) = &mut self.room {
+            room.add(kept)?;
+        }
         self.file.put(kept)?;
         self.written += kept.len() as u64;
         for piece in kept.split_inclusive(|&byte| byte == b'\n') {
@@ -64,8 +75,6 @@ pub(crate) fn phase_of(line: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use patchadm_rootfs::Dir;
-
     use super::*;
 
     fn log(limit: Option<u64>) -> (tempfile::TempDir, TaskLog) {
