@@ -1,16 +1,19 @@
 //! The logs of builds: reading, following, and splitting into phases.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use patchadm_bulk_values::journal::RunEnd;
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use crate::runs::{find_logs, read_journal};
 use crate::sandbox::phase_of;
-use crate::work::{RUNS, Work, numbered_directories};
+use crate::space::RoomWatch;
+use crate::work::{RUNS, Work, made, numbered_directories};
 
 const LARGEST: u64 = 1 << 30;
 
@@ -61,19 +64,48 @@ fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
     phases
 }
 
-/// Writes a log for each phase of a failed build (`build.log` and so on, as pbulk does) beside its log.
+/// Writes a log for each phase of a failed build (`build.log` and so on, as pbulk does) beside its log. The log
+/// is read part by part, because its recipe chooses how long it is.
 pub(crate) fn write_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
     remove_phase_logs(logs, package)?;
-    let log = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)?.unwrap_or_default();
-    let phases = phases_of_log(&log);
-    let Some(name) = phase_directory(package).filter(|_| !phases.is_empty()) else { return Ok(()) };
-    let dir = logs.make_dir(name, Mode::of(0o755))?;
-    for (phase, text) in phases {
-        let mut file = dir.create(format!("{phase}.log").as_bytes())?;
-        file.put(&text)?;
-        file.set_mode(Mode::of(0o644))?;
+    let name = format!("{package}.log").into_bytes();
+    let Some(directory) = phase_directory(package) else { return Ok(()) };
+    if logs.look(&name)?.is_none() {
+        return Ok(());
     }
-    Ok(())
+    let failed = |error: io::Error| logs.read_error(&name, &error);
+    let log = logs.open_regular(&name)?;
+    let mut room = RoomWatch::begin(logs, log.metadata().map_err(failed)?.len())?;
+    let mut reader = BufReader::with_capacity(PART, log);
+    let mut files: BTreeMap<String, WritableFile> = BTreeMap::new();
+    let (mut current, mut text): (Option<String>, Vec<u8>) = (None, Vec::new());
+    let (mut line, mut is_begin) = (Vec::new(), true);
+    loop {
+        line.clear();
+        let read = reader.by_ref().take(PART as u64).read_until(b'\n', &mut line).map_err(failed)?;
+        let phase = phase_of(&line).filter(|_| is_begin);
+        let phase = phase.filter(|name| files.len() < MOST_PHASES || files.contains_key(name));
+        if read == 0 || phase.is_some() || text.len() >= PART {
+            if let Some(file) = current.as_ref().and_then(|phase| files.get_mut(phase)) {
+                room.add(&text)?;
+                file.put(&text)?;
+            }
+            text.clear();
+        }
+        if read == 0 {
+            return Ok(());
+        }
+        if let Some(phase) = phase {
+            if let Entry::Vacant(new) = files.entry(phase.clone()) {
+                let file = made(logs, directory)?.create(format!("{phase}.log").as_bytes())?;
+                file.set_mode(Mode::of(0o644))?;
+                new.insert(file);
+            }
+            current = Some(phase);
+        }
+        is_begin = line.ends_with(b"\n");
+        text.extend_from_slice(&line);
+    }
 }
 
 pub(crate) fn remove_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
@@ -219,6 +251,25 @@ mod tests {
         assert_eq!(std::fs::read_to_string(dir.path().join("a-1.log")).unwrap(), many);
         remove_phase_logs(&logs, "a-1").unwrap();
         assert!(!dir.path().join("a-1").exists());
+    }
+
+    #[test]
+    fn the_logs_of_phases_are_written_part_by_part_and_a_long_line_begins_none_in_its_middle() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Dir::of_host(dir.path()).unwrap();
+        let long = "y".repeat(PART);
+        let log = format!(
+            "no phase\n===> phase: one\n{long}===> phase: no\n{long}\n===> phase: two\nx\n===> phase: one\nend"
+        );
+        std::fs::write(dir.path().join("a-1.log"), &log).unwrap();
+        write_phase_logs(&logs, "a-1").unwrap();
+        let expected = phases_of_log(log.as_bytes());
+        assert_eq!(expected.keys().collect::<Vec<_>>(), ["one", "two"]);
+        for (phase, text) in expected {
+            let written = std::fs::read(dir.path().join(format!("a-1/{phase}.log"))).unwrap();
+            assert!(written == text, "{phase}: {} bytes, not {}", written.len(), text.len());
+        }
+        assert!(!dir.path().join("a-1/no.log").exists());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder, RootError};
 use patchadm_svr4::package::Mode;
 
 use crate::runs::read_bounded;
+use crate::space::must_have_room;
 use crate::tree_copy::digest_of_file;
 use crate::work::{PROGRAM, Work, host_directory, made};
 
@@ -126,6 +127,7 @@ impl Pool {
 
     /// Makes a directory for a new result. Returns its name and the directory.
     pub fn begin(&self) -> Result<(Vec<u8>, Dir), RootError> {
+        must_have_room(&self.dir, 0)?;
         self.dir.make_private(PROGRAM)
     }
 
@@ -199,6 +201,7 @@ impl Pool {
         let Some(above) = self.above(&result.key, false)? else { return Ok(()) };
         let dir = above.dir(result.key.to_string().as_bytes())?;
         dir.remove_leftovers(PROGRAM)?;
+        must_have_room(&dir, bytes.len() as u64)?;
         dir.replace_file(PROGRAM, RESULT.as_bytes(), bytes, Mode::of(0o644))
     }
 

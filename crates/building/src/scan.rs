@@ -24,6 +24,7 @@ use crate::sandbox::{
     TaskLog, enclosure, environment, no_input,
 };
 use crate::set::SetError;
+use crate::space::must_have_room;
 use crate::task::order::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_to_end;
@@ -90,7 +91,9 @@ pub fn scan(request: &ScanRequest<'_>) -> Result<ScanResult, ScanError> {
         scan.cache.retain(|location| all.contains(location));
     }
     if request.is_kept {
-        dir.replace_file(PROGRAM, CACHE, &scan.cache.to_bytes(), Mode::of(0o644))?;
+        let bytes = scan.cache.to_bytes();
+        must_have_room(&dir, bytes.len() as u64)?;
+        dir.replace_file(PROGRAM, CACHE, &bytes, Mode::of(0o644))?;
     }
     notes.append(&mut scan.notes);
     notes.extend(repetition_notes(&records));

@@ -27,6 +27,7 @@ use rustix::process::{
 use rustix::thread::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
+use crate::space::RoomWatch;
 use crate::tree_copy::{copy_file, each_part};
 use crate::work::{host_directory, made};
 
@@ -57,6 +58,37 @@ fn name_by_digest(wanted: &ExpectedDistfile) -> String {
     format!("{BY_DIGEST}/{}", sha256_text(&wanted.sha256))
 }
 
+/// Why a distfile is not there.
+#[derive(Debug)]
+pub(crate) enum FetchFailure {
+    /// It does not match its recipe, or cannot be had.
+    Package(String),
+    /// The machine failed, or has no space for it; nothing is known of the package.
+    Machine(String),
+}
+
+impl From<String> for FetchFailure {
+    fn from(reason: String) -> Self {
+        Self::Package(reason)
+    }
+}
+
+impl From<RootError> for FetchFailure {
+    fn from(error: RootError) -> Self {
+        if error.is_no_space() { Self::Machine(error.to_string()) } else { Self::Package(error.to_string()) }
+    }
+}
+
+impl FetchFailure {
+    /// Rewords the reason.
+    pub(crate) fn reworded(self, reword: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Package(reason) => Self::Package(reword(reason)),
+            Self::Machine(reason) => Self::Machine(reword(reason)),
+        }
+    }
+}
+
 /// Checks that the distfiles of a package fit into its disk limit.
 pub(crate) fn must_be_within(wanted: &[ExpectedDistfile], limit: Option<u64>) -> Result<(), String> {
     let bytes = wanted.iter().fold(0_u64, |bytes, distfile| bytes.saturating_add(distfile.size));
@@ -80,21 +112,33 @@ impl std::fmt::Display for MissingDistfile<'_> {
     }
 }
 
-/// Checks distfiles and fetches missing ones. Returns the ones still missing, in order.
+/// Checks distfiles and fetches missing ones. Returns the ones still missing, in order; an error
+/// is a failure of the machine.
 pub(crate) fn provide<'a>(
     directory: &Path,
     wanted: &'a [ExpectedDistfile],
     sources: &Sources,
     interrupt: &dyn Fn() -> Option<i32>,
-) -> Vec<MissingDistfile<'a>> {
-    let missing = |wanted: &'a ExpectedDistfile| {
-        let reason = find(directory, wanted).err()?;
-        let Some(url) = &wanted.url else { return Some(MissingDistfile { wanted, reason }) };
-        let fetched = place_when_right(directory, wanted, |add| sources.read(url, interrupt, add));
-        let error = fetched.err()?;
-        Some(MissingDistfile { wanted, reason: format!("{reason}; {}: {error}", without_password(url)) })
-    };
-    wanted.iter().filter_map(missing).collect()
+) -> Result<Vec<MissingDistfile<'a>>, FetchFailure> {
+    let mut missing = Vec::new();
+    for wanted in wanted {
+        let Err(reason) = find(directory, wanted) else { continue };
+        let Some(url) = &wanted.url else {
+            missing.push(MissingDistfile { wanted, reason });
+            continue;
+        };
+        match place_when_right(directory, wanted, |add| sources.read(url, interrupt, add)) {
+            Ok(()) => {}
+            Err(FetchFailure::Package(error)) => {
+                let reason = format!("{reason}; {}: {error}", without_password(url));
+                missing.push(MissingDistfile { wanted, reason });
+            }
+            Err(failed @ FetchFailure::Machine(_)) => {
+                return Err(failed.reworded(|reason| format!("{}: {reason}", wanted.name)));
+            }
+        }
+    }
+    Ok(missing)
 }
 
 /// Takes missing distfiles from another directory without following links. `source` names its writer in errors.
@@ -103,17 +147,17 @@ pub(crate) fn take_from(
     from: &Path,
     missing: &[MissingDistfile<'_>],
     source: &str,
-) -> Result<(), String> {
+) -> Result<(), FetchFailure> {
     for missing in missing {
         let wanted = missing.wanted;
-        let failed = |reason: String| format!("{missing}; {source}: {reason}");
-        let taken = check(from, &wanted.name, wanted).and_then(|()| {
-            let shown = |error: RootError| error.to_string();
-            let Some((dir, name)) = place(from, &wanted.name, false).map_err(shown)? else { return Ok(()) };
-            let file = dir.open_regular(&name).map_err(shown)?;
-            place_when_right(directory, wanted, |add| each_part(&file, ToString::to_string, add))
-        });
-        taken.map_err(failed)?;
+        let take = || -> Result<(), FetchFailure> {
+            check(from, &wanted.name, wanted)?;
+            let Some((dir, name)) = place(from, &wanted.name, false)? else { return Ok(()) };
+            let file = dir.open_regular(&name)?;
+            let failed = |error: &io::Error| FetchFailure::Package(error.to_string());
+            place_when_right(directory, wanted, |add| each_part(&file, failed, add))
+        };
+        take().map_err(|failed| failed.reworded(|reason| format!("{missing}; {source}: {reason}")))?;
     }
     Ok(())
 }
@@ -232,19 +276,19 @@ fn place(directory: &Path, name: &str, is_made: bool) -> Result<Option<(Dir, Vec
     Ok(Some((dir, name.as_bytes().to_vec())))
 }
 
-/// Writes a distfile from `read`, and moves it into place if it is correct.
+/// Writes a distfile from `read`, and moves it into place if it is correct. The reserve of the file system is left.
 fn place_when_right(
     directory: &Path,
     wanted: &ExpectedDistfile,
-    read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
-) -> Result<(), String> {
-    let shown = |error: RootError| error.to_string();
-    let dir = host_directory(directory).map_err(shown)?;
-    dir.remove_leftovers("fetch").map_err(shown)?;
-    let (private, mut file) = dir.create_private("fetch").map_err(shown)?;
-    let placed = read_into(&mut file, wanted, read).and_then(|()| {
-        file.set_mode(Mode::of(0o644)).and_then(|()| file.sync()).map_err(shown)?;
-        move_into_place((&dir, &private), directory, wanted).map_err(shown)
+    read: impl FnOnce(AddBytes<'_>) -> Result<(), FetchFailure>,
+) -> Result<(), FetchFailure> {
+    let dir = host_directory(directory)?;
+    dir.remove_leftovers("fetch")?;
+    let room = RoomWatch::begin(&dir, wanted.size)?;
+    let (private, mut file) = dir.create_private("fetch")?;
+    let placed = read_into((&mut file, room), wanted, read).and_then(|()| {
+        file.set_mode(Mode::of(0o644)).and_then(|()| file.sync())?;
+        Ok(move_into_place((&dir, &private), directory, wanted)?)
     });
     if placed.is_err() {
         // Nobody looks for this name.
@@ -282,19 +326,20 @@ fn move_into_place(
 }
 
 fn read_into(
-    file: &mut WritableFile,
+    (file, mut room): (&mut WritableFile, RoomWatch<&Dir>),
     wanted: &ExpectedDistfile,
-    read: impl FnOnce(AddBytes<'_>) -> Result<(), String>,
-) -> Result<(), String> {
+    read: impl FnOnce(AddBytes<'_>) -> Result<(), FetchFailure>,
+) -> Result<(), FetchFailure> {
     let mut sums = DistfileSums::default();
     read(&mut |bytes: &[u8]| {
         sums.add(bytes);
         if sums.size > wanted.size {
-            return Err(format!("it has more than {} bytes", wanted.size));
+            return Err(format!("it has more than {} bytes", wanted.size).into());
         }
-        file.put(bytes).map_err(|error| error.to_string())
+        room.add(bytes)?;
+        Ok(file.put(bytes)?)
     })?;
-    sums.compare(wanted)
+    Ok(sums.compare(wanted)?)
 }
 
 /// Makes the program the process that fetches a source.
@@ -312,7 +357,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(900);
 const LONGEST_REASON: u64 = 512;
 const LONGEST_ORDER: u64 = 64 << 10;
 
-pub(crate) type AddBytes<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), String>;
+pub(crate) type AddBytes<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), FetchFailure>;
 
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -337,14 +382,14 @@ impl Sources {
         url: &str,
         interrupt: &dyn Fn() -> Option<i32>,
         add: AddBytes<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), FetchFailure> {
         let (order, time) = match url.strip_prefix("file:") {
             Some(path) => (self.file_order(path)?, self.time),
             None => (FetchOrder::Url { url: url.to_owned(), http: Box::new(self.http.clone()) }, None),
         };
         let order = serde_json::to_vec(&order).map_err(|error| error.to_string())?;
         if order.len() as u64 > LONGEST_ORDER {
-            return Err("its address is too long".to_owned());
+            return Err("its address is too long".to_owned().into());
         }
         let mut process = self.start(&order).map_err(|error| error.to_string())?;
         let read = hand_on(&mut process, time, interrupt, add);
@@ -360,11 +405,12 @@ impl Sources {
         let said = last_words(&mut process);
         let said = String::from_utf8_lossy(&said);
         let said = said.trim();
-        Err(if said.is_empty() {
+        let reason = if said.is_empty() {
             format!("the process that fetches it ended with {ended}")
         } else {
             said.to_owned()
-        })
+        };
+        Err(reason.into())
     }
 
     fn file_order(&self, path: &str) -> Result<FetchOrder, String> {
@@ -401,20 +447,20 @@ fn hand_on(
     time: Option<Duration>,
     interrupt: &dyn Fn() -> Option<i32>,
     add: AddBytes<'_>,
-) -> Result<(), String> {
+) -> Result<(), FetchFailure> {
     let Some(mut output) = process.stdout.take() else { return Ok(()) };
     let began = Instant::now();
     let mut last = began;
     let mut part = vec![0; 1 << 16];
     loop {
         if interrupt().is_some() {
-            return Err("the run is to end".to_owned());
+            return Err("the run is to end".to_owned().into());
         }
         if let Some(time) = time.filter(|time| began.elapsed() > *time) {
-            return Err(format!("it took longer than {} s", time.as_secs()));
+            return Err(format!("it took longer than {} s", time.as_secs()).into());
         }
         if last.elapsed() > LONGEST_SILENCE {
-            return Err(format!("nothing came for {} s", LONGEST_SILENCE.as_secs()));
+            return Err(format!("nothing came for {} s", LONGEST_SILENCE.as_secs()).into());
         }
         if !is_readable(&output).map_err(|errno| errno.to_string())? {
             continue;
@@ -424,7 +470,7 @@ fn hand_on(
             Ok(0) => return Ok(()),
             Ok(read) => add(part.get(..read).unwrap_or_default())?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string().into()),
         }
     }
 }
@@ -534,12 +580,35 @@ mod tests {
         ExpectedDistfile { name: name.to_owned(), sha256, size: bytes.len() as u64, url }
     }
 
+    fn reason(failed: FetchFailure) -> String {
+        match failed {
+            FetchFailure::Package(reason) => reason,
+            FetchFailure::Machine(reason) => panic!("a failure of the machine: {reason}"),
+        }
+    }
+
+    #[test]
+    fn a_distfile_for_which_there_is_no_room_is_no_failure_of_its_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let distfiles = dir.path().join("distfiles");
+        let large = ExpectedDistfile { size: u64::MAX / 2, ..wanted("large", b"", None) };
+        let failed = place_when_right(&distfiles, &large, |_| panic!("nothing is fetched")).unwrap_err();
+        let FetchFailure::Machine(reason) = failed else { panic!("{failed:?}") };
+        assert!(reason.contains("distfiles has ") && reason.contains(" bytes free"), "{reason}");
+        let url = Some("file:/none/large".to_owned());
+        let large = [ExpectedDistfile { url, ..large }];
+        let sources = Sources { directories: vec!["/none".into()], ..Sources::default() };
+        let provided = provide(&distfiles, &large, &sources, &never);
+        assert!(matches!(provided, Err(FetchFailure::Machine(_))), "{provided:?}");
+        assert_eq!(std::fs::read_dir(&distfiles).unwrap().count(), 0);
+    }
+
     #[test]
     fn the_password_of_a_source_is_in_no_message() {
         let dir = tempfile::tempdir().unwrap();
         let url = Some("http://user:SECRET@127.0.0.1:9/x".to_owned());
         let wanted = [wanted("x", b"x", url)];
-        let missing = provide(dir.path(), &wanted, &Sources::default(), &never);
+        let missing = provide(dir.path(), &wanted, &Sources::default(), &never).unwrap();
         let said = missing[0].to_string();
         assert!(said.contains("127.0.0.1:9/x") && !said.contains("SECRET"), "{said}");
     }
@@ -554,8 +623,8 @@ mod tests {
         std::os::unix::fs::symlink("a/x.tar", from.join("z")).unwrap();
         let taken = |wanted: ExpectedDistfile| {
             let wanted = [wanted];
-            let missing = provide(&distfiles, &wanted, &Sources::default(), &never);
-            take_from(&distfiles, &from, &missing, "fetch")
+            let missing = provide(&distfiles, &wanted, &Sources::default(), &never).unwrap();
+            take_from(&distfiles, &from, &missing, "fetch").map_err(reason)
         };
         taken(wanted("a/x.tar", b"upstream", None)).unwrap();
         assert_eq!(std::fs::read(distfiles.join("a/x.tar")).unwrap(), b"upstream");
@@ -636,8 +705,8 @@ mod tests {
         for path in
             ["/etc/passwd", "/srv/sources/../../etc/passwd", "/srv/sources-of-others/x", "srv/sources/x"]
         {
-            let said = sources.read(&format!("file:{path}"), &never, &mut |_| Ok(())).unwrap_err();
-            assert_eq!(said, "it is below no `file_source` of bulk.conf", "{path}");
+            let failed = sources.read(&format!("file:{path}"), &never, &mut |_| Ok(())).unwrap_err();
+            assert_eq!(reason(failed), "it is below no `file_source` of bulk.conf", "{path}");
         }
     }
 

@@ -14,6 +14,7 @@ use patchadm_svr4::package::Mode;
 
 use crate::scan::{ScanError, ScanRequest, repetition_notes, scan};
 use crate::set::{SetError, name_holders};
+use crate::space::must_have_room;
 use crate::work::{PROGRAM, SCAN, Work};
 
 const RECORDS: &str = "records";
@@ -153,6 +154,7 @@ fn files_of(tree: &KnownTree, work: Option<&Work>) -> Result<Digest, RootError> 
     let digest = Digest::from_bytes(*out.get_ref().0.finalize().as_bytes());
     let Some(work) = work else { return Ok(digest) };
     let dir = work.directory(SCAN)?;
+    must_have_room(&dir, 0)?;
     dir.replace_streamed(PROGRAM, RECORDS.as_bytes(), Mode::of(0o644), |file| {
         let mut out = BufWriter::with_capacity(BUFFER, file);
         records.write_plain(&mut out)?;
@@ -175,6 +177,7 @@ fn write_records<'a>(
     records: &'a Records,
     fields: impl Fn(u32) -> Option<PbulkFields<'a>>,
 ) -> Result<(), RootError> {
+    must_have_room(dir, 0)?;
     dir.replace_streamed(PROGRAM, name.as_bytes(), Mode::of(0o644), |file| {
         let mut out = BufWriter::with_capacity(BUFFER, file);
         records.write_pbulk(&mut out, &fields)?;

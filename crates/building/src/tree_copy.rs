@@ -11,6 +11,8 @@ use patchadm_rootfs::{Descent, Dir, FileType, Interrupt, ObjectStatus, Root, Roo
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::io::Errno;
 
+use crate::space::RoomWatch;
+
 /// Copies a tree into an empty directory: modes, times, and for the superuser owners mapped into `range`. Leaves out
 /// devices, pipes, sockets, other file systems and unreadable objects. Fails with EINTR once a signal comes.
 pub(crate) fn copy_tree(
@@ -146,6 +148,7 @@ pub(crate) fn digest_of_file<E>(file: &File, failed: impl Fn(&io::Error) -> E) -
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
+/// Copies a file, and leaves the reserve of the file system.
 pub(crate) fn copy_file(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> Result<(), RootError> {
     copy_file_until(from, name, to, new_name, &never)
 }
@@ -162,8 +165,11 @@ fn copy_file_until(
     if file.clone_of(&source)? {
         return Ok(());
     }
+    let size = source.metadata().map_err(|error| from.read_error(name, &error))?.len();
+    let mut room = RoomWatch::begin(to, size)?;
     let put = |bytes: &[u8]| {
         go_on_unless_interrupted("copy", (from, name), interrupt)?;
+        room.add(bytes)?;
         file.put(bytes)
     };
     each_part(&source, |error| from.read_error(name, error), put)

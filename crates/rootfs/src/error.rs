@@ -28,6 +28,8 @@ pub enum RootError {
     NoProc { action: &'static str, path: String },
     #[error("{path} is larger than {limit} bytes")]
     TooLarge { path: String, limit: u64 },
+    #[error("{directory} has {free} bytes free, and {wanted} are needed with its reserve")]
+    NoRoom { directory: String, free: u64, wanted: u64 },
     #[error("{0}")]
     Untrusted(Box<Untrusted>),
 }
@@ -65,6 +67,7 @@ impl RootError {
             Self::NoProc { .. } => Some(Errno::NODEV),
             Self::Loop(_) => Some(Errno::LOOP),
             Self::TooLarge { .. } => Some(Errno::FBIG),
+            Self::NoRoom { .. } => Some(Errno::NOSPC),
             Self::Untrusted(_) | Self::Flagged(_) => Some(Errno::PERM),
         }
     }
@@ -74,7 +77,7 @@ impl RootError {
         !matches!(self, Self::Flagged(_)) && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
 
-    /// True if the file system, or the caller's quota, is full.
+    /// True if the file system, or the caller's quota, is full, or only its reserve is left.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }

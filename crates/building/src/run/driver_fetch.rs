@@ -16,7 +16,8 @@ use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
     network_files,
 };
-use crate::sources::{MissingDistfile, take_from};
+use crate::sources::{FetchFailure, MissingDistfile, take_from};
+use crate::space::is_full;
 use crate::task::order::TaskError;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
@@ -64,14 +65,20 @@ impl DriverFetch {
         missing: &[MissingDistfile<'_>],
         directory: &Path,
         interrupt: Interrupt<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), FetchFailure> {
         let first = missing.first().map(ToString::to_string).unwrap_or_default();
         let failed = |reason: String| format!("{first}; {FETCH}: {reason}");
-        let place = TaskPlace::make(&self.build_dir, &self.id).map_err(|error| failed(error.to_string()))?;
-        let ended = self.run(&place, interrupt).map_err(|error| failed(error.to_string()));
-        let taken = ended.and_then(|ended| match failure_of(&ended, &place) {
-            Some(reason) => Err(failed(reason)),
-            None => take_from(directory, &place.part(DISTFILES), missing, FETCH),
+        let of_machine = |error: TaskError| FetchFailure::Machine(failed(error.to_string()));
+        let place = TaskPlace::make(&self.build_dir, &self.id).map_err(|error| of_machine(error.into()))?;
+        let taken = self.run(&place, interrupt).map_err(of_machine).and_then(|ended| {
+            match failure_of(&ended, &place) {
+                // It may have found no space.
+                Some(_) if is_full(&self.build_dir) => {
+                    Err(of_machine(TaskError::FullBuildDir(self.build_dir.clone())))
+                }
+                Some(reason) => Err(FetchFailure::Package(failed(reason))),
+                None => take_from(directory, &place.part(DISTFILES), missing, FETCH),
+            }
         });
         // Leftovers have no owner and go with the next run.
         let _ = place.remove();

@@ -7,6 +7,7 @@ use patchadm_bulk_values::journal::{JournalLine, PackageOutcome, PackageState};
 use patchadm_bulk_values::report::MachineReport;
 use patchadm_bulk_values::result::{Digest, KeyInputs};
 use patchadm_bulk_values::schedule::{Outcome, TaskState};
+use patchadm_rootfs::Dir;
 
 use super::decision::inputs_of_success;
 use super::journal::JournalFile;
@@ -16,7 +17,7 @@ use super::results::{EndedRun, ReportFacts, report_of, set_indirect};
 use super::running_task::{TO_LEAVE, TO_RELEASE};
 use crate::pool::{FoundResult, find_verified, write_verified};
 use crate::runs::add_build;
-use crate::space::is_full;
+use crate::space::{is_full, must_have_room};
 use crate::task::order::{TaskEnd, TaskOrder};
 
 const MOST_TRIES: usize = 3;
@@ -147,7 +148,10 @@ impl Master<'_> {
         }
         for directory in [&self.request.work.path, &self.request.work.conf.pool] {
             if is_full(directory) {
-                return Err(RunError::Full(format!("no space is left in {}", directory.display())));
+                let looked = Dir::of_host(directory).and_then(|dir| must_have_room(&dir, 0));
+                let reason = looked.map_or_else(|error| format!(": {error}"), |()| String::new());
+                let reason = format!("no space is left in {}{reason}", directory.display());
+                return Err(RunError::Full(reason));
             }
         }
         let troubles = self.troubles.entry(index).or_default();

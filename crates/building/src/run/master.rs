@@ -27,7 +27,7 @@ use super::status::{NowFile, RunningPackage, remove_now};
 use crate::keys::KeyMaker;
 use crate::pool::{Pool, PoolEntry, find_verified, read_verified};
 use crate::runs::{ExpectedCosts, run_directory};
-use crate::sources::{ExpectedDistfile, must_be_within, provide};
+use crate::sources::{ExpectedDistfile, FetchFailure, must_be_within, provide};
 use crate::task::order::{LARGEST_ORDER, TaskEnd, TaskEvent, TaskOrder};
 
 /// Makes the program the process of a task.
@@ -572,11 +572,11 @@ impl Master<'_> {
             self.fetches.at_work += 1;
             std::thread::spawn(move || {
                 let interrupt = || ended.load(Ordering::Relaxed).then_some(2);
-                let fetched = must_be_within(&wanted, most).and_then(|()| {
-                    let missing = provide(&directory, &wanted, &sources, &interrupt);
+                let fetched = must_be_within(&wanted, most).map_err(FetchFailure::Package).and_then(|()| {
+                    let missing = provide(&directory, &wanted, &sources, &interrupt)?;
                     match (missing.first(), by_driver) {
                         (None, _) => Ok(()),
-                        (Some(first), None) => Err(first.to_string()),
+                        (Some(first), None) => Err(FetchFailure::Package(first.to_string())),
                         (Some(_), Some(driver)) => driver.fetch(&missing, &directory, &interrupt),
                     }
                 });
@@ -589,7 +589,7 @@ impl Master<'_> {
     pub(super) fn fetched(
         &mut self,
         (index, key): (u32, Key),
-        fetched: Result<(), String>,
+        fetched: Result<(), FetchFailure>,
         tell: Tell<'_>,
     ) -> Result<(), RunError> {
         self.fetches.at_work = self.fetches.at_work.saturating_sub(1);
@@ -605,7 +605,9 @@ impl Master<'_> {
                 self.fetches.ready.push_back(index);
                 Ok(())
             }
-            Err(detail) => {
+            // Others may need less space, and the next run tries it again.
+            Err(FetchFailure::Machine(reason)) => self.defer(index, reason, tell),
+            Err(FetchFailure::Package(detail)) => {
                 let outcome = PackageOutcome {
                     key: Some(key),
                     cause: Some(FailureCause::Distfile),

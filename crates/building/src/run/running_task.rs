@@ -10,6 +10,7 @@ use patchadm_bulk_values::probe::SlotMisfit;
 use patchadm_bulk_values::result::Key;
 
 use super::slot_command::{SlotCommand, cancel_job};
+use crate::sources::FetchFailure;
 use crate::task::order::{TaskEvent, TaskOrder};
 
 /// Time for a command to exit by itself after its task.
@@ -120,7 +121,7 @@ pub(super) enum RunMessage {
     Fetched {
         package: u32,
         key: Key,
-        fetched: Result<(), String>,
+        fetched: Result<(), FetchFailure>,
     },
 }
 

@@ -1,6 +1,8 @@
 //! The log of a task: output of its commands up to a limit, and its phases.
 
-use patchadm_rootfs::{RootError, WritableFile};
+use patchadm_rootfs::{Dir, RootError, WritableFile};
+
+use crate::space::RoomWatch;
 
 /// Followed by the name of a phase.
 pub const PHASE_LINE: &[u8] = b"===> phase: ";
@@ -14,12 +16,18 @@ pub struct TaskLog {
     limit: Option<u64>,
     /// The incomplete line, while it can become a phase line.
     line: Vec<u8>,
+    room: Option<RoomWatch<Dir>>,
 }
 
 impl TaskLog {
     /// `limit` is in bytes.
     pub fn begin(file: WritableFile, limit: Option<u64>) -> Self {
-        Self { file, written: 0, limit, line: Vec::new() }
+        Self { file, written: 0, limit, line: Vec::new(), room: None }
+    }
+
+    /// Returns the log of a file in this directory, whose file system keeps a reserve.
+    pub(crate) fn leaving_reserve(self, dir: &Dir) -> Result<Self, RootError> {
+        Ok(Self { room: Some(RoomWatch::begin(dir.again()?, 0)?), ..self })
     }
 
     pub fn written(&self) -> u64 {
@@ -36,6 +44,9 @@ impl TaskLog {
             usize::try_from(limit.saturating_sub(self.written)).unwrap_or(usize::MAX)
         });
         let kept = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
+        if let Some(room) = &mut self.room {
+            room.add(kept)?;
+        }
         self.file.put(kept)?;
         self.written += kept.len() as u64;
         for piece in kept.split_inclusive(|&byte| byte == b'\n') {
@@ -61,8 +72,6 @@ pub(crate) fn phase_of(line: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use patchadm_rootfs::Dir;
-
     use super::*;
 
     fn log(limit: Option<u64>) -> (tempfile::TempDir, TaskLog) {

@@ -14,6 +14,7 @@ use super::selection::{EarlierSet, SetEntry};
 use super::{CURRENT, FILES, PACKAGES, RELEASED, SETS, SetError, SetInput, lead, number_behind};
 use crate::first_names::first_clauses;
 use crate::report_files::{ReportReadError, read_report};
+use crate::space::must_have_room;
 use crate::tree_copy::{copy_file, each_part};
 use crate::work::{PROGRAM, Work, made};
 
@@ -105,6 +106,7 @@ fn fill(dir: &Dir, input: &SetInput<'_>, entries: &[SetEntry], most: u64) -> Res
         let reason = format!("{MANIFEST} would have {} bytes, more than {most}", text.len());
         return Err(SetError::Unreadable(input.run, reason));
     }
+    must_have_room(dir, text.len() as u64)?;
     let mut file = dir.create(MANIFEST.as_bytes())?;
     file.put(&text)?;
     file.set_mode(Mode::of(0o644))?;

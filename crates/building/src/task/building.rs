@@ -42,7 +42,7 @@ use crate::pool::{Flush, FoundResult, LOG, Pool, PoolEntry, RESULT};
 use crate::runs::log_directory;
 use crate::sandbox::{LayerKind, SandboxEnd, SandboxLimits, SandboxWatch, TaskLog, enclosure};
 use crate::shared_paths::{OF_BASE, must_be_beside};
-use crate::space::is_full;
+use crate::space::{RoomWatch, is_full, must_have_room};
 use crate::tree_copy::{copy_file, each_below, each_part};
 use crate::tree_files::TreeFiles;
 use crate::work::Work;
@@ -134,7 +134,7 @@ fn perform(
         place: &place,
     };
     let end = build(&inputs, teller);
-    let is_full = matches!(end, Err(TaskError::FullBuildDir(_) | TaskError::GaveWay(_)));
+    let lacks_room = end.as_ref().is_err_and(TaskError::lacks_room);
     let kept = &work.conf;
     let at = (kept.build_dir.as_path(), work.id.as_str());
     match &end {
@@ -155,13 +155,12 @@ fn perform(
             }
         }
     }
-    if is_full {
+    if lacks_room {
         let part = kept.patience.for_room.map_or(AFTER_ROOM, |wait| wait / PART_OF_WAIT);
         std::thread::sleep(part.min(AFTER_ROOM));
     }
     Ok(end.unwrap_or_else(|error| {
         let is_full = matches!(error, TaskError::Full(_));
-        let lacks_room = matches!(error, TaskError::FullBuildDir(_) | TaskError::GaveWay(_));
         TaskEnd { is_full, lacks_room, ..TaskEnd::trouble(error.to_string()) }
     }))
 }
@@ -212,7 +211,8 @@ fn perform_steps(
     let name = format!("{}.log", order.package);
     logs.remove(name.as_bytes())?;
     remove_phase_logs(&logs, &order.package)?;
-    let mut log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
+    let log = TaskLog::begin(logs.create(name.as_bytes())?, order.limits.get(LimitName::Output));
+    let mut log = log.leaving_reserve(&logs)?;
     let mut ticks = |memory, bytes| watch.tick(memory, bytes);
     teller.installs(true);
     let layer = install(inputs, &mut log, &mut ticks)?;
@@ -452,8 +452,6 @@ fn is_as_before(
     Ok(dir.look(name)?.is_some_and(|was| of(seen) == of(&was)))
 }
 
-const LARGEST_LOG: u64 = 1 << 30;
-
 pub(super) struct KeptBuild<'a> {
     pub(super) results: &'a Dir,
     pub(super) packed: &'a PackedResult,
@@ -591,8 +589,7 @@ fn fill(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>, dir: &Dir) -> Result<Bui
     result.phases = phases(build.costs);
     (result.check, result.leftovers) = (build.level, build.leftovers.clone());
     result.remarks.clone_from(&build.packed.remarks);
-    let log = build.logs.read_regular(format!("{}.log", order.package).as_bytes(), LARGEST_LOG)?;
-    put(dir, LOG, &compressed(&log.unwrap_or_default())?)?;
+    compress_log((build.logs, format!("{}.log", order.package).as_bytes()), dir)?;
     put(dir, RESULT, &described(&result)?)?;
     Ok(result)
 }
@@ -611,6 +608,7 @@ fn phases(costs: &BuildCosts) -> Vec<PhaseTime> {
 }
 
 fn put(dir: &Dir, name: &str, bytes: &[u8]) -> Result<(), RootError> {
+    must_have_room(dir, bytes.len() as u64)?;
     let mut file = dir.create(name.as_bytes())?;
     file.put(bytes)?;
     file.set_mode(Mode::of(0o644))
@@ -641,8 +639,20 @@ fn sums(dir: &Dir, name: &[u8]) -> Result<FileSums, RootError> {
     Ok(FileSums { size, b3, sha256: sha256_text(&sha256.finalize()) })
 }
 
-fn compressed(log: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(log)?;
-    encoder.finish()
+/// Compresses the log of a build part by part: its recipe chooses how long it is.
+fn compress_log((logs, name): (&Dir, &[u8]), to: &Dir) -> Result<(), RootError> {
+    let file = to.create(LOG.as_bytes())?;
+    file.set_mode(Mode::of(0o644))?;
+    let mut room = RoomWatch::begin(to, 0)?;
+    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+    if logs.look(name)?.is_some() {
+        let add = |bytes: &[u8]| {
+            room.add(bytes)?;
+            let written = encoder.write_all(bytes);
+            written.map_err(|error| encoder.get_ref().write_error(&error))
+        };
+        each_part(&logs.open_regular(name)?, |error| logs.read_error(name, error), add)?;
+    }
+    let finished = encoder.try_finish();
+    finished.map_err(|error| encoder.get_ref().write_error(&error))
 }

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use super::guarded::GuardedState;
 use super::order::{StepError, TaskError, TaskFailure, over_limit};
 use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
-use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox, run_installer};
+use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
 use crate::base::BaseLayer;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 use crate::runs::read_bounded;
@@ -112,7 +112,7 @@ impl Installation<'_> {
         };
         let is_well = end == Some(EnclosureEnd::Exited(0));
         if !is_well {
-            fail_if_full(&self.upper)?;
+            self.fail_without_room(files)?;
         }
         // Scripts of packages ran there.
         let end = if is_well { remove_answers(&upper) } else { Self::failure(&upper, end) };
@@ -159,7 +159,7 @@ impl Installation<'_> {
                 Err(failed) => return Ok(failed),
             };
             if end != Some(EnclosureEnd::Exited(0)) {
-                fail_if_full(&self.upper)?;
+                self.fail_without_room(file)?;
                 return refused(package, &ended_how(end));
             }
             let names = deliveries.get(number).map(|delivery| &delivery.packages);
@@ -170,6 +170,7 @@ impl Installation<'_> {
                     }
                     guarded = after;
                 }
+                Err(error) if error.is_no_space() => return Err(error.into()),
                 Err(error) => return refused(package, &format!("what it leaves cannot be used: {error}")),
             }
             steps.ends.push(self.moment()?);
@@ -213,6 +214,12 @@ impl Installation<'_> {
             Some(stopped) => Err(Installed::Over(stopped)),
             None => Ok((upper, ended.end)),
         })
+    }
+
+    /// Turns a failure into one of the machine if there is no space for the installation of these files.
+    fn fail_without_room(&self, files: &[String]) -> Result<(), TaskError> {
+        let bytes = self.bytes(files)?.saturating_mul(2).saturating_add(self.contents()?.saturating_mul(3));
+        fail_without_room(self.place, bytes.saturating_add(RECORDS))
     }
 
     /// Returns the size of `contents` below, which is rewritten.

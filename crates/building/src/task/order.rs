@@ -3,6 +3,7 @@
 //! The order is the first line of standard input. When that closes, the task ends everything.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 
 use patchadm_bulk_values::conf::Limits;
@@ -180,11 +181,13 @@ pub(crate) enum TaskError {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("no space is left for {0}")]
     Full(String),
     #[error("no space is left in `build_dir`, {}", .0.display())]
     FullBuildDir(PathBuf),
+    #[error("no space is left in `build_dir`: {0}")]
+    NoRoom(String),
     #[error("space: little is left in `build_dir`, {}, and this build grew most", .0.display())]
     GaveWay(PathBuf),
 }
@@ -198,6 +201,22 @@ impl TaskError {
             }
             other => other,
         }
+    }
+
+    /// Returns true if a call failed because the file system or the quota is full, or only the reserve is left.
+    pub(super) fn is_no_space(&self) -> bool {
+        match self {
+            Self::Root(error) | Self::Sandbox(SandboxError::Log(error)) => error.is_no_space(),
+            Self::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns true if `build_dir` has no space for the task.
+    pub(super) fn lacks_room(&self) -> bool {
+        matches!(self, Self::FullBuildDir(_) | Self::NoRoom(_) | Self::GaveWay(_))
     }
 }
 

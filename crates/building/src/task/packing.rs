@@ -13,10 +13,11 @@ use patchadm_bulk_values::conf::{LimitName, Limits};
 use patchadm_bulk_values::journal::FailureCause;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_core::operation::translate::{
-    ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateRequest,
+    ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TranslateError,
+    TranslateRequest,
 };
 use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
-use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
+use patchadm_making::make::{MakeError, MakeRequest, MakeWatch, ParameterDefaults, make_package};
 use patchadm_rootfs::{Dir, FileType, Timestamp, never};
 use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeCommand, PrototypeItem, PrototypeLine};
 use patchadm_svr4::package::{Ftype, Mode, Params, escape};
@@ -52,6 +53,8 @@ enum PackingAnswer {
         remarks: Vec<String>,
     },
     Failed(TaskFailure),
+    /// There is no space for it.
+    NoRoom(String),
     Trouble(String),
 }
 
@@ -66,6 +69,7 @@ pub fn pack_in_enclosure(order: File) -> io::Result<i32> {
             PackingAnswer::Packed { packages, files, remarks }
         }
         Err(StepError::Package(failure)) => PackingAnswer::Failed(failure.cut()),
+        Err(StepError::Machine(error)) if error.is_no_space() => PackingAnswer::NoRoom(error.to_string()),
         Err(StepError::Machine(error)) => PackingAnswer::Trouble(error.to_string()),
     };
     let mut bytes = serde_json::to_vec(&answer)?;
@@ -132,6 +136,7 @@ pub(super) fn pack_in_sandbox(
             Ok(packed)
         }
         PackingAnswer::Failed(failure) => Err(failure.into()),
+        PackingAnswer::NoRoom(reason) => Err(TaskError::NoRoom(reason).into()),
         PackingAnswer::Trouble(reason) => {
             fail_if_full(&place.path)?;
             Err(TaskError::Io(io::Error::other(reason)).into())
@@ -382,7 +387,13 @@ fn translate(
         existing: ExistingPolicy::Refuse,
         description_only: false,
     };
-    let failed = |error: patchadm_core::operation::translate::TranslateError| wrong(error.to_string());
+    let failed = |error: TranslateError| {
+        if error.is_no_space() {
+            StepError::from(io::Error::new(io::ErrorKind::StorageFull, error.to_string()))
+        } else {
+            wrong(error.to_string())
+        }
+    };
     let mut observer = TransferObserver { interrupt: &never, transferring: &mut |_| {} };
     let moved = PackageTranslation::prepare(request).map_err(failed)?.perform(&mut observer);
     Ok(moved.map_err(failed)?.into_iter().map(|package| package.instance).collect())
@@ -457,7 +468,10 @@ fn pack_tree(input: &PackingInput, out: &Dir, names: &[Vec<u8>]) -> Result<Packe
         now: input.latest,
     };
     let made = make_package(&request, &mut MakeWatch { tell: &mut |_| {}, interrupt: &never });
-    let made = made.map_err(|error| wrong(format!("the package cannot be made: {error}")))?;
+    let made = made.map_err(|error| match error {
+        MakeError::Write(error) if error.is_no_space() => StepError::from(error),
+        error => wrong(format!("the package cannot be made: {error}")),
+    })?;
     let mut result = PackedResult::default();
     transfer(input, &device, &[made.package.as_str().to_owned()], &mut result)?;
     result.remarks = links_to_output(&out.dir(b"root")?)?;

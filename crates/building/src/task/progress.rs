@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use patchadm_bulk_values::journal::FailureCause;
+use patchadm_rootfs::RootError;
 
 use super::order::{StepError, TaskError, TaskEvent, TaskFailure};
-use crate::space::{SpaceSigns, is_full};
+use crate::space::{SpaceSigns, is_full, is_full_or_over_quota};
 
 pub(super) struct TaskTeller {
     shared: Arc<Mutex<EventOutput>>,
@@ -130,19 +131,57 @@ impl<'a> TaskWatch<'a> {
             StepError::Machine(_) => false,
         };
         self.look_at_space();
-        if is_possible && (self.was_full.get() || self.signs.has_sign()) {
+        if is_possible
+            && (self.was_full.get() || self.signs.has_sign() || is_full_or_over_quota(self.build_dir))
+        {
             return StepError::Machine(TaskError::FullBuildDir(self.build_dir.to_owned()));
         }
-        error
+        match error {
+            StepError::Machine(TaskError::Root(error)) if self.is_in_build_dir(&error) => {
+                StepError::Machine(TaskError::NoRoom(error.to_string()))
+            }
+            error => error,
+        }
+    }
+
+    /// Returns true if an error says that the build directory has no space.
+    fn is_in_build_dir(&self, error: &RootError) -> bool {
+        let place = match error {
+            RootError::Call { path, .. } => path,
+            RootError::NoRoom { directory, .. } => directory,
+            _ => return false,
+        };
+        error.is_no_space() && Path::new(place).starts_with(self.build_dir)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use patchadm_rootfs::RootError;
     use rustix::io::Errno;
 
     use super::*;
+
+    #[test]
+    fn a_task_that_would_take_the_reserve_of_its_build_directory_lacks_room_and_that_of_the_pool_is_another()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let build_dir = dir.path().join("build");
+        let teller = TaskTeller::over(Box::new(io::sink()), Arc::default());
+        let watch = TaskWatch::of(&teller, &build_dir);
+        let refused = |place: &str| {
+            let directory = dir.path().join(place).display().to_string();
+            let error = watch.blame(RootError::NoRoom { directory, free: 5, wanted: 7 }.into());
+            let StepError::Machine(error) = error else { panic!("{error:?}") };
+            error.of_kept("results")
+        };
+        let of_task = refused("build/tasks/1/results");
+        assert!(of_task.lacks_room(), "{of_task:?}");
+        assert!(
+            of_task.to_string().ends_with("1/results has 5 bytes free, and 7 are needed with its reserve")
+        );
+        let of_pool = refused("pool/.new");
+        assert!(matches!(of_pool, TaskError::Full(_)) && !of_pool.lacks_room(), "{of_pool:?}");
+    }
 
     #[test]
     fn a_task_that_cannot_write_itself_blames_the_build_directory_that_a_neighbour_filled() {

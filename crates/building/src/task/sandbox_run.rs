@@ -15,7 +15,7 @@ use crate::sandbox::{
     BuildRoot, SandboxCommand, SandboxEnd, SandboxError, SandboxLimits, SandboxWatch, StopCause, TaskLog,
     enclosure, installer_path, lost, no_input, run_watched, space_of,
 };
-use crate::space::is_full;
+use crate::space::{can_hold, is_full_or_over_quota, must_have_room};
 
 /// Gets peak memory and log size in bytes; returns true to end the command.
 pub(crate) type Ticks<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
@@ -190,8 +190,35 @@ pub(crate) fn memory_file(text: &str) -> Result<File, TaskError> {
 
 /// Blames the machine for a failed command if there is no space left.
 pub(crate) fn fail_if_full(build_dir: &Path) -> Result<(), TaskError> {
-    if is_full(build_dir) {
+    if is_full_or_over_quota(build_dir) {
         return Err(TaskError::FullBuildDir(build_dir.to_owned()));
     }
     Ok(())
+}
+
+/// Turns the failure of a command into a failure of the machine if there is no space for all that it may write. A command
+/// that found none has removed its files, so the file system need not be full any more.
+pub(super) fn fail_without_room(place: &TaskPlace, bytes: u64) -> Result<(), TaskError> {
+    fail_if_full(&place.path)?;
+    must_have_room(&place.dir, bytes).map_err(|error| TaskError::NoRoom(error.to_string()))?;
+    if !can_hold(&place.dir, bytes) {
+        let reason = format!("{} cannot hold {bytes} bytes, such as for a quota", place.path.display());
+        return Err(TaskError::NoRoom(reason));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_where_there_is_no_room_for_what_it_writes_has_found_a_failure_of_the_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = TaskPlace::make(dir.path(), "id").unwrap();
+        fail_without_room(&place, 1 << 10).unwrap();
+        let failed = fail_without_room(&place, u64::MAX / 2).unwrap_err();
+        assert!(failed.lacks_room(), "{failed:?}");
+        assert!(failed.to_string().contains(" bytes free, and "), "{failed}");
+    }
 }

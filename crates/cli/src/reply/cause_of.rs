@@ -365,7 +365,7 @@ pub fn of_root(error: &RootError) -> ExitCause {
         RootError::NoOpenat2(_) | RootError::NoProc { .. } => ExitCause::NotApplicable,
         RootError::TooLarge { .. } | RootError::Loop(_) | RootError::Name { .. } => ExitCause::DamagedRecord,
         RootError::Call { errno, .. } => of_errno(Some(*errno)),
-        RootError::Flagged(_) => of_errno(error.errno()),
+        RootError::Flagged(_) | RootError::NoRoom { .. } => of_errno(error.errno()),
     }
 }
 
