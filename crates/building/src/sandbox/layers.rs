@@ -305,7 +305,8 @@ fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
         // A process over the limit is usually found earlier; this stops unobserved ones.
         of(limits.cpu.map(|time| time.as_secs() + 2), ProcessLimit::ProcessorTime),
         of(limits.disk, ProcessLimit::FileSize),
-        Some(ProcessLimit::CoreDump(0)),
+        // The kernel starts the program of a `core_pattern` with a pipe whatever the limit, except for 1; a file is larger.
+        Some(ProcessLimit::CoreDump(1)),
     ];
     of_kernel.into_iter().flatten().collect()
 }
