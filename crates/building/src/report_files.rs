@@ -17,7 +17,7 @@ use patchadm_bulk_values::report::{MailInput, ReportTextInput, RunReport, report
 use patchadm_inputs::password::without_password;
 use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory, WritableFile};
 use patchadm_svr4::package::Mode;
-use patchadm_svr4::package::control::printable;
+use patchadm_svr4::package::control::{printable, visible_json};
 use serde::Serialize;
 
 use crate::command_run::{CommandError, run_command};
@@ -78,14 +78,14 @@ pub fn write_report(
 ) -> Result<(), RootError> {
     let document = ReportDocument { schema: "patchadm/1", command: "bulk run", report: input.report };
     // Strings, numbers, and maps with words as keys: serializing these cannot fail.
-    let mut json = serde_json::to_vec(&document).unwrap_or_default();
-    json.push(b'\n');
+    let json = serde_json::to_string(&document).unwrap_or_default();
+    let json = visible_json(&json).into_owned() + "\n";
     let text = report_text(input.report, input.text);
     let from = settings.from.as_deref().unwrap_or(input.sender);
     let mail = MailInput { to: &settings.to, from, prefix: &settings.subject };
     let mail = report_mail(input.report, &text, &mail);
     let files = [
-        (REPORT_JSON, json.as_slice()),
+        (REPORT_JSON, json.as_bytes()),
         (REPORT_TEXT, text.as_bytes()),
         (REPORT_MAIL, mail.as_bytes()),
         (REPORT_PAGE, input.page.as_bytes()),

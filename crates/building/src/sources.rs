@@ -538,7 +538,10 @@ fn print_source(input: impl io::Read, output: &mut dyn Write) -> Result<(), Stri
 }
 
 fn print_file(directory: &Path, path: &OsStr, output: &mut dyn Write) -> Result<(), String> {
-    let mut file = open_below(directory, path).map_err(|errno| io::Error::from(errno).to_string())?;
+    let mut file = open_below(directory, path).map_err(|errno| match errno {
+        Errno::LOOP => "it is a symbolic link, or reached through one".to_owned(),
+        errno => io::Error::from(errno).to_string(),
+    })?;
     match file.metadata() {
         Ok(seen) if seen.is_file() => {}
         Ok(_) => return Err("it is no regular file".to_owned()),
@@ -552,7 +555,7 @@ fn open_below(directory: &Path, path: &OsStr) -> Result<File, Errno> {
     let directory = rustix::fs::openat(CWD, directory, flags, rustix::fs::Mode::empty())?;
     // Does not block on a pipe.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     rustix::fs::openat2(&directory, path, flags, rustix::fs::Mode::empty(), resolve).map(File::from)
 }
 
@@ -711,7 +714,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_printed_and_neither_a_pipe_nor_what_a_link_leads_out_to() {
+    fn a_file_is_printed_and_neither_a_pipe_nor_what_a_link_leads_to() {
         let dir = tempfile::tempdir().unwrap();
         let sources = dir.path().join("sources");
         std::fs::create_dir(&sources).unwrap();
@@ -719,6 +722,7 @@ mod tests {
         std::fs::write(dir.path().join("secret"), "").unwrap();
         std::os::unix::fs::symlink("../secret", sources.join("out")).unwrap();
         std::os::unix::fs::symlink("x", sources.join("link")).unwrap();
+        std::os::unix::fs::symlink(".", sources.join("above")).unwrap();
         rustix::fs::mknodat(CWD, sources.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
             .unwrap();
         let printed = |name: &str| {
@@ -727,7 +731,10 @@ mod tests {
             print_source(&serde_json::to_vec(&order).unwrap()[..], &mut output).map(|()| output)
         };
         assert_eq!(printed("x"), Ok(b"upstream".to_vec()));
-        assert_eq!(printed("link"), Ok(b"upstream".to_vec()));
+        for link in ["link", "above/x"] {
+            let said = printed(link).unwrap_err();
+            assert_eq!(said, "it is a symbolic link, or reached through one", "{link}");
+        }
         assert_eq!(printed("pipe"), Err("it is no regular file".to_owned()));
         assert!(printed("out").is_err());
         assert!(printed("none").is_err());

@@ -11,7 +11,7 @@ use patchadm_rootfs::{Interrupt, RootError};
 use patchadm_svr4::patch::PatchId;
 use serde_json::Value;
 
-use crate::base::{BaseLayer, base_digest, base_layer, build_user, fetching_user};
+use crate::base::{BaseError, BaseLayer, base_digest, base_layer, build_user, fetching_user};
 use crate::driver::{Driver, DriverError};
 use crate::ids::{BUILD_ID, SandboxIds};
 use crate::patches::MadePatches;
@@ -112,6 +112,10 @@ pub enum RunError {
     Driver(#[from] DriverError),
     #[error("{0}")]
     Base(String),
+    /// There is no space for a copy of the base.
+    #[error("{0}")]
+    NoRoom(String),
+    /// The user that builds.
     #[error("{0}")]
     User(String),
     #[error(transparent)]
@@ -162,8 +166,11 @@ impl RunBase {
         };
         let digest = base_digest(&work.conf, interrupt).map_err(failed)?;
         let layer = base_layer(&work.conf, (ids, user), &digest.to_string(), interrupt)
-            .and_then(|layer| with_layer_kind(work, layer, user));
-        let layer = layer.map_err(|error| failed(error.to_string()))?;
+            .and_then(|layer| Ok(with_layer_kind(work, layer, user)?));
+        let layer = layer.map_err(|error| match error {
+            BaseError::NoRoom { .. } => RunError::NoRoom(error.to_string()),
+            BaseError::Lock(error) => failed(error.to_string()),
+        })?;
         must_be_accessible(work, &layer, user).map_err(RunError::User)?;
         let sources = Sources {
             directories: work.conf.file_sources.clone(),

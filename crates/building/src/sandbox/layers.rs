@@ -1,5 +1,6 @@
 //! Tree, environment and rights of a command in a sandbox.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,13 @@ use patchadm_core::namespaces::{
     Mount, MountSource, ProcessLimit,
 };
 use patchadm_core::script::PROGRAM_INSIDE;
-use patchadm_rootfs::{Dir, FileType, Interrupt, ObjectStatus, RootError};
-use patchadm_svr4::package::Mode;
+use patchadm_rootfs::{Dir, FileType, Interrupt, ObjectStatus, Root, RootError};
+use patchadm_svr4::package::{Mode, ObjectPath};
+use rustix::io::Errno;
 
 use super::watch::SandboxLimits;
 use crate::ids::{BUILD_ID, SandboxIds};
-use crate::tree_copy::copy_tree;
+use crate::tree_copy::{TreeKind, copy_tree};
 use crate::work::{made, unlinked_directory};
 
 const HOST_NAME: &str = "build";
@@ -64,12 +66,17 @@ impl BuildRoot {
         if let Some(below) = below
             && upper.names()?.is_empty()
         {
-            copy_tree(below, &self.upper, None, interrupt)?;
+            // What packages have installed belongs to the layer, and the lowest one may be a base.
+            let kind = if self.lower.len() == 1 { TreeKind::Base } else { TreeKind::Layer };
+            copy_tree((below, &self.upper), kind, None, interrupt)?;
         }
         if self.kind == LayerKind::Overlay && has_temporary_directories(&self.lower)? {
             return Ok(upper);
         }
         make_temporary_directories(&upper)?;
+        if self.kind == LayerKind::Overlay {
+            hide_temporary_files(&upper, &self.lower)?;
+        }
         Ok(upper)
     }
 }
@@ -79,7 +86,41 @@ pub(crate) fn make_temporary_directories(layer: &Dir) -> Result<(), RootError> {
     made(&made(layer, b"var")?, b"tmp")?.set_own_mode(Mode::of(0o1777))
 }
 
-/// True if the lowest layer has world-writable temporary directories and no layer above changes them.
+/// Hides what anybody may have put into the temporary directories of the base, unless a layer above it does so.
+fn hide_temporary_files(upper: &Dir, layers: &[PathBuf]) -> Result<(), RootError> {
+    let Some((base, above)) = layers.split_last() else { return Ok(()) };
+    let (base, var) = (Dir::of_host(base)?, upper.dir(b"var")?);
+    for (place, own) in [("/tmp", upper.dir(b"tmp")?), ("/var/tmp", var.dir(b"tmp")?)] {
+        let path = ObjectPath::new(place.as_bytes()).unwrap_or_else(|_| ObjectPath::root());
+        let Some(of_base) = base.root().dir_of_object(&path)? else { continue };
+        if of_base.itself()?.mode.bits() & 0o1002 != 0o1002 || !has_names(&of_base)? {
+            continue;
+        }
+        let mut is_hidden = false;
+        for layer in above {
+            is_hidden |= Root::open(layer)?.dir_of_object(&path)?.is_some();
+        }
+        if !is_hidden {
+            match own.set_xattr(b"", OPAQUE, b"y") {
+                // They stay visible on a file system that cannot hide anything.
+                Err(error) if error.errno() == Some(Errno::OPNOTSUPP) => {}
+                hidden => hidden?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_names(dir: &Dir) -> Result<bool, RootError> {
+    let has_some = Cell::new(false);
+    dir.names_that_are(|_| {
+        has_some.set(true);
+        false
+    })?;
+    Ok(has_some.get())
+}
+
+/// True if the lowest layer has empty world-writable temporary directories and no layer above changes them.
 fn has_temporary_directories(layers: &[PathBuf]) -> Result<bool, RootError> {
     let Some((base, above)) = layers.split_last() else { return Ok(false) };
     for layer in above {
@@ -97,11 +138,14 @@ fn has_temporary_directories(layers: &[PathBuf]) -> Result<bool, RootError> {
         }
     }
     let base = Dir::of_host(base)?;
-    let is_open = |seen: Option<ObjectStatus>| {
-        seen.is_some_and(|seen| seen.file_type == FileType::Directory && seen.mode == Mode::of(0o1777))
+    let is_suitable = |above: &Dir| -> Result<bool, RootError> {
+        let is_open = above.look(b"tmp")?.is_some_and(|seen: ObjectStatus| {
+            seen.file_type == FileType::Directory && seen.mode == Mode::of(0o1777)
+        });
+        Ok(is_open && !has_names(&above.dir(b"tmp")?)?)
     };
     let has_var = base.look(b"var")?.is_some_and(|seen| seen.file_type == FileType::Directory);
-    Ok(has_var && is_open(base.look(b"tmp")?) && is_open(base.dir(b"var")?.look(b"tmp")?))
+    Ok(has_var && is_suitable(&base)? && is_suitable(&base.dir(b"var")?)?)
 }
 
 /// User ids of a command.
@@ -285,7 +329,8 @@ fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
         // Usually found earlier; this stops unobserved processes.
         of(limits.cpu.map(|time| time.as_secs() + 2), ProcessLimit::ProcessorTime),
         of(limits.disk, ProcessLimit::FileSize),
-        Some(ProcessLimit::CoreDump(0)),
+        // The kernel starts the program of a `core_pattern` with a pipe whatever the limit, except for 1; a file is larger.
+        Some(ProcessLimit::CoreDump(1)),
     ];
     of_kernel.into_iter().flatten().collect()
 }
@@ -422,7 +467,7 @@ fn accounts((uid, gid): (u32, u32), host: &HostAccounts) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     use patchadm_bulk_values::conf::IdRange;
     use patchadm_rootfs::never;
@@ -457,6 +502,51 @@ mod tests {
         assert!(enclosure(&root, command, &SandboxLimits::default(), None).is_err());
         assert_eq!(std::fs::metadata(&victim).unwrap().uid(), owner);
         assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_anybody_has_put_into_a_temporary_directory_of_the_base_is_hidden() {
+        // Where the file system has attributes.
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["base/tmp", "base/var/tmp", "set", "upper"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        for name in ["base/tmp", "base/var/tmp"] {
+            std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        }
+        let lay_out = |lower: &[&str]| {
+            let root = BuildRoot {
+                kind: LayerKind::Overlay,
+                lower: lower.iter().map(|name| path(name)).collect(),
+                upper: path("upper"),
+                scratch: path("scratch"),
+                host: Vec::new(),
+                mounts: Vec::new(),
+                ids: SandboxIds::Own,
+            };
+            let upper = root.lay_out(&never).unwrap();
+            let hides = |above: &Dir| {
+                above.look(b"tmp").unwrap().is_some() && above.has_xattr(b"tmp", OPAQUE).unwrap()
+            };
+            let var = upper.look(b"var").unwrap().is_some_and(|_| hides(&upper.dir(b"var").unwrap()));
+            let found = [hides(&upper), var];
+            for name in upper.names().unwrap() {
+                upper.remove_tree(&name).unwrap();
+            }
+            found
+        };
+        assert_eq!(lay_out(&["base"]), [false, false]);
+        std::fs::write(path("base/var/tmp/theirs"), "").unwrap();
+        let attribute = rustix::fs::setxattr(path("set"), OPAQUE, b"n", rustix::fs::XattrFlags::empty());
+        if attribute.is_err() {
+            println!("skipped: attributes cannot be set here");
+            return;
+        }
+        assert_eq!(lay_out(&["base"]), [false, true]);
+        assert_eq!(lay_out(&["set", "base"]), [false, true]);
+        std::fs::create_dir_all(path("set/var/tmp")).unwrap();
+        assert_eq!(lay_out(&["set", "base"]), [false, false], "that layer has hidden it");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Objects that an installation must not change: other packages' records, the operator's settings, and parts of the
 //! tree that sandboxes need.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -46,7 +47,11 @@ const BELOW_PACKAGES: &str = "pkg/";
 
 const LARGEST_CONTENTS: u64 = 1 << 30;
 
-/// Observed state: only attributes for a directory, and ctime for a file, because nobody can set that.
+/// The most objects that are remembered below one directory, and the most bytes of their names: packages choose both.
+const MOST_OBJECTS: usize = 500_000;
+const MOST_BYTES: usize = 64 << 20;
+
+/// The observed state of an object. For directories only attributes. The file time is ctime, which cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ObservedObject {
     file_type: FileType,
@@ -66,34 +71,66 @@ impl ObservedObject {
 }
 
 pub(super) struct GuardedState {
+    /// All objects below `var/sadm`, by relative path.
     records: BTreeMap<String, ObservedObject>,
     contents: Vec<u8>,
     settings: BTreeSet<String>,
     preload: Option<ObservedObject>,
-    /// All objects below `var/sadm`, by relative path.
+    /// An object in the place of something that a sandbox needs.
     in_the_way: Option<String>,
+    /// A directory with more objects than are remembered.
+    overfull: Option<&'static str>,
+}
+
+/// The reason why a walk ended early.
+enum WalkEnd {
+    Failed(RootError),
+    Overfull,
+}
+
+impl From<RootError> for WalkEnd {
+    fn from(error: RootError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl GuardedState {
-    /// An object in the place of one that a sandbox needs.
     pub(super) fn of(layer: &Path, base: &Path) -> Result<Self, RootError> {
         let root = Root::open(layer)?;
-        let mut settings = BTreeSet::new();
+        let (mut settings, mut overfull) = (BTreeSet::new(), None);
         for directory in SETTINGS {
             let Some(dir) = root.dir_if_there(&fixed(directory))? else { continue };
-            let names = dir.names()?;
+            let count = Cell::new(0);
+            let is_remembered = |_: &[u8]| {
+                count.set(count.get() + 1);
+                count.get() <= MOST_OBJECTS
+            };
+            let names = dir.names_that_are(is_remembered)?;
+            if count.get() > MOST_OBJECTS {
+                overfull = Some(directory);
+            }
             settings
                 .extend(names.iter().map(|name| format!("{directory}/{}", String::from_utf8_lossy(name))));
         }
         let mut records = BTreeMap::new();
         if let Some(dir) = root.dir_if_there(&places::records())? {
             let top = dir.path().relative().len() + 1;
-            each_below::<RootError>(&dir, |above, name, seen| {
+            let mut bytes = 0;
+            let walked = each_below::<WalkEnd>(&dir, |above, name, seen| {
                 let path = above.at(name);
                 let path = path.relative().get(top..).unwrap_or_default();
+                bytes += path.len();
+                if records.len() >= MOST_OBJECTS || bytes > MOST_BYTES {
+                    return Err(WalkEnd::Overfull);
+                }
                 records.insert(String::from_utf8_lossy(path).into_owned(), ObservedObject::of(seen));
                 Ok(true)
-            })?;
+            });
+            match walked {
+                Ok(()) => {}
+                Err(WalkEnd::Overfull) => overfull = Some(places::RECORDS),
+                Err(WalkEnd::Failed(error)) => return Err(error),
+            }
         }
         let contents = match root.read(&places::contents(), LARGEST_CONTENTS)? {
             None => Root::open(base)?.read(&places::contents(), LARGEST_CONTENTS)?,
@@ -102,11 +139,14 @@ impl GuardedState {
         let contents = contents.unwrap_or_default();
         let preload = look(&root, &fixed(PRELOAD))?.as_ref().map(ObservedObject::of);
         let in_the_way = in_the_way(&root, &Dir::of_host(base)?)?;
-        Ok(Self { records, contents, settings, preload, in_the_way })
+        Ok(Self { records, contents, settings, preload, in_the_way, overfull })
     }
 
     /// Returns a change that a package with these names must not make.
     pub(super) fn forged(&self, after: &Self, own: &BTreeSet<String>) -> Option<String> {
+        if let Some(directory) = after.overfull {
+            return Some(format!("{directory} has more than {MOST_OBJECTS} objects, or very long names"));
+        }
         if let Some(path) = &after.in_the_way {
             return Some(format!("it changes /{path}, which every sandbox needs"));
         }
@@ -272,7 +312,29 @@ mod tests {
         assert_eq!(with(&unsorted).as_deref(), Some("/opt"), "nobody else would find it");
     }
 
-    /// A change to a layer, and the expected complaint.
+    #[test]
+    fn what_a_package_makes_without_end_is_not_remembered_and_its_own_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let (layer, base) = (dir.path().join("layer"), dir.path().join("base"));
+        fs::create_dir(&base).unwrap();
+        // Objects with paths of 3,300 bytes.
+        let mut deep = layer.join("var/sadm/pkg/evil");
+        for _ in 0..55 {
+            deep.push("d".repeat(60));
+        }
+        fs::create_dir_all(&deep).unwrap();
+        let before = GuardedState::of(&layer, &base).unwrap();
+        assert_eq!(before.overfull, None);
+        for number in 0..25_000 {
+            fs::write(deep.join(number.to_string()), "").unwrap();
+        }
+        let after = GuardedState::of(&layer, &base).unwrap();
+        assert!(after.records.len() < 25_000, "{}", after.records.len());
+        let says = "/var/sadm has more than 500000 objects, or very long names";
+        assert_eq!(before.forged(&after, &own()).as_deref(), Some(says));
+    }
+
+    /// What a package does to a layer, and what is said of it.
     type Forgery = (fn(&Path) -> std::io::Result<()>, Option<&'static str>);
 
     #[test]

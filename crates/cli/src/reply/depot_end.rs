@@ -48,6 +48,9 @@ pub fn depot_advice(error: &DepotError) -> String {
         DepotError::Cache(CacheError::NotPrivate(_)) => {
             "Name another directory with --cache, or make it yours with mode 0700.".to_owned()
         }
+        DepotError::Cache(CacheError::InForeignPlace { .. }) => {
+            "Name a directory with --cache that nobody else can exchange.".to_owned()
+        }
         DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
             "Try again when the other command is done.".to_owned()
         }

@@ -204,6 +204,8 @@ pub(super) fn restrict(command: &EnclosedCommand) -> Result<(), EnclosureError> 
             ProcessLimit::FileSize(bytes) => (Resource::Fsize, bytes),
             ProcessLimit::CoreDump(bytes) => (Resource::Core, bytes),
         };
+        // A limit that is lower already cannot be raised.
+        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |lower| most.min(lower));
         let most = Rlimit { current: Some(most), maximum: Some(most) };
         rustix::process::setrlimit(resource, most)
             .map_err(|errno| EnclosureError::failed("set", "the limits of processes", errno))?;
