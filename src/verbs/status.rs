@@ -94,6 +94,9 @@ struct MissingEntry {
     /// Whether the depot is reached over a network and no trusted key can vouch for it.
     #[serde(rename = "unvouched", skip_serializing_if = "std::ops::Not::not")]
     is_unvouched: bool,
+    /// Why the depot of the root's own policy is not used.
+    #[serde(rename = "ignored", skip_serializing_if = "Option::is_none")]
+    ignored_depot: Option<String>,
 }
 
 /// A command, and what it is for.
@@ -264,13 +267,15 @@ impl StatusReport {
 
 impl MissingEntry {
     fn of(call: &mut Invocation, root: &Root, is_offline: bool) -> Self {
-        let known =
-            RootAndPolicy::of(root).and_then(|ground| Ok((lacks_trust(&ground)?, ground.policy.depot)));
-        let (is_unvouched, depot) = match known {
-            Ok((is_unvouched, Some(depot))) => (is_unvouched, without_password(&depot)),
-            Ok((_, None)) => {
+        let known = RootAndPolicy::of(root).and_then(|ground| {
+            let ignored = ground.ignored_depot.as_ref().map(ToString::to_string);
+            Ok((lacks_trust(&ground)?, ground.policy.depot, ignored))
+        });
+        let (is_unvouched, depot, ignored_depot) = match known {
+            Ok((is_unvouched, Some(depot), ignored)) => (is_unvouched, without_password(&depot), ignored),
+            Ok((_, None, ignored_depot)) => {
                 let last_used = last_used_depot(root).map(|last| without_password(&last));
-                return Self { last_used, ..Self::default() };
+                return Self { last_used, ignored_depot, ..Self::default() };
             }
             Err(failed) => return Self::unknown(None, &query_refused(root, &failed).to_string()),
         };
@@ -280,7 +285,7 @@ impl MissingEntry {
             }
             Err(error) => Self::unknown(Some(depot), &format!("{error:#}")),
         };
-        Self { is_unvouched, ..found }
+        Self { is_unvouched, ignored_depot, ..found }
     }
 
     fn unknown(depot: Option<String>, reason: &str) -> Self {
@@ -291,7 +296,8 @@ impl MissingEntry {
 
     fn words(&self) -> String {
         let unvouched = if self.is_unvouched { "; no trusted key vouches for it" } else { "" };
-        self.known_words() + unvouched
+        let ignored = self.ignored_depot.as_ref().map(|ignored| format!("; {ignored}")).unwrap_or_default();
+        self.known_words() + unvouched + &ignored
     }
 
     fn known_words(&self) -> String {
@@ -301,6 +307,7 @@ impl MissingEntry {
             (_, None, Some(reason)) => format!("unknown: {reason}"),
             _ => match &self.last_used {
                 Some(last) => format!("unknown: no depot configured; the last one used was {last}"),
+                None if self.ignored_depot.is_some() => "unknown: no depot configured".to_owned(),
                 None => "unknown: no depot configured; set `depot` in the policy or use -M".to_owned(),
             },
         }

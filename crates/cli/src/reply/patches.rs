@@ -192,6 +192,21 @@ impl PatchesReport {
         self
     }
 
+    /// Adds what a report about missing patches does not show: the trial that the root was on before, and a depot of its policy
+    /// that is not used. A failure that says the same is enough.
+    #[must_use]
+    pub fn with_reminders(mut self, trial: Option<String>, ignored_depot: Option<String>) -> Self {
+        let failures = || {
+            let of_patches = self.patches.iter().filter_map(|patch| patch.failure.as_ref());
+            self.failure.iter().chain(of_patches)
+        };
+        let is_on_trial = failures().any(|failure| matches!(failure, Failure::OnTrial { .. }));
+        let is_without_depot = failures().any(|failure| matches!(failure, Failure::NoDepot { .. }));
+        self.notes.extend(ignored_depot.filter(|_| !is_without_depot));
+        self.notes.extend(trial.filter(|_| !is_on_trial));
+        self
+    }
+
     /// Tells whether it is the report of a plan.
     pub fn is_plan(&self) -> bool {
         self.would_change.is_some()

@@ -60,7 +60,10 @@ pub(super) fn rights(examination: &Examination<'_>) -> Vec<Finding> {
 
 pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.policy {
-        Ok(_) => Finding::ok("policy", "every setting makes sense"),
+        Ok(_) => match RootAndPolicy::of(examination.root).ok().and_then(|known| known.ignored_depot) {
+            Some(ignored) => Finding::limited("policy", ignored.to_string()),
+            None => Finding::ok("policy", "every setting makes sense"),
+        },
         Err(reason) => {
             Finding::attention("policy", format!("no command changes the root before it is fixed: {reason}"))
         }
