@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
 use super::missing::{MissingPatches, missing_patches};
 use super::options::BriefVerbOptions;
-use patchadm_changeset::transaction::{StuckStage, stuck_stage};
+use patchadm_changeset::transaction::{LeftoverStages, StuckStage, leftover_stages, stuck_stage};
 use patchadm_cli::arguments::fetching::OfflineOption;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
@@ -14,10 +15,10 @@ use patchadm_cli::reply::failure::query_refused;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::overtaken::NativeEntries;
 use patchadm_cli::reply::trial_standing::TrialStanding;
-use patchadm_cli::reply::words::counted_patches;
+use patchadm_cli::reply::words::{counted_patches, human};
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::caller::now;
-use patchadm_cli::surroundings::{Output, Shade};
+use patchadm_cli::surroundings::{Output, Shade, Zone};
 use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::lacks_trust;
@@ -27,7 +28,7 @@ use patchadm_core::operation::queries::runs::open_merges;
 use patchadm_core::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_inputs::password::without_password;
 use patchadm_planning::plan::refusal::Wording;
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Lock, Root};
 
 const USAGE: &str = "patchadm [-R root] [status] [option...]";
 
@@ -65,10 +66,36 @@ struct StatusReport {
     /// The edited files that patches left in place and nobody has merged yet.
     merges: Vec<MergeEntry>,
     unfinished: Option<String>,
+    /// The command that is changing the root now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<RunningEntry>,
+    /// What is left of runs that ended before they changed anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leftovers: Option<LeftoversEntry>,
     /// The stage of a run that is over, which nobody may remove.
     #[serde(skip_serializing_if = "Option::is_none")]
     stuck_stage: Option<StuckEntry>,
     next: Vec<NextStep>,
+}
+
+/// A command that holds the lock of the root.
+#[derive(Debug, Serialize)]
+struct RunningEntry {
+    /// The program and the process, if the lock file names them.
+    command: Option<String>,
+    process: Option<u32>,
+    /// The moment at which it took the lock.
+    since: Option<String>,
+    /// The same as a clause.
+    #[serde(skip)]
+    words: String,
+}
+
+/// The stages of interrupted runs without a journal.
+#[derive(Debug, Serialize)]
+struct LeftoversEntry {
+    runs: Vec<String>,
+    bytes: u64,
 }
 
 /// A stage that cannot be removed.
@@ -137,6 +164,13 @@ impl StatusReport {
             patches.iter().filter(|one| is_in_force(&one.state, &one.patch.id.to_string())).count();
         let is_superseded = |state: &[&str]| state.contains(&"superseded") || state.contains(&"obsoleted");
         let superseded = patches.iter().filter(|one| is_superseded(&one.state)).count();
+        let mut running = RunningEntry::of(root, call.surroundings.zone);
+        let mut leftovers = if running.is_none() { LeftoversEntry::of(root) } else { None };
+        if leftovers.is_some() {
+            // They may be those of a command that has begun meanwhile.
+            running = RunningEntry::of(root, call.surroundings.zone);
+            leftovers = leftovers.filter(|_| running.is_none());
+        }
         let mut report = Self {
             has_database: true,
             applied: patches.len(),
@@ -147,6 +181,8 @@ impl StatusReport {
             trial,
             merges: MergeEntry::of_open(root, &merges),
             unfinished,
+            running,
+            leftovers,
             stuck_stage: StuckEntry::of(root),
             next: Vec::new(),
         };
@@ -166,6 +202,8 @@ impl StatusReport {
             trial: None,
             merges: Vec::new(),
             unfinished: None,
+            running: None,
+            leftovers: None,
             stuck_stage: None,
             next: vec![NextStep::new("patchadm help", "lists what can be done")],
         }
@@ -181,6 +219,8 @@ impl StatusReport {
             steps.push(step("recover", "ends the interrupted run"));
         } else if self.stuck_stage.is_some() {
             steps.push(step("recover", "removes the stage once nothing forbids it"));
+        } else if self.leftovers.is_some() {
+            steps.push(step("recover", "removes the leftovers"));
         } else if is_over {
             steps.push(step("recover", "takes back what was on trial"));
         } else if self.trial.is_some() {
@@ -206,15 +246,26 @@ impl StatusReport {
         steps
     }
 
-    /// Returns the unfinished run, or the stage that stops every change although its run is over.
+    /// Returns the unfinished run, the stage that stops every change although its run is over, the leftovers of runs that changed
+    /// nothing, or the command at work.
     fn unfinished_words(&self) -> String {
-        match (&self.unfinished, &self.stuck_stage) {
-            (Some(run), _) => run.clone(),
-            (None, Some(StuckEntry { path, run, reason })) => {
-                format!("the stage {path} of run {run}, which is over, cannot be removed: {reason}")
-            }
-            (None, None) => "no".to_owned(),
+        if let Some(run) = &self.unfinished {
+            run.clone()
+        } else if let Some(running) = &self.running {
+            format!("no; {}", running.words)
+        } else if let Some(StuckEntry { path, run, reason }) = &self.stuck_stage {
+            format!("the stage {path} of run {run}, which is over, cannot be removed: {reason}")
+        } else if let Some(LeftoversEntry { runs, bytes }) = &self.leftovers {
+            let what = if runs.len() == 1 { "run" } else { "runs" };
+            format!("leftovers of {what} {} ({}); the root is unchanged", named_or_none(runs), human(*bytes))
+        } else {
+            "no".to_owned()
         }
+    }
+
+    /// Tells whether `recover` has something to do.
+    fn has_interrupted(&self) -> bool {
+        self.unfinished.is_some() || self.stuck_stage.is_some() || self.leftovers.is_some()
     }
 
     /// Returns the edited files that wait to be merged: how many, and the first of them.
@@ -256,11 +307,7 @@ impl StatusReport {
                 self.merge_words(),
                 Some(if self.merges.is_empty() { Shade::Effective } else { Shade::Replaced }),
             ),
-            (
-                "Interrupted",
-                self.unfinished_words(),
-                Some(bad(self.unfinished.is_some() || self.stuck_stage.is_some())),
-            ),
+            ("Interrupted", self.unfinished_words(), Some(bad(self.has_interrupted()))),
         ]
     }
 }
@@ -321,6 +368,35 @@ impl MissingEntry {
     }
 }
 
+impl RunningEntry {
+    /// Returns the command that holds the lock. One that the caller may not know of is none.
+    fn of(root: &Root, zone: Zone) -> Option<Self> {
+        let holder = Lock::holder(root).ok().flatten()?;
+        let since = holder.since().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        let words = match holder.since() {
+            Some(seconds) => {
+                let since = zone.at(seconds).format("%Y-%m-%d %H:%M");
+                format!("{} has been changing the root since {since}", holder.describe())
+            }
+            None => format!("{} is changing the root", holder.describe()),
+        };
+        Some(Self {
+            command: holder.program().map(str::to_owned),
+            process: holder.process(),
+            since: since.map(|since| since.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            words,
+        })
+    }
+}
+
+impl LeftoversEntry {
+    fn of(root: &Root) -> Option<Self> {
+        // A place that cannot be read has no leftovers that anything is known of.
+        let LeftoverStages { runs, bytes } = leftover_stages(root).ok()?;
+        (!runs.is_empty()).then_some(Self { runs, bytes })
+    }
+}
+
 impl StuckEntry {
     fn of(root: &Root) -> Option<Self> {
         // A place that cannot be read has no stage that anything is known of.
@@ -361,11 +437,12 @@ fn counted_if_any(number: usize, word: &str) -> Option<String> {
 }
 
 /// Returns names with commas between them, of many the first.
-fn named_or_none(names: &[&str]) -> String {
+fn named_or_none(names: &[impl AsRef<str>]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    let mut text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let named: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let mut text = named.join(", ");
     let more = names.len().saturating_sub(NAMED);
     if more > 0 {
         // Writing to a string does not fail.
