@@ -213,6 +213,9 @@ struct PatchState {
     /// True if its undo data is of no use.
     #[serde(skip)]
     is_damaged: bool,
+    /// True if the caller may not read its undo data, or its records.
+    #[serde(skip)]
+    is_closed: bool,
 }
 
 /// The undo data of a patch in one package, and what was found in it.
@@ -560,10 +563,10 @@ impl Comparison {
             ),
         };
         let mut details = Vec::new();
-        for PatchState { id, removable, undo, kept_shlibs, is_damaged, .. } in &self.patches {
+        for PatchState { id, removable, undo, kept_shlibs, is_damaged, is_closed, .. } in &self.patches {
             let undo: Vec<&VerifiedUndoEntry> =
                 undo.iter().filter(|one| is_verbose || one.error.is_some()).collect();
-            if is_verbose || *is_damaged || !undo.is_empty() || !kept_shlibs.is_empty() {
+            if is_verbose || *is_damaged || *is_closed || !undo.is_empty() || !kept_shlibs.is_empty() {
                 let words = removable.as_ref().map(RemovableEntry::words);
                 details.push(words.map_or_else(|| id.clone(), |words| format!("{id}: {words}")));
             }
@@ -621,6 +624,7 @@ impl PatchState {
                 .map(|archive| VerifiedUndoEntry::of(archive, patch.backout.is_some()))
                 .collect(),
             is_damaged: patch.damage().is_some(),
+            is_closed: patch.is_closed(),
             kept_shlibs: KeptShlibs::of(&patch.kept),
         }
     }
