@@ -13,7 +13,7 @@ use super::after_run::AfterRunEntries;
 use super::cause::ExitCause;
 use super::exchange_entry::{ExchangeEntry, HolderEntry};
 use super::exit::{Exit, ExitTable};
-use super::failure::{code, verb_code};
+use super::failure::{code, text_of_plan, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::patch_list_entry::PatchListEntry;
@@ -188,6 +188,9 @@ impl PatchesReport {
     pub fn of_plan(mut self, is_plan: bool) -> Self {
         let would_change = self.failure.is_none() && self.patches.iter().any(PatchEntry::is_planned);
         self.would_change = is_plan.then_some(would_change);
+        if is_plan {
+            self.error = self.failure.as_ref().map(text_of_plan);
+        }
         self.patch_lists = self.patch_lists.filter(|_| is_plan);
         self
     }
