@@ -12,6 +12,7 @@ use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::{RootOption, SELECTING, inside, named_text};
 use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
+use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::{CommandReport, Reply, Stop};
 use patchadm_cli::surroundings::fetch_bar::FetchBar;
 use patchadm_cli::surroundings::{Output, Surroundings};
@@ -103,6 +104,19 @@ impl PatchRequest {
             }
         }
         Ok(())
+    }
+
+    /// Returns what a request for missing patches does not show: the trial that the root is on, and a depot of its policy that is
+    /// not used. What cannot be read is reported when the request is performed.
+    pub(crate) fn reminders(&self, root: &Root) -> (Option<String>, Option<String>) {
+        let Self::Apply(command) = self else { return (None, None) };
+        let Some(DepotOperands { depot, patches: PatchOperands::Missing(_) }) = &command.apply.depot else {
+            return (None, None);
+        };
+        let trial = TrialStanding::of(root, &command.fetching.surroundings).ok().flatten();
+        let trial = trial.filter(|trial| !trial.is_over()).map(|trial| trial.reminder(root));
+        let ground = if depot.is_none() { RootAndPolicy::of(root).ok() } else { None };
+        (trial, ground.and_then(|ground| ground.ignored_depot).map(|ignored| ignored.to_string()))
     }
 
     /// Performs the request on a root, and follows a trial that it began.
@@ -245,9 +259,11 @@ pub(crate) fn report_on(
     if !request.is_dry_run() {
         call.output.heedless();
     }
+    let (trial, ignored_depot) = request.reminders(root);
     let result = call.change(root, command.name(), wait, |caller| request.perform(root, caller))?;
     let face = if call.program == PROGRAM { PatchFace::Verb } else { PatchFace::Classic };
-    let report = PatchesReport::of(root, command, result, face, call.surroundings.began);
+    let report = PatchesReport::of(root, command, result, face, call.surroundings.began)
+        .with_reminders(trial, ignored_depot);
     Ok(report.of_plan(request.is_dry_run()).ending_with(request.codes()))
 }
 

@@ -12,7 +12,7 @@ use patchadm_cli::arguments::{
     ColourOption, Extensions, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
 };
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::change_or_plan_failed;
 use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::{Output, Surroundings};
@@ -149,7 +149,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let reply = match result {
         Ok(report) => AdoptReply::of(command, report, dry_run),
-        Err(failed) => return Err(change_failed(&root, command, &failed).into()),
+        Err(failed) => return Err(change_or_plan_failed(&root, command, &failed, dry_run).into()),
     };
     Ok(Reply::about(&root, reply.exit, reply))
 }
@@ -249,6 +249,8 @@ struct AdoptReply {
     exit: Exit,
     #[serde(skip)]
     forgets: bool,
+    #[serde(skip)]
+    is_plan: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -286,6 +288,7 @@ impl AdoptReply {
             notes,
             exit: if has_conflicts { CONFLICT } else { Exit::OK },
             forgets: command == Command::Forget,
+            is_plan: dry_run,
         }
     }
 
@@ -310,8 +313,9 @@ impl CommandReport for AdoptReply {
                 .iter()
                 .map(|one| format!("{} belongs to {}\n", one.path, one.owners.join(", ")));
             let lines: String = lines.collect();
+            let was_not = if self.is_plan { "would not be" } else { "was not" };
             output.error(&format!(
-                "package {} was not adopted: other packages own some of its objects\n{lines}nothing was changed",
+                "package {} {was_not} adopted: other packages own some of its objects\n{lines}nothing was changed",
                 self.package
             ))?;
             return Ok(());

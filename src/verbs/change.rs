@@ -113,8 +113,10 @@ pub(super) fn change<A: clap::CommandFactory>(
     }
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
+        let (trial, ignored_depot) = request.reminders(root);
         let result = request.perform(root, caller);
-        let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began);
+        let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began)
+            .with_reminders(trial, ignored_depot);
         of_patches(root, report.of_plan(is_dry_run).ending_with(codes), is_verbose)
     })
 }

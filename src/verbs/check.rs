@@ -208,6 +208,9 @@ struct PatchState {
     /// Its undo data is useless.
     #[serde(skip)]
     is_damaged: bool,
+    /// True if the caller may not read its undo data, or its records.
+    #[serde(skip)]
+    is_closed: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -552,10 +555,10 @@ impl Comparison {
             ),
         };
         let mut details = Vec::new();
-        for PatchState { id, removable, undo, kept_shlibs, is_damaged, .. } in &self.patches {
+        for PatchState { id, removable, undo, kept_shlibs, is_damaged, is_closed, .. } in &self.patches {
             let undo: Vec<&VerifiedUndoEntry> =
                 undo.iter().filter(|one| is_verbose || one.error.is_some()).collect();
-            if is_verbose || *is_damaged || !undo.is_empty() || !kept_shlibs.is_empty() {
+            if is_verbose || *is_damaged || *is_closed || !undo.is_empty() || !kept_shlibs.is_empty() {
                 let words = removable.as_ref().map(RemovableEntry::words);
                 details.push(words.map_or_else(|| id.clone(), |words| format!("{id}: {words}")));
             }
@@ -613,6 +616,7 @@ impl PatchState {
                 .map(|archive| VerifiedUndoEntry::of(archive, patch.backout.is_some()))
                 .collect(),
             is_damaged: patch.damage().is_some(),
+            is_closed: patch.is_closed(),
             kept_shlibs: KeptShlibs::of(&patch.kept),
         }
     }

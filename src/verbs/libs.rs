@@ -7,7 +7,7 @@ use crate::as_owner::options::OwnerOptions;
 use patchadm_cli::arguments::{one_of, parse, seconds};
 use patchadm_cli::call::{Invocation, RunCommand};
 use patchadm_cli::reply::failure::hinted;
-use patchadm_cli::reply::failure::{change_failed, verb_code};
+use patchadm_cli::reply::failure::{change_or_plan_failed, verb_code};
 use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
@@ -148,7 +148,7 @@ fn prune(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 fn answer(call: &Invocation, root: &Root, request: &KeptRequest, wait: Option<u64>) -> anyhow::Result<Reply> {
     let report = call.change(root, NAME, wait, |caller| kept_packages(root, request, caller))?;
-    let report = report.map_err(|failed| failed_as_verb(root, &failed))?;
+    let report = report.map_err(|failed| failed_as_verb(root, &failed, request.dry_run))?;
     if !report.unknown.is_empty() {
         let unknown = report.unknown.join(", ");
         let message = hinted(
@@ -161,8 +161,8 @@ fn answer(call: &Invocation, root: &Root, request: &KeptRequest, wait: Option<u6
 }
 
 /// Uses the words of a removal, and the codes of verbs that remove.
-fn failed_as_verb(root: &Root, failed: &Failure) -> Stop {
-    match change_failed(root, Command::Pkgrm, failed) {
+fn failed_as_verb(root: &Root, failed: &Failure, is_plan: bool) -> Stop {
+    match change_or_plan_failed(root, Command::Pkgrm, failed, is_plan) {
         Stop::Ran { result, message, .. } => {
             Stop::Ran { exit: verb_code(Command::Patchrm, failed), result, message }
         }

@@ -11,9 +11,15 @@ use patchadm_inputs::source::{SourceError, SourceProblem, directory_names};
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
 
-/// Three lines: what did not happen, why, and what to type next.
-pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed: &Failure) -> String {
-    let mut undone = Undone::of(root.prefix(), command, subject, failed);
+/// Three lines: what did not happen, or would not (`is_plan`), why, and what to type next.
+pub(super) fn refusal_text(
+    root: &Root,
+    (command, is_plan): (Command, bool),
+    subject: &str,
+    failed: &Failure,
+) -> String {
+    let describe = if is_plan { Undone::of_plan } else { Undone::of };
+    let mut undone = describe(root.prefix(), command, subject, failed);
     if let Failure::Refused(refusal) = failed
         && matches!(*refusal.reason, Reason::NotApplied | Reason::NotInstalled(_))
         && let Some((ended, way_on)) = ending_of(root, &refusal.subject)

@@ -139,7 +139,7 @@ impl Analysed {
         let has_native = params.any(|params| NativeOrigin::of(params).is_some());
         let native = NativeEntries::of(&NativeOverview::as_far_as_known(root, &self.now, has_native));
         let report = self.report(machine, (&facts_of(root, &software), &kept), root)?;
-        Ok(report.with_native(native).with_remarks(stale).on_trial(trial))
+        Ok(report.with_native(native).with_remarks(stale).on_trial(root, trial))
     }
 
     /// The root's policy says which patches come first.
@@ -153,7 +153,7 @@ impl Analysed {
         let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
         let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
         let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis, kept);
-        Ok(report.with_remarks(self.comparison.passed_over()))
+        Ok(report.with_remarks(self.comparison.ignored_depot()).with_remarks(self.comparison.passed_over()))
     }
 }
 

@@ -89,7 +89,7 @@ fn print_outcomes(root: &Root, report: &PatchesReport, output: &mut Output) -> a
 /// Prints why the command failed, or that there was nothing to do.
 fn print_end(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     match &report.failure {
-        Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
+        Some(failed) => print_refusal(output, (root, report), "the patch", failed),
         None if report.patches.is_empty() && report.preparation.refresh.is_none() => {
             Ok(output.line(nothing_to_do(report.command))?)
         }
@@ -112,7 +112,7 @@ fn print_failure(
 ) -> anyhow::Result<()> {
     let id = &entry.id;
     if is_refusal(report, entry, failed) {
-        return print_refusal(output, (root, report.command), &format!("patch {id}"), failed);
+        return print_refusal(output, (root, report), &format!("patch {id}"), failed);
     }
     let line = match failed {
         _ if entry.is_idle() => format!("{id}: nothing to do: {}", entry.reason),
@@ -132,11 +132,11 @@ fn nothing_to_do(command: Command) -> &'static str {
 
 fn print_refusal(
     output: &mut Output,
-    (root, command): (&Root, Command),
+    (root, report): (&Root, &PatchesReport),
     subject: &str,
     failed: &Failure,
 ) -> anyhow::Result<()> {
-    Ok(output.error(&refusal_text(root, command, subject, failed))?)
+    Ok(output.error(&refusal_text(root, (report.command, report.is_plan()), subject, failed))?)
 }
 
 /// Prints differences of texts, and files without one.

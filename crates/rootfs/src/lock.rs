@@ -38,20 +38,40 @@ pub struct Lock {
 
 /// The holder according to the record in the file, or to the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LockHolder(String);
+pub struct LockHolder {
+    record: String,
+    /// The moment at which the record was written, in seconds since 1970.
+    since: Option<i64>,
+}
 
 impl LockHolder {
     pub(super) fn of_process(process: u32) -> Self {
         let name = std::fs::read(format!("/proc/{process}/comm")).unwrap_or_default();
         // A process chooses its name itself.
         let name: String = name.into_iter().filter(u8::is_ascii_graphic).map(char::from).collect();
-        Self(format!("{process} {name}").trim_end().to_owned())
+        Self { record: format!("{process} {name}").trim_end().to_owned(), since: None }
+    }
+
+    /// Returns the number of the process, if it is known.
+    pub fn process(&self) -> Option<u32> {
+        self.record.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Returns the name of the program, if it is known.
+    pub fn program(&self) -> Option<&str> {
+        self.process()?;
+        self.record.split_whitespace().nth(1)
+    }
+
+    /// Returns the moment at which it took the lock, in seconds since 1970, if it is known.
+    pub fn since(&self) -> Option<i64> {
+        self.process()?;
+        self.since
     }
 
     /// `process 1234 (patchadd)`, `process 1234` or `another process`.
     pub fn describe(&self) -> String {
-        let mut words = self.0.split_whitespace();
-        match (words.next().and_then(|pid| pid.parse::<u32>().ok()), words.next()) {
+        match (self.process(), self.program()) {
             (Some(pid), Some(program)) => format!("process {pid} ({program})"),
             (Some(pid), None) => format!("process {pid}"),
             _ => "another process".to_owned(),
@@ -258,7 +278,8 @@ fn holder(file: &File) -> LockHolder {
     let mut record = [0; RECORD];
     let length = file.read_at(&mut record, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&record[..length]);
-    LockHolder(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
+    let record = text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned();
+    LockHolder { record, since: rustix::fs::fstat(file).ok().map(|seen| seen.st_mtime) }
 }
 
 /// The lock file of another program, locked for writing until the value is dropped. An open-file-description lock over

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::AdoptArgs;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::adopted::AdoptedEntry;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::change_or_plan_failed;
 use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
 use patchadm_cli::surroundings::Output;
@@ -23,7 +23,7 @@ pub(super) fn run(call: &mut Invocation, args: &mut AdoptArgs) -> anyhow::Result
         call.change(&root, command.name(), args.wait.seconds, |caller| adopt_all(&root, &request, caller))?;
     match result {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, AllReply::of(report, args.dry_run.dry_run))),
-        Err(failed) => Err(change_failed(&root, command, &failed).into()),
+        Err(failed) => Err(change_or_plan_failed(&root, command, &failed, args.dry_run.dry_run).into()),
     }
 }
 

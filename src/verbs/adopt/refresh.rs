@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{AdoptArgs, USAGE};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::change_or_plan_failed;
 use patchadm_cli::reply::refreshed::RefreshedEntries;
 use patchadm_cli::reply::words::{print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
@@ -38,7 +38,9 @@ pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Rep
         Ok(report) => report,
         // The lock's holder, or the next command, finds the registrations stale.
         Err(Failure::Lock(LockError::Held { .. })) if args.from_hook => RefreshReport::default(),
-        Err(failed) => return Err(change_failed(&root, command, &failed).into()),
+        Err(failed) => {
+            return Err(change_or_plan_failed(&root, command, &failed, args.dry_run.dry_run).into());
+        }
     };
     let reply = RefreshReply::of(&root, report, args);
     Ok(Reply::about(&root, reply.exit, reply))

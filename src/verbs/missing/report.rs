@@ -14,6 +14,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::analysis::HostNames;
 use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{Analysis, CrossReference};
+use patchadm_rootfs::Root;
 
 /// A named patch is unknown.
 const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
@@ -98,8 +99,8 @@ impl AnalysisReport {
     }
 
     /// Adds the current trial of the root.
-    pub(super) fn on_trial(mut self, trial: Option<TrialStanding>) -> Self {
-        self.remarks.extend(trial.as_ref().map(TrialStanding::remark));
+    pub(super) fn on_trial(mut self, root: &Root, trial: Option<TrialStanding>) -> Self {
+        self.remarks.extend(trial.as_ref().map(|trial| trial.reminder(root)));
         Self { trial, ..self }
     }
 

@@ -289,7 +289,7 @@ fn confirm(
     let mut report = match planned {
         Ok(report) => report,
         Err(StageError::Failure(failure)) if is_put_right_first(&failure) => return Ok(()),
-        Err(error) => return Err(stage_failed(root, "nothing was promoted", &error)),
+        Err(error) => return Err(stage_failed(root, nothing_promoted(false), &error)),
     };
     let is_planned = report.refused.is_none() && report.result.is_ok() && report.plan.is_some();
     let Some(plan) = report.plan_file.take().filter(|_| is_planned) else { return Ok(()) };
@@ -318,9 +318,14 @@ pub(super) fn answer(
         let trial = guarded_trial(&root, &run, &request.trial, (&caller, &call.surroundings))?;
         Ok(PromoteReport { trial, ..report })
     })?;
-    let report = done.map_err(|error: StageError| stage_failed(&root, "nothing was promoted", &error))?;
+    let report =
+        done.map_err(|error: StageError| stage_failed(&root, nothing_promoted(request.dry_run), &error))?;
     let answer = PromotionAnswer::of(&root, report, request.dry_run, began);
     Ok(Reply::about(&root.clone(), answer.exit(), PromotionFaces { answer, root }))
+}
+
+fn nothing_promoted(is_plan: bool) -> &'static str {
+    if is_plan { "nothing would be promoted" } else { "nothing was promoted" }
 }
 
 /// Text and document of the answer.

@@ -9,7 +9,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::verbs::options::{BriefVerbOptions, DryRunOption, EditOptions};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::{described, verb_code};
+use patchadm_cli::reply::failure::{described, described_plan, verb_code};
 use patchadm_cli::reply::promotion::ConflictEntry;
 use patchadm_cli::reply::words::recovery_sentence;
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord};
@@ -52,7 +52,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         dry_run,
     };
     let done = call.change(&root, call.name, None, |caller| refresh_stage(&root, &request, caller))?;
-    let report = done.map_err(|error| stage_failed(&root, "nothing was brought into the stage", &error))?;
+    let undone = if dry_run {
+        "nothing would be brought into the stage"
+    } else {
+        "nothing was brought into the stage"
+    };
+    let report = done.map_err(|error| stage_failed(&root, undone, &error))?;
     let reply = RefreshReply::of(report, dry_run, root.prefix());
     Ok(Reply::about(&root, reply.exit, reply))
 }
@@ -129,7 +134,8 @@ impl RefreshReply {
             decision: conflict.decision.word(),
         });
         let exit = refused.as_ref().map_or(Exit::OK, |failure| verb_code(Command::Refresh, failure));
-        let words = |failure: &_| described(&Wording::of_verbs(root), Command::Refresh, failure);
+        let describe = if dry_run { described_plan } else { described };
+        let words = |failure: &_| describe(&Wording::of_verbs(root), Command::Refresh, failure);
         Self {
             changed: result == ResultWord::Done || recovered.is_some(),
             result,

@@ -9,7 +9,7 @@ use crate::verbs::options::{
 };
 use patchadm_cli::arguments::{age, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::{change_failed, change_or_plan_failed};
 use patchadm_cli::reply::words::counted_patches;
 use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
@@ -82,7 +82,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let result = call.change(&root, Command::Commit.name(), wait, commit)?;
     match result {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(&report, dry_run))),
-        Err(failed) => Err(change_failed(&root, Command::Commit, &failed).into()),
+        Err(failed) => Err(change_or_plan_failed(&root, Command::Commit, &failed, dry_run).into()),
     }
 }
 

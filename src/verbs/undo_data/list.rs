@@ -8,7 +8,7 @@ use crate::verbs::options::BriefVerbOptions;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::query_refused;
-use patchadm_cli::reply::words::{human, print_notes};
+use patchadm_cli::reply::words::{counted_patches, human, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::depot_memory::last_used_depot;
@@ -191,6 +191,10 @@ impl CommandReport for SpaceReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let width = self.patches.iter().map(|patch| patch.id.len()).max().unwrap_or_default();
         self.patches.iter().try_for_each(|patch| output.line(patch.line(width)))?;
+        if self.patches.len() > 1 {
+            let size = human(self.patches.iter().map(|patch| patch.size).sum());
+            output.line(format!("{}: {size} of undo data", counted_patches(self.patches.len())))?;
+        }
         if !self.patches.is_empty() {
             output.line("")?;
         }

@@ -7,7 +7,7 @@ use crate::verbs::options::{BriefVerbOptions, DryRunOption, NoteOption, UndoDirO
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_cli::arguments::{age, parse, undo_format};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_failed;
+use patchadm_cli::reply::failure::change_or_plan_failed;
 use patchadm_cli::reply::words::{human, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
@@ -88,7 +88,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let repack = |caller: &Caller<'_>| repack_undo(&root, &request, &caller.noting(note.text.as_deref()));
     match call.change(&root, Command::Repack.name(), args.wait.seconds, repack)? {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, RepackReply::of(&report, &request))),
-        Err(failed) => Err(change_failed(&root, Command::Repack, &failed).into()),
+        Err(failed) => Err(change_or_plan_failed(&root, Command::Repack, &failed, dry_run).into()),
     }
 }
 

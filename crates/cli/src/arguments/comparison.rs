@@ -17,7 +17,7 @@ use patchadm_core::operation::depots::{
 };
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::demands;
-use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_core::operation::session::{IgnoredDepot, RootAndPolicy};
 use patchadm_inputs::http::Address;
 use patchadm_inputs::password::without_password;
 use patchadm_inputs::sign::{Demand, DemandWord};
@@ -42,6 +42,8 @@ pub struct Comparison {
     pub name: String,
     /// The depot and the demands on its index, to be compared with what each root remembers.
     depot: Option<(Depot, DemandWord)>,
+    /// The reason why the policy of the host names the depot, and not that of the root.
+    ignored_depot: Option<IgnoredDepot>,
     now: DateTime<Utc>,
 }
 
@@ -67,19 +69,24 @@ impl Comparison {
         usage: &'static str,
     ) -> anyhow::Result<Self> {
         let now = call.surroundings.now;
+        let mut ignored_depot: Option<IgnoredDepot> = None;
         let (place, name) = match (&options.xref, &options.depot.depot) {
             (Some(file), _) => (place_of_file(file).map_err(|error| depot_refused(&error))?, file.clone()),
             (None, Some(depot)) => {
                 let location = DepotLocation::parse(depot).map_err(|error| depot_refused(&error))?;
                 (NamedPlace::Depot(location), depot.clone())
             }
-            (None, None) => of_policy(root, usage)?,
+            (None, None) => {
+                let ground = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?;
+                ignored_depot.clone_from(&ground.ignored_depot);
+                of_policy(root, ground, usage)?
+            }
         };
         let name = name.to_string_lossy().into_owned();
         match place {
             NamedPlace::File(file) => {
                 let reference = read_cross_reference(Path::new(&file)).map_err(|error| refused(&error))?;
-                Ok(Self { reference, name, depot: None, now })
+                Ok(Self { reference, name, depot: None, ignored_depot, now })
             }
             NamedPlace::Address(address) => {
                 let text = fetch(call, (options, fetching), root, |session, _| {
@@ -87,14 +94,14 @@ impl Comparison {
                 })?;
                 let reference =
                     parse_cross_reference(Path::new(&name), &text).map_err(|error| refused(&error))?;
-                Ok(Self { reference, name, depot: None, now })
+                Ok(Self { reference, name, depot: None, ignored_depot, now })
             }
             NamedPlace::Depot(location) => {
                 let (depot, word) = fetch(call, (options, fetching), root, |session, demands| {
                     Ok((open_depot(&location, demands, session)?, strictest(demands)))
                 })?;
                 let reference = from_depot(depot.index());
-                Ok(Self { reference, name, depot: Some((depot, word)), now })
+                Ok(Self { reference, name, depot: Some((depot, word)), ignored_depot, now })
             }
         }
     }
@@ -104,6 +111,11 @@ impl Comparison {
         let Some((depot, word)) = &self.depot else { return Ok(None) };
         let stale = depot.check(root, *word, self.now).map_err(|failure| query_refused(root, &failure))?;
         Ok(stale.map(|stale| stale.to_string()))
+    }
+
+    /// Returns the sentence about a depot of the root's own policy that is not used.
+    pub fn ignored_depot(&self) -> Option<String> {
+        self.ignored_depot.as_ref().map(ToString::to_string)
     }
 
     /// Returns a note about everything in the directory of the depot that is not a patch.
@@ -124,12 +136,19 @@ fn place_of_file(file: &OsString) -> Result<NamedPlace, DepotError> {
     }
 }
 
-fn of_policy(root: &Root, usage: &'static str) -> anyhow::Result<(NamedPlace, OsString)> {
-    let ground = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?;
+fn of_policy(
+    root: &Root,
+    ground: RootAndPolicy,
+    usage: &'static str,
+) -> anyhow::Result<(NamedPlace, OsString)> {
     let Some(depot) = ground.policy.depot else {
         let last = last_used_depot(root).map(|last| without_password(&last));
         let last = last.map(|last| format!("; the last depot used was {last}")).unwrap_or_default();
-        let message = format!("nothing to compare with: name a depot with -M, or a file with --xref{last}");
+        let how = ground.ignored_depot.map_or_else(
+            || "name a depot with -M, or a file with --xref".to_owned(),
+            |ignored| ignored.to_string(),
+        );
+        let message = format!("nothing to compare with: {how}{last}");
         return Err(Stop::Usage { message, usage }.into());
     };
     let location = DepotLocation::parse(depot.as_ref()).map_err(|error| depot_refused(&error))?;

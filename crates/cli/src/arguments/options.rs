@@ -313,6 +313,10 @@ fn stop(error: &clap::Error, (command, is_verb): (&str, bool), usage: &'static s
     }
     let first = text.split("\n\n").next().unwrap_or(&text);
     let mut message = first.trim_start_matches("error: ").trim_end().to_owned();
+    let is_about_root = named(ContextKind::InvalidArg).is_some_and(|option| option.starts_with("--root "));
+    if is_verb && is_about_root && message.ends_with(" multiple times") {
+        message.push_str(": this command works on one root");
+    }
     if let Some(meant) = named(ContextKind::SuggestedArg).or_else(|| named(ContextKind::SuggestedValue)) {
         message.push('\n');
         message.push_str(&did_you_mean(meant));

@@ -65,10 +65,10 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             without_trusted_key(wording, "anybody on the way may decide what is applied")
         }
         Failure::PatchPackage(_) => format!("Apply the patch: {}.", wording.verb("add PATCH")),
-        Failure::NoDepot { last: None } => {
+        Failure::NoDepot { last: None, .. } => {
             "Name the directory of the patches, or an address, with -M.".to_owned()
         }
-        Failure::NoDepot { last: Some(last) } => {
+        Failure::NoDepot { last: Some(last), .. } => {
             let last = without_password(last);
             format!("Name it again with -M {}, or as `depot` in the policy.", Wording::quoted(&last))
         }

@@ -330,10 +330,16 @@ pub fn plan_file_refused(fault: PlanFault) -> Stop {
 }
 
 pub fn change_failed(root: &Root, command: Command, failure: &Failure) -> Stop {
+    change_or_plan_failed(root, command, failure, false)
+}
+
+/// Returns the end of a verb that changes the root, or plans a change (`is_plan`), and could not.
+pub fn change_or_plan_failed(root: &Root, command: Command, failure: &Failure, is_plan: bool) -> Stop {
+    let describe = if is_plan { described_plan } else { described };
     Stop::Ran {
         exit: verb_code(command, failure),
         result: ResultWord::of_failure(failure),
-        message: described(&Wording::of_verbs(root.prefix()), command, failure),
+        message: describe(&Wording::of_verbs(root.prefix()), command, failure),
     }
 }
 
@@ -403,11 +409,28 @@ pub fn reason(failure: &Failure) -> String {
 
 /// One line each: the failure, the condition of the root and the next step.
 pub fn described(wording: &Wording, command: Command, failure: &Failure) -> String {
+    described_as(failure.to_string(), wording, command, failure)
+}
+
+/// Returns the same of a plan, which tried nothing.
+pub fn described_plan(wording: &Wording, command: Command, failure: &Failure) -> String {
+    described_as(text_of_plan(failure), wording, command, failure)
+}
+
+/// Returns the failure of a plan: what would not happen, and why.
+pub fn text_of_plan(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(refusal) => format!("{}: {}", refusal.what_of_plan(), refusal.why()),
+        other => other.to_string(),
+    }
+}
+
+fn described_as(text: String, wording: &Wording, command: Command, failure: &Failure) -> String {
     let left = match failure.left() {
         left @ (RootCondition::Unchanged | RootCondition::RolledBack) => left.to_string(),
         _ => state(failure),
     };
-    hinted(&joined([failure.to_string(), left]), &hint(wording, command, failure))
+    hinted(&joined([text, left]), &hint(wording, command, failure))
 }
 
 /// The message alone if there is no hint.
@@ -457,6 +480,15 @@ impl Undone {
             left: failure.left().to_string(),
             hint: hint(&wording, command, failure),
         }
+    }
+
+    /// Describes the same of a plan, which tried nothing.
+    pub fn of_plan(root: &Path, command: Command, subject: &str, failure: &Failure) -> Self {
+        let what = match failure {
+            Failure::Refused(refusal) => refusal.what_of_plan(),
+            _ => format!("{subject} would not be {}", command.participle()),
+        };
+        Self { what, ..Self::of(root, command, subject, failure) }
     }
 
     /// The sentence with its reason, details, the condition of the root, the hint.

@@ -11,7 +11,7 @@ use super::after_run::AfterRunEntries;
 use super::cause::ExitCause;
 use super::exchange_entry::{ExchangeEntry, HolderEntry};
 use super::exit::{Exit, ExitTable};
-use super::failure::{code, verb_code};
+use super::failure::{code, text_of_plan, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::patch_list_entry::PatchListEntry;
@@ -183,10 +183,29 @@ impl PatchesReport {
     pub fn of_plan(mut self, is_plan: bool) -> Self {
         let would_change = self.failure.is_none() && self.patches.iter().any(PatchEntry::is_planned);
         self.would_change = is_plan.then_some(would_change);
+        if is_plan {
+            self.error = self.failure.as_ref().map(text_of_plan);
+        }
         self.patch_lists = self.patch_lists.filter(|_| is_plan);
         self
     }
 
+    /// Adds what a report about missing patches does not show: the trial that the root was on before, and a depot of its policy
+    /// that is not used. A failure that says the same is enough.
+    #[must_use]
+    pub fn with_reminders(mut self, trial: Option<String>, ignored_depot: Option<String>) -> Self {
+        let failures = || {
+            let of_patches = self.patches.iter().filter_map(|patch| patch.failure.as_ref());
+            self.failure.iter().chain(of_patches)
+        };
+        let is_on_trial = failures().any(|failure| matches!(failure, Failure::OnTrial { .. }));
+        let is_without_depot = failures().any(|failure| matches!(failure, Failure::NoDepot { .. }));
+        self.notes.extend(ignored_depot.filter(|_| !is_without_depot));
+        self.notes.extend(trial.filter(|_| !is_on_trial));
+        self
+    }
+
+    /// Tells whether it is the report of a plan.
     pub fn is_plan(&self) -> bool {
         self.would_change.is_some()
     }

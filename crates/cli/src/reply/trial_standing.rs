@@ -3,6 +3,7 @@ use serde::Serialize;
 use crate::surroundings::Surroundings;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::trial::{TrialStatus, trial_status};
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
 /// The trial of a root, in answers of queries.
@@ -38,6 +39,20 @@ impl TrialStanding {
     /// With its run and patches, as a sentence.
     pub fn remark(&self) -> String {
         format!("run {} ({}): {}", self.run, self.patches.join(", "), self.sentence)
+    }
+
+    /// Returns what is on trial, until when, and the command that keeps it, as a sentence. A trial that is over has its remark.
+    pub fn reminder(&self, root: &Root) -> String {
+        if self.over {
+            return self.remark();
+        }
+        let (what, them) = match self.patches.len() {
+            0 => (format!("run {} is", self.run), "it"),
+            1 => ("1 patch is".to_owned(), "it"),
+            number => (format!("{number} patches are"), "them"),
+        };
+        let confirm = Wording::of_verbs(root.prefix()).verb("confirm");
+        format!("{what} on trial until {}; {confirm} keeps {them}", self.until)
     }
 }
 

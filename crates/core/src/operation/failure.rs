@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::depots::DepotError;
 use super::patches::undo_file::UndoFileFault;
 use super::plan_file::PlanFault;
+use super::root_and_policy::IgnoredDepot;
 use super::scripts::failure::ScriptFailure;
 use super::trial::ConfirmRefusal;
 use crate::script::ScriptError;
@@ -47,8 +48,10 @@ pub enum Failure {
         /// As the user named it.
         depot: String,
     },
-    #[error("no depot is named: -M names one, or the policy does (depot=){}", last_used(.last.as_deref()))]
+    #[error("no depot is named: {}{}", how_to_name_depot(.ignored.as_ref()), last_used(.last.as_deref()))]
     NoDepot {
+        /// The depot of the root's own policy, if it is not used.
+        ignored: Option<IgnoredDepot>,
         /// If the root remembers one.
         last: Option<String>,
     },
@@ -207,6 +210,10 @@ impl From<ViewError> for Failure {
     fn from(error: ViewError) -> Self {
         Self::Database(error.into())
     }
+}
+
+fn how_to_name_depot(ignored: Option<&IgnoredDepot>) -> String {
+    ignored.map_or_else(|| "-M names one, or the policy does (depot=)".to_owned(), ToString::to_string)
 }
 
 fn last_used(last: Option<&str>) -> String {

@@ -36,12 +36,26 @@ const PORTION: usize = 100;
 /// The directory of moved undo archives (`patchrm -B`), and the signal that ends it.
 type SurveyWay<'a> = (Option<&'a Path>, Interrupt<'a>);
 
+/// A depot that the policy of a root names and that is not used, because the caller is the superuser and the root another one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`depot` in {policy} is ignored: whoever writes that file must not choose what root fetches; use -M DEPOT or --policy FILE, \
+     or set `depot` in /etc/patchadm/policy"
+)]
+pub struct IgnoredDepot {
+    /// The path of the policy.
+    policy: String,
+}
+
+/// The basis of every plan, whether it is performed or only shown.
 pub struct RootAndPolicy {
     pub root: Root,
     pub host: Root,
     pub policy: Policy,
     pub(super) bounds: Option<Policy>,
-    /// Rules for undo archives outside the root.
+    /// The depot of the root's own policy, if it is not used.
+    pub ignored_depot: Option<IgnoredDepot>,
+    /// The rules for opening undo archives outside the root.
     pub outside: OutsideRules,
     /// The user and group for whom changes are planned if the caller may not make them.
     for_owner: Option<(u32, u32)>,
@@ -77,7 +91,11 @@ impl RootAndPolicy {
         let hosts = if root.is_bounded() { policy::of_host(&host)? } else { policy::of_root(&host)? };
         let is_of_caller = policy::is_of_caller(root);
         let is_bounded = root.is_bounded() && !root.is_system() && !is_of_caller;
+        let mut ignored_depot = None;
         if is_bounded {
+            if policy.depot.is_some() && policy.depot != hosts.depot {
+                ignored_depot = Some(IgnoredDepot { policy: root.show(&places::policy()) });
+            }
             policy = policy.bounded_by(&hosts);
             policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
         }
@@ -85,7 +103,7 @@ impl RootAndPolicy {
         let of_host = of_caller.or_else(|| hosts.undo_dir.clone());
         let outside = OutsideRules { of_host, is_trusted: root.is_trusted(), named: None };
         let bounds = is_bounded.then_some(hosts);
-        Ok(Self { bounds, ..Self::new(root.clone(), host, policy, outside) })
+        Ok(Self { bounds, ignored_depot, ..Self::new(root.clone(), host, policy, outside) })
     }
 
     pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
@@ -94,6 +112,7 @@ impl RootAndPolicy {
             host,
             policy,
             bounds: None,
+            ignored_depot: None,
             outside,
             for_owner: None,
             native_changes: Mutex::default(),
@@ -134,6 +153,7 @@ impl RootAndPolicy {
             host: self.host.clone(),
             policy: self.policy.clone(),
             bounds: self.bounds.clone(),
+            ignored_depot: self.ignored_depot.clone(),
             outside: self.outside.clone(),
             for_owner: self.for_owner,
             native_changes: Mutex::new(native_changes),

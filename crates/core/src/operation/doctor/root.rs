@@ -14,7 +14,7 @@ use crate::operation::session::RootAndPolicy;
 use crate::operation::whose_root::RootStanding;
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::records::OpenRun;
-use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery};
+use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery, leftover_stages};
 use patchadm_inputs::database::{
     DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault, installed,
     read_consistently,
@@ -57,7 +57,10 @@ pub(super) fn rights(examination: &Examination<'_>) -> Vec<Finding> {
 
 pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
     vec![match &examination.policy {
-        Ok(_) => Finding::ok("policy", "every setting makes sense"),
+        Ok(_) => match RootAndPolicy::of(examination.root).ok().and_then(|known| known.ignored_depot) {
+            Some(ignored) => Finding::limited("policy", ignored.to_string()),
+            None => Finding::ok("policy", "every setting makes sense"),
+        },
         Err(reason) => {
             Finding::attention("policy", format!("no command changes the root before it is fixed: {reason}"))
         }
@@ -67,7 +70,13 @@ pub(super) fn policy(examination: &Examination<'_>) -> Vec<Finding> {
 pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<Finding> {
     const WHAT: &str = "unfinished";
     vec![match &examination.run {
-        Ok(None) => Finding::ok(WHAT, "no run is unfinished"),
+        Ok(None) => match leftover_runs(examination) {
+            runs if runs.is_empty() => Finding::ok(WHAT, "no run is unfinished"),
+            runs => {
+                let text = format!("leftovers of {} take space; the root is unchanged", runs.join(", "));
+                Finding::limited(WHAT, text).with_command(examination.wording().verb("recover"))
+            }
+        },
         Ok(Some(run)) => of_run(examination, run),
         Err(ViewError::Journal { reason: JournalError::Version(_), .. }) => {
             Finding::unknown(WHAT, "only the version that wrote the journal can tell")
@@ -85,6 +94,14 @@ pub(super) fn unfinished(examination: &Examination<'_>) -> Vec<Finding> {
             Finding::attention(WHAT, error.to_string()).with_command(examination.wording().verb("recover"))
         }
     }]
+}
+
+/// Returns the runs that ended before they changed anything and left files, unless a command is at work.
+fn leftover_runs(examination: &Examination<'_>) -> Vec<String> {
+    if !matches!(examination.holder, Ok(None)) {
+        return Vec::new();
+    }
+    leftover_stages(examination.root).map(|left| left.runs).unwrap_or_default()
 }
 
 /// The advice is the finding's command.

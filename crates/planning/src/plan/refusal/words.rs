@@ -6,8 +6,17 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 impl Refusal {
     /// Without a full stop: `patch 100-01 was not applied`.
     pub fn what(&self) -> String {
+        format!("{} was not {}", self.subject_with_kind(), self.command.participle())
+    }
+
+    /// Returns the change of a plan that would not happen: `patch 100-01 would not be applied`.
+    pub fn what_of_plan(&self) -> String {
+        format!("{} would not be {}", self.subject_with_kind(), self.command.participle())
+    }
+
+    fn subject_with_kind(&self) -> String {
         let subject = &self.subject;
-        let subject = match self.command {
+        match self.command {
             Command::Patchadd | Command::Patchrm => format!("patch {subject}"),
             Command::Pkgadd | Command::Pkgrm | Command::Adopt | Command::AdoptRefresh | Command::Forget => {
                 format!("package {subject}")
@@ -20,8 +29,7 @@ impl Refusal {
             Command::Undo | Command::Confirm => format!("run {subject}"),
             Command::Refresh => format!("stage {subject}"),
             Command::Promote => subject.clone(),
-        };
-        format!("{subject} was not {}", self.command.participle())
+        }
     }
 
     /// With ids, packages and paths, without a full stop.

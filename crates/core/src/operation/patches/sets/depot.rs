@@ -34,8 +34,9 @@ impl SetDepot {
         session: &FetchSession<'_>,
     ) -> Result<Self, Failure> {
         let of_policy = ground.policy.depot.as_deref().map(OsStr::new);
-        let named =
-            named.or(of_policy).ok_or_else(|| Failure::NoDepot { last: last_used_depot(root) })?.to_owned();
+        let without_depot =
+            || Failure::NoDepot { ignored: ground.ignored_depot.clone(), last: last_used_depot(root) };
+        let named = named.or(of_policy).ok_or_else(without_depot)?.to_owned();
         let location = DepotLocation::parse(&named)?;
         if let DepotLocation::Address(address) = &location {
             must_be_vouched_for(ground, &demands, signature, &address.to_string())?;

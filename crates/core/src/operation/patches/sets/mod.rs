@@ -46,7 +46,7 @@ pub fn apply_patches(
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
     if let Some(of_depot) = &request.depot {
-        let session = session.ok_or(Failure::NoDepot { last: None })?;
+        let session = session.ok_or(Failure::NoDepot { ignored: None, last: None })?;
         let bundle = bundle_named(of_depot.depot.as_deref(), caller.interrupt)?;
         return match (bundle, &of_depot.patches) {
             (Some(bundle), PatchOperands::Words(ids)) => {
