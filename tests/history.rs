@@ -38,9 +38,10 @@ fn the_runs_are_listed_oldest_first() {
     let text = stage.run("history -R @ROOT@").ok();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines.len(), 3, "{text}");
-    assert_eq!(lines[1][1], "2026-11-20T07:00:00Z");
-    assert_eq!(&lines[1][3..], ["patchadd", "done", "100-01"]);
-    assert_eq!(&lines[0][3..], ["pkgadd", "done", "ACMEweb"]);
+    assert_eq!(lines[1][1..3], ["2026-11-20", "07:00"]);
+    assert_eq!(said["runs"][1]["time"], "2026-11-20T07:00:00Z");
+    assert_eq!(&lines[1][4..], ["patchadd", "done", "100-01"]);
+    assert_eq!(&lines[0][4..], ["pkgadd", "done", "ACMEweb"]);
 }
 
 #[test]

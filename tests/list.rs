@@ -164,3 +164,15 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     assert!(stage.run("list -R @ROOT@").ok().starts_with("100-01  effective"));
     assert_eq!(plans.map(|line| stage.run(line).ok()), before, "the plans are those that were foreseen");
 }
+
+#[test]
+fn texts_show_times_in_the_time_zone_of_the_caller_and_in_one_form() {
+    let stage = stage();
+    for line in ["list -R @ROOT@", "show -R @ROOT@ 300-01", "history -R @ROOT@"] {
+        let output = stage.command(line).env("TZ", "IST-5:30").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(" 2026-11-20 12:30"), "{line}: {said}");
+        assert!(!said.contains("T07:00:00Z") && !said.contains("07:00:00 UTC"), "{line}: {said}");
+        assert!(stage.run(line).ok().contains(" 2026-11-20 07:00"), "{line}");
+    }
+}

@@ -46,7 +46,7 @@ fn everything_about_an_applied_patch_is_shown() {
         "       Patch: 100-01
     Synopsis: web server: memory leak
        State: effective
-     Applied: Fri Nov 20 07:00:00 UTC 2026
+     Applied: 2026-11-20 07:00
           On: {}
          Run: RUN
          Why: named by the user

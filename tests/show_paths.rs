@@ -54,8 +54,8 @@ fn the_patches_of_a_path_are_told_newest_first() {
         stage.run("show -R @ROOT@ /opt/ACMEweb/bin/httpd").ok(),
         "@ROOT@/opt/ACMEweb/bin/httpd: owned by ACMEweb
   current version: as patch 200-01 left it
-  200-01  effective    Fri Nov 20 07:00:00 UTC 2026  replaced, the version before is saved
-  100-01  effective    Fri Nov 20 07:00:00 UTC 2026  replaced, the version before is saved
+  200-01  effective    2026-11-20 07:00  replaced, the version before is saved
+  100-01  effective    2026-11-20 07:00  replaced, the version before is saved
 "
     );
     let said = document(&stage, "show --json -R @ROOT@ /opt/ACMEweb/bin/httpd");

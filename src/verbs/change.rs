@@ -108,7 +108,7 @@ pub(super) fn change<A: clap::CommandFactory>(
         done,
         idle,
     };
-    let is_verbose = call.output.is_verbose();
+    let (is_verbose, zone) = (call.output.is_verbose(), call.surroundings.zone);
     if !is_dry_run {
         call.output.heedless();
     }
@@ -116,7 +116,7 @@ pub(super) fn change<A: clap::CommandFactory>(
         let began = Instant::now();
         let result = request.perform(root, caller);
         let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began);
-        of_patches(root, report.of_plan(is_dry_run).ending_with(codes), is_verbose)
+        of_patches(root, report.of_plan(is_dry_run).ending_with(codes), (is_verbose, zone))
     })
 }
 

@@ -14,7 +14,7 @@ use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::{named_value, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use patchadm_cli::surroundings::{Output, Shade};
+use patchadm_cli::surroundings::{Output, Shade, Zone};
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -169,7 +169,7 @@ impl RunEntry {
     }
 
     /// Returns the columns of the table.
-    fn columns(&self, is_verbose: bool) -> [String; 6] {
+    fn columns(&self, is_verbose: bool, zone: Zone) -> [String; 6] {
         let names = if self.patches.is_empty() { &self.packages } else { &self.patches };
         let shown = if is_verbose { names.len() } else { NAMES_IN_LINE };
         let more = names.len().checked_sub(shown).filter(|more| *more > 0);
@@ -186,14 +186,14 @@ impl RunEntry {
         let words = words.chain(end).chain(trial).chain(hook.map(|hook| format!("({hook})")));
         let what = words.collect::<Vec<_>>().join(" ");
         let run = if is_verbose { self.run.clone() } else { self.number().to_owned() };
-        [run, self.time.clone(), self.user.clone(), self.command.clone(), self.result.clone(), what]
+        [run, zone.minute_of(&self.time), self.user.clone(), self.command.clone(), self.result.clone(), what]
     }
 
     /// Returns everything about the run, a name and a value in a line.
-    fn lines(&self) -> Vec<(&'static str, String)> {
+    fn lines(&self, zone: Zone) -> Vec<(&'static str, String)> {
         let mut lines = vec![
             ("Run", self.run.clone()),
-            ("Began", self.time.clone()),
+            ("Began", zone.minute_of(&self.time)),
             ("By", if self.hook { format!("{}, {BY_HOOK}", self.user) } else { self.user.clone() }),
             ("Command", self.command.clone()),
             ("Result", self.result.clone()),
@@ -210,7 +210,7 @@ impl RunEntry {
         lines.splice(6..6, self.patches.iter().map(patch));
         let trial = match (&self.on_trial, &self.trial) {
             (Some(trial), _) => Some(trial.sentence.clone()),
-            (None, Some(trial)) => Some(format!("until {}", trial.until)),
+            (None, Some(trial)) => Some(format!("until {}", zone.minute_of(&trial.until))),
             (None, None) => None,
         };
         lines.extend(trial.map(|trial| ("Trial", trial)));
@@ -234,8 +234,10 @@ fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshR
 
 impl CommandReport for HistoryReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let zone = output.zone();
         if self.is_one {
-            let lines = self.runs.iter().flat_map(RunEntry::lines).filter(|(_, value)| !value.is_empty());
+            let lines =
+                self.runs.iter().flat_map(|run| run.lines(zone)).filter(|(_, value)| !value.is_empty());
             return Ok(lines
                 .map(|(name, value)| named_value(name, &value))
                 .try_for_each(|line| output.line(line))?);
@@ -243,7 +245,7 @@ impl CommandReport for HistoryReport {
         if self.runs.is_empty() {
             return Ok(output.line("No run is recorded.")?);
         }
-        let rows: Vec<[String; 6]> = self.runs.iter().map(|run| run.columns(self.is_verbose)).collect();
+        let rows: Vec<[String; 6]> = self.runs.iter().map(|run| run.columns(self.is_verbose, zone)).collect();
         let widths: [usize; 6] = std::array::from_fn(|column| {
             rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
         });

@@ -222,7 +222,7 @@ fn answer(
         must_be_of_patch(&text, "a fix", query)?;
         return Ok((Answer::Fix(answer), None));
     }
-    if let Some(ended) = EndedPatch::of(root, &text).filter(|_| !is_path) {
+    if let Some(ended) = EndedPatch::of(root, &text, query.surroundings.zone).filter(|_| !is_path) {
         return Ok((Answer::Ended(ended), None));
     }
     if let Some(fix) = &fix

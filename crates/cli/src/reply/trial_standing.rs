@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, Zone};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::trial::{TrialStatus, trial_status};
 use patchadm_rootfs::Root;
@@ -28,7 +28,20 @@ pub struct TrialStanding {
 impl TrialStanding {
     /// Returns the trial that a root is on now.
     pub fn of(root: &Root, surroundings: &Surroundings) -> Result<Option<Self>, Failure> {
-        Ok(trial_status(root, &surroundings.moment())?.map(|status| Self::from(&status)))
+        let status = trial_status(root, &surroundings.moment())?;
+        Ok(status.map(|status| Self::of_status(&status, surroundings.zone)))
+    }
+
+    fn of_status(status: &TrialStatus, zone: Zone) -> Self {
+        let record = &status.record;
+        Self {
+            run: record.run.clone(),
+            until: record.deadline(),
+            over: status.is_over,
+            stuck: record.stuck.clone(),
+            patches: record.patches.clone(),
+            sentence: status.sentence(&zone.minute(record.until)),
+        }
     }
 
     /// Tells whether it is over, and the next command that changes the root ends it.
@@ -44,19 +57,5 @@ impl TrialStanding {
     /// Returns the trial with its run and its patches, as a sentence.
     pub fn remark(&self) -> String {
         format!("run {} ({}): {}", self.run, self.patches.join(", "), self.sentence)
-    }
-}
-
-impl From<&TrialStatus> for TrialStanding {
-    fn from(status: &TrialStatus) -> Self {
-        let record = &status.record;
-        Self {
-            run: record.run.clone(),
-            until: record.deadline(),
-            over: status.is_over,
-            stuck: record.stuck.clone(),
-            patches: record.patches.clone(),
-            sentence: status.sentence(),
-        }
     }
 }

@@ -7,6 +7,8 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use chrono::{DateTime, Utc};
+
 use crate::operation::scripts::runner::ScriptSettings;
 use patchadm_changeset::transaction::{ExchangeRequest, ProgressEvent};
 use patchadm_inputs::database::RecordView;
@@ -36,6 +38,8 @@ pub struct Caller<'a> {
     pub told: HistoryListener<'a>,
     /// Returns the clocks as they stand, by which a trial is judged.
     pub moment: &'a dyn Fn() -> Moment,
+    /// Returns a moment as messages show it.
+    pub shown_time: &'a dyn Fn(DateTime<Utc>) -> String,
     /// The settings of scripts that run unasked, at the end of a trial.
     pub scripts: ScriptSettings,
     /// Returns the milliseconds since the command began.
