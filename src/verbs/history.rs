@@ -1,11 +1,13 @@
-//! `patchadm history`: the runs of a root, or one of them.
+//! `patchadm history`: the runs of a root, those of a patch or a path, or one of them.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::options::PolicylessOptions;
 use patchadm_changeset::format::history::{RefreshRecord, TrialEnd, TrialStart};
+use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::hinted;
@@ -15,11 +17,13 @@ use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::{named_value, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::{Output, Shade, Zone};
+use patchadm_core::operation::queries::path_owners::path_owners;
+use patchadm_core::operation::queries::path_runs::{PathRuns, path_runs};
 use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 
-const USAGE: &str = "patchadm [-R root] history [option...] [run]";
+const USAGE: &str = "patchadm [-R root] history [option...] [run|id|path]";
 
 /// The words for a run that no person asked for.
 const BY_HOOK: &str = "by the hook of a package manager";
@@ -32,9 +36,9 @@ const NAMES_IN_LINE: usize = 4;
 struct HistoryArgs {
     #[command(flatten)]
     common: PolicylessOptions,
-    /// The name or the number of a run
-    #[arg(value_name = "RUN")]
-    run: Option<String>,
+    /// The name or number of a run, the id of a patch with or without its revision, or a path (./WORD forces a path)
+    #[arg(value_name = "RUN|ID|PATH")]
+    about: Option<PathBuf>,
 }
 
 /// The runs of a root.
@@ -89,29 +93,64 @@ struct RunEntry {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let HistoryArgs { common, run } = parse(call, USAGE)?;
+    let HistoryArgs { common, about } = parse(call, USAGE)?;
     let root = common.root.open(call)?;
     let past = past_runs(&root).map_err(|failed| query_refused(&root, &failed))?;
     let trial =
         TrialStanding::of(&root, &call.surroundings).map_err(|failed| query_refused(&root, &failed))?;
-    let mut runs: Vec<RunEntry> = match &run {
-        None => past.runs.iter().map(|run| RunEntry::of(&root, run)).collect(),
-        Some(name) => {
-            let found = past.named(name).ok_or_else(|| unknown(&root, name))?;
-            vec![RunEntry { logs: Some(logs_of_run(&root, found)), ..RunEntry::of(&root, found) }]
+    let mut remarks = remarks(&root, &past);
+    let mut is_one = false;
+    let found: Vec<&PastRun> = match &about {
+        None => past.runs.iter().collect(),
+        Some(path) if path.to_string_lossy().contains('/') => {
+            let (runs, remark) = runs_of_path(&root, &past, path)?;
+            remarks.extend(remark);
+            runs
+        }
+        Some(word) => {
+            let word = word.to_string_lossy();
+            let run = past.named(&word);
+            is_one = run.is_some();
+            let found = run.map_or_else(|| past.of_patch(&word), |run| vec![run]);
+            if found.is_empty() {
+                return Err(unknown(&root, &format!("the history has no run and no patch {word}")).into());
+            }
+            found
         }
     };
+    let mut runs: Vec<RunEntry> = found.iter().map(|run| RunEntry::of(&root, run)).collect();
+    if let ([run], [entry], true) = (found.as_slice(), runs.as_mut_slice(), is_one) {
+        entry.logs = Some(logs_of_run(&root, run));
+    }
     for run in &mut runs {
         run.on_trial = trial.clone().filter(|trial| trial.run == run.run);
     }
     let is_verbose = call.output.is_verbose();
-    let report = HistoryReport { runs, is_one: run.is_some(), is_verbose, remarks: remarks(&root, &past) };
-    Ok(Reply::about(&root, Exit::OK, report))
+    Ok(Reply::about(&root, Exit::OK, HistoryReport { runs, is_one, is_verbose, remarks }))
 }
 
-fn unknown(root: &Root, name: &str) -> Stop {
+/// Returns the runs that changed a path as the user typed it, and a remark if others may have.
+fn runs_of_path<'a>(
+    root: &Root,
+    past: &'a PastRuns,
+    word: &Path,
+) -> anyhow::Result<(Vec<&'a PastRun>, Option<String>)> {
+    let paths = paths_in_root(root, &[word.to_owned()], USAGE)?;
+    let owners = path_owners(root, &paths).map_err(|failed| query_refused(root, &failed))?;
+    let shown = word.display();
+    let found = owners.first().map(|owners| path_runs(past, owners));
+    let Some(PathRuns { runs, unknown: others }) = found else { return Ok((Vec::new(), None)) };
+    if runs.is_empty() && others == 0 {
+        return Err(unknown(root, &format!("no run of the history is known to have changed {shown}")).into());
+    }
+    let which = if others == 1 { "1 run".to_owned() } else { format!("{others} runs") };
+    let remark = format!("{which} of removed patches may have changed {shown}, too: their undo data is gone");
+    Ok((runs, (others > 0).then_some(remark)))
+}
+
+fn unknown(root: &Root, what: &str) -> Stop {
     let history = Wording::of_verbs(root.prefix()).verb("history");
-    let message = hinted(&format!("the history has no run {name}"), &history);
+    let message = hinted(what, &history);
     Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }
 }
 

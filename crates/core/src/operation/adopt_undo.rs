@@ -12,6 +12,7 @@ use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use crate::operation::patches::undo_directory;
+use crate::operation::queries::runs::REMOVING;
 use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_changeset::format::outside_path::OutsidePath;
@@ -34,9 +35,6 @@ const LARGEST_DIGEST: u64 = 4096;
 
 /// The name of this work in journal and history.
 const COMMAND: &str = "recover";
-
-/// The commands that back patches out, as the history names them.
-const BACKING_OUT: [&str; 2] = ["patchrm", "remove"];
 
 /// The outcome for one archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -343,7 +341,7 @@ impl Adopter<'_> {
         let made = number(run?)?;
         let ends = |entry: &&HistoryEntry| {
             entry.result == "done"
-                && BACKING_OUT.contains(&entry.command.as_str())
+                && REMOVING.contains(&entry.command.as_str())
                 && entry.patches.contains(&candidate.saved_as)
                 && number(&entry.run).is_some_and(|number| number > made)
         };
