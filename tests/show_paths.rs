@@ -230,3 +230,23 @@ fn the_current_version_of_a_path_is_compared_with_the_one_that_was_left() {
     let text = stage.run("show -R @ROOT@ /opt/ACMEweb/bin/new").ok();
     assert!(text.contains("  missing, although patch 200-01 left it here\n"), "{text}");
 }
+
+#[test]
+fn a_root_and_a_path_may_be_named_with_double_dots_and_through_links() {
+    let stage = stage();
+    let root = stage.root();
+    let name = root.file_name().unwrap().to_str().unwrap();
+    let above = root.parent().unwrap();
+    fs::create_dir(above.join("beside")).unwrap();
+    std::os::unix::fs::symlink(&root, above.join("link")).unwrap();
+    let expected = stage.run("show -R @ROOT@ /opt/ACMEweb/bin/httpd").ok();
+    let at = above.display();
+    for line in [
+        format!("show -R {at}/beside/../{name} /opt/ACMEweb/bin/httpd"),
+        format!("show -R {at}/beside/../{name} @ROOT@/opt/ACMEweb/bin/httpd"),
+        format!("show -R {at}/beside/../{name} {at}/beside/../{name}/opt/ACMEweb/bin/httpd"),
+        format!("show -R @ROOT@ {at}/link/opt/ACMEweb/bin/httpd"),
+    ] {
+        assert_eq!(stage.run(&line).ok(), expected, "{line}");
+    }
+}

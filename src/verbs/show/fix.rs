@@ -184,7 +184,8 @@ fn offers(root: &Root, query: &ShowQuery, fix: &FixId) -> anyhow::Result<Option<
     Ok(Some(offered.map(entry).collect()))
 }
 
-fn not_asked(error: &DepotError) -> Stop {
+/// Returns the end of a query for which the depot could not be read.
+pub(super) fn not_asked(error: &DepotError) -> Stop {
     let message = hinted(&format!("the depot could not be read: {error}"), &depot_advice(error));
     Stop::Refused { exit: depot_exit(error), message }
 }

@@ -180,6 +180,14 @@ impl PathAnswer {
         (!self.known).then(|| NOT_KNOWN.to_owned())
     }
 
+    /// Returns the patch that changed the path last.
+    pub(super) fn newest_patch(&self) -> Option<&str> {
+        let unchanged = ObjectAction::Unchanged.word();
+        let mut patches = self.patches.iter();
+        let newest = patches.find(|patch| patch.action.is_some_and(|action| action != unchanged));
+        newest.map(|patch| patch.id.as_str())
+    }
+
     /// Returns the owner in a few words.
     pub(super) fn line(&self) -> String {
         match self.packages.as_slice() {
