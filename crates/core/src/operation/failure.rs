@@ -135,7 +135,10 @@ pub enum Failure {
     #[error("{0}")]
     BadId(String),
     /// A word that should name an applied patch, a date or a run names none of them.
-    #[error("<{0}> is neither an applied patch, nor a date, nor a run")]
+    #[error(
+        "<{0}> is neither an applied patch, nor a date, nor a run: write an id such as 105181-05, 2026-11-20, \
+         '2026-11-20 07:00', or the number of a run"
+    )]
     UnknownPoint(String),
     /// `-B` does not name a directory that can be used.
     #[error("{path}: {reason}")]
