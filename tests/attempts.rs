@@ -44,7 +44,7 @@ fn recovery_says_what_it_removed_of_a_run_killed_while_staging_and_the_history_h
     stage.patchadd("", &patch("100-02")).ok();
     let history = stage.run("history -R @ROOT@").ok();
     let rows: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
-    let told: Vec<[&str; 3]> = rows.iter().map(|row| [row[0], row[3], row[4]]).collect();
+    let told: Vec<[&str; 3]> = rows.iter().map(|row| [row[0], row[4], row[5]]).collect();
     let expected = [
         ["1", "pkgadd", "done"],
         ["2", "patchadd", "done"],
@@ -116,7 +116,7 @@ fn a_run_that_fails_while_it_stages_is_in_the_history_and_a_refusal_is_not() {
     stage.run("add -R @ROOT@ delivered/200-01").fails(3);
     let history = stage.run("history -R @ROOT@").ok();
     let rows: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
-    let told: Vec<[&str; 2]> = rows.iter().map(|row| [row[3], row[4]]).collect();
+    let told: Vec<[&str; 2]> = rows.iter().map(|row| [row[4], row[5]]).collect();
     assert_eq!(told, [["pkgadd", "done"], ["patchadd", "failed"]], "{history}");
 }
 

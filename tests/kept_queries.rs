@@ -250,7 +250,7 @@ fn shlibs_shows_what_is_kept_and_prunes_what_nobody_needs() {
     let stage = with_kept();
     let bytes = library("libx.so.1", 0).len();
     let shown = format!(
-        "ACMEx-SO: from ACMEx 1.0, since Nov 20 2026 07:00, by 100-01
+        "ACMEx-SO: from ACMEx 1.0, since 2026-11-20 07:00, by 100-01
   libx.so.1  needed, {bytes} bytes
     /usr/bin/p (needed, ACMEp)
     /usr/local/bin/own (needed)

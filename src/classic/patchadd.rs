@@ -136,7 +136,7 @@ fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> any
     }
     print_notes(output, &report.notes)?;
     if let Some(trial) = &report.trial {
-        for line in trial.lines() {
+        for line in trial.lines(output.zone()) {
             output.line(line)?;
         }
     }

@@ -107,7 +107,7 @@ pub(super) fn change<A: clap::CommandFactory>(
         done,
         idle,
     };
-    let is_verbose = call.output.is_verbose();
+    let (is_verbose, zone) = (call.output.is_verbose(), call.surroundings.zone);
     if !is_dry_run {
         call.output.heedless();
     }
@@ -117,7 +117,7 @@ pub(super) fn change<A: clap::CommandFactory>(
         let result = request.perform(root, caller);
         let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began)
             .with_reminders(trial, ignored_depot);
-        of_patches(root, report.of_plan(is_dry_run).ending_with(codes), is_verbose)
+        of_patches(root, report.of_plan(is_dry_run).ending_with(codes), (is_verbose, zone))
     })
 }
 

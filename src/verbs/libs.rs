@@ -11,7 +11,7 @@ use patchadm_cli::reply::failure::{change_or_plan_failed, verb_code};
 use patchadm_cli::reply::shlibs_entry::{ConsumerEntry, consumers};
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
-use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::{Output, installation_minute};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::kept_packages::{KeptReport, KeptRequest, kept_packages};
 use patchadm_core::operation::libraries::{KeptLibraryState, KeptLook};
@@ -245,6 +245,7 @@ impl CommandReport for LibsReport {
         }
         for package in &self.kept {
             let PackageEntry { package: name, from, version, since, by, .. } = package;
+            let since = installation_minute(since);
             output.line(format!("{name}: from {from} {version}, since {since}, by {by}"))?;
             for library in &package.libraries {
                 let LibraryEntry { name, state, bytes, .. } = library;

@@ -31,7 +31,8 @@ struct ListArgs {
     order: Option<ListOrder>,
     #[command(flatten)]
     check: CheckOption,
-    /// List only patches that were applied on this day or at this time (RFC 3339), or later
+    /// List only patches that were applied on this day (2026-11-27) or at this time ('2026-11-27 06:52' or RFC 3339), or
+    /// later
     #[arg(long, value_name = "DATE", value_parser = PointInTime::parse)]
     applied_since: Option<PointInTime>,
     /// List only patches that fix this, such as CVE-2026-1234

@@ -1,4 +1,6 @@
-//! Refusals in the words of verbs: the end of a patch that is no longer applied, or a similar id or file.
+//! Refusals in the words of the verbs. They say how a patch ended that is no longer applied, or suggest a similar file.
+//!
+//! A command that changes a root never suggests another patch: who pastes the suggestion changes what nobody meant.
 
 use std::path::Path;
 
@@ -10,6 +12,7 @@ use patchadm_core::operation::queries::applied_patches::applied_patches;
 use patchadm_inputs::source::{SourceError, SourceProblem, directory_names};
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
+use patchadm_svr4::patch::PatchId;
 
 /// Three lines: what did not happen, or would not (`is_plan`), why, and what to type next.
 pub(super) fn refusal_text(
@@ -28,18 +31,15 @@ pub(super) fn refusal_text(
         undone.hint = way_on.unwrap_or(undone.hint);
         return undone.text();
     }
-    if let Some(meant) = meant_instead(root, failed) {
+    if let Some(meant) = meant_instead(failed) {
         undone.left = joined([undone.left, did_you_mean(&meant)]);
     }
     undone.text()
 }
 
-/// A suggestion for a misspelled name.
-fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
+/// Returns the suggestion, if a patch was refused because its file does not exist.
+fn meant_instead(failed: &Failure) -> Option<String> {
     match failed {
-        Failure::Refused(refusal) if *refusal.reason == Reason::NotApplied => {
-            applied_like(root, &refusal.subject)
-        }
         Failure::Source(SourceError { path, problem: SourceProblem::NotFound }) => file_like(path),
         _ => None,
     }
@@ -52,12 +52,18 @@ pub(super) fn applied_like(root: &Root, word: &str) -> Option<String> {
     similar_id(word, ids.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// The most similar file beside a missing one.
+/// Returns the path of the file beside a missing one whose name is most like its name, unless it names another patch.
 fn file_like(missing: &Path) -> Option<String> {
     let name = missing.file_name()?.to_str()?;
     let directory = missing.parent().filter(|parent| !parent.as_os_str().is_empty());
     let names = directory_names(directory.unwrap_or(Path::new(".")));
-    let names: Vec<&str> = names.iter().filter_map(|(name, _)| name.to_str()).collect();
+    let names = names.iter().filter_map(|(name, _)| name.to_str());
+    let names: Vec<&str> = names.filter(|like| named_patch(like) == named_patch(name)).collect();
     let like = similar_id(name, names.iter().copied()).or_else(|| similar(name, names.iter().copied()))?;
     Some(directory.map_or_else(|| like.to_owned(), |directory| directory.join(like).display().to_string()))
+}
+
+/// Returns the patch id with which the name of a file begins, such as that of `105181-05.zip`.
+fn named_patch(name: &str) -> Option<PatchId> {
+    PatchId::new(name.split('.').next()?).ok()
 }

@@ -6,7 +6,6 @@ use patchadm_cli::reply::exchange_entry::exchange_lines;
 use patchadm_cli::reply::patch_entry::PatchEntry;
 use patchadm_cli::reply::patch_text::{done_lines, in_use_lines, plan_text, refused_text};
 use patchadm_cli::reply::patches::PatchesReport;
-use patchadm_cli::reply::trial_entry::TrialEntry;
 use patchadm_cli::reply::unified_diff::print_difference;
 use patchadm_cli::reply::words::{human, print_notes, print_recovery, reboot_sentence};
 use patchadm_cli::surroundings::{Output, Shade};
@@ -80,7 +79,8 @@ fn print_outcomes(root: &Root, report: &PatchesReport, output: &mut Output) -> a
         output.line(format!("note: {line}"))?;
     }
     print_notes(output, &report.notes)?;
-    for line in report.trial.iter().flat_map(TrialEntry::lines) {
+    let zone = output.zone();
+    for line in report.trial.iter().flat_map(|trial| trial.lines(zone)) {
         output.line(line)?;
     }
     Ok(())

@@ -184,9 +184,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let recover = |root: &Root, caller: &Caller<'_>| {
         RecoverReport::of(root, &recover_with_aid(root, undo_dir, &aid, caller))
     };
+    let zone = call.surroundings.zone;
     let adopt = |root: &Root, caller: &Caller<'_>| {
         let request = AdoptionRequest { ids: &args.ids, takes_foreign: args.foreign, undo_dir };
-        AdoptReport::of(root, &adopt_undo(root, request, caller))
+        AdoptReport::of(root, &adopt_undo(root, request, caller), zone)
     };
     if args.many.are_named() {
         let done = if args.adopt_undo { "bound" } else { "recovered" };

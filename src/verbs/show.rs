@@ -1,10 +1,14 @@
 //! `patchadm show`: patches, applied or delivered, paths of the root, and fixes.
 //!
-//! A word is, in this order: an applied patch, a delivered patch, a path of the root, a fix. The output names a second
-//! meaning. A word with a slash is never an id.
+//! ```text
+//!   word ─► id of an applied patch ─► file or directory that is a patch ─► id in the depot of -M
+//!        ─► path of the root ─► fix ─► unknown
+//! ```
+//! A word that could be two things is the applied patch, and the output says so. A word with a slash is never an id.
 
 mod applied;
 mod delivered;
+mod depot;
 mod fix;
 mod objects;
 mod path;
@@ -21,18 +25,21 @@ use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use applied::{AppliedPatch, EndedPatch};
 use delivered::DeliveredPatch;
+use depot::patch_of_depot;
 use fix::FixAnswer;
 use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::suggest::did_you_mean;
 use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::overtaken::ending_of;
 use patchadm_cli::reply::words::{print_notes, unfinished_sentence};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::queries::reasons::{PatchAtHand, fix_reasons, patch_reasons};
 use patchadm_inputs::source::{self, Extent, Image, Origin};
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::{FixId, PatchId, PatchMacros};
 use path::PathAnswer;
@@ -58,7 +65,8 @@ struct ShowArgs {
     many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
-    /// The id of an applied patch, the path of a delivered patch, a path in the root (./WORD forces a path), or a fix
+    /// The id of an applied patch or, with -M, of one in the depot; the path of a delivered patch; a path in the root (./WORD
+    /// forces a path); or a fix
     #[arg(value_name = "WHAT")]
     words: Vec<PathBuf>,
     /// With --files or --diff: only these paths, and what is below them
@@ -200,9 +208,15 @@ fn answer(
     let is_id = !is_path && PatchId::new(&text).is_ok();
     let fix = FixId::new(&text).ok().filter(|_| !is_path);
     let is_like_fix = fix.as_ref().is_some_and(|fix| fix.is_cve() || fix.cve_fault().is_some());
+    if let Some(call) = call.filter(|_| is_id && !is_like_fix)
+        && let Some(patch) = patch_of_depot(call, root, &text, query)?
+    {
+        return Ok((Answer::Delivered(Box::new(patch)), None));
+    }
     if !is_id && !is_like_fix {
-        must_be_of_patch(&text, "a path", query)?;
-        if let Some(answer) = PathAnswer::of(root, word, query)? {
+        let answer = PathAnswer::of(root, word, query)?;
+        must_be_of_patch(root, (&text, "a path"), answer.as_ref().and_then(PathAnswer::newest_patch), query)?;
+        if let Some(answer) = answer {
             return Ok((Answer::Path(Box::new(answer)), None));
         }
     }
@@ -212,10 +226,10 @@ fn answer(
     if let Some(fix) = &fix
         && let Some(answer) = FixAnswer::known(root, fix, query)?
     {
-        must_be_of_patch(&text, "a fix", query)?;
+        must_be_of_patch(root, (&text, "a fix"), None, query)?;
         return Ok((Answer::Fix(answer), None));
     }
-    if let Some(ended) = EndedPatch::of(root, &text).filter(|_| !is_path) {
+    if let Some(ended) = EndedPatch::of(root, &text, query.surroundings.zone).filter(|_| !is_path) {
         return Ok((Answer::Ended(ended), None));
     }
     if let Some(fix) = &fix
@@ -224,17 +238,24 @@ fn answer(
         return Ok((Answer::Fix(answer), None));
     }
     let reason =
-        if is_like_fix { no_fix(&text, query) } else { unknown(root, &text, (is_id, call.is_some())) };
+        if is_like_fix { no_fix(&text, query) } else { unknown(root, &text, (is_id, call.is_some()), query) };
     Ok((Answer::Unknown { reason }, None))
 }
 
-/// Refuses options about a patch's objects for another word.
-fn must_be_of_patch(word: &str, what: &str, query: &ShowQuery) -> Result<(), Stop> {
+/// Refuses options about the objects of a patch for a word that is something else. `patch` is the one that changed it last.
+fn must_be_of_patch(
+    root: &Root,
+    (word, what): (&str, &str),
+    patch: Option<&str>,
+    query: &ShowQuery,
+) -> Result<(), Stop> {
     if !query.has_files && !query.has_diff {
         return Ok(());
     }
     let option = if query.has_diff { "--diff" } else { "--files" };
-    let message = format!("{option} is for patches, and {word} is {what}");
+    let typed = |patch: &str| format!("show {option} {patch} -- {}", Wording::quoted(word));
+    let hint = patch.map(|patch| Wording::of_verbs(root.prefix()).verb(&typed(patch))).unwrap_or_default();
+    let message = hinted(&format!("{option} is for patches, and {word} is {what}"), &hint);
     Err(Stop::Usage { message, usage: USAGE })
 }
 
@@ -257,8 +278,8 @@ fn no_fix(word: &str, query: &ShowQuery) -> String {
     format!("no patch of this root fixes {}{of_depot}", word.escape_debug())
 }
 
-/// Why nothing is shown about a word. `has_files` is true if files were searched, too.
-fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool)) -> String {
+/// Returns why nothing is shown about a word. `has_files` is true if files were looked for, too.
+fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &ShowQuery) -> String {
     let word = word.escape_debug();
     if !is_id {
         return format!("{word} is no applied patch, no delivered patch, no path of the root, and no fix");
@@ -278,7 +299,9 @@ fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool)) -> String 
     let meant = meant.map(|meant| format!("\n{}", did_you_mean(&meant))).unwrap_or_default();
     let file =
         if why.is_empty() && has_files { ", and there is no file or directory of that name" } else { "" };
-    format!("patch {word} is not applied{why}{file}{meant}")
+    let depot = query.depot.as_ref().filter(|_| why.is_empty());
+    let depot = depot.map(|depot| format!(", and {} does not have it", depot.display())).unwrap_or_default();
+    format!("patch {word} is not applied{why}{file}{depot}{meant}")
 }
 
 fn id_of(image: &Image) -> Option<String> {

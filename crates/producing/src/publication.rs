@@ -12,7 +12,7 @@ use patchadm_cli::reply::cause_of::{of_io, of_root};
 use patchadm_cli::reply::failure::source_code;
 use patchadm_cli::reply::json::milliseconds_since;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ResultWord, Stop};
-use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::depots::FlagsFileError;
 use patchadm_core::operation::publish::{IndexSigning, PublishError, PublishReport, PublishState, SignIndex};
 use patchadm_inputs::input_file::read_small;
@@ -154,8 +154,8 @@ impl PublicationReport {
     }
 
     /// The publication, and the files to be signed.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.summary()];
+    pub fn lines(&self, zone: Zone) -> Vec<String> {
+        let mut lines = vec![self.summary(zone)];
         lines.extend(self.added.iter().map(|id| format!("  added {id}")));
         if !self.kept.is_empty() {
             lines.push(format!("  there already: {}", self.kept.len()));
@@ -164,7 +164,7 @@ impl PublicationReport {
         lines
     }
 
-    fn summary(&self) -> String {
+    fn summary(&self, zone: Zone) -> String {
         let Self { place, version, .. } = self;
         match self.state {
             PublishState::Unsigned => return "nothing was published: there are no signatures yet".to_owned(),
@@ -172,7 +172,7 @@ impl PublicationReport {
             PublishState::Published | PublishState::Waiting | PublishState::Planned => {}
         }
         let until = match &self.expires {
-            Some(moment) => format!("valid until {moment}"),
+            Some(moment) => format!("valid until {}", zone.minute_of(moment)),
             None => "valid for ever".to_owned(),
         };
         match self.state {
@@ -198,7 +198,7 @@ impl PublicationReport {
 
 impl CommandReport for PublicationReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        self.lines().iter().try_for_each(|line| output.line(line))?;
+        self.lines(output.zone()).iter().try_for_each(|line| output.line(line))?;
         Ok(self.advice().map_or(Ok(()), |advice| output.line(advice))?)
     }
 }

@@ -10,6 +10,7 @@ use patchadm_building::patches::MadePatches;
 use patchadm_building::set::{RELEASED, set_of_link};
 use patchadm_building::work::Work;
 use patchadm_cli::call::Invocation;
+use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::publish::{PublishRequest, PublishState, PublishWork, publish};
 use patchadm_core::operation::signing::{sign_index, sign_target};
 use patchadm_producing::publication::{DAYS, IndexKey, PublicationReport, read_key, refused, signing};
@@ -26,6 +27,7 @@ pub(crate) struct Publisher {
     key: IndexKey,
     now: DateTime<Utc>,
     began: Instant,
+    zone: Zone,
 }
 
 pub(crate) struct Published {
@@ -46,7 +48,14 @@ impl Publisher {
         }
         let key = read_key(call, work.conf.key.as_deref(), work.conf.password_file.clone())?;
         let (now, began) = (call.surroundings.now, call.surroundings.began);
-        Ok(Some(Self { depot, patches: work.path.join("patches"), key, now, began }))
+        Ok(Some(Self {
+            depot,
+            patches: work.path.join("patches"),
+            key,
+            now,
+            began,
+            zone: call.surroundings.zone,
+        }))
     }
 
     /// Signs unsigned patches if there is a secret key, and publishes signed ones.
@@ -68,7 +77,7 @@ impl Publisher {
         };
         let published = publish(&request, &mut |_| false).map_err(|error| refused(&error))?;
         let report = PublicationReport::of(&published, &self.depot, self.began);
-        let mut lines = report.lines();
+        let mut lines = report.lines(self.zone);
         lines.extend(match published.state {
             PublishState::Unsigned => Some(SIGN_THEM.to_owned()),
             _ => report.advice(),

@@ -80,6 +80,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let report = FleetReport::of(&fleet.hosts, comparison.as_ref().map(|comparison| &comparison.reference));
     let made = MadeReport {
         at: call.surroundings.now,
+        zone: call.surroundings.zone,
         documents: files.documents,
         unread: files.unread,
         passed_over: files.passed_over,

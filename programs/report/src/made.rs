@@ -12,6 +12,7 @@ use patchadm_cli::reply::overtaken::NATIVE_CHANGED;
 use patchadm_cli::reply::patch_list::own_inventory;
 use patchadm_cli::reply::words::counted;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::fleet::{
     FleetFiles, InventorySource, LARGEST_INVENTORY, PastFileError, UnreadInventory, read_inventories,
     read_past_report,
@@ -30,6 +31,8 @@ const NAMED_PASSED_OVER: usize = 20;
 
 pub(crate) struct MadeReport<'f> {
     pub(crate) at: DateTime<Utc>,
+    /// The time zone in which the text shows moments.
+    pub(crate) zone: Zone,
     pub(crate) documents: usize,
     pub(crate) unread: Vec<UnreadInventory>,
     /// The paths in directories of inventories that are no regular files.

@@ -32,7 +32,7 @@ fn a_host_lacks_what_another_one_has_for_the_same_version_of_a_package() {
     let expected = "\
 4 hosts, 3 patches, compared with the newest that any host has
 
-Host  Applied  Missing  Listed (UTC)      Attention
+Host  Applied  Missing  Listed            Attention
 db1         2        0  2026-11-20 07:00
 old         0        0  2026-11-20 07:00
 web1        2        1  2026-11-20 07:00

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
-use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::adopt_undo::{AdoptedUndo, AdoptionReport, UnreadableUndo};
 use patchadm_core::operation::failure::Failure;
 use patchadm_planning::plan::refusal::{Command, Wording};
@@ -55,7 +55,7 @@ impl AdoptedArchiveEntry {
 }
 
 impl AdoptReport {
-    pub(super) fn of(root: &Root, result: &Result<AdoptionReport, Failure>) -> Self {
+    pub(super) fn of(root: &Root, result: &Result<AdoptionReport, Failure>, zone: Zone) -> Self {
         let adopted = match result {
             Ok(adopted) => adopted,
             Err(failed) => return Self::of_failure(root, failed),
@@ -79,7 +79,7 @@ impl AdoptReport {
             sentences: adopted
                 .archives
                 .iter()
-                .map(sentence)
+                .map(|one| sentence(one, zone))
                 .chain(adopted.unreadable.iter().map(lost))
                 .collect(),
         }
@@ -139,9 +139,9 @@ fn lost(one: &UnreadableUndo) -> String {
 }
 
 /// Names the run, which tells archives of one patch apart.
-fn sentence(one: &AdoptedUndo) -> String {
+fn sentence(one: &AdoptedUndo, zone: Zone) -> String {
     let AdoptedUndo { patch, package, run, made, recorded, differs, is_foreign, is_adopted } = one;
-    let made = made.as_ref().map(|made| format!(" of {made}")).unwrap_or_default();
+    let made = made.as_ref().map(|made| format!(" of {}", zone.minute_of(made))).unwrap_or_default();
     let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}{made}"));
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
     match (is_adopted, differs) {

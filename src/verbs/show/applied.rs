@@ -18,8 +18,8 @@ use patchadm_cli::reply::patch_reasons::NeedEntry;
 use patchadm_cli::reply::trial_standing::TrialStanding;
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::reply::{ExitCause, Stop};
-use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::now;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
@@ -98,6 +98,8 @@ pub(super) struct EndedPatch {
     next: Option<String>,
     #[serde(skip)]
     paths: Vec<(&'static str, String)>,
+    #[serde(skip)]
+    since: Option<String>,
 }
 
 impl From<PatchReasons> for PatchOrigin {
@@ -157,7 +159,7 @@ impl AppliedPatch {
         let native = NativeEntries::of(&overview);
         let remarks = of_copies.chain(native.remarks()).chain(unknown).chain(missing);
         let mut patch = Self {
-            listed: ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref()),
+            listed: ListedPatch::of(one, query.surroundings.zone).beside(&overview).on_trial(trial.as_ref()),
             origin: PatchOrigin::from(found),
             reboot: one.words.reboot,
             fixed_in: one.fixed_in.clone(),
@@ -173,7 +175,7 @@ impl AppliedPatch {
             remarks: remarks.collect(),
             packages_with_objects,
         };
-        patch.lines = patch.lines(root, one);
+        patch.lines = patch.lines(root, one, query.surroundings.zone);
         Ok(Some(patch))
     }
 
@@ -204,7 +206,7 @@ impl AppliedPatch {
         Ok(())
     }
 
-    fn lines(&self, root: &Root, one: &InspectedPatch) -> Vec<(&'static str, String)> {
+    fn lines(&self, root: &Root, one: &InspectedPatch, zone: Zone) -> Vec<(&'static str, String)> {
         let (listed, patch) = (&self.listed, self);
         let restart = match reboot_sentence(patch.reboot) {
             Some(sentence) => sentence.to_owned(),
@@ -232,7 +234,7 @@ impl AppliedPatch {
         }
         lines.extend(listed.kept_shlibs.sentences().iter().map(|sentence| ("", sentence.clone())));
         lines.extend([
-            ("Applied", listed.date_text.clone().unwrap_or_default()),
+            ("Applied", listed.shown_date.clone().unwrap_or_default()),
             ("On", listed.host.clone().unwrap_or_default()),
             ("Run", patch.origin.run.clone().unwrap_or_else(unknown_run)),
             ("Why", patch.origin.words()),
@@ -251,7 +253,8 @@ impl AppliedPatch {
         lines.extend(patch.merges.iter().map(|merge| ("Merge", merge.sentence())));
         lines.push(("Restart", restart));
         lines.push(("SHA-256", listed.sha256.clone().unwrap_or_default()));
-        lines.push(("Signature", patch.signature.as_ref().map(signature_words).unwrap_or_default()));
+        let signature = patch.signature.as_ref().map(|signature| signature_words(signature, zone));
+        lines.push(("Signature", signature.unwrap_or_default()));
         lines.extend(
             listed.undo.iter().map(|undo| ("Undo data", format!("{} {}", undo.package, undo.words()))),
         );
@@ -279,7 +282,7 @@ fn objects(root: &Root, id: &PatchId, query: &ShowQuery) -> anyhow::Result<Optio
     Ok(files.map(|files| files.into_iter().map(of).collect()))
 }
 
-fn signature_words(signature: &SignatureRecord) -> String {
+fn signature_words(signature: &SignatureRecord, zone: Zone) -> String {
     let mut words = signature.state.clone();
     if let Some(key) = &signature.key {
         let _ = write!(words, ", by key {key}");
@@ -288,17 +291,18 @@ fn signature_words(signature: &SignatureRecord) -> String {
         let _ = write!(words, " ({name})");
     }
     if let Some(time) = &signature.time {
-        let _ = write!(words, ", {time}");
+        let _ = write!(words, ", {}", zone.minute_of(time));
     }
     words
 }
 
 impl EndedPatch {
-    pub(super) fn of(root: &Root, id: &str) -> Option<Self> {
+    pub(super) fn of(root: &Root, id: &str, zone: Zone) -> Option<Self> {
         let overview = NativeOverview::of_ended(root);
         let ended = overview.of_patch(id).map(OvertakenEntry::of)?;
         let next = ended.next_step(&Wording::of_verbs(root.prefix()));
-        Some(Self { next, paths: ended.path_lines(root).collect(), ended })
+        let since = ended.time.as_ref().map(|time| zone.minute_of(time));
+        Some(Self { next, paths: ended.path_lines(root).collect(), since, ended })
     }
 
     pub(super) fn line(&self) -> String {
@@ -306,11 +310,11 @@ impl EndedPatch {
     }
 
     pub(super) fn text(&self) -> Vec<String> {
-        let OvertakenEntry { id, told, time, fixes, fixed_in, .. } = &self.ended;
+        let OvertakenEntry { id, told, fixes, fixed_in, .. } = &self.ended;
         let mut lines = vec![("Patch", id.clone()), ("State", format!("not applied, {told}"))];
         lines.extend(self.paths.iter().cloned());
         lines.extend([
-            ("Since", time.clone().unwrap_or_default()),
+            ("Since", self.since.clone().unwrap_or_default()),
             ("Fixes", fixes.join(", ")),
             ("Fixed in", fixed_in.clone().unwrap_or_default()),
             ("Next", self.next.clone().unwrap_or_default()),

@@ -107,7 +107,8 @@ impl FixAnswer {
             TrialStanding::of(root, &query.surroundings).map_err(|failed| query_refused(root, &failed))?;
         let entry = |(id, run): (PatchId, Option<String>)| {
             let one = inspection.patches.iter().find(|one| one.patch.id == id)?;
-            let listed = ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+            let listed =
+                ListedPatch::of(one, query.surroundings.zone).beside(&overview).on_trial(trial.as_ref());
             Some(BroughtEntry::of(listed, run))
         };
         let brought: Vec<BroughtEntry> = reasons.brought.into_iter().filter_map(entry).collect();
@@ -134,7 +135,7 @@ impl FixAnswer {
 
 impl BroughtEntry {
     fn of(listed: ListedPatch, run: Option<String>) -> Self {
-        let since = listed.date_text.as_ref().map(|date| format!(", since {date}")).unwrap_or_default();
+        let since = listed.shown_date.as_ref().map(|date| format!(", since {date}")).unwrap_or_default();
         let by = run.as_ref().map(|run| format!(", by run {run}")).unwrap_or_default();
         let trial = listed.trial.as_ref().map(|_| ", on trial").unwrap_or_default();
         let told = format!("{}, {}{since}{by}{trial}", listed.id, listed.state_text());
@@ -181,7 +182,8 @@ fn offers(root: &Root, query: &ShowQuery, fix: &FixId) -> anyhow::Result<Option<
     Ok(Some(offered.map(entry).collect()))
 }
 
-fn not_asked(error: &DepotError) -> Stop {
+/// Returns the end of a query for which the depot could not be read.
+pub(super) fn not_asked(error: &DepotError) -> Stop {
     let message = hinted(&format!("the depot could not be read: {error}"), &depot_advice(error));
     Stop::Refused { exit: depot_exit(error), message }
 }

@@ -8,6 +8,7 @@ use super::query::{ShowQuery, USAGE};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_cli::arguments::named_paths::paths_in_root;
 use patchadm_cli::reply::failure::query_refused;
+use patchadm_cli::reply::listed_patch::shown_date;
 use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::object_state::{state_words, told_differences};
 use patchadm_cli::reply::overtaken::OvertakenEntry;
@@ -115,7 +116,7 @@ struct PathPatch {
     became: Option<RecordedState>,
     saved: bool,
     #[serde(skip)]
-    date_text: Option<String>,
+    shown_date: Option<String>,
 }
 
 impl PathAnswer {
@@ -160,7 +161,7 @@ impl PathAnswer {
             path: path.to_string(),
             packages: packages.collect(),
             ftype: line.map(|line| char::from(line.object.ftype.letter()).to_string()),
-            patches: patches.into_iter().map(PathPatch::from).collect(),
+            patches: patches.into_iter().map(|one| PathPatch::of(one, zone)).collect(),
             known,
             native: native.into_iter().map(|one| NativeOwnerEntry::of(one, &path)).collect(),
             diverted: diverted.into_iter().map(|one| DivertedEntry::of(root, one)).collect(),
@@ -174,6 +175,15 @@ impl PathAnswer {
         (!self.known).then(|| NOT_KNOWN.to_owned())
     }
 
+    /// Returns the patch that changed the path last.
+    pub(super) fn newest_patch(&self) -> Option<&str> {
+        let unchanged = ObjectAction::Unchanged.word();
+        let mut patches = self.patches.iter();
+        let newest = patches.find(|patch| patch.action.is_some_and(|action| action != unchanged));
+        newest.map(|patch| patch.id.as_str())
+    }
+
+    /// Returns the owner in a few words.
     pub(super) fn line(&self) -> String {
         match self.packages.as_slice() {
             [] => format!("{}: no package owns it", self.shown),
@@ -292,9 +302,10 @@ impl From<VerifierReport> for VerifierEntry {
     }
 }
 
-impl From<PatchOfPath> for PathPatch {
-    fn from(one: PatchOfPath) -> Self {
+impl PathPatch {
+    fn of(one: PatchOfPath, zone: Zone) -> Self {
         Self {
+            shown_date: shown_date(one.date, one.date_text.as_deref(), zone),
             id: one.id.to_string(),
             state: one.state,
             date: one.date.map(|date| date.to_rfc3339()),
@@ -303,12 +314,9 @@ impl From<PatchOfPath> for PathPatch {
             was: one.was,
             became: one.became,
             saved: one.saved,
-            date_text: one.date_text,
         }
     }
-}
 
-impl PathPatch {
     fn words(&self) -> String {
         let Self { id, state, action, .. } = self;
         format!("{id} {}: {}", state.join(", "), action.unwrap_or("unknown change"))
@@ -322,7 +330,7 @@ impl PathPatch {
         output.print(" ".repeat(width.saturating_sub(self.id.len()) + 2))?;
         output.shaded(shade, &state)?;
         let after = " ".repeat(11_usize.saturating_sub(state.len()) + 2);
-        let date = self.date_text.as_deref().unwrap_or("no date recorded");
+        let date = self.shown_date.as_deref().unwrap_or("no date recorded");
         let action = self.action.unwrap_or("unknown change");
         let saved = if self.saved { ", the version before is saved" } else { "" };
         let is_attributes = self.action == Some(ObjectAction::Attributes.word());

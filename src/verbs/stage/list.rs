@@ -9,7 +9,7 @@ use crate::verbs::options::RootlessOptions;
 use patchadm_cli::arguments::{RootOption, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
-use patchadm_cli::surroundings::Output;
+use patchadm_cli::surroundings::{Output, Zone};
 use patchadm_core::operation::stages::list::{StageEntry, StageState, list_stages};
 
 const USAGE: &str = "patchadm [-R root] stage list [option...]";
@@ -65,8 +65,8 @@ impl From<&StageEntry> for ShownEntry {
 }
 
 impl ShownEntry {
-    fn line(&self) -> String {
-        let mut line = format!("{} {} {}", self.created, self.name, self.path);
+    fn line(&self, zone: Zone) -> String {
+        let mut line = format!("{} {} {}", zone.minute_of(&self.created), self.name, self.path);
         if self.state != StageState::Ok.word() {
             line.push_str(", ");
             line.push_str(self.state);
@@ -90,6 +90,7 @@ impl CommandReport for ListReport {
         if self.stages.is_empty() {
             output.line("the root has no stages")?;
         }
-        Ok(self.stages.iter().try_for_each(|entry| output.line(entry.line()))?)
+        let zone = output.zone();
+        Ok(self.stages.iter().try_for_each(|entry| output.line(entry.line(zone)))?)
     }
 }

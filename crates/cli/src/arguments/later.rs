@@ -46,6 +46,12 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ),
     ("patchrm", "-C", INSTALL_IMAGE, "Name the root of the image with -R: patchrm -R IMAGE ID"),
     ("patchrm", "-S", SERVICE, "Name its root with -R: patchrm -R /export/SERVICE ID"),
+    (
+        "undo",
+        "--down-to",
+        "--down-to is an option of remove; undo takes the number or name of one run",
+        "patchadm remove --down-to POINT",
+    ),
     ("demo", "--json", "a story has no JSON form", "Leave it out"),
     (
         "stage enter",

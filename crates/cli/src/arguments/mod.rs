@@ -22,7 +22,7 @@ pub use options::{
     CategoryOption, ColourOption, Extensions, HelpOption, JsonOption, PolicyOption, QuietOption, RootOption,
     VerboseOption, VersionOption, listed, parse, refuse_unsupported,
 };
-pub use paths::{directory_of_root, inside, object_path};
+pub use paths::{absolute_root, directory_of_root, inside, object_path};
 pub use scripts::{ScriptOptions, ScriptTimeout, script_settings};
 pub use sections::SELECTING;
 pub use trial::TrialOptions;

@@ -18,11 +18,17 @@ pub fn paths_in_root(root: &Root, words: &[PathBuf], usage: &'static str) -> Res
 }
 
 fn placed(root: &Root, word: &Path) -> PathBuf {
-    let here = std::path::absolute(word).ok().map(|here| without_dots(&here));
-    match here.filter(|here| here.starts_with(root.prefix())) {
-        Some(here) if word.is_relative() => here,
-        _ => without_dots(&Path::new("/").join(word)),
-    }
+    let here = std::path::absolute(word).ok();
+    let plain = here.as_deref().map(without_dots).filter(|plain| plain.starts_with(root.prefix()));
+    let placed = plain.or_else(|| through_links(root, here.as_deref()?));
+    placed.unwrap_or_else(|| without_dots(&Path::new("/").join(word)))
+}
+
+/// Returns the path below the prefix of the root if links on this machine lead there.
+fn through_links(root: &Root, here: &Path) -> Option<PathBuf> {
+    let (above, name) = (here.parent()?.canonicalize().ok()?, here.file_name()?);
+    let prefix = root.prefix().canonicalize().ok()?;
+    Some(root.prefix().join(above.strip_prefix(prefix).ok()?).join(name))
 }
 
 fn without_dots(path: &Path) -> PathBuf {

@@ -85,6 +85,7 @@ pub fn run(of: &'static Program, words: impl Iterator<Item = OsString>) -> u8 {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
             let surroundings = Surroundings { umask: umask.bits(), ..surroundings };
+            output.show_times_in(surroundings.zone);
             let mut call = Invocation {
                 name: applet.name,
                 program,

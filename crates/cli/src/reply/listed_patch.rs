@@ -1,17 +1,23 @@
 use std::io;
 
+use chrono::{DateTime, FixedOffset};
 use serde::Serialize;
 
 use crate::reply::kept_shlibs::KeptShlibs;
 use crate::reply::removable::RemovableEntry;
 use crate::reply::trial_standing::TrialStanding;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
-use crate::surroundings::{Output, Shade};
+use crate::surroundings::{Output, Shade, Zone};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::queries::inspect::InspectedPatch;
 use patchadm_inputs::format::overtaken::OvertakenState;
 use patchadm_svr4::patch::PatchList;
+
+/// Returns the date of a patch for people; as it is recorded if that does not tell the moment.
+pub fn shown_date(date: Option<DateTime<FixedOffset>>, recorded: Option<&str>, zone: Zone) -> Option<String> {
+    date.map(|date| zone.minute(date.to_utc())).or_else(|| recorded.map(str::to_owned))
+}
 
 /// An applied patch in the JSON documents of `list` and `show`.
 #[derive(Debug, Serialize)]
@@ -23,6 +29,9 @@ pub struct ListedPatch {
     /// RFC 3339 with offset; null if the record does not determine the moment.
     pub date: Option<String>,
     pub date_text: Option<String>,
+    /// The date for people; as it is recorded if that does not tell the moment.
+    #[serde(skip)]
+    pub shown_date: Option<String>,
     pub host: Option<String>,
     pub synopsis: Option<String>,
     pub packages: Vec<String>,
@@ -49,8 +58,9 @@ pub struct ListedPatch {
     pub kept_shlibs: KeptShlibs,
 }
 
-impl From<&InspectedPatch> for ListedPatch {
-    fn from(one: &InspectedPatch) -> Self {
+impl ListedPatch {
+    /// Returns the entry of a patch; its date is shown in this time zone.
+    pub fn of(one: &InspectedPatch, zone: Zone) -> Self {
         let words = |list: &PatchList| list.iter().map(ToString::to_string).collect();
         Self {
             id: one.patch.id.to_string(),
@@ -58,6 +68,7 @@ impl From<&InspectedPatch> for ListedPatch {
             by: one.by.clone(),
             date: one.date.map(|date| date.to_rfc3339()),
             date_text: one.date_text.clone(),
+            shown_date: shown_date(one.date, one.date_text.as_deref(), zone),
             host: one.host.clone(),
             synopsis: one.words.synopsis.clone(),
             packages: one.patch.packages.iter().map(ToString::to_string).collect(),
@@ -75,9 +86,7 @@ impl From<&InspectedPatch> for ListedPatch {
             kept_shlibs: KeptShlibs::of(&one.kept),
         }
     }
-}
 
-impl ListedPatch {
     /// Adds the changes by dpkg or rpm. A patch that a refresh would end is not effective; one that lost its fix at
     /// some paths is partly so.
     #[must_use]
@@ -145,7 +154,7 @@ impl ListedPatch {
         let (state, undo) = (self.state_text(), undo_in_brief(&self.undo));
         let after_id = " ".repeat(width.saturating_sub(self.id.len()) + 2);
         let after_state = " ".repeat(24_usize.saturating_sub(state.chars().count()) + 2);
-        let date = self.date_text.as_deref().unwrap_or("no date recorded");
+        let date = self.shown_date.as_deref().unwrap_or("no date recorded");
         [
             (Some(Shade::Id), self.id.clone()),
             (None, after_id),

@@ -140,7 +140,7 @@ impl ListReport {
         let trial = TrialStanding::of(root, surroundings).map_err(|failed| query_refused(root, &failed))?;
         let mut signatures = if choice.is_whole { applied_signatures(root) } else { BTreeMap::new() };
         let listed = |one: &InspectedPatch| {
-            let patch = ListedPatch::from(one).beside(&overview).on_trial(trial.as_ref());
+            let patch = ListedPatch::of(one, surroundings.zone).beside(&overview).on_trial(trial.as_ref());
             patch.signed(signatures.remove(one.patch.id.as_str()))
         };
         let patches = patches.into_iter().map(listed).collect();

@@ -4,6 +4,7 @@ use super::cause::ExitCause;
 use super::exit::Exit;
 use super::failure::verb_code;
 use super::result_word::ResultWord;
+use crate::surroundings::Zone;
 use patchadm_core::operation::trial::{TrialOutcome, TrialOutcomeEnd};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
@@ -69,7 +70,8 @@ impl TrialEntry {
     }
 
     /// In sentences, the output of a failed check before the last.
-    pub fn lines(&self) -> Vec<String> {
+    pub fn lines(&self, zone: Zone) -> Vec<String> {
+        let until = zone.minute_of(&self.until);
         let mut lines = Vec::new();
         if let Some(check) = &self.check {
             lines.push(format!("the probe {}", check.end));
@@ -80,15 +82,13 @@ impl TrialEntry {
         let run = &self.run;
         lines.push(match (self.state, &self.error) {
             ("on-trial", _) => {
-                format!("run {run} is on trial until {}; it is reverted unless you confirm it", self.until)
+                format!("run {run} is on trial until {until}; it is reverted unless you confirm it")
             }
             ("confirmed", _) => format!("run {run} is confirmed"),
             ("backed-out", _) => format!("run {run} was reverted"),
-            (_, error) => format!(
-                "run {run} is still on trial until {}: {}",
-                self.until,
-                error.as_deref().unwrap_or_default()
-            ),
+            (_, error) => {
+                format!("run {run} is still on trial until {until}: {}", error.as_deref().unwrap_or_default())
+            }
         });
         if self.state == "on-trial" {
             lines.push(format!("hint: {}", self.confirm.trim_matches('`')));

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, Zone};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::trial::{TrialStatus, trial_status};
 use patchadm_planning::plan::refusal::Wording;
@@ -25,7 +25,20 @@ pub struct TrialStanding {
 
 impl TrialStanding {
     pub fn of(root: &Root, surroundings: &Surroundings) -> Result<Option<Self>, Failure> {
-        Ok(trial_status(root, &surroundings.moment())?.map(|status| Self::from(&status)))
+        let status = trial_status(root, &surroundings.moment())?;
+        Ok(status.map(|status| Self::of_status(&status, surroundings.zone)))
+    }
+
+    fn of_status(status: &TrialStatus, zone: Zone) -> Self {
+        let record = &status.record;
+        Self {
+            run: record.run.clone(),
+            until: record.deadline(),
+            over: status.is_over,
+            stuck: record.stuck.clone(),
+            patches: record.patches.clone(),
+            sentence: status.sentence(&zone.minute(record.until)),
+        }
     }
 
     pub fn is_over(&self) -> bool {
@@ -53,19 +66,5 @@ impl TrialStanding {
         };
         let confirm = Wording::of_verbs(root.prefix()).verb("confirm");
         format!("{what} on trial until {}; {confirm} keeps {them}", self.until)
-    }
-}
-
-impl From<&TrialStatus> for TrialStanding {
-    fn from(status: &TrialStatus) -> Self {
-        let record = &status.record;
-        Self {
-            run: record.run.clone(),
-            until: record.deadline(),
-            over: status.is_over,
-            stuck: record.stuck.clone(),
-            patches: record.patches.clone(),
-            sentence: status.sentence(),
-        }
     }
 }

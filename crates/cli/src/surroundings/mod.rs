@@ -16,21 +16,22 @@ mod run_event;
 mod secrets;
 pub mod slots_bar;
 pub mod work_bar;
+mod zone;
 
 use events::EventReceiver;
 use network::NetworkSurroundings;
 
 pub use manner::{Manner, Shade, WhenToColour};
 pub use output::Output;
+pub use zone::{Zone, installation_minute};
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, IsTerminal};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
+use chrono::{DateTime, Utc};
 
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_inputs::database::{RecordReader, policy};

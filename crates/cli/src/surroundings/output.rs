@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use super::manner::{Manner, Shade};
 use super::secrets::Secrets;
+use super::zone::Zone;
 use patchadm_core::operation::scripts::OutputStream;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -35,6 +36,7 @@ pub struct Output {
     secrets: Secrets,
     /// The root of the command.
     root: OnceLock<Wording>,
+    zone: Zone,
 }
 
 impl Output {
@@ -57,7 +59,18 @@ impl Output {
             lost: None,
             secrets: Secrets::of_arguments(),
             root: OnceLock::new(),
+            zone: Zone::Utc,
         }
+    }
+
+    /// From now on moments are shown in this time zone.
+    pub fn show_times_in(&mut self, zone: Zone) {
+        self.zone = zone;
+    }
+
+    /// Returns the time zone in which moments are shown.
+    pub fn zone(&self) -> Zone {
+        self.zone
     }
 
     /// Diagnostics name the root in each command that they tell the user to type.

@@ -9,6 +9,7 @@ use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, may_change, must_have_database};
 use crate::operation::patches::undo_directory;
+use crate::operation::queries::runs::REMOVING;
 use crate::operation::trial::begin::begin_change;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, StateDifferences};
 use patchadm_changeset::format::outside_path::OutsidePath;
@@ -328,12 +329,12 @@ impl Adopter<'_> {
         let made = number(run?)?;
         let ends = |entry: &&HistoryEntry| {
             entry.result == "done"
-                && BACKING_OUT.contains(&entry.command.as_str())
+                && REMOVING.contains(&entry.command.as_str())
                 && entry.patches.contains(&candidate.saved_as)
                 && number(&entry.run).is_some_and(|number| number > made)
         };
         let later = self.history.iter().find(ends)?;
-        Some(format!("run {} of {} has backed out what it was made for", later.run, later.time))
+        Some(format!("run {} has backed out what it was made for", later.run))
     }
 
     fn time_of(&self, run: &str) -> Option<String> {

@@ -5,6 +5,8 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use chrono::{DateTime, Utc};
+
 use crate::operation::scripts::runner::ScriptSettings;
 use patchadm_changeset::transaction::{ExchangeRequest, ProgressEvent};
 use patchadm_inputs::database::RecordView;
@@ -30,6 +32,8 @@ pub struct Caller<'a> {
     pub told: HistoryListener<'a>,
     /// The present moment, by which a trial is judged.
     pub moment: &'a dyn Fn() -> Moment,
+    /// Returns a moment as messages show it.
+    pub shown_time: &'a dyn Fn(DateTime<Utc>) -> String,
     /// Scripts that run unasked, at the end of a trial.
     pub scripts: ScriptSettings,
     /// Milliseconds since the command began.

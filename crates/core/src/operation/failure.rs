@@ -101,7 +101,10 @@ pub enum Failure {
     Depot(#[from] Box<DepotError>),
     #[error("{0}")]
     BadId(String),
-    #[error("<{0}> is neither an applied patch, nor a date, nor a run")]
+    #[error(
+        "<{0}> is neither an applied patch, nor a date, nor a run: write an id such as 105181-05, 2026-11-20, \
+         '2026-11-20 07:00', or the number of a run"
+    )]
     UnknownPoint(String),
     #[error("{path}: {reason}")]
     BackoutDirectory { path: PathBuf, reason: &'static str },

@@ -97,7 +97,7 @@ pub fn commit_patches(
         planned.patches.iter().any(is_on_trial)
     };
     if let Some(record) = found.record().filter(given_up) {
-        return Err(on_trial(record));
+        return Err(on_trial(record, caller));
     }
     let receipt = match &planned.plan {
         Some(plan) => Some(session.perform(plan, &mut NoContent, None, String::new())?),

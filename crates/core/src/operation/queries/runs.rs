@@ -139,6 +139,13 @@ impl PastRuns {
         };
         runs.find(is_it)
     }
+
+    /// Returns the runs of a patch, or of all revisions of a patch that is named without one.
+    pub fn of_patch(&self, id: &str) -> Vec<&PastRun> {
+        let is_meant =
+            |patch: &String| patch == id || PatchId::new(patch).is_ok_and(|patch| patch.base() == id);
+        self.runs.iter().filter(|run| run.line.patches.iter().any(is_meant)).collect()
+    }
 }
 
 fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
@@ -146,7 +153,11 @@ fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
     merges.map(|merges| (line.patches.join(", "), merges)).into_iter().collect()
 }
 
-const APPLYING: [&str; 2] = ["patchadd", "promote"];
+/// The commands that apply patches.
+pub(super) const APPLYING: [&str; 2] = ["patchadd", "promote"];
+
+/// The commands that remove patches.
+pub(in crate::operation) const REMOVING: [&str; 2] = ["patchrm", "remove"];
 
 /// The last run that applied each patch.
 pub(super) struct AppliedRuns(HashMap<String, HistoryEntry>);

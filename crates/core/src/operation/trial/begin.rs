@@ -27,7 +27,7 @@ pub(in crate::operation) fn begin_change_beside<'a>(
     managers: &[NativeManager],
 ) -> Result<Session<'a>, Failure> {
     let (session, found) = begin_with_trial(ground, caller, managers)?;
-    found.must_be_none()?;
+    found.must_be_none(caller)?;
     Ok(session)
 }
 
@@ -47,7 +47,7 @@ pub(in crate::operation) fn must_be_off_trial(
     let record = trial(&RecordView::live(root))?.filter(|record| Some(record.run.as_str()) != undone);
     match record.map(|record| (record.state(&(caller.moment)()), record)) {
         None => Ok(()),
-        Some((TrialState::Running { .. }, record)) => Err(on_trial(&record)),
+        Some((TrialState::Running { .. }, record)) => Err(on_trial(&record, caller)),
         Some((TrialState::Over(_), record)) => Err(Failure::TrialOver { run: record.run }),
     }
 }

@@ -43,10 +43,10 @@ pub(in crate::operation) enum FoundTrial {
 }
 
 impl FoundTrial {
-    pub(in crate::operation) fn must_be_none(self) -> Result<(), Failure> {
+    pub(in crate::operation) fn must_be_none(self, caller: &Caller<'_>) -> Result<(), Failure> {
         match self {
             Self::None | Self::Expired(..) => Ok(()),
-            Self::Running(record) => Err(on_trial(&record)),
+            Self::Running(record) => Err(on_trial(&record, caller)),
             Self::Stuck(record, failure) => {
                 Err(Failure::StuckTrial { run: record.run, failure: Box::new(failure) })
             }
@@ -61,8 +61,8 @@ impl FoundTrial {
     }
 }
 
-pub(in crate::operation) fn on_trial(record: &TrialRecord) -> Failure {
-    Failure::OnTrial { run: record.run.clone(), until: record.deadline() }
+pub(in crate::operation) fn on_trial(record: &TrialRecord, caller: &Caller<'_>) -> Failure {
+    Failure::OnTrial { run: record.run.clone(), until: (caller.shown_time)(record.until) }
 }
 
 pub(in crate::operation) fn begin_with_trial<'a>(
@@ -249,7 +249,7 @@ pub fn end_expired_trial(root: &Root, caller: &Caller<'_>) -> Result<ExpiryRepor
         FoundTrial::None | FoundTrial::Running(_) => Ok(ExpiryReport { ended: None, notes: Vec::new() }),
         FoundTrial::Expired(run, notes) => Ok(ExpiryReport { ended: Some(run), notes }),
         stuck @ FoundTrial::Stuck(..) => {
-            stuck.must_be_none()?;
+            stuck.must_be_none(caller)?;
             Ok(ExpiryReport { ended: None, notes: Vec::new() })
         }
     }

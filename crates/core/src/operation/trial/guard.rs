@@ -111,7 +111,7 @@ pub fn confirm_trial(
         FoundTrial::Running(record) => record,
         FoundTrial::Stuck(record, _) if despite_failure => record,
         stuck @ FoundTrial::Stuck(..) => {
-            stuck.must_be_none()?;
+            stuck.must_be_none(caller)?;
             return Err(Failure::NotConfirmed(without_trial(root, run)));
         }
         FoundTrial::None | FoundTrial::Expired(..) => {
@@ -169,15 +169,15 @@ pub fn trial_status(root: &Root, now: &Moment) -> Result<Option<TrialStatus>, Fa
 }
 
 impl TrialStatus {
-    /// Returns the trial as a sentence without full stop.
-    pub fn sentence(&self) -> String {
+    /// Returns the trial as a sentence without full stop. `deadline` is its end for people.
+    pub fn sentence(&self, deadline: &str) -> String {
         match (&self.record.stuck, self.is_over) {
             (Some(reason), true) if self.has_failed => format!("probe failed, backout pending: {reason}"),
             (Some(reason), true) => format!("trial expired, backout pending: {reason}"),
             (None, true) => {
                 "trial expired, will be backed out by the next command that changes the root".to_owned()
             }
-            (_, false) => format!("on trial until {}", self.record.deadline()),
+            (_, false) => format!("on trial until {deadline}"),
         }
     }
 }

@@ -307,6 +307,7 @@ impl UndoReason {
                 "if it put a package in the place of another version, go back to that with {}",
                 wording.command("pkgadd", "--update -d DEVICE PKG")
             ),
+            Self::UnknownRun => format!("run {}", wording.verb("history")),
             _ => String::new(),
         }
     }
