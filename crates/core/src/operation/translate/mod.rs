@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use crate::operation::device;
 use crate::operation::device::OpenDevice;
 use crate::operation::queries::select::PackagePattern;
-use patchadm_inputs::source::{Form, MemberStamp, PackageImage, SourceError};
+use patchadm_inputs::source::{Form, MemberStamp, PackageImage, SourceError, SourceProblem};
 use patchadm_rootfs::{
     Dir, Interrupt, InterruptibleRead, NewTree, Root, RootError, Timestamp, UnnamedDirectory, WritableFile,
     never, random,
