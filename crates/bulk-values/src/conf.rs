@@ -63,6 +63,8 @@ pub struct Configuration {
     pub distfiles: PathBuf,
     /// The directories from which `file:` sources may come.
     pub file_sources: Vec<PathBuf>,
+    /// The hosts of this machine or its link from which sources may come.
+    pub local_sources: Vec<String>,
     /// The system that builds see.
     pub base: Base,
     /// The words of the command whose output stands for the state of the base.
@@ -145,6 +147,7 @@ impl Configuration {
             pool: lines.path("pool")?,
             distfiles: lines.path("distfiles")?,
             file_sources: lines.each("file_source", value::absolute_path)?,
+            local_sources: lines.each("local_source", value::host)?,
             base: read_base(&lines)?,
             base_id: lines.some("base_id", value::program)?,
             mounts: lines.each("mount", SandboxMount::parse)?,
