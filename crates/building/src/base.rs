@@ -155,7 +155,8 @@ fn lay_out_layer(
             if !survey.has_room(dir, path)? {
                 return Err(survey.no_room(base, &conf.build_dir));
             }
-            let copied = copy_tree((base, path), TreeKind::Base, Some(range), interrupt);
+            let has_room = || FreeSpace::of(path).is_none_or(|free| !free.is_below_reserve());
+            let copied = copy_tree((base, path), TreeKind::Base, Some(range), &has_room, interrupt);
             let left_out = copied.map_err(|error| {
                 if error.is_no_space() { survey.no_room(base, &conf.build_dir) } else { error.into() }
             })?;

@@ -1,5 +1,6 @@
 //! Walking trees, and copying trees and files; copies share their blocks if the file system supports it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -12,8 +13,6 @@ use patchadm_rootfs::{Descent, Dir, FileType, Interrupt, ObjectStatus, Root, Roo
 use patchadm_svr4::package::{Mode, ObjectPath};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
-
-use crate::space::FreeSpace;
 
 /// What belongs to a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,12 +98,13 @@ pub(crate) fn is_gone(error: &RootError) -> bool {
 
 /// Copies a tree into an empty directory, with modes and times, and for the superuser with owners, mapped into `range`.
 /// Devices, pipes, sockets, other file systems and unreadable objects are left out. Returns the path below which a
-/// directory is left out, because its path is too long. Fails with EINTR once a signal comes, and with ENOSPC before
-/// builds have to give way.
+/// directory is left out, because its path is too long. Fails with EINTR once a signal comes, and with ENOSPC once
+/// there is no room, which is asked before bytes are written, again and again.
 pub(crate) fn copy_tree(
     (from, to): (&Path, &Path),
     kind: TreeKind,
     range: Option<IdRange>,
+    has_room: &dyn Fn() -> bool,
     interrupt: Interrupt<'_>,
 ) -> Result<Option<String>, RootError> {
     let owner = |seen: &ObjectStatus| {
@@ -138,7 +138,11 @@ pub(crate) fn copy_tree(
                             return Ok(());
                         }
                         unchecked = 0;
-                        must_be_above_reserve(to, source, &name)
+                        if has_room() {
+                            return Ok(());
+                        }
+                        let path = source.root().show(&source.at(&name));
+                        Err(RootError::Call { action: "copy", path, errno: Errno::NOSPC })
                     };
                     match copy_file_while((source, &name), (&target, &name), goes_on) {
                         Err(error) if error.is_refused_access() || directory.is_open && is_gone(&error) => {
@@ -164,17 +168,8 @@ pub(crate) fn copy_tree(
     Ok(walk.left_out)
 }
 
-/// The bytes of a copy after which the free space is looked at again.
+/// The bytes of a copy after which it is asked for room again.
 const BETWEEN_LOOKS: u64 = 16 << 20;
-
-/// Fails with ENOSPC if so little space is left that builds have to give way.
-fn must_be_above_reserve(to: &Path, source: &Dir, name: &[u8]) -> Result<(), RootError> {
-    if FreeSpace::of(to).is_some_and(FreeSpace::is_below_reserve) {
-        let path = source.root().show(&source.at(name));
-        return Err(RootError::Call { action: "copy", path, errno: Errno::NOSPC });
-    }
-    Ok(())
-}
 
 fn copy_attributes(
     target: &Dir,
@@ -214,6 +209,16 @@ pub(crate) fn each_below<E: From<RootError>>(
         }
     }
     Ok(())
+}
+
+/// Returns the sorted names in a directory; `None` if it has more than `most`, which are not remembered.
+pub(crate) fn names_up_to(dir: &Dir, most: usize) -> Result<Option<Vec<Vec<u8>>>, RootError> {
+    let count = Cell::new(0);
+    let names = dir.names_that_are(|_| {
+        count.set(count.get() + 1);
+        count.get() <= most
+    })?;
+    Ok((count.get() <= most).then_some(names))
 }
 
 fn last_first(dir: &Dir) -> Result<Vec<Vec<u8>>, RootError> {
@@ -350,7 +355,7 @@ mod tests {
         .unwrap();
         fs::set_permissions(from.join("closed/deep/file"), fs::Permissions::from_mode(0o640)).unwrap();
         fs::set_permissions(from.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
-        copy_tree((&from, &to), TreeKind::Layer, None, &never).unwrap();
+        copy_tree((&from, &to), TreeKind::Layer, None, &|| true, &never).unwrap();
         assert_eq!(fs::read_to_string(to.join("link/file")).unwrap(), "text");
         assert!(!to.join("pipe").exists());
         for path in ["closed", "closed/deep", "closed/deep/file", "link"] {
@@ -376,7 +381,7 @@ mod tests {
         }
         file.set_len(SIZE).unwrap();
         File::create(from.join("hole")).unwrap().set_len(SIZE).unwrap();
-        copy_tree((&from, &to), TreeKind::Layer, None, &never).unwrap();
+        copy_tree((&from, &to), TreeKind::Layer, None, &|| true, &never).unwrap();
         for name in ["file", "hole"] {
             let copied = fs::metadata(to.join(name)).unwrap();
             assert_eq!(copied.len(), SIZE, "{name}");
@@ -390,6 +395,23 @@ mod tests {
             copy.read_exact_at(&mut read, offset).unwrap();
             assert_eq!(&read, text, "{offset}");
         }
+    }
+
+    #[test]
+    fn a_copy_ends_before_the_last_space_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(from.join("file"), "text").unwrap();
+        let source = File::open(from.join("file")).unwrap();
+        if Dir::of_host(&to).unwrap().create(b"clone").unwrap().clone_of(&source).unwrap() {
+            println!("skipped: this file system shares blocks");
+            return;
+        }
+        let ended = copy_tree((&from, &to), TreeKind::Layer, None, &|| false, &never).unwrap_err();
+        assert!(ended.is_no_space(), "{ended}");
+        assert_eq!(fs::metadata(to.join("file")).unwrap().len(), 0);
     }
 
     /// Makes directories with long names below a directory, until their path is too long for any call.
@@ -418,7 +440,7 @@ mod tests {
         for path in ["var/tmp/theirs", "shared/deep"] {
             make_too_deep(&from.join(path));
         }
-        let left_out = copy_tree((&from, &to), TreeKind::Base, None, &never).unwrap();
+        let left_out = copy_tree((&from, &to), TreeKind::Base, None, &|| true, &never).unwrap();
         assert!(left_out.is_some_and(|path| path.contains("/shared/deep/ddd")));
         assert_eq!(fs::metadata(to.join("var/tmp")).unwrap().mode() & 0o7777, 0o1777);
         assert_eq!(fs::read_dir(to.join("var/tmp")).unwrap().count(), 0);
@@ -428,7 +450,7 @@ mod tests {
         make_too_deep(&from.join("usr"));
         Dir::of_host(dir.path()).unwrap().remove_tree(b"to").unwrap();
         fs::create_dir(&to).unwrap();
-        let refused = copy_tree((&from, &to), TreeKind::Base, None, &never).unwrap_err();
+        let refused = copy_tree((&from, &to), TreeKind::Base, None, &|| true, &never).unwrap_err();
         assert_eq!(refused.errno(), Some(Errno::NAMETOOLONG));
         assert!(refused.to_string().contains("/usr/ddd"), "{refused}");
 
@@ -438,7 +460,7 @@ mod tests {
         Dir::of_host(&from).unwrap().remove_tree(b"shared").unwrap();
         Dir::of_host(dir.path()).unwrap().remove_tree(b"to").unwrap();
         fs::create_dir(&to).unwrap();
-        copy_tree((&from, &to), TreeKind::Layer, None, &never).unwrap();
+        copy_tree((&from, &to), TreeKind::Layer, None, &|| true, &never).unwrap();
         assert!(to.join("var/tmp/file").exists());
     }
 
@@ -454,13 +476,25 @@ mod tests {
         // Where the file system shares blocks, there is no middle.
         let source = File::open(from.join("file")).unwrap();
         let is_cloned = Dir::of_host(&to).unwrap().create(b"clone").unwrap().clone_of(&source).unwrap();
-        let copied = copy_tree((&from, &to), TreeKind::Layer, None, &interrupt);
+        let copied = copy_tree((&from, &to), TreeKind::Layer, None, &|| true, &interrupt);
         if !is_cloned {
             assert_eq!(copied.unwrap_err().errno(), Some(Errno::INTR));
             assert!(fs::metadata(to.join("file")).unwrap().len() < 40 * PART as u64);
         }
-        let copied = copy_tree((&from, &to), TreeKind::Layer, None, &|| Some(15));
+        let copied = copy_tree((&from, &to), TreeKind::Layer, None, &|| true, &|| Some(15));
         assert_eq!(copied.unwrap_err().errno(), Some(Errno::INTR), "before a file, too");
+    }
+
+    #[test]
+    fn no_more_names_than_wanted_are_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b", "a", "c"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let top = Dir::of_host(dir.path()).unwrap();
+        let names = [b"a", b"b", b"c"].map(|name| name.to_vec()).to_vec();
+        assert_eq!(names_up_to(&top, 3).unwrap(), Some(names));
+        assert_eq!(names_up_to(&top, 2).unwrap(), None);
     }
 
     #[test]

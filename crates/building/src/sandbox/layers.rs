@@ -1,6 +1,5 @@
 //! The tree, environment and rights of a command in a sandbox.
 
-use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,8 @@ use rustix::io::Errno;
 
 use super::watch::SandboxLimits;
 use crate::ids::{BUILD_ID, SandboxIds};
-use crate::tree_copy::{TreeKind, copy_tree};
+use crate::space::FreeSpace;
+use crate::tree_copy::{TreeKind, copy_tree, names_up_to};
 use crate::work::{made, unlinked_directory};
 
 const HOST_NAME: &str = "build";
@@ -78,7 +78,8 @@ impl BuildRoot {
         {
             // What packages have installed belongs to the layer, and the lowest one may be a base.
             let kind = if self.lower.len() == 1 { TreeKind::Base } else { TreeKind::Layer };
-            copy_tree((below, &self.upper), kind, None, interrupt)?;
+            let has_room = || FreeSpace::of(&self.upper).is_none_or(|free| !free.is_below_reserve());
+            copy_tree((below, &self.upper), kind, None, &has_room, interrupt)?;
         }
         if self.kind == LayerKind::Overlay && has_temporary_directories(&self.lower)? {
             return Ok(upper);
@@ -122,12 +123,7 @@ fn hide_temporary_files(upper: &Dir, layers: &[PathBuf]) -> Result<(), RootError
 }
 
 fn has_names(dir: &Dir) -> Result<bool, RootError> {
-    let has_some = Cell::new(false);
-    dir.names_that_are(|_| {
-        has_some.set(true);
-        false
-    })?;
-    Ok(has_some.get())
+    Ok(names_up_to(dir, 0)?.is_none())
 }
 
 /// Returns true if the lowest layer has empty world-writable temporary directories and no layer above changes them.
