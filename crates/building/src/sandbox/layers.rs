@@ -103,13 +103,21 @@ fn hide_temporary_files(upper: &Dir, layers: &[PathBuf]) -> Result<(), RootError
     let (base, var) = (Dir::of_host(base)?, upper.dir(b"var")?);
     for (place, own) in [("/tmp", upper.dir(b"tmp")?), ("/var/tmp", var.dir(b"tmp")?)] {
         let path = ObjectPath::new(place.as_bytes()).unwrap_or_else(|_| ObjectPath::root());
-        let Some(of_base) = base.root().dir_of_object(&path)? else { continue };
+        let of_base = match base.root().dir_of_object(&path) {
+            // A build cannot read it either.
+            Err(error) if error.is_refused_access() => continue,
+            of_base => of_base?,
+        };
+        let Some(of_base) = of_base else { continue };
         if of_base.itself()?.mode.bits() & 0o1002 != 0o1002 || !has_names(&of_base)? {
             continue;
         }
         let mut is_hidden = false;
         for layer in above {
-            is_hidden |= Root::open(layer)?.dir_of_object(&path)?.is_some();
+            is_hidden |= match Root::open(layer)?.dir_of_object(&path) {
+                Err(error) if error.is_refused_access() => true,
+                own => own?.is_some(),
+            };
         }
         if !is_hidden {
             match own.set_xattr(b"", OPAQUE, b"y") {
