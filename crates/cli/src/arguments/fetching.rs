@@ -84,6 +84,7 @@ impl FetchOptions {
                 certificate_file: network.certificate_file.clone(),
                 certificate_directories: network.certificate_directories.clone(),
                 proxies,
+                local_hosts: None,
                 patience: if self.is_impatient { impatience() } else { Patience::default() },
             },
             wait: wait.map(Duration::from_secs),

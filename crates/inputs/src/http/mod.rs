@@ -11,6 +11,8 @@ mod address;
 #[cfg(feature = "http")]
 mod client;
 #[cfg(feature = "http")]
+mod distant;
+#[cfg(feature = "http")]
 mod tls;
 #[cfg(not(feature = "http"))]
 mod without;
@@ -135,6 +137,9 @@ pub enum HttpProblem {
     /// A proxy needs an unsupported protocol.
     #[error("<{0}> is a SOCKS proxy, and only HTTP proxies are supported; one is named as host:port")]
     Socks(String),
+    /// The host is this machine or on its link.
+    #[error("{0} has an address of this machine or its link")]
+    Local(String),
     /// A proxy on a command line has a password.
     #[error("<{0}> has a password, which every user of this machine sees on a command line")]
     SeenPassword(String),
@@ -170,6 +175,8 @@ pub struct HttpSettings {
     /// Directories of certificates instead of the system's (`SSL_CERT_DIR`).
     pub certificate_directories: Vec<PathBuf>,
     pub proxies: Proxies,
+    /// If the addresses are those of strangers: the hosts that may have an address of this machine or its link.
+    pub local_hosts: Option<Vec<String>>,
     /// How long it waits.
     pub patience: Patience,
 }
