@@ -29,6 +29,7 @@ pub mod logs;
 pub mod name_list;
 mod object_places;
 pub mod owners;
+mod package_limits;
 pub mod patches;
 mod platform;
 pub mod pool;

@@ -44,7 +44,12 @@ const STAGED: &str = "patchadm/stage/";
 
 const BELOW_PACKAGES: &str = "pkg/";
 
-const LARGEST_CONTENTS: u64 = 1 << 30;
+/// The largest `contents` in bytes, of which two are held: several million objects.
+const LARGEST_CONTENTS: u64 = 256 << 20;
+
+/// The most bytes of the paths below `var/sadm`, which are held: several hundred thousand records. Each counts a few more.
+const LARGEST_RECORDS: usize = 64 << 20;
+const PER_RECORD: usize = 128;
 
 /// The observed state of an object. For directories only attributes. The file time is ctime, which cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,16 +90,10 @@ impl GuardedState {
             settings
                 .extend(names.iter().map(|name| format!("{directory}/{}", String::from_utf8_lossy(name))));
         }
-        let mut records = BTreeMap::new();
-        if let Some(dir) = root.dir_if_there(&places::records())? {
-            let top = dir.path().relative().len() + 1;
-            each_below::<RootError>(&dir, |above, name, seen| {
-                let path = above.at(name);
-                let path = path.relative().get(top..).unwrap_or_default();
-                records.insert(String::from_utf8_lossy(path).into_owned(), ObservedObject::of(seen));
-                Ok(true)
-            })?;
-        }
+        let records = match root.dir_if_there(&places::records())? {
+            Some(dir) => records_below(&dir, LARGEST_RECORDS)?,
+            None => BTreeMap::new(),
+        };
         let contents = match root.read(&places::contents(), LARGEST_CONTENTS)? {
             None => Root::open(base)?.read(&places::contents(), LARGEST_CONTENTS)?,
             contents => contents,
@@ -149,6 +148,23 @@ impl GuardedState {
             || path.starts_with(STAGED);
         (!is_well).then(|| format!("it changes {}/{path}", places::RECORDS))
     }
+}
+
+/// Returns all objects below `var/sadm`, by relative path. Scripts of packages choose how many there are.
+fn records_below(dir: &Dir, limit: usize) -> Result<BTreeMap<String, ObservedObject>, RootError> {
+    let (mut records, mut left) = (BTreeMap::new(), limit);
+    let top = dir.path().relative().len() + 1;
+    each_below::<RootError>(dir, |above, name, seen| {
+        let path = above.at(name);
+        let path = path.relative().get(top..).unwrap_or_default();
+        left = left.checked_sub(path.len() + PER_RECORD).ok_or_else(|| RootError::TooLarge {
+            path: format!("the list of all records up to {}", path.escape_ascii()),
+            limit: limit as u64,
+        })?;
+        records.insert(String::from_utf8_lossy(path).into_owned(), ObservedObject::of(seen));
+        Ok(true)
+    })?;
+    Ok(records)
 }
 
 fn fixed(path: &str) -> ObjectPath {
@@ -271,6 +287,20 @@ mod tests {
         assert!(with(&format!("{opt}{one}garbage\n")).is_some());
         let unsorted = format!("{one}{opt}");
         assert_eq!(with(&unsorted).as_deref(), Some("/opt"), "nobody else would find it");
+    }
+
+    #[test]
+    fn the_records_that_are_held_have_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("var/sadm")).unwrap();
+        for number in 0..10 {
+            fs::write(dir.path().join(format!("var/sadm/{number}")), "").unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        let records = root.dir_if_there(&places::records()).unwrap().unwrap();
+        assert_eq!(records_below(&records, 10 * (PER_RECORD + 1)).unwrap().len(), 10);
+        let refused = records_below(&records, 9 * (PER_RECORD + 1)).unwrap_err();
+        assert_eq!(refused.to_string(), "the list of all records up to 9 is larger than 1161 bytes");
     }
 
     /// What a package does to a layer, and what is said of it.
