@@ -43,6 +43,7 @@ pub mod set;
 mod shared_paths;
 pub mod sources;
 mod space;
+mod space_signs;
 pub mod task;
 pub mod tree;
 mod tree_copy;

@@ -1,4 +1,4 @@
-//! Full file systems, the reserve that every writer leaves, and signs between tasks that found no space.
+//! Full file systems, and the reserve that every writer leaves.
 //!
 //! Builds leave the largest reserve. A run and its tasks leave half of it, so that builds give way before the results of
 //! others are refused; the rest is for the journal and the report of a run that ends for lack of space.
@@ -7,17 +7,11 @@ use std::borrow::Borrow;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_rootfs::{Dir, RootError, Timestamp, random};
-use patchadm_svr4::package::Mode;
-
-use crate::work::{PROGRAM, build_directory};
+use patchadm_rootfs::{Dir, RootError};
 
 /// The free space below which a file system counts as full. A program that found none may have removed its files
 /// already.
 const LEAST: u64 = 4 << 20;
-
-/// The file in `build_dir` that every task touches which found no space.
-const FULL: &[u8] = b"tasks.full";
 
 /// Returns true if a file system has no space left for an ordinary user, or if a failed command may have had no quota.
 pub(crate) fn is_full_or_over_quota(directory: &Path) -> bool {
@@ -92,7 +86,7 @@ pub(crate) fn must_have_room(dir: &Dir, bytes: u64) -> Result<(), RootError> {
 
 /// Returns false if there is no space, or no quota, for a file of this size in a directory.
 pub(crate) fn can_hold(dir: &Dir, bytes: u64) -> bool {
-    let made = dir.create_private(PROGRAM).and_then(|(name, file)| {
+    let made = dir.create_private("space").and_then(|(name, file)| {
         // Without a name, nothing is left of it if this process is killed.
         dir.remove(&name)?;
         file.reserve(bytes)
@@ -128,48 +122,6 @@ impl<D: Borrow<Dir>> RoomWatch<D> {
     }
 }
 
-/// Signs between tasks on one machine that the build directory was full. The first task to notice makes room, and
-/// another one may fail for the same reason but check later.
-///
-/// The sign is the time of a file, which can be set without free space.
-#[derive(Debug)]
-pub(crate) struct SpaceSigns {
-    build_dir: PathBuf,
-    begin: Option<Timestamp>,
-}
-
-impl SpaceSigns {
-    pub(crate) fn begin(build_dir: &Path) -> Self {
-        let begin = build_directory(build_dir).and_then(|dir| {
-            if dir.look(FULL)?.is_none() {
-                dir.replace_file(PROGRAM, FULL, b"", Mode::of(0o644))?;
-            }
-            last_sign(&dir)
-        });
-        Self { build_dir: build_dir.to_owned(), begin: begin.ok().flatten() }
-    }
-
-    /// Returns true if a task has found no space since.
-    pub(crate) fn has_sign(&self) -> bool {
-        build_directory(&self.build_dir).and_then(|dir| last_sign(&dir)).is_ok_and(|last| last != self.begin)
-    }
-
-    /// Signals that there is no space. Does nothing if the file is missing.
-    pub(crate) fn give(&self) -> Result<(), RootError> {
-        let dir = build_directory(&self.build_dir)?;
-        if dir.look(FULL)?.is_some() {
-            // Any time but that of another sign.
-            let seconds = i64::try_from(random()? >> 34).unwrap_or_default();
-            dir.set_mtime(FULL, Timestamp::whole(seconds))?;
-        }
-        Ok(())
-    }
-}
-
-fn last_sign(dir: &Dir) -> Result<Option<Timestamp>, RootError> {
-    Ok(dir.look(FULL)?.map(|seen| seen.mtime))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,20 +155,5 @@ mod tests {
         assert!(RoomWatch::begin(&place, u64::MAX / 2).is_err());
         assert!(can_hold(&place, 1 << 10));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_task_learns_that_another_one_has_found_no_space_whenever_it_looks() {
-        let dir = tempfile::tempdir().unwrap();
-        let build_dir = dir.path().join("build");
-        let (finds, fails) = (SpaceSigns::begin(&build_dir), SpaceSigns::begin(&build_dir));
-        assert!(!finds.has_sign() && !fails.has_sign());
-        finds.give().unwrap();
-        assert!(fails.has_sign());
-        // What was found before it began is nothing to one that begins now.
-        let later = SpaceSigns::begin(&build_dir);
-        assert!(!later.has_sign());
-        fails.give().unwrap();
-        assert!(later.has_sign() && finds.has_sign());
     }
 }
