@@ -10,7 +10,7 @@ use patchadm_svr4::package::ObjectPath;
 use crate::object_places::placed;
 use crate::tree_copy::each_part;
 
-/// The most lines of a pkgmap: the largest packages that are known have a fifth of it.
+/// The most lines of a pkgmap. Each takes some hundred bytes of memory where it is read.
 pub(crate) const MOST_OBJECTS: usize = 500_000;
 
 /// The largest pkgmap in bytes, 128 for each line.
