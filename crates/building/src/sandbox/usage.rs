@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -241,8 +241,8 @@ impl OpenFiles {
 
     /// Adds unlinked disk files that a process maps.
     fn take_mapped(&mut self, process: &Path, file_systems: &BTreeSet<u64>) {
-        let maps = fs::read(process.join("maps")).unwrap_or_default();
-        for mapped in maps.split(|&byte| byte == b'\n').filter_map(MappedFile::of_line) {
+        for line in lines_of(&process.join("maps")) {
+            let Some(mapped) = MappedFile::of_line(&line) else { continue };
             let id = id(&mapped);
             let is_known = self.disk.contains_key(&id) || self.memory.contains_key(&id);
             if is_known || !mapped.path.ends_with(b" (deleted)") || is_memory(&mapped) {
@@ -264,9 +264,9 @@ impl OpenFiles {
     pub(super) fn mapped_memory(&self, processes: &[u32], without_segments: bool) -> u64 {
         let mut bytes = 0_u64;
         for process in processes {
-            let maps = fs::read(format!("/proc/{process}/smaps")).unwrap_or_default();
             let mut counts = false;
-            for line in maps.split(|&byte| byte == b'\n') {
+            for line in lines_of(Path::new(&format!("/proc/{process}/smaps"))) {
+                let line = line.as_slice();
                 let field = |name: &str| {
                     let value = str::from_utf8(line).ok()?.strip_prefix(name)?.trim();
                     value.strip_suffix(" kB")?.parse::<u64>().ok()
@@ -289,6 +289,13 @@ impl OpenFiles {
         }
         bytes
     }
+}
+
+/// Returns the lines of a file in `/proc`, one at a time: a process has tens of thousands of mappings, with paths that it
+/// chooses.
+fn lines_of(path: &Path) -> impl Iterator<Item = Vec<u8>> {
+    let file = File::open(path).ok().map(BufReader::new);
+    file.into_iter().flat_map(|file| file.split(b'\n').map_while(Result::ok))
 }
 
 fn id(mapped: &MappedFile<'_>) -> FileId {

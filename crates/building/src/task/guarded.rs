@@ -44,7 +44,8 @@ const STAGED: &str = "patchadm/stage/";
 
 const BELOW_PACKAGES: &str = "pkg/";
 
-const LARGEST_CONTENTS: u64 = 1 << 30;
+/// The largest `contents` in bytes, of which two are held: several million objects.
+const LARGEST_CONTENTS: u64 = 256 << 20;
 
 /// The most objects that are remembered below one directory, and the most bytes of their names: packages choose both.
 const MOST_OBJECTS: usize = 500_000;

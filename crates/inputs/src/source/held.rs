@@ -10,12 +10,10 @@ use super::image::Image;
 use super::member::{Kind, MemberGroup, PackagePart, SourceMember};
 use super::{Source, SourceError};
 use crate::sha256::Sha256;
-use crate::sign::Sha256Sum;
+use crate::sign::{LARGEST_MANIFEST, Sha256Sum};
 use patchadm_rootfs::never;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::package::checksum::Checksum;
-
-const LARGEST_TEXT: u64 = 16 << 20;
 
 /// The size and sum of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +83,7 @@ impl Source {
                 Kind::Directory => {}
                 Kind::File if path == b"MANIFEST" => {
                     let mut text = Vec::new();
-                    data.take(LARGEST_TEXT).read_to_end(&mut text).map_err(fail)?;
+                    data.take(LARGEST_MANIFEST + 1).read_to_end(&mut text).map_err(fail)?;
                     held.manifest = Some(text);
                 }
                 Kind::File => {

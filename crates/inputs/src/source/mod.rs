@@ -45,6 +45,7 @@ pub use objects::{ObjectHeader, Sink};
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_rootfs::{Interrupt, InterruptibleRead, never};
 use patchadm_svr4::package::{PackagePath, is_room_for};
+pub use scan::SourceLimits;
 use scan::{InformationLeft, Scan};
 use seal::{ReadBlock, Seal};
 pub use signed::{open_signed, open_signed_until};
@@ -146,7 +147,8 @@ impl Source {
         wanted: &dyn Fn(&str) -> bool,
         interrupt: Interrupt<'_>,
     ) -> Result<Image, SourceError> {
-        let image = self.describe(wanted, interrupt).map_err(|error| self.or_of_patches(error))?;
+        let image = self.describe(SourceLimits::default(), wanted, interrupt);
+        let image = image.map_err(|error| self.or_of_patches(error))?;
         let checked = image.packages.iter().try_for_each(scan::check_information);
         checked.map_err(|problem| self.error(problem))?;
         Ok(image)
@@ -170,10 +172,11 @@ impl Source {
 
     fn describe(
         &self,
+        limits: SourceLimits,
         wanted: &dyn Fn(&str) -> bool,
         interrupt: Interrupt<'_>,
     ) -> Result<Image, SourceError> {
-        let mut scan = Scan::new();
+        let mut scan = Scan::within(limits);
         let order = self.walk_into(&mut scan, wanted, interrupt)?;
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
     }
@@ -411,8 +414,15 @@ pub fn open_until(
     let image = match extent {
         Extent::Everything => source.scan(interrupt)?,
         Extent::Packages(wanted) => source.scan_only(wanted, interrupt)?,
-        Extent::Unchecked => source.describe(&|_| true, interrupt)?,
+        Extent::Unchecked => source.describe(SourceLimits::default(), &|_| true, interrupt)?,
     };
+    Ok((source, image))
+}
+
+/// Opens a source as [`Extent::Unchecked`] does, with limits of its own.
+pub fn open_within(path: &Path, limits: SourceLimits) -> Result<(Source, Image), SourceError> {
+    let source = Source::open(path)?;
+    let image = source.describe(limits, &|_| true, &never)?;
     Ok((source, image))
 }
 

@@ -23,7 +23,28 @@ const LARGEST_FILE: u64 = 16 << 20;
 /// each object: 256 MiB.
 const LARGEST_OF_UNDO_ARCHIVE: u64 = undo_archive::LARGEST_MANIFEST;
 
-const ROOM: u64 = 1 << 30;
+/// How much of a source is held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceLimits {
+    /// The bytes of names and package files, among them the pkgmaps.
+    pub held: u64,
+    /// The lines of a pkgmap.
+    pub lines: usize,
+}
+
+impl Default for SourceLimits {
+    fn default() -> Self {
+        Self { held: 1 << 30, lines: usize::MAX }
+    }
+}
+
+fn shown_size(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 30) {
+        format!("{} GiB", bytes >> 30)
+    } else {
+        format!("{} MiB", bytes >> 20)
+    }
+}
 
 /// A patch directory and a package directory.
 const DEEPEST: usize = 2;
@@ -53,6 +74,7 @@ impl InformationLeft {
 
 #[derive(Debug)]
 pub(super) struct Scan {
+    limits: SourceLimits,
     room: u64,
     names: HashSet<PackagePath>,
     /// `None` for a file that is too large to be held.
@@ -66,10 +88,24 @@ pub(super) struct Scan {
 
 impl Scan {
     pub(super) fn new() -> Self {
+        Self::within(SourceLimits::default())
+    }
+
+    pub(super) fn within(limits: SourceLimits) -> Self {
         let (names, files) = (HashSet::new(), BTreeMap::new());
         let (special, class_archives) = (Vec::new(), Vec::new());
         let (stamps, pkgmaps) = (HashMap::new(), HashMap::new());
-        Self { room: ROOM, names, files, special, class_archives, stamps, pkgmaps, holds_manifests: false }
+        Self {
+            limits,
+            room: limits.held,
+            names,
+            files,
+            special,
+            class_archives,
+            stamps,
+            pkgmaps,
+            holds_manifests: false,
+        }
     }
 
     /// Malformed pkgmaps are reported when the image is put together.
@@ -152,8 +188,10 @@ impl Scan {
     }
 
     fn spend(&mut self, bytes: u64) -> Result<(), SourceProblem> {
-        let too_much =
-            || SourceProblem::BadForm("it holds more than 1 GiB of names and package files".to_owned());
+        let too_much = || {
+            let held = shown_size(self.limits.held);
+            SourceProblem::BadForm(format!("it holds more than {held} of names and package files"))
+        };
         self.room = self.room.checked_sub(bytes).ok_or_else(too_much)?;
         Ok(())
     }
@@ -166,7 +204,7 @@ impl Scan {
         for depth in 0..=DEEPEST {
             let Some((directory, rest)) = cut(bytes, depth) else { break };
             match PackagePart::of(rest) {
-                PackagePart::Pkgmap => limit = Some(ROOM),
+                PackagePart::Pkgmap => limit = Some(self.limits.held),
                 PackagePart::Install(name) => limit = limit.max(Some(largest_in_install(name))),
                 PackagePart::Pkginfo => limit = limit.max(Some(LARGEST_FILE)),
                 PackagePart::ClassArchive => self.class_archives.push(path.clone()),
@@ -259,6 +297,7 @@ impl Scan {
     }
 
     fn package(&mut self, name: &str, at: Vec<u8>, form: Form) -> Result<PackageImage, SourceProblem> {
+        let limits = self.limits;
         let directory = if at.is_empty() { name.to_owned() } else { last_component(&at) };
         let corrupt = |file: &str, reason: String| SourceProblem::CorruptPackageFile {
             package: directory.clone(),
@@ -277,7 +316,11 @@ impl Scan {
                 None => Err(corrupt(file, "it is missing".to_owned())),
             };
         let pkginfo_bytes = description("pkginfo", "16 MiB")?;
-        let pkgmap_bytes = description("pkgmap", "1 GiB")?;
+        let pkgmap_bytes = description("pkgmap", &shown_size(limits.held))?;
+        let mut lines = pkgmap_bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        if lines.nth(limits.lines).is_some() {
+            return Err(corrupt("pkgmap", format!("it has more than {} lines", limits.lines)));
+        }
         let params =
             ParamFile::parse(&pkginfo_bytes).map_err(|error| corrupt("pkginfo", error.to_string()))?.params();
         if let Some(fault) = params::fault(&pkginfo_bytes, &params) {
