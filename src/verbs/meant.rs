@@ -33,10 +33,8 @@ pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed:
 
 /// Returns the suggestion, if a patch was refused because its file does not exist.
 fn meant_instead(failed: &Failure) -> Option<String> {
-    match failed {
-        Failure::Source(SourceError { path, problem: SourceProblem::NotFound }) => file_like(path),
-        _ => None,
-    }
+    let Failure::Source(SourceError { path, problem: SourceProblem::NotFound }) = failed else { return None };
+    file_like(path)
 }
 
 /// Returns the applied patch whose id is most like a word; none if the records cannot be read.
