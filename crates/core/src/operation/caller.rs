@@ -48,6 +48,8 @@ pub struct Caller<'a> {
     pub undoes: Option<String>,
     /// True if a hook of a package manager calls, not a person; for the history.
     pub is_hook: bool,
+    /// The command line as it was typed, without secrets; for the history.
+    pub typed: Option<String>,
     /// A remark on the run that is reported later, for the history.
     pub note: Option<String>,
     /// The directories of the root whose changes become visible at once, in the order of their switch.
@@ -62,6 +64,7 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: Some(run.to_owned()),
+            typed: self.typed.clone(),
             note: self.note.clone(),
             exchanges: self.exchanges.clone(),
             ..*self
@@ -77,6 +80,7 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: None,
+            typed: None,
             note: None,
             exchanges: Vec::new(),
             ..*self
@@ -97,6 +101,7 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: self.undoes.clone(),
+            typed: self.typed.clone(),
             note: note.map(str::to_owned),
             exchanges: self.exchanges.clone(),
             ..*self
