@@ -168,6 +168,8 @@ fn every_object_of_another_package_is_named_and_nothing_is_changed() {
          @ROOT@/opt/ACMEweb/bin/httpd belongs to ACMEweb\n    @ROOT@/opt/ACMEweb/bin/now belongs to ACMEweb\n    \
          nothing was changed\n"
     );
+    let said = stage.run(&format!("{adopt} --dry-run")).fails(3);
+    assert!(said.contains("package ACMEown would not be adopted: "), "{said}");
     let run = stage.run(&format!("{adopt} --json"));
     assert_eq!(run.code, 3);
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();

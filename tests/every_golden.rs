@@ -29,38 +29,6 @@ use stories::STORIES;
 use crate::sandbox::Sandbox;
 use crate::scenario::{is_root, shared};
 
-/// The number of tests that share the scenarios.
-const PARTS: usize = 5;
-
-/// What came of scenarios.
-#[derive(Default)]
-struct Outcome {
-    driven: BTreeSet<(&'static str, String)>,
-    differences: Vec<Difference>,
-}
-
-/// Plays every `PARTS`-th scenario, two at a time.
-fn play(part: usize) -> Outcome {
-    let next = Mutex::new(STORIES.iter().skip(part).step_by(PARTS));
-    let outcome = Mutex::new(Outcome::default());
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let Some((name, story)) = next.lock().unwrap().next() else { break };
-                    let plays = story(name);
-                    let mut outcome = outcome.lock().unwrap();
-                    for play in plays {
-                        outcome.driven.extend(play.driven.into_iter().map(|step| (*name, step)));
-                        outcome.differences.extend(play.differences);
-                    }
-                }
-            });
-        }
-    });
-    outcome.into_inner().unwrap()
-}
-
 /// All steps of a scenario: directories with the record of a command.
 fn steps_below(directory: &Path, name: &str, steps: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
@@ -78,7 +46,7 @@ fn steps_below(directory: &Path, name: &str, steps: &mut BTreeSet<String>) {
 
 /// The scenarios and their steps.
 fn all_steps(goldens: &Path) -> BTreeSet<(&'static str, String)> {
-    let told: BTreeSet<&str> = STORIES.iter().map(|(name, _)| *name).collect();
+    let told: BTreeSet<&str> = STORIES.iter().map(|(name, ..)| *name).collect();
     let recorded: BTreeSet<String> = fs::read_dir(goldens)
         .unwrap()
         .map(Result::unwrap)
@@ -87,7 +55,7 @@ fn all_steps(goldens: &Path) -> BTreeSet<(&'static str, String)> {
         .collect();
     assert_eq!(recorded.iter().map(String::as_str).collect::<BTreeSet<_>>(), told);
     let mut all = BTreeSet::new();
-    for (name, _) in STORIES {
+    for name in told {
         let results = goldens.join(name).join("out");
         let mut steps = BTreeSet::new();
         steps_below(&results, "", &mut steps);
@@ -96,39 +64,70 @@ fn all_steps(goldens: &Path) -> BTreeSet<(&'static str, String)> {
             let summary = fs::read_to_string(results.join("summary")).unwrap();
             steps = summary.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect();
         }
-        all.extend(steps.into_iter().map(|step| (*name, step)));
+        all.extend(steps.into_iter().map(|step| (name, step)));
     }
     all
 }
 
-#[test]
-fn every_classic_step_is_reproduced_or_beaten_by_a_reason_1() {
-    play_part(0);
+/// Makes a test of each scenario, or of those of its steps whose names start so: every step is reproduced, or its
+/// differences are beaten by a reason.
+macro_rules! reproduced {
+    ($($test:ident: $scenario:literal, $start:literal;)+) => {
+        const TESTED: &[(&str, &str)] = &[$(($scenario, $start)),+];
+        $(
+            #[test]
+            fn $test() {
+                reproduce($scenario, $start);
+            }
+        )+
+    };
+}
+
+reproduced! {
+    base_install: "01-base-install", "";
+    first_patch: "02-apply-01", "";
+    same_patch_again: "03-reapply-01", "";
+    later_revision: "04-apply-02", "";
+    superseded_revision: "05-superseded", "";
+    obsoleted_patches: "06-obsoletes", "";
+    restricted_patches: "07-restricted", "";
+    deleted_and_new_files: "08-deletes-newfiles", "";
+    backout_of_two_revisions: "09-backout", "";
+    backout_and_patch_again: "09b-backout-01", "";
+    no_undo_data: "10-no-undo", "";
+    undo_data_elsewhere: "11-undo-archive", "";
+    build_directory: "11b-build-dir", "";
+    version_not_installed: "12-version-not-installed", "";
+    edited_and_volatile_files: "13-edited-ev", "";
+    datastreams: "14-datastream", "";
+    real_root: "15-real-root", "";
+    checkinstall_that_fails: "16-script-fails", "fail-checkinstall-";
+    preinstall_that_fails: "16-script-fails", "fail-preinstall-";
+    class_script_that_fails: "16-script-fails", "fail-i.none-";
+    postinstall_that_fails: "16-script-fails", "fail-postinstall-";
+    dialects_of_awk: "17-awk-compat", "";
+    removal_and_installf: "19-pkgrm-installf", "";
+    shared_files: "21-shared-files", "";
+    request_scripts: "25-request", "";
+    messages: "26-messages", "";
+    order_of_names: "27-order-names", "";
+    variants_of_streams: "28-stream-variants", "";
 }
 
 #[test]
-fn every_classic_step_is_reproduced_or_beaten_by_a_reason_2() {
-    play_part(1);
+fn every_step_has_one_test() {
+    let stories: Vec<(&str, &str)> = STORIES.iter().map(|(name, start, _)| (*name, *start)).collect();
+    assert_eq!(stories, TESTED);
+    let Some(goldens) = shared("every classic step", "goldens") else { return };
+    for (scenario, step) in all_steps(&goldens) {
+        let tests = TESTED.iter().filter(|(name, start)| *name == scenario && step.starts_with(start));
+        assert_eq!(tests.count(), 1, "{scenario} {step}");
+    }
 }
 
-#[test]
-fn every_classic_step_is_reproduced_or_beaten_by_a_reason_3() {
-    play_part(2);
-}
-
-#[test]
-fn every_classic_step_is_reproduced_or_beaten_by_a_reason_4() {
-    play_part(3);
-}
-
-#[test]
-fn every_classic_step_is_reproduced_or_beaten_by_a_reason_5() {
-    play_part(4);
-}
-
-/// Plays a part of the scenarios. Whoever comes last of all parts looks whether an entry of the table is about nothing any more.
-fn play_part(part: usize) {
-    static DONE: Mutex<BTreeMap<usize, Vec<Difference>>> = Mutex::new(BTreeMap::new());
+/// Plays a scenario. Whoever comes last of all looks whether an entry of the table is about nothing any more.
+fn reproduce(scenario: &'static str, start: &'static str) {
+    static DONE: Mutex<BTreeMap<(&str, &str), Vec<Difference>>> = Mutex::new(BTreeMap::new());
     let Some(goldens) = shared("every classic step", "goldens") else { return };
     if !is_root() {
         // Owners are part of what is compared.
@@ -138,9 +137,14 @@ fn play_part(part: usize) {
         return;
     }
     let all = all_steps(&goldens);
-    let mine: BTreeSet<&str> = STORIES.iter().skip(part).step_by(PARTS).map(|(name, _)| *name).collect();
-    let Outcome { driven, mut differences } = play(part);
-    for (scenario, step) in all.difference(&driven).filter(|(scenario, _)| mine.contains(scenario)) {
+    let (_, _, story) = STORIES.iter().find(|(name, of, _)| (*name, *of) == (scenario, start)).unwrap();
+    let (mut driven, mut differences) = (BTreeSet::new(), Vec::new());
+    for play in story(scenario, start) {
+        driven.extend(play.driven);
+        differences.extend(play.differences);
+    }
+    let own = all.iter().filter(|(name, step)| *name == scenario && step.starts_with(start));
+    for (_, step) in own.filter(|(_, step)| !driven.contains(step)) {
         let [what, classic, ours] = ["not driven", "a step", "nothing"].map(str::to_owned);
         differences.push(Difference { scenario, step: step.clone(), what, classic, ours });
     }
@@ -159,8 +163,8 @@ fn play_part(part: usize) {
         .collect();
     assert!(told.is_empty(), "{} differences:\n{}", told.len(), told.join("\n"));
     let mut done = DONE.lock().unwrap();
-    done.insert(part, differences);
-    if done.len() < PARTS {
+    done.insert((scenario, start), differences);
+    if done.len() < STORIES.len() {
         return;
     }
     let differences: Vec<Difference> = std::mem::take(&mut *done).into_values().flatten().collect();

@@ -33,8 +33,13 @@ const INTERPRETERS: [(&[&str], &[&str]); 5] = [
     (&["mksh"], &["original-awk"]),
 ];
 
-/// The pairs of which the shell is here. What is missing is named; a missing awk is replaced by that of the system.
+/// The pairs of which the shell is here.
 fn interpreters(test: &str) -> Vec<Interpreters> {
+    INTERPRETERS.into_iter().filter_map(|pair| found(pair, test)).collect()
+}
+
+/// A pair, if its shell is here. What is missing is named; a missing awk is replaced by that of the system.
+fn found((shell, awk): (&[&str], &[&str]), test: &str) -> Option<Interpreters> {
     let is_here = |words: &[&str]| {
         let there = ["/bin", "/usr/bin"].iter().any(|place| Path::new(place).join(words[0]).is_file());
         if !there {
@@ -43,10 +48,59 @@ fn interpreters(test: &str) -> Vec<Interpreters> {
         there
     };
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let pairs = INTERPRETERS.into_iter().filter(|(shell, _)| is_here(shell));
-    let pairs =
-        pairs.map(|(shell, awk)| (owned(shell), if is_here(awk) { owned(awk) } else { owned(&["awk"]) }));
-    pairs.map(|(shell, awk)| Interpreters { shell, awk }).collect()
+    is_here(shell).then(|| Interpreters {
+        shell: owned(shell),
+        awk: if is_here(awk) { owned(awk) } else { owned(&["awk"]) },
+    })
+}
+
+/// Makes a test of a long story for each pair.
+macro_rules! under_every_shell {
+    ($($story:ident,)+) => {
+        $(
+            mod $story {
+                fn play(number: usize) {
+                    let pair = super::found(super::INTERPRETERS[number], stringify!($story));
+                    pair.iter().for_each(super::$story);
+                }
+
+                #[test]
+                fn dash() {
+                    play(0);
+                }
+
+                #[test]
+                fn bash() {
+                    play(1);
+                }
+
+                #[test]
+                fn busybox() {
+                    play(2);
+                }
+
+                #[test]
+                fn ksh93() {
+                    play(3);
+                }
+
+                #[test]
+                fn mksh() {
+                    play(4);
+                }
+            }
+        )+
+    };
+}
+
+under_every_shell! {
+    revisions_are_marked_and_come_back_one_after_the_other,
+    revisions_are_taken_back_to_the_last_word_of_the_records,
+    the_undo_package_can_be_entered_and_read_by_the_user_of_its_checkinstall,
+    what_an_interrupted_run_has_saved_is_kept,
+    what_is_built_of_two_releases_is_applied_and_taken_back,
+    what_they_apply_they_take_back,
+    without_undo_data_and_elsewhere,
 }
 
 fn base() -> Package {
@@ -85,23 +139,20 @@ fn with_scripts(id: &str, package: Package) -> Patch {
     Patch::of(id, scripts.into_iter().fold(package, |package, (name, text)| package.information(&name, text)))
 }
 
-#[test]
-fn what_they_apply_they_take_back_under_every_shell() {
-    for pair in interpreters("what_they_apply_they_take_back_under_every_shell") {
-        let stage = Scenario::with(&[base()]);
-        let before = stage.tree();
-        let driver = ScriptDriver::new(&stage, &pair);
-        let delivered = patch("900-01").directory(&stage).join("ACMEweb");
-        driver.apply(&delivered, "PATCH_NO_UNDO=\n").expect_end(0);
-        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "httpd of 900-01\n", "{pair:?}");
-        assert!(!stage.at("/opt/ACMEweb/share/old").exists());
-        assert_eq!(driver.parameter("PATCHLIST"), "900-01");
-        assert_eq!(driver.saved("900-01"), ["undo.Z"], "{pair:?}");
-        driver.back_out("900-01").expect_end(0);
-        assert_same(&stage.tree(), &before);
-        assert_eq!(driver.parameter("PATCHLIST"), "");
-        assert!(!stage.at("/var/sadm/pkg/ACMEweb/save/900-01").exists());
-    }
+fn what_they_apply_they_take_back(pair: &Interpreters) {
+    let stage = Scenario::with(&[base()]);
+    let before = stage.tree();
+    let driver = ScriptDriver::new(&stage, pair);
+    let delivered = patch("900-01").directory(&stage).join("ACMEweb");
+    driver.apply(&delivered, "PATCH_NO_UNDO=\n").expect_end(0);
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "httpd of 900-01\n", "{pair:?}");
+    assert!(!stage.at("/opt/ACMEweb/share/old").exists());
+    assert_eq!(driver.parameter("PATCHLIST"), "900-01");
+    assert_eq!(driver.saved("900-01"), ["undo.Z"], "{pair:?}");
+    driver.back_out("900-01").expect_end(0);
+    assert_same(&stage.tree(), &before);
+    assert_eq!(driver.parameter("PATCHLIST"), "");
+    assert!(!stage.at("/var/sadm/pkg/ACMEweb/save/900-01").exists());
 }
 
 /// Makes a patch of the software in the root and a copy of it that `change` has changed.
@@ -138,21 +189,18 @@ fn change(new: &Path) {
     write(&new.join("new/file"), "new\n", 0o600);
 }
 
-#[test]
-fn what_is_built_of_two_releases_is_applied_and_taken_back_under_every_shell() {
-    for pair in interpreters("what_is_built_of_two_releases_is_applied_and_taken_back_under_every_shell") {
-        let stage = Scenario::with(&[base()]);
-        let before = stage.tree();
-        let driver = ScriptDriver::new(&stage, &pair);
-        let delivered = built(&stage, "900-01", change);
-        driver.apply(&delivered, "PATCH_NO_UNDO=\n").expect_end(0);
-        let installed = Tree::of(&stage.at("/opt/ACMEweb"), &[]);
-        assert_same(&installed, &Tree::of(&stage.beside("new-900-01"), &[]));
-        assert_eq!(driver.parameter("PATCHLIST"), "900-01", "{pair:?}");
-        driver.back_out("900-01").expect_end(0);
-        assert_same(&stage.tree(), &before);
-        assert_eq!(driver.parameter("PATCHLIST"), "");
-    }
+fn what_is_built_of_two_releases_is_applied_and_taken_back(pair: &Interpreters) {
+    let stage = Scenario::with(&[base()]);
+    let before = stage.tree();
+    let driver = ScriptDriver::new(&stage, pair);
+    let delivered = built(&stage, "900-01", change);
+    driver.apply(&delivered, "PATCH_NO_UNDO=\n").expect_end(0);
+    let installed = Tree::of(&stage.at("/opt/ACMEweb"), &[]);
+    assert_same(&installed, &Tree::of(&stage.beside("new-900-01"), &[]));
+    assert_eq!(driver.parameter("PATCHLIST"), "900-01", "{pair:?}");
+    driver.back_out("900-01").expect_end(0);
+    assert_same(&stage.tree(), &before);
+    assert_eq!(driver.parameter("PATCHLIST"), "");
 }
 
 /// A package whose records say what its files do not: types, and which name of a file is the file.
@@ -179,42 +227,35 @@ fn recorded_otherwise(id: &str) -> Patch {
     with_scripts(id, package)
 }
 
-#[test]
-fn revisions_are_taken_back_to_the_last_word_of_the_records() {
-    for pair in interpreters("revisions_are_taken_back_to_the_last_word_of_the_records") {
-        let stage = Scenario::with(&[recorded()]);
-        let driver = ScriptDriver::new(&stage, &pair);
-        let mut before = vec![(stage.tree(), stage.lines())];
-        for id in ["900-01", "900-02"] {
-            driver.apply(&recorded_otherwise(id).directory(&stage).join("ACMEweb"), "").expect_end(0);
-            before.push((stage.tree(), stage.lines()));
-        }
-        for id in ["900-02", "900-01"] {
-            before.pop();
-            driver.back_out(id).expect_end(0);
-            let (tree, lines) = before.last().unwrap();
-            assert_same(&stage.tree(), tree);
-            assert_eq!(&stage.lines(), lines, "{id}, {pair:?}");
-            assert_eq!(driver.parameter("PATCH_FORMER"), "");
-            driver.mark_active("900-01");
-        }
+fn revisions_are_taken_back_to_the_last_word_of_the_records(pair: &Interpreters) {
+    let stage = Scenario::with(&[recorded()]);
+    let driver = ScriptDriver::new(&stage, pair);
+    let mut before = vec![(stage.tree(), stage.lines())];
+    for id in ["900-01", "900-02"] {
+        driver.apply(&recorded_otherwise(id).directory(&stage).join("ACMEweb"), "").expect_end(0);
+        before.push((stage.tree(), stage.lines()));
+    }
+    for id in ["900-02", "900-01"] {
+        before.pop();
+        driver.back_out(id).expect_end(0);
+        let (tree, lines) = before.last().unwrap();
+        assert_same(&stage.tree(), tree);
+        assert_eq!(&stage.lines(), lines, "{id}, {pair:?}");
+        assert_eq!(driver.parameter("PATCH_FORMER"), "");
+        driver.mark_active("900-01");
     }
 }
 
-#[test]
-fn the_undo_package_can_be_entered_and_read_by_the_user_of_its_checkinstall() {
-    let test = "the_undo_package_can_be_entered_and_read_by_the_user_of_its_checkinstall";
-    for pair in interpreters(test) {
-        let stage = Scenario::with(&[base()]);
-        let driver = ScriptDriver::new(&stage, &pair);
-        driver.apply(&patch("900-01").directory(&stage).join("ACMEweb"), "").expect_end(0);
-        let archive = stage.at("/var/sadm/pkg/ACMEweb/save/900-01/undo.Z");
-        assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o7777, 0o600, "{pair:?}");
-        let package = driver.unpack("900-01");
-        for (name, mode) in [("install", 0o755), ("install/checkinstall", 0o644), ("pkgmap", 0o644)] {
-            let found = fs::metadata(package.join(name)).unwrap().permissions().mode();
-            assert_eq!(found & mode, mode, "{name} {:o}, {pair:?}", found & 0o7777);
-        }
+fn the_undo_package_can_be_entered_and_read_by_the_user_of_its_checkinstall(pair: &Interpreters) {
+    let stage = Scenario::with(&[base()]);
+    let driver = ScriptDriver::new(&stage, pair);
+    driver.apply(&patch("900-01").directory(&stage).join("ACMEweb"), "").expect_end(0);
+    let archive = stage.at("/var/sadm/pkg/ACMEweb/save/900-01/undo.Z");
+    assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o7777, 0o600, "{pair:?}");
+    let package = driver.unpack("900-01");
+    for (name, mode) in [("install", 0o755), ("install/checkinstall", 0o644), ("pkgmap", 0o644)] {
+        let found = fs::metadata(package.join(name)).unwrap().permissions().mode();
+        assert_eq!(found & mode, mode, "{name} {:o}, {pair:?}", found & 0o7777);
     }
 }
 
@@ -231,45 +272,39 @@ fn every_shell_can_read_each_script() {
     }
 }
 
-#[test]
-fn revisions_are_marked_and_come_back_one_after_the_other() {
-    for pair in interpreters("revisions_are_marked_and_come_back_one_after_the_other") {
-        let stage = Scenario::with(&[base()]);
-        let driver = ScriptDriver::new(&stage, &pair);
-        let mut before = vec![stage.tree()];
-        for id in ["900-9", "9000-1", "900-10"] {
-            driver.apply(&patch(id).directory(&stage).join("ACMEweb"), "").expect_end(0);
-            before.push(stage.tree());
-        }
-        assert_eq!(driver.saved("900-9"), ["obsolete.Z", "obsoleted_by"]);
-        assert_eq!(driver.saved("9000-1"), ["undo.Z"], "another base");
-        assert_eq!(driver.saved("900-10"), ["undo.Z"]);
-        let refused = driver.apply(&patch("900-9").directory(&stage).join("ACMEweb"), "");
-        assert!(refused.said.contains("PaTcH_MsG 1 ") && refused.code == 3, "{}", refused.said);
-        driver.back_out("900-10").expect_end(0);
-        assert_same(&stage.tree(), &before[2]);
+fn revisions_are_marked_and_come_back_one_after_the_other(pair: &Interpreters) {
+    let stage = Scenario::with(&[base()]);
+    let driver = ScriptDriver::new(&stage, pair);
+    let mut before = vec![stage.tree()];
+    for id in ["900-9", "9000-1", "900-10"] {
+        driver.apply(&patch(id).directory(&stage).join("ACMEweb"), "").expect_end(0);
+        before.push(stage.tree());
     }
+    assert_eq!(driver.saved("900-9"), ["obsolete.Z", "obsoleted_by"]);
+    assert_eq!(driver.saved("9000-1"), ["undo.Z"], "another base");
+    assert_eq!(driver.saved("900-10"), ["undo.Z"]);
+    let refused = driver.apply(&patch("900-9").directory(&stage).join("ACMEweb"), "");
+    assert!(refused.said.contains("PaTcH_MsG 1 ") && refused.code == 3, "{}", refused.said);
+    driver.back_out("900-10").expect_end(0);
+    assert_same(&stage.tree(), &before[2]);
 }
 
-#[test]
-fn without_undo_data_and_elsewhere() {
-    for pair in interpreters("without_undo_data_and_elsewhere") {
-        let stage = Scenario::with(&[base()]);
-        let driver = ScriptDriver::new(&stage, &pair);
-        let delivered = patch("900-01").directory(&stage).join("ACMEweb");
-        driver.apply(&delivered, "PATCH_NO_UNDO=true\n").expect_end(0);
-        assert!(driver.saved("900-01").is_empty());
-        let again = driver.apply(&delivered, "PATCH_UNCONDITIONAL=true\n");
-        again.expect_end(0);
-        assert_eq!(driver.parameter("PATCHLIST"), "900-01", "once");
-        assert!(driver.saved("900-01").is_empty(), "undo data of the patch itself would be of no use");
-        let elsewhere = stage.beside("elsewhere");
-        fs::create_dir(&elsewhere).unwrap();
-        let response = format!("PATCH_UNDO_ARCHIVE={}\n", elsewhere.display());
-        driver.apply(&patch("900-02").directory(&stage).join("ACMEweb"), &response).expect_end(0);
-        assert_eq!(driver.saved("900-02"), ["remote"]);
-        assert!(elsewhere.join("900-02/ACMEweb/undo.Z").is_file());
-    }
+fn without_undo_data_and_elsewhere(pair: &Interpreters) {
+    let stage = Scenario::with(&[base()]);
+    let driver = ScriptDriver::new(&stage, pair);
+    let delivered = patch("900-01").directory(&stage).join("ACMEweb");
+    driver.apply(&delivered, "PATCH_NO_UNDO=true\n").expect_end(0);
+    assert!(driver.saved("900-01").is_empty());
+    let again = driver.apply(&delivered, "PATCH_UNCONDITIONAL=true\n");
+    again.expect_end(0);
+    assert_eq!(driver.parameter("PATCHLIST"), "900-01", "once");
+    assert!(driver.saved("900-01").is_empty(), "undo data of the patch itself would be of no use");
+    let elsewhere = stage.beside("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let response = format!("PATCH_UNDO_ARCHIVE={}\n", elsewhere.display());
+    driver.apply(&patch("900-02").directory(&stage).join("ACMEweb"), &response).expect_end(0);
+    assert_eq!(driver.saved("900-02"), ["remote"]);
+    assert!(elsewhere.join("900-02/ACMEweb/undo.Z").is_file());
 }
 
 #[test]
@@ -289,24 +324,17 @@ fn what_cannot_be_saved_is_not_replaced() {
     }
 }
 
-#[test]
-fn what_an_interrupted_run_has_saved_is_kept() {
-    for pair in interpreters("what_an_interrupted_run_has_saved_is_kept") {
-        let stage = Scenario::with(&[base()]);
-        let before = stage.tree();
-        let driver = ScriptDriver::new(&stage, &pair);
-        let delivered = patch("900-01").directory(&stage).join("ACMEweb");
-        driver.apply_until(&delivered, "", "postinstall");
-        let refused = driver.apply(&delivered, "");
-        assert!(
-            refused.code == 1 && refused.said.contains("is there from an earlier run"),
-            "{}",
-            refused.said
-        );
-        driver.apply(&delivered, "INTERRUPTION=yes\n").expect_end(0);
-        driver.back_out("900-01").expect_end(0);
-        assert_same(&stage.tree(), &before);
-    }
+fn what_an_interrupted_run_has_saved_is_kept(pair: &Interpreters) {
+    let stage = Scenario::with(&[base()]);
+    let before = stage.tree();
+    let driver = ScriptDriver::new(&stage, pair);
+    let delivered = patch("900-01").directory(&stage).join("ACMEweb");
+    driver.apply_until(&delivered, "", "postinstall");
+    let refused = driver.apply(&delivered, "");
+    assert!(refused.code == 1 && refused.said.contains("is there from an earlier run"), "{}", refused.said);
+    driver.apply(&delivered, "INTERRUPTION=yes\n").expect_end(0);
+    driver.back_out("900-01").expect_end(0);
+    assert_same(&stage.tree(), &before);
 }
 
 #[test]

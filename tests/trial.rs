@@ -289,6 +289,26 @@ fn while_a_run_is_on_trial_nothing_else_changes_the_root() {
 }
 
 #[test]
+fn update_and_missing_name_a_trial_although_nothing_is_missing() {
+    let (stage, _) = on_trial();
+    stage.run("depot index delivered").ok();
+    let reminder = "1 patch is on trial until 2026-11-20T08:00:00Z; `patchadm -R @ROOT@ confirm` keeps it";
+    for line in [
+        "update -R @ROOT@ -M delivered 100-01",
+        "update -R @ROOT@ -M delivered --exclude 200-01",
+        "update --roots @ROOT@ -M delivered --exclude 200-01",
+        "update -R @ROOT@ -M delivered --dry-run --exclude 200-01",
+        "missing -R @ROOT@ -M delivered",
+    ] {
+        let said = stage.run(line).done();
+        assert!(said.contains(reminder), "{line}: {said}");
+    }
+    stage.run("confirm -R @ROOT@").ok();
+    let said = stage.run("update -R @ROOT@ -M delivered --exclude 200-01").ok();
+    assert!(said.contains("nothing to do") && !said.contains("trial"), "{said}");
+}
+
+#[test]
 fn undo_data_of_other_patches_is_given_up_beside_a_trial() {
     let stage = stage();
     stage.run("add -R @ROOT@ delivered/200-01").ok();

@@ -1,5 +1,3 @@
-//! A root of many on which patches were applied or backed out.
-
 use super::root_report::{
     RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
 };

@@ -1,5 +1,4 @@
-//! `patchadm adopt`: software that is on disk becomes a package without a byte being moved; `--forget` gives the
-//! registration up.
+//! `patchadm adopt`: registers software on disk as a package, without moving a byte; `--forget` unregisters it.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +12,7 @@ use patchadm_cli::arguments::{
     ColourOption, Extensions, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
 };
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::{change_failed, hinted};
+use patchadm_cli::reply::failure::{change_or_plan_failed, hinted};
 use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::{Output, Surroundings};
@@ -124,7 +123,6 @@ fn glob(text: &str) -> Result<PathGlob, String> {
     PathGlob::parse(text).map_err(|error| error.to_string())
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: AdoptArgs = parse(call, USAGE)?;
     if args.refresh {
@@ -151,19 +149,19 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let reply = match result {
         Ok(report) => AdoptReply::of(command, report, dry_run),
-        Err(failed) => return Err(change_failed(&root, command, &failed).into()),
+        Err(failed) => return Err(change_or_plan_failed(&root, command, &failed, dry_run).into()),
     };
     Ok(Reply::about(&root, reply.exit, reply))
 }
 
 impl AdoptArgs {
-    /// Returns the root to refresh or to foresee for: for a hook that of the package manager.
+    /// The root to refresh or to foresee for: for a hook the package manager's.
     fn native_root(&self, surroundings: &Surroundings) -> RootOption {
         let is_hook = self.from_hook || self.before_upgrade;
         if is_hook { self.root.of_package_manager(surroundings) } else { self.root.clone() }
     }
 
-    /// Refuses a tree or paths without name and version, which nothing else could tell.
+    /// Requires name and version for a tree or paths.
     fn must_say_enough(&self) -> Result<(), Stop> {
         let missing = match (&self.pkg, &self.pkg_version) {
             (None, _) => "--pkg",
@@ -183,7 +181,6 @@ impl AdoptArgs {
         Err(Stop::Usage { message: hinted(&format!("{why}: {missing} is missing"), &hint), usage: USAGE })
     }
 
-    /// Returns the package to forget.
     fn forgotten(&self) -> Result<Option<PkgInst>, Stop> {
         let package = self.pkg.as_ref().filter(|_| self.forget).map(|pkg| PkgInst::new(pkg));
         package.transpose().map_err(|error| Stop::Usage { message: error.to_string(), usage: USAGE })
@@ -220,7 +217,7 @@ impl AdoptArgs {
     }
 }
 
-/// Returns the path inside the root of a directory that is named with or without the prefix of the root.
+/// Accepts a directory with or without the prefix of the root.
 fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     let bad = |reason: String| Stop::Usage { message: format!("{}: {reason}", tree.display()), usage: USAGE };
     let mut whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
@@ -271,9 +268,10 @@ struct AdoptReply {
     /// The command that makes a patch for a tree; another input of `build` says these values itself.
     #[serde(skip)]
     build: Option<String>,
+    #[serde(skip)]
+    is_plan: bool,
 }
 
-/// An object that other packages own.
 #[derive(Debug, Serialize)]
 struct ConflictEntry {
     path: String,
@@ -312,10 +310,10 @@ impl AdoptReply {
             exit: if has_conflicts { CONFLICT } else { Exit::OK },
             forgets: command == Command::Forget,
             build,
+            is_plan: dry_run,
         }
     }
 
-    /// Returns the action, done or planned, in a sentence.
     fn sentence(&self) -> String {
         let Self { package, objects, directories_shared, .. } = self;
         let is = if self.result == ResultWord::Planned { "would be" } else { "is" };
@@ -337,8 +335,9 @@ impl CommandReport for AdoptReply {
                 .iter()
                 .map(|one| format!("{} belongs to {}\n", one.path, one.owners.join(", ")));
             let lines: String = lines.collect();
+            let was_not = if self.is_plan { "would not be" } else { "was not" };
             output.error(&format!(
-                "package {} was not adopted: other packages own some of its objects\n{lines}nothing was changed",
+                "package {} {was_not} adopted: other packages own some of its objects\n{lines}nothing was changed",
                 self.package
             ))?;
             return Ok(());

@@ -25,10 +25,10 @@ use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] history [option...] [run|id|path]";
 
-/// The words for a run that no person asked for.
+/// For a run that no person asked for.
 const BY_HOOK: &str = "by the hook of a package manager";
 
-/// The most names in a line of the table; the rest is counted.
+/// Names in a line of the table; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
 
 /// List the runs that changed the root, or show one of them
@@ -41,7 +41,6 @@ struct HistoryArgs {
     about: Option<PathBuf>,
 }
 
-/// The runs of a root.
 #[derive(Debug, Serialize)]
 struct HistoryReport {
     runs: Vec<RunEntry>,
@@ -53,7 +52,6 @@ struct HistoryReport {
     remarks: Vec<String>,
 }
 
-/// A run.
 #[derive(Debug, Serialize)]
 struct RunEntry {
     run: String,
@@ -63,7 +61,7 @@ struct RunEntry {
     /// The command line as it was typed; absent if the history does not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     typed: Option<String>,
-    /// Whether a hook of a package manager ran it.
+    /// A hook of a package manager ran it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     hook: bool,
     patches: Vec<String>,
@@ -71,30 +69,29 @@ struct RunEntry {
     result: String,
     duration_ms: u64,
     note: Option<String>,
-    /// For which patch each one was taken that nobody named.
+    /// The patch that required each unnamed one.
     because: BTreeMap<String, String>,
     undoes: Option<String>,
     undone_by: Option<String>,
-    /// The registrations that it refreshed, and what the package manager of the system had done.
+    /// Refreshed registrations, and what the system's package manager had done.
     refreshed: Vec<RefreshRecord>,
-    /// The edited files that it left in place.
+    /// Edited files left in place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merges: Vec<MergeEntry>,
-    /// The trial on which it put its patches.
+    /// The trial of its patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStart>,
-    /// What it means for an earlier trial.
+    /// Its effect on an earlier trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     trial_end: Option<TrialEnd>,
-    /// The trial, if the run is still on it.
+    /// Set while the run is on trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     on_trial: Option<TrialStanding>,
-    /// The logs of the one run that was asked for.
+    /// Logs of the one requested run.
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<Vec<String>>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let HistoryArgs { common, about } = parse(call, USAGE)?;
     let root = common.root.open(call)?;
@@ -157,7 +154,7 @@ fn unknown(root: &Root, what: &str) -> Stop {
     Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }
 }
 
-/// Returns the remarks on lines that were passed over.
+/// Remarks on skipped lines.
 fn remarks(root: &Root, past: &PastRuns) -> Vec<String> {
     let path = root.show(&patchadm_svr4::places::history());
     let foreign = (past.unreadable > 0).then(|| {
@@ -201,12 +198,12 @@ impl RunEntry {
 }
 
 impl RunEntry {
-    /// Tells whether it came to nothing before anything live changed; how long it took is not known then.
+    /// True if the run failed before anything live changed; its duration is unknown.
     fn is_attempt(&self) -> bool {
         ["interrupted", "failed"].contains(&self.result.as_str())
     }
 
-    /// Returns the number of the run, which is enough to name it.
+    /// The number is enough to name the run.
     fn number(&self) -> &str {
         self.run.split_once('-').map_or(&*self.run, |(number, _)| number)
     }
@@ -216,7 +213,6 @@ impl RunEntry {
         self.typed.as_deref().and_then(|typed| typed.split(' ').next()).unwrap_or(&self.command)
     }
 
-    /// Returns the columns of the table.
     fn columns(&self, is_verbose: bool, zone: Zone) -> [String; 6] {
         let names = if self.patches.is_empty() { &self.packages } else { &self.patches };
         let shown = if is_verbose { names.len() } else { NAMES_IN_LINE };
@@ -244,7 +240,7 @@ impl RunEntry {
         ]
     }
 
-    /// Returns everything about the run, a name and a value in a line.
+    /// Everything about the run, a name and a value per line.
     fn lines(&self, zone: Zone) -> Vec<(&'static str, String)> {
         let mut lines = vec![
             ("Run", self.run.clone()),
@@ -278,7 +274,7 @@ impl RunEntry {
     }
 }
 
-/// Returns what became of an adopted package.
+/// The outcome for an adopted package.
 fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshRecord) -> String {
     match to {
         Some(to) if to == from => format!("{package}, {name} {to} installed again ({manager})"),

@@ -44,7 +44,6 @@ struct ListArgs {
     common: VerbOptions,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut args: ListArgs = parse(call, USAGE)?;
     args.many.also(&args.common.root);
@@ -107,7 +106,6 @@ fn order(text: &str) -> Result<ListOrder, String> {
     }
 }
 
-/// Returns the report of one root of many.
 fn answer(report: ListReport) -> RootAnswer<ListReport> {
     let line = match report.patches.len() {
         0 => report.empty(),

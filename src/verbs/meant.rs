@@ -14,9 +14,15 @@ use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
-/// Returns the lines of a refusal: what did not happen, why, and what to type next.
-pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed: &Failure) -> String {
-    let mut undone = Undone::of(root.prefix(), command, subject, failed);
+/// Three lines: what did not happen, or would not (`is_plan`), why, and what to type next.
+pub(super) fn refusal_text(
+    root: &Root,
+    (command, is_plan): (Command, bool),
+    subject: &str,
+    failed: &Failure,
+) -> String {
+    let describe = if is_plan { Undone::of_plan } else { Undone::of };
+    let mut undone = describe(root.prefix(), command, subject, failed);
     if let Failure::Refused(refusal) = failed
         && matches!(*refusal.reason, Reason::NotApplied | Reason::NotInstalled(_))
         && let Some((ended, way_on)) = ending_of(root, &refusal.subject)
@@ -37,7 +43,7 @@ fn meant_instead(failed: &Failure) -> Option<String> {
     file_like(path)
 }
 
-/// Returns the applied patch whose id is most like a word; none if the records cannot be read.
+/// The applied patch with the most similar id; `None` if records are unreadable.
 pub(super) fn applied_like(root: &Root, word: &str) -> Option<String> {
     let applied = applied_patches(root).unwrap_or_default();
     let ids: Vec<String> = applied.iter().map(|patch| patch.id.to_string()).collect();

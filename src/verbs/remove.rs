@@ -44,7 +44,6 @@ struct RemoveArgs {
     ids: Vec<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let RemoveArgs {
         mut changing,
@@ -71,7 +70,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     change::<RemoveArgs>(call, USAGE, &common.root, &changing, PatchRequest::BackOut(request))
 }
 
-/// Returns the last moment of a day or minute, RFC 3339; other points, such as patches and runs, stay as they are.
+/// Returns the last moment of a day or minute, RFC 3339; other points (patches, runs) stay.
 fn at_end_of_day(point: String, zone: Zone) -> String {
     match PointInTime::parse(&point) {
         Ok(time) => time.last(zone).map_or(point, |moment| moment.to_rfc3339()),

@@ -1,4 +1,4 @@
-//! `patchadm show`: shows patches, applied or delivered, paths of the root, and fixes. Each operand decides by itself what it is.
+//! `patchadm show`: patches, applied or delivered, paths of the root, and fixes.
 //!
 //! ```text
 //!   word ─► id of an applied patch ─► file or directory that is a patch ─► id in the depot of -M
@@ -45,7 +45,7 @@ use patchadm_svr4::patch::{FixId, PatchId, PatchMacros};
 use path::PathAnswer;
 use query::{ShowQuery, USAGE};
 
-/// Nothing here has that name: the code of patchrm(1M) for a patch that is not applied.
+/// Nothing has that name: the code of patchrm(1M) for a patch that is not applied.
 const NOT_FOUND: Exit = Exit::new(2, ExitCause::Unknown);
 
 /// Show a patch, a path, or a fix such as CVE-2026-1234
@@ -74,34 +74,31 @@ struct ShowArgs {
     paths: Vec<PathBuf>,
 }
 
-/// The answers about all words.
 #[derive(Debug, Serialize)]
 struct ShowReport {
     answers: Vec<ShownWord>,
-    /// The interrupted run. Records are shown as they were before it.
+    /// The interrupted run. Records are shown as before it.
     unfinished: Option<String>,
     #[serde(skip)]
     remarks: Vec<String>,
 }
 
-/// The answer about a word.
 #[derive(Debug, Serialize)]
 struct ShownWord {
     word: String,
     #[serde(flatten)]
     answer: Answer,
-    /// How to name the other thing that the word could mean.
+    /// How to name the second meaning of the word.
     #[serde(skip_serializing_if = "Option::is_none")]
     ambiguous: Option<String>,
 }
 
-/// What a word names.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Answer {
     Applied(Box<AppliedPatch>),
     Delivered(Box<DeliveredPatch>),
-    /// A patch that is no longer applied, because dpkg or rpm changed its package.
+    /// No longer applied, because dpkg or rpm changed its package.
     Ended(EndedPatch),
     Path(Box<PathAnswer>),
     Fix(FixAnswer),
@@ -110,7 +107,6 @@ enum Answer {
     },
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let ShowArgs { files, diff, depot, fetching, mut many, common, words, paths } = parse(call, USAGE)?;
     many.also(&common.root);
@@ -150,7 +146,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, exit, report))
 }
 
-/// Returns the answers about all words. A single word that names nothing is an error.
+/// A single word that names nothing is an error.
 fn shown(
     root: &Root,
     words: &[PathBuf],
@@ -184,8 +180,7 @@ fn shown(
     Ok((if is_unknown { NOT_FOUND } else { Exit::OK }, report))
 }
 
-/// Returns what a word names, and how to name the other thing that it could mean. Only with `call` it can be a delivered
-/// patch.
+/// Returns a word's meaning, and how to name a second one. Only `call` allows a delivered patch.
 fn answer(
     root: &Root,
     word: &Path,
@@ -264,7 +259,7 @@ fn must_be_of_patch(
     Err(Stop::Usage { message, usage: USAGE })
 }
 
-/// Returns how to name the file or the fix that has the name of an applied patch.
+/// How to name a file or fix with the name of an applied patch.
 fn other_meaning(root: &Root, word: &Path, text: &str) -> Option<String> {
     if word.exists() {
         return Some(format!("{text} is an applied patch; ./{text} names the file or directory"));
@@ -274,7 +269,7 @@ fn other_meaning(root: &Root, word: &Path, text: &str) -> Option<String> {
     is_fix.then(|| format!("{text} is an applied patch; it is also the id of a fix"))
 }
 
-/// Returns why nothing is shown about a fix.
+/// Why nothing is shown about a fix.
 fn no_fix(word: &str, query: &ShowQuery) -> String {
     let of_depot = match &query.depot {
         Some(depot) => format!(", and none in {}", depot.display()),
@@ -309,7 +304,6 @@ fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &Sh
     format!("patch {word} is not applied{why}{file}{depot}{meant}")
 }
 
-/// Returns the id that a delivered patch names.
 fn id_of(image: &Image) -> Option<String> {
     let macros = |params| PatchMacros::from_params(params, PatchId::SEPARATOR).ok().flatten();
     image.packages.iter().find_map(|package| Some(macros(&package.params)?.id.to_string()))
@@ -352,7 +346,6 @@ impl CommandReport for ShowReport {
 }
 
 impl ShowReport {
-    /// Returns the answer of one root of many. That it has no such patch is no answer there, either.
     fn answer_of_root(self, root: &Root) -> RootAnswer<Self> {
         let lines: Vec<String> = self.answers.iter().map(|one| one.answer.line()).collect();
         let unknown = self.answers.iter().find_map(|one| match &one.answer {
@@ -375,7 +368,6 @@ impl ShowReport {
 }
 
 impl Answer {
-    /// Returns the answer in a few words.
     fn line(&self) -> String {
         match self {
             Self::Applied(patch) => patch.line(),
@@ -387,7 +379,6 @@ impl Answer {
         }
     }
 
-    /// Returns the lines below it.
     fn texts(&self) -> Vec<String> {
         match self {
             Self::Applied(patch) => patch.text().collect(),

@@ -1,4 +1,4 @@
-//! `patchadm undo`: takes back what a run did.
+//! `patchadm undo`: takes a run back.
 
 use super::confirmation::on_confirmed_root;
 use super::options::{
@@ -60,7 +60,6 @@ struct UndoArgs {
     run: Option<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: UndoArgs = parse(call, USAGE)?;
     let root = args.owner.open::<UndoArgs>(call, &args.common.root, Command::Undo)?;
@@ -71,7 +70,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     on_confirmed_root(call, root, &request, (wait, is_agreed))
 }
 
-/// Returns the request that undoes a run.
 fn request(
     call: &Invocation,
     args: UndoArgs,
@@ -129,7 +127,7 @@ fn request(
     }
 }
 
-/// Refuses options about patches that come from elsewhere, where a run is undone by backing patches out.
+/// Refuses options about foreign patches if the undo backs patches out.
 fn must_not_be_said(
     run: &UndoneRun,
     mut options: impl Iterator<Item = (&'static str, bool)>,

@@ -1,6 +1,7 @@
 //! The scenario without `-R`: the packages go to `/` itself.
 //!
-//! It is that of a copy: in the sandbox, all of the machine under an overlay in memory, made the root by chroot(8). The
+//! It is that of a copy: in the sandbox, what tools need of the machine under an overlay in memory, made the root by
+//! chroot(8). Whoever runs scripts looks at all of the root, so the rest of the machine is hidden, which may be large. The
 //! commands are installed there, as scripts of a running system need them (patchadm-links). What is done then is the
 //! classic script, word by word.
 
@@ -16,8 +17,19 @@ set -e
 scene=$1 program=$2 results=$3
 copy=/tmp/copy
 mkdir -p $copy/upper $copy/work $copy/root
+for place in /* /usr/* /usr/lib/* /usr/lib64/*; do
+	[ -d "$place" ] && [ ! -L "$place" ] || continue
+	case $place in
+	/bin | /dev | /etc | /lib | /lib64 | /proc | /sbin | /usr | /var) continue ;;
+	/usr/bin | /usr/lib | /usr/lib64 | /usr/sbin | /usr/lib*/*-linux-* | /usr/lib*/locale | /usr/lib*/rpm) continue ;;
+	esac
+	mkdir -p "$copy/upper${place%/*}"
+	mknod "$copy/upper$place" c 0 0 # which hides it
+done
 mount -t overlay overlay -o lowerdir=/,upperdir=$copy/upper,workdir=$copy/work $copy/root
 root=$copy/root
+mkdir -p $root/tmp $root/var/tmp
+chmod 1777 $root/tmp $root/var/tmp
 mount -t proc proc $root/proc
 mount --rbind /dev $root/dev
 mkdir -p "$root$scene"

@@ -1,42 +1,52 @@
 //! The scenarios, each the story that was played with the classic tools: its steps, and what happens between them.
 
 use std::fs;
+use std::sync::Mutex;
 
 use super::play::Play;
 use super::real_root::real_root;
+use crate::reliability::crash::in_parallel;
 
-/// A scenario: its name, and how it is played, in one root or several.
-pub(super) type Story = (&'static str, fn(&'static str) -> Vec<Play>);
+/// A scenario, or those of its steps whose names start so: its name, the start, and how they are played, in one root or
+/// several.
+pub(super) type Story = (&'static str, &'static str, fn(&'static str, &'static str) -> Vec<Play>);
 
 /// All scenarios.
 pub(super) const STORIES: &[Story] = &[
-    ("01-base-install", |name| one(name, base_install)),
-    ("02-apply-01", |name| one(name, apply_01)),
-    ("03-reapply-01", |name| {
+    ("01-base-install", "", |name, _| one(name, base_install)),
+    ("02-apply-01", "", |name, _| one(name, apply_01)),
+    ("03-reapply-01", "", |name, _| {
         one(name, |play| play.steps(&["base", "apply-103201-01", "again", "again-unconditional"]))
     }),
-    ("04-apply-02", |name| one(name, |play| play.steps(&["base", "apply-103201-01", "apply-103201-02"]))),
-    ("05-superseded", |name| one(name, |play| play.steps(&["base", "apply-103201-02", "apply-103201-01"]))),
-    ("06-obsoletes", |name| one(name, obsoletes)),
-    ("07-restricted", |name| one(name, restricted)),
-    ("08-deletes-newfiles", |name| one(name, deletes)),
-    ("09-backout", |name| one(name, backout)),
-    ("09b-backout-01", |name| one(name, backout_twice)),
-    ("10-no-undo", |name| one(name, |play| play.steps(&["base", "apply-103201-01", "again"]))),
-    ("11-undo-archive", |name| one(name, undo_archive)),
-    ("11b-build-dir", |name| one(name, build_directory)),
-    ("12-version-not-installed", |name| one(name, version_not_installed)),
-    ("13-edited-ev", |name| one(name, edited)),
-    ("14-datastream", |name| one(name, datastream)),
-    ("15-real-root", real_root),
-    ("16-script-fails", script_fails),
-    ("17-awk-compat", awk_compat),
-    ("19-pkgrm-installf", |name| one(name, pkgrm_installf)),
-    ("21-shared-files", |name| one(name, shared_files)),
-    ("25-request", |name| one(name, request)),
-    ("26-messages", |name| one(name, messages)),
-    ("27-order-names", |name| one(name, order_of_names)),
-    ("28-stream-variants", stream_variants),
+    ("04-apply-02", "", |name, _| {
+        one(name, |play| play.steps(&["base", "apply-103201-01", "apply-103201-02"]))
+    }),
+    ("05-superseded", "", |name, _| {
+        one(name, |play| play.steps(&["base", "apply-103201-02", "apply-103201-01"]))
+    }),
+    ("06-obsoletes", "", |name, _| one(name, obsoletes)),
+    ("07-restricted", "", |name, _| one(name, restricted)),
+    ("08-deletes-newfiles", "", |name, _| one(name, deletes)),
+    ("09-backout", "", |name, _| one(name, backout)),
+    ("09b-backout-01", "", |name, _| one(name, backout_twice)),
+    ("10-no-undo", "", |name, _| one(name, |play| play.steps(&["base", "apply-103201-01", "again"]))),
+    ("11-undo-archive", "", |name, _| one(name, undo_archive)),
+    ("11b-build-dir", "", |name, _| one(name, build_directory)),
+    ("12-version-not-installed", "", |name, _| one(name, version_not_installed)),
+    ("13-edited-ev", "", |name, _| one(name, edited)),
+    ("14-datastream", "", |name, _| one(name, datastream)),
+    ("15-real-root", "", |name, _| real_root(name)),
+    ("16-script-fails", "fail-checkinstall-", script_fails),
+    ("16-script-fails", "fail-preinstall-", script_fails),
+    ("16-script-fails", "fail-i.none-", script_fails),
+    ("16-script-fails", "fail-postinstall-", script_fails),
+    ("17-awk-compat", "", |name, _| awk_compat(name)),
+    ("19-pkgrm-installf", "", |name, _| one(name, pkgrm_installf)),
+    ("21-shared-files", "", |name, _| one(name, shared_files)),
+    ("25-request", "", |name, _| one(name, request)),
+    ("26-messages", "", |name, _| one(name, messages)),
+    ("27-order-names", "", |name, _| one(name, order_of_names)),
+    ("28-stream-variants", "", |name, _| stream_variants(name)),
 ];
 
 /// A scenario with one root.
@@ -155,19 +165,17 @@ fn datastream(play: &mut Play) {
     play.text_as_in("spool2.ls", &unpacked);
 }
 
-/// A root of its own for each patch whose script fails.
-fn script_fails(name: &'static str) -> Vec<Play> {
-    let mut plays = Vec::new();
-    for patch in parts_of(name, "fail-") {
-        let mut play = Play::begin(name, &[&patch]);
+/// A root of its own for each patch whose script fails; the patches are those whose names start so.
+fn script_fails(name: &'static str, start: &'static str) -> Vec<Play> {
+    each(&parts_of(name, start), |patch| {
+        let mut play = Play::begin(name, &[patch]);
         play.run(&format!(
             "orun pkgadd -n -R @ROOT@ -a {}/{patch}/admin -d @PKGS@/base SUNWstuf",
             out(&play)
         ));
         play.steps(&["apply", "pkgchk", "pkginfo"]);
-        plays.push(play);
-    }
-    plays
+        play
+    })
 }
 
 /// One run stands for all: which awk and which shell there is, the machine decides.
@@ -297,15 +305,23 @@ fn order_of_names(play: &mut Play) {
 
 /// A root of its own for each stream.
 fn stream_variants(name: &'static str) -> Vec<Play> {
-    let mut plays = Vec::new();
-    for stream in parts_of(name, "") {
+    each(&parts_of(name, ""), |stream| {
         let mut play = Play::begin(name, &[""]);
         if play.results().join(format!("{stream}.ds")).is_file() {
-            play.variant(&stream);
+            play.variant(stream);
         }
-        plays.push(play);
-    }
-    plays
+        play
+    })
+}
+
+/// Plays a part in each root, as many at a time as there are processors.
+fn each(parts: &[String], story: impl Fn(&str) -> Play + Sync) -> Vec<Play> {
+    let plays = Mutex::new(Vec::new());
+    in_parallel(parts, |part| {
+        let play = story(part);
+        plays.lock().unwrap().push(play);
+    });
+    plays.into_inner().unwrap()
 }
 
 /// The directories of results that have steps in them, or are steps.

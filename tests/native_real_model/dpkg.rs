@@ -196,7 +196,7 @@ fn nothing_foreign_or_older_comes_of_any_story_of_dpkg_and_every_lost_fix_is_tol
     if DpkgRoot::opened("random stories of dpkg").is_none() {
         return;
     }
-    let played = play_all("dpkg", (5, 300), |number, steps| {
+    let played = play_all("dpkg", (2, 300), |number, steps| {
         let mut random = Random(0x00dd_5800 + number);
         let by_hook = random.once_in(2);
         let Some(dpkg) = Dpkg::of(number, by_hook) else { return };

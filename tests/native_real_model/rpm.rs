@@ -145,7 +145,7 @@ fn nothing_foreign_or_older_comes_of_any_story_of_rpm_and_every_lost_fix_is_told
         return;
     }
     let made = Made { at: directory(), worlds: Mutex::default() };
-    let played = play_all("rpm", (2, 100), |number, steps| {
+    let played = play_all("rpm", (1, 100), |number, steps| {
         let mut random = Random(0x0099_5800 + number);
         let by_hook = random.once_in(2);
         let Some(rpm) = OfRpm::of(number, &made, by_hook) else { return };

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use patchadm_core::operation::stages::refresh::{RefreshRequest, refresh_stage};
 use patchadm_inputs::database::open_run;
@@ -257,11 +257,29 @@ fn behind_with_records() -> Scenario {
 }
 
 #[test]
-fn a_plan_after_a_refresh_with_records_that_died_at_any_change_is_what_the_promotion_does() {
+fn a_plan_after_a_refresh_with_records_that_died_early_is_what_the_promotion_does() {
+    plan_after_a_death(0);
+}
+
+#[test]
+fn a_plan_after_a_refresh_with_records_that_died_midway_is_what_the_promotion_does() {
+    plan_after_a_death(1);
+}
+
+#[test]
+fn a_plan_after_a_refresh_with_records_that_died_late_is_what_the_promotion_does() {
+    plan_after_a_death(2);
+}
+
+/// Plans, then promotes, after deaths at each change of a third of a refresh.
+fn plan_after_a_death(third: usize) {
+    // How many thirds were played, and how many deaths left an open run.
+    static PLAYED: Mutex<(usize, usize)> = Mutex::new((0, 0));
     let (changes, done) = refreshed_through(&behind_with_records(), |_| false);
     assert!(done, "{changes}");
     let mut open_runs = 0;
-    for number in (1..=changes).step_by(sample_or_whole(9, 1)) {
+    let numbers: Vec<usize> = (1..=changes).step_by(sample_or_whole(9, 1)).collect();
+    for &number in numbers.chunks(numbers.len().div_ceil(3)).nth(third).unwrap() {
         let live = behind_with_records();
         refreshed_through(&live, move |at| at >= number);
         let when = format!("change {number} of {changes}");
@@ -296,7 +314,9 @@ fn a_plan_after_a_refresh_with_records_that_died_at_any_change_is_what_the_promo
         let stage = live.beside("web").display().to_string();
         assert_eq!(live.run(&format!("pkgchk -R {stage}")).ok(), "", "{when}");
     }
-    assert!(open_runs > 1, "{open_runs}");
+    let mut played = PLAYED.lock().unwrap();
+    *played = (played.0 + 1, played.1 + open_runs);
+    assert!(played.0 < 3 || played.1 > 1, "{played:?}");
 }
 
 /// A refresh that died when it had begun to change the stage.

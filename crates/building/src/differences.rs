@@ -1,7 +1,6 @@
-//! The objects and bytes in which two results differ, except differences that a recipe allows.
+//! The differences between two results, except those that a recipe allows.
 //!
-//! Compared are the objects of packages and of tar archives, compressed with gzip or not, and otherwise whole files.
-//! Times are ignored.
+//! Packages and tar archives are compared by object, other files as a whole. Times are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -23,24 +22,21 @@ const BLOCK: usize = 512;
 const MAGIC: std::ops::Range<usize> = 257..262;
 const LONGEST_NAME: u64 = 1 << 16;
 
-/// The maximum decompressed size of a file, in bytes; larger files are not compared.
+/// Maximum decompressed size of a compared file, in bytes.
 const LARGEST: u64 = 64 << 30;
 
-/// The maximum size of a content that is compared line by line or byte by byte.
+/// Maximum size of a content compared by line or byte.
 const LARGEST_TEXT: u64 = 256 << 20;
 
-/// Limits of a report: number of objects, and characters per line.
+/// Limits of a report: objects, and characters per line.
 const MOST_TOLD: usize = 20;
 const LONGEST_LINE: usize = 80;
 
-/// Something that differs between two results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectDifference {
-    /// The file of the result.
     pub file: String,
-    /// The object in it; none for the file as a whole.
+    /// `None` for the file as a whole.
     pub object: Option<String>,
-    /// The difference in words.
     pub what: String,
 }
 
@@ -51,17 +47,13 @@ impl std::fmt::Display for ObjectDifference {
     }
 }
 
-/// The files of a result.
 #[derive(Clone, Copy, Debug)]
 pub struct ComparedFiles<'a> {
-    /// The directory that they are in.
     pub directory: &'a Path,
-    /// Their names.
     pub names: &'a [String],
 }
 
-/// A rule of a recipe for contents that may differ without a real change: `PATH` for the whole content, or
-/// `PATH#PATTERN` for matching lines.
+/// A recipe's rule for contents that may vary: `PATH` for all of it, `PATH#PATTERN` for matching lines.
 struct VaryingContent {
     path: ShellPattern,
     lines: Option<ShellPattern>,
@@ -80,7 +72,6 @@ impl VaryingContent {
 
 type ObjectFacts = (String, Digest);
 
-/// Returns the differences between the files of two results, except those that these words of a recipe allow.
 pub fn differences(
     one: &ComparedFiles<'_>,
     other: &ComparedFiles<'_>,
@@ -150,7 +141,7 @@ fn whole_digest(file: &Path) -> io::Result<Digest> {
     Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// Returns the content without varying lines; empty if all of it varies.
+/// Removes varying lines. Returns nothing if all of the content varies.
 fn without_varying(name: &str, content: &[u8], rules: &[VaryingContent]) -> Vec<u8> {
     let rules: Vec<&VaryingContent> =
         rules.iter().filter(|rule| rule.path.matches(name.trim_start_matches('/'))).collect();
@@ -175,7 +166,7 @@ fn objects_of(file: &Path, rules: &[VaryingContent]) -> io::Result<BTreeMap<Stri
             content.take(LARGEST_TEXT).read_to_end(&mut text)?;
             hasher.update(&without_varying(name, &text, rules));
         }
-        // The rest of a content that is too large to be looked at line by line counts as it is.
+        // A content too large to filter by line counts as a whole.
         io::copy(content, &mut hasher)?;
         let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
         objects.insert(name.to_owned(), (attributes, digest));
@@ -238,7 +229,6 @@ fn each_object(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     if is_tar { each_of_tar(&mut whole, visit) } else { visit("", "file".to_owned(), &mut whole) }
 }
 
-/// A reader that fails after a number of bytes.
 struct LimitedReader<R> {
     input: R,
     left: u64,
@@ -284,7 +274,6 @@ fn each_of_package(file: &Path, visit: &mut VisitObject<'_>) -> io::Result<()> {
     streamed.map_err(failed)
 }
 
-/// Returns true if an object of this type has content of its own, or is no object at all.
 fn has_content(ftype: Ftype) -> bool {
     matches!(ftype, Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information)
 }

@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::sha256::{RunningDigest, Sha256};
 use crate::sign::sha256_text;
-use patchadm_rootfs::{Dir, FileType, NewTree, ObjectStatus, RootError, WritableFile};
+use patchadm_rootfs::{
+    Dir, FileType, ForeignObject, NewTree, ObjectStatus, RootError, WritableFile, strange_above,
+    strange_along,
+};
 use patchadm_svr4::package::Mode;
 
 const OBJECTS: &[u8] = b"objects";
@@ -41,8 +44,10 @@ pub struct DownloadCache {
 }
 
 impl DownloadCache {
-    /// Opens a cache of at most `limit` bytes, and creates it if it is missing. Refuses one that another user may use.
+    /// Opens a cache of at most `limit` bytes, and creates it if it is missing. Refuses one that another user may use or
+    /// exchange.
     pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
+        must_be_in_own_place(path)?;
         let top = match Dir::of_host(path) {
             Err(error) if error.is_not_found() => made(path)?,
             opened => opened?,
@@ -204,6 +209,21 @@ impl DownloadCache {
     }
 }
 
+/// Refuses a path where another user could put another directory.
+fn must_be_in_own_place(path: &Path) -> Result<(), CacheError> {
+    let strange = match strange_above(path) {
+        Err(error) if error.is_not_found() => match path.ancestors().skip(1).find(|above| above.is_dir()) {
+            Some(above) => strange_along(above)?,
+            None => strange_along(Path::new("."))?,
+        },
+        strange => strange?,
+    };
+    match strange {
+        None => Ok(()),
+        Some(strange) => Err(CacheError::InForeignPlace { path: path.display().to_string(), strange }),
+    }
+}
+
 fn made(path: &Path) -> Result<Dir, RootError> {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let above = NewTree::at(above)?.directory(b"")?;
@@ -235,6 +255,9 @@ pub enum CacheError {
     /// Another user owns it or may use it.
     #[error("the cache {0} is not the caller's own, with mode 0700")]
     NotPrivate(String),
+    /// Another user could exchange it.
+    #[error("the cache is {path}, and {strange}: whoever that is could exchange the cache")]
+    InForeignPlace { path: String, strange: ForeignObject },
     /// Another command has been fetching the same object for too long.
     #[error("{0} is being fetched by another command")]
     Held(String),
@@ -499,6 +522,27 @@ mod tests {
         fs::set_permissions(cache.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let refused = DownloadCache::open(cache.path(), 10).unwrap_err();
         assert!(matches!(refused, CacheError::NotPrivate(_)), "{refused}");
+    }
+
+    #[test]
+    fn a_cache_that_somebody_else_could_exchange_is_refused_and_nothing_is_made_there() {
+        let place = tempfile::tempdir().unwrap();
+        let above = place.path().canonicalize().unwrap().join("of-all");
+        fs::create_dir(&above).unwrap();
+        let set_mode = |mode| fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = |path: &Path| match DownloadCache::open(path, 10) {
+            Err(CacheError::InForeignPlace { strange, .. }) => strange.path,
+            other => panic!("{other:?}"),
+        };
+        set_mode(0o777);
+        for name in ["cache", "more/cache"] {
+            assert_eq!(Path::new(&refused(&above.join(name))), above, "{name}");
+        }
+        assert_eq!(fs::read_dir(&above).unwrap().count(), 0);
+        set_mode(0o1777);
+        DownloadCache::open(&above.join("cache"), 10).unwrap();
+        set_mode(0o777);
+        assert_eq!(Path::new(&refused(&above.join("cache"))), above, "one that is there");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The administrator's settings for the loader: `etc/ld.so.conf` with its includes, `etc/ld.so.preload`, and the path
-//! files of musl.
+//! The administrator's settings for the loaders: `etc/ld.so.conf` with includes, `etc/ld.so.preload`, musl's path
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,38 +8,34 @@ use patchadm_svr4::package::ObjectPath;
 
 use patchadm_inputs::path_glob::PathGlob;
 
-/// The deepest nesting of includes.
+/// Nesting of includes.
 const DEEPEST: usize = 16;
 
 const MOST_FILES: usize = 1000;
 
 const MOST_DIRECTORIES: usize = 4096;
 
-/// The most preloaded libraries. The list is tried for each program.
+/// The list is tried for each program.
 const MOST_PRELOADED: usize = 64;
 
-/// The files of a root in which the loader's settings are.
 pub trait ConfigFiles {
-    /// Returns the content of a file, or `None` if there is none that can be read.
+    /// `None` if the file cannot be read.
     fn content(&self, path: &ObjectPath) -> Option<Vec<u8>>;
 
-    /// Returns the names in a directory, or none if it cannot be read.
+    /// Empty if the directory cannot be read.
     fn names(&self, directory: &ObjectPath) -> Vec<Vec<u8>>;
 }
 
-/// The settings of the loaders of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoaderSettings {
-    /// The directories of `etc/ld.so.conf`, in the order in which they are searched.
+    /// In search order.
     pub directories: Vec<String>,
-    /// The libraries that every program loads.
     pub preload: Vec<String>,
-    /// The directories that musl searches, by the name of its architecture; no entry if there is no path file.
+    /// By architecture; no entry without a path file.
     pub musl: BTreeMap<String, Vec<String>>,
 }
 
 impl LoaderSettings {
-    /// Reads the settings of a root.
     pub fn read(files: &dyn ConfigFiles) -> Self {
         let mut conf =
             ConfReader { files, directories: Vec::new(), known: HashSet::default(), seen: BTreeSet::new() };
@@ -50,7 +46,7 @@ impl LoaderSettings {
     }
 }
 
-/// Reads `ld.so.conf` and its includes, each file once.
+/// Reads each included file once.
 struct ConfReader<'f> {
     files: &'f dyn ConfigFiles,
     directories: Vec<String>,
@@ -95,7 +91,7 @@ impl ConfReader<'_> {
         }
     }
 
-    /// Takes a line of directories, separated by blanks, colons or commas; a `=TYPE` suffix is obsolete.
+    /// Directories are separated by blanks, colons or commas; a `=TYPE` suffix is obsolete.
     fn add(&mut self, line: &str) {
         let between = |letter: char| letter.is_whitespace() || letter == ':' || letter == ',';
         for name in line.split(between) {

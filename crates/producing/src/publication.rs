@@ -20,7 +20,7 @@ use patchadm_inputs::sign::{PublicKey, SecretKey};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::LockError;
 
-/// The default validity of an index in days.
+/// Default validity of an index, in days.
 pub const DAYS: u32 = 30;
 
 const LARGEST_KEY: u64 = 4096;
@@ -32,7 +32,6 @@ pub enum IndexKey {
     Secret(SecretKey),
 }
 
-/// Returns how an index is signed.
 pub fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> IndexSigning<'a> {
     match key {
         IndexKey::Secret(key) => IndexSigning::Here { key: key.public(), sign },
@@ -42,14 +41,14 @@ pub fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -
     }
 }
 
-/// Reads the key of an index, secret or public. `--finish` signs nothing, so a public key is enough.
+/// Reads a secret or public key. `--finish` signs nothing, so a public key is enough.
 pub fn read_key(
     call: &mut Invocation,
     file: Option<&Path>,
     password_file: Option<PathBuf>,
 ) -> anyhow::Result<IndexKey> {
     let Some(file) = file else { return Ok(IndexKey::None) };
-    // A file that cannot be read, or is not a public key, is reported as what it is not: a secret key.
+    // An unreadable file or one without a public key is reported as no secret key.
     let text = read_small(file, LARGEST_KEY).unwrap_or_default();
     if let Ok(public) = PublicKey::parse(&text) {
         return Ok(IndexKey::Public(public));
@@ -57,10 +56,9 @@ pub fn read_key(
     secret_key(call, file, password_file).map(IndexKey::Secret)
 }
 
-/// Exit code: damaged input.
+/// Exit code for damaged input.
 const DAMAGED: u8 = 33;
 
-/// Returns the error of a failed publication.
 pub fn refused(error: &PublishError) -> anyhow::Error {
     let (exit, next) = end_of(error);
     Stop::Refused { exit, message: format!("nothing was published\n{error}.\n{next}") }.into()
@@ -116,7 +114,6 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
     }
 }
 
-/// The report.
 #[derive(Debug, Serialize)]
 pub struct PublicationReport {
     result: ResultWord,
@@ -135,7 +132,6 @@ pub struct PublicationReport {
 }
 
 impl PublicationReport {
-    /// The report about a publication.
     pub fn of(published: &PublishReport, place: &Path, began: Instant) -> Self {
         Self {
             result: match published.state {
@@ -157,7 +153,7 @@ impl PublicationReport {
         }
     }
 
-    /// Returns the lines for people: the publication, and the files to be signed.
+    /// The publication, and the files to be signed.
     pub fn lines(&self, zone: Zone) -> Vec<String> {
         let mut lines = vec![self.summary(zone)];
         lines.extend(self.added.iter().map(|id| format!("  added {id}")));
@@ -186,7 +182,6 @@ impl PublicationReport {
         }
     }
 
-    /// Returns the next step.
     pub fn advice(&self) -> Option<String> {
         match self.state {
             PublishState::Waiting => Some(format!(

@@ -118,7 +118,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let driver = Driver::find(&work)?;
         let mut base = RunBase::prepare(&work, interrupt)?;
         base.sources.http = http;
-        if let Some(note) = &base.layer.note {
+        for note in &base.layer.notes {
             tell(RunEvent::Note(note));
         }
         let template = &preparation.template;

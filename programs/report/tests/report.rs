@@ -56,6 +56,12 @@ Missing:
 }
 
 #[test]
+fn a_second_root_is_refused() {
+    let said = Scenario::new().run("report -R @ROOT@ -R /elsewhere").fails(2);
+    assert!(said.contains("cannot be used multiple times: this command works on one root"), "{said}");
+}
+
+#[test]
 fn what_a_patch_obsoletes_is_not_lacking_and_the_patch_itself_is() {
     let stage = Scenario::new();
     let obsoleted = Inventory::of("a").with_state("100-02", "obsoleted").patch_field("by", json!("300-01"));

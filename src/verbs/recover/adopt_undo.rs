@@ -1,4 +1,4 @@
-//! The report of `patchadm recover --adopt-undo`: undo archives that are bound, of one root or of many.
+//! The report of `patchadm recover --adopt-undo`, for one root or many.
 
 use serde::Serialize;
 
@@ -13,10 +13,9 @@ use patchadm_rootfs::Root;
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4, ExitCause::UndoData).as_refusal();
 
-/// The sentence where there is nothing to bind.
+/// Without an archive to bind.
 const NOTHING: &str = "There is no undo archive to be bound.";
 
-/// The outcome for the undo archives of a root.
 #[derive(Debug, Serialize)]
 pub(super) struct AdoptReport {
     result: ResultWord,
@@ -27,7 +26,7 @@ pub(super) struct AdoptReport {
     error: Option<String>,
     #[serde(skip)]
     pub(super) exit: Exit,
-    /// A sentence for each archive; of a failure its lines.
+    /// One for each archive, or the lines of a failure.
     #[serde(skip)]
     sentences: Vec<String>,
 }
@@ -98,7 +97,6 @@ impl AdoptReport {
         }
     }
 
-    /// Turns the report into that of one root of many.
     pub(super) fn of_root(self, root: &Root) -> RootReport<Self> {
         let bound = self.adopted.iter().filter(|one| one.adopted).count();
         let told = format!("{bound} of {} undo archives bound", self.adopted.len());
@@ -130,7 +128,7 @@ impl CommandReport for AdoptReport {
     }
 }
 
-/// Returns the sentence about an archive that cannot be read.
+/// For an unreadable archive.
 fn lost(one: &UnreadableUndo) -> String {
     let meaning = if one.is_earlier {
         "that version can remove the patch, and this one cannot"
@@ -140,7 +138,7 @@ fn lost(one: &UnreadableUndo) -> String {
     format!("{}; {meaning}", one.reason)
 }
 
-/// Returns the outcome for one archive, with the run that tells it from others of the same patch.
+/// Names the run, which tells archives of one patch apart.
 fn sentence(one: &AdoptedUndo, zone: Zone) -> String {
     let AdoptedUndo { patch, package, run, made, recorded, differs, is_foreign, is_adopted } = one;
     let made = made.as_ref().map(|made| format!(" of {}", zone.minute_of(made))).unwrap_or_default();

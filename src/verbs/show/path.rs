@@ -1,4 +1,4 @@
-//! A path of the root: its owner, its current version, and the patches that changed or deliver it.
+//! A path of the root: owner, current version, and patches that changed or deliver it.
 
 use std::path::Path;
 
@@ -26,11 +26,10 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// The note if undo data may not be read.
+/// If undo data is not readable.
 const NOT_KNOWN: &str = "not everything is known: the undo data of some patches cannot be read by this caller, is gone, or was made by \
      another program";
 
-/// Everything about a path.
 #[derive(Debug, Serialize)]
 pub(super) struct PathAnswer {
     path: String,
@@ -38,24 +37,24 @@ pub(super) struct PathAnswer {
     #[serde(rename = "type")]
     ftype: Option<String>,
     packages: Vec<String>,
-    /// The version that is there now.
+    /// The present version.
     current: CurrentVersion,
     patches: Vec<PathPatch>,
-    /// Whether these are all patches, with what each did.
+    /// True if the list of patches and their changes is complete.
     known: bool,
-    /// The packages of dpkg and rpm that own it.
+    /// Owning packages of dpkg and rpm.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     native: Vec<NativeOwnerEntry>,
-    /// The files of packages of dpkg that are listed under this path and lie elsewhere.
+    /// Files listed under this path that dpkg diverts elsewhere.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     diverted: Vec<DivertedEntry>,
-    /// What the verifiers of dpkg and rpm say of what patches changed.
+    /// Findings of dpkg's and rpm's verifiers about patched objects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     verifiers: Vec<VerifierEntry>,
-    /// The patches whose fix was lost here.
+    /// Patches whose fix was lost here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lost: Vec<OvertakenEntry>,
-    /// The merges of the path that are not resolved, newest first.
+    /// Unresolved merges, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merges: Vec<MergeEntry>,
     #[serde(skip)]
@@ -64,13 +63,12 @@ pub(super) struct PathAnswer {
     wording: Wording,
 }
 
-/// The version of an object that is there now.
 #[derive(Debug, Serialize)]
 struct CurrentVersion {
     state: &'static str,
-    /// The patch or the package that left it, or whose version was modified.
+    /// The patch or package that left it, or whose version was modified.
     by: Option<String>,
-    /// How it differs from that, in sentences.
+    /// Differences from that, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differences: Vec<String>,
     #[serde(skip)]
@@ -89,27 +87,24 @@ struct NativeOwnerEntry {
     is_other_name: bool,
 }
 
-/// A file of a package of dpkg that lies elsewhere.
+/// A diverted file of a dpkg package.
 #[derive(Debug, Serialize)]
 struct DivertedEntry {
-    /// The package.
     name: String,
     /// Where its file lies.
     to: String,
-    /// The package that diverts it; null for the administrator.
+    /// The diverting package; null for the administrator.
     by: Option<String>,
     #[serde(skip)]
     shown: String,
 }
 
-/// What a verifier says.
 #[derive(Debug, Serialize)]
 struct VerifierEntry {
     command: String,
     says: String,
 }
 
-/// A patch of the path.
 #[derive(Debug, Serialize)]
 struct PathPatch {
     id: String,
@@ -125,7 +120,7 @@ struct PathPatch {
 }
 
 impl PathAnswer {
-    /// Returns the answer about a path as a user typed it; `None` if nothing is known of it.
+    /// Takes a path as typed; `None` if nothing is known of it.
     pub(super) fn of(root: &Root, word: &Path, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
         let paths = paths_in_root(root, &[word.to_owned()], USAGE)?;
         let owners = path_owners(root, &paths).map_err(|failed| query_refused(root, &failed))?;
@@ -175,7 +170,7 @@ impl PathAnswer {
         }
     }
 
-    /// Returns the note about patches whose changes are not known.
+    /// The note about patches with unknown changes.
     pub(super) fn remark(&self) -> Option<String> {
         (!self.known).then(|| NOT_KNOWN.to_owned())
     }
@@ -196,7 +191,6 @@ impl PathAnswer {
         }
     }
 
-    /// Returns the version and the patches, a line each.
     pub(super) fn text(&self) -> Vec<String> {
         let patches = self.patches.iter().map(PathPatch::words);
         self.current.sentence().into_iter().chain(patches).collect()
@@ -256,7 +250,7 @@ impl CurrentVersion {
         Self { state, by, differences, is_of_patch }
     }
 
-    /// Returns the version in a sentence; `None` if it is not known.
+    /// `None` if unknown.
     fn sentence(&self) -> Option<String> {
         let whose =
             |by: &String| if self.is_of_patch { format!("patch {by}") } else { format!("package {by}") };

@@ -23,13 +23,11 @@ struct ListArgs {
     _common: RootlessOptions,
 }
 
-/// The stages of a root.
 #[derive(Serialize)]
 struct ListReport {
     stages: Vec<ShownEntry>,
 }
 
-/// One stage.
 #[derive(Serialize)]
 struct ShownEntry {
     id: String,
@@ -41,7 +39,6 @@ struct ShownEntry {
     promotions: Vec<String>,
 }
 
-/// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage list";
     let args: ListArgs = parse(call, USAGE)?;

@@ -1,4 +1,4 @@
-//! The files of a package that matter to the loader: programs, libraries, links, and its settings.
+//! Files of a package that concern the loader: programs, libraries, links, settings.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -26,7 +26,7 @@ pub(crate) struct DeliveredObjects {
 }
 
 impl DeliveredObjects {
-    /// Reads the packages of a file. A file that is not understood as a program or library needs nothing.
+    /// A file that is no valid program or library needs nothing.
     pub(crate) fn read(file: &Path) -> Result<Self, SourceError> {
         let (source, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
         let mut delivered = Self { delivery: Delivery::of_all(&image), ..Self::default() };

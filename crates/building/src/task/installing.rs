@@ -1,7 +1,7 @@
-//! Lists of packages that are installed once, as a layer for all tasks that need them.
+//! Lists of packages installed once, as a layer for all tasks that need them.
 //!
-//! `pkgadd` installs them in a sandbox over the base, with their scripts. A complete layer gets its name by a rename;
-//! its last file lists its objects.
+//! `pkgadd` installs them in a sandbox over the base. A complete layer is renamed into place; its last file lists its
+//! objects.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use super::guarded::GuardedState;
 use super::order::{StepError, TaskError, TaskFailure, over_limit};
 use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
-use super::sandbox_run::{Ticks, fail_if_full, run_in_sandbox, run_installer};
+use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
 use crate::base::BaseLayer;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
 use crate::runs::read_bounded;
@@ -38,12 +38,12 @@ const ADMIN: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nochec
 
 const ADMIN_FILE: &str = ".admin";
 
-/// The policy of an installation. The base does not change, so its programs need not be checked for libraries.
+/// The base does not change, so its programs need no library checks.
 pub(crate) const POLICY: &str = "shlib_skip=/**\n";
 pub(crate) const POLICY_FILE: &str = "etc/patchadm/policy";
 
-/// Installs packages and removes others. Arguments: file names, `--`, package names. The outcome is written to files:
-/// the failed one, or a marker that all are installed. A package that removes others has failed.
+/// Installs packages and removes others. Arguments: file names, `--`, package names. Writes the failed one, or a marker
+/// of success, to files. A package that removes others has failed.
 const SCRIPT: &str = "\
 known=
 while [ \"$1\" != -- ]; do
@@ -61,34 +61,34 @@ for package; do /.program pkgrm -n -a /.admin \"$package\" || exit 1; done";
 const FAILED_FILE: &str = ".failed";
 const INSTALLED_FILE: &str = ".installed";
 
-/// A file for reading the time of the file system.
+/// For reading the time of the file system.
 const MOMENT: &[u8] = b"moment";
 
 const LONGEST: Duration = Duration::from_secs(1800);
 
-/// The disk space that the installation of dependencies needs, besides the packages, which are larger than their files.
+/// Space for an installation of dependencies besides the packages, which are larger than their files.
 pub(crate) const ROOM: u64 = 64 << 20;
 
-/// The disk space for installation records, besides `contents`.
+/// Space for installation records besides `contents`.
 pub(super) const RECORDS: u64 = 4 << 20;
 
 pub(super) struct Installation<'a> {
     pub(super) base: &'a BaseLayer,
-    /// The layers above the base, the uppermost first.
+    /// Above the base, the uppermost first.
     pub(super) lower: Vec<PathBuf>,
     pub(super) upper: PathBuf,
     pub(super) scratch: PathBuf,
     pub(super) packages: PathBuf,
     pub(super) place: &'a TaskPlace,
     pub(super) limits: SandboxLimits,
-    /// Additional disk space for files that scripts do not choose.
+    /// Additional space for files that scripts do not choose.
     pub(super) room: u64,
 }
 
 #[derive(Debug)]
 pub(super) enum Installed {
     Done,
-    /// A package was not installed, with the reason.
+    /// Why a package was not installed.
     Refused(String),
     /// All were installed, but something was not removed.
     Remains(String),
@@ -112,15 +112,15 @@ impl Installation<'_> {
         };
         let is_well = end == Some(EnclosureEnd::Exited(0));
         if !is_well {
-            fail_if_full(&self.upper)?;
+            self.fail_without_room(files)?;
         }
-        // Scripts of packages were at work there.
+        // Scripts of packages ran there.
         let end = if is_well { remove_answers(&upper) } else { Self::failure(&upper, end) };
         end.or_else(left_by_packages)
     }
 
-    /// Installs each package in its own sandbox over the earlier layers, so that no script can affect the outcome of
-    /// another package. `deliveries` and `objects` are in the order of the packages.
+    /// Installs each package in its own sandbox, so that no script affects another package's outcome. `deliveries` and
+    /// `objects` follow the order of packages.
     fn run_each(
         &self,
         packages: &[PackageFile],
@@ -159,7 +159,7 @@ impl Installation<'_> {
                 Err(failed) => return Ok(failed),
             };
             if end != Some(EnclosureEnd::Exited(0)) {
-                fail_if_full(&self.upper)?;
+                self.fail_without_room(file)?;
                 return refused(package, &ended_how(end));
             }
             let names = deliveries.get(number).map(|delivery| &delivery.packages);
@@ -170,6 +170,7 @@ impl Installation<'_> {
                     }
                     guarded = after;
                 }
+                Err(error) if error.is_no_space() => return Err(error.into()),
                 Err(error) => return refused(package, &format!("what it leaves cannot be used: {error}")),
             }
             steps.ends.push(self.moment()?);
@@ -183,7 +184,7 @@ impl Installation<'_> {
         Ok(self.place.dir.look(MOMENT)?.map(|seen| seen.ctime).unwrap_or_default())
     }
 
-    /// Runs an installing command. Returns the layer and the exit, or the reason of a refusal.
+    /// Runs an installing command. Returns the layer and exit, or the reason of a refusal.
     fn run_command(
         &self,
         (command, own): (SandboxCommand, Option<&[&str]>),
@@ -215,7 +216,13 @@ impl Installation<'_> {
         })
     }
 
-    /// Returns the size of `contents` in the lower layers, which is rewritten.
+    /// Turns a failure into one of the machine if there is no space for the installation of these files.
+    fn fail_without_room(&self, files: &[String]) -> Result<(), TaskError> {
+        let bytes = self.bytes(files)?.saturating_mul(2).saturating_add(self.contents()?.saturating_mul(3));
+        fail_without_room(self.place, bytes.saturating_add(RECORDS))
+    }
+
+    /// Returns the size of `contents` below, which is rewritten.
     fn contents(&self) -> Result<u64, RootError> {
         let path = places::contents();
         let above = path.parent().unwrap_or_else(ObjectPath::root);
@@ -238,7 +245,7 @@ impl Installation<'_> {
         Ok(bytes)
     }
 
-    /// Returns the package that failed, and the reason.
+    /// Returns the failed package and the reason.
     fn failure(upper: &Dir, end: Option<EnclosureEnd>) -> Result<Installed, RootError> {
         let how = ended_how(end);
         if upper.look(INSTALLED_FILE.as_bytes())?.is_some() {
@@ -279,14 +286,14 @@ fn ended_how(end: Option<EnclosureEnd>) -> String {
     end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string())
 }
 
-/// The start of the first installation, and the end of each.
+/// Start of the first installation, and end of each.
 struct Steps {
     ends: Vec<Timestamp>,
 }
 
 impl Steps {
-    /// Returns the first object that existed before its package was installed, with the step that created it.
-    /// Directories may be shared.
+    /// Returns the first object that existed before its package's installation, and the step that made it. Directories
+    /// may be shared.
     fn intruder(
         &self,
         layer: &Path,
@@ -295,7 +302,7 @@ impl Steps {
         let root = Root::open(layer)?;
         for PlacedObject { place, path, kind } in objects {
             let Some(above) = place.parent() else { continue };
-            // A non-directory above it is found with that path.
+            // A non-directory above is found with that path.
             let Ok(Some(dir)) = root.dir_if_there(&above) else { continue };
             let Some(seen) = dir.look(place.name())? else { continue };
             let is_expected = *kind == PathKind::Directory && seen.file_type == FileType::Directory;
@@ -324,7 +331,7 @@ fn remove_answers(upper: &Dir) -> Result<Installed, RootError> {
     Ok(Installed::Done)
 }
 
-/// Turns an unreadable or unremovable leftover into a refusal: the packages caused it, not the machine or a signal.
+/// Refuses an unreadable or unremovable leftover: the packages caused it.
 pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError> {
     if error.is_no_space() || error.errno() == Some(Errno::INTR) {
         return Err(error.into());
@@ -332,7 +339,7 @@ pub(super) fn left_by_packages(error: RootError) -> Result<Installed, TaskError>
     Ok(Installed::Refused(format!("what it leaves cannot be used: {error}")))
 }
 
-/// Removes a file of a layer, and the directories above it if they are empty.
+/// Removes a file and the empty directories above it.
 fn remove_file(layer: &Dir, path: &str) -> Result<(), RootError> {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut dirs = vec![layer.again()?];
@@ -379,12 +386,11 @@ impl PackageFile {
 pub(crate) enum InstallWay {
     /// All in one sandbox: a failure belongs to the task that needs them.
     Together,
-    /// Each in its own sandbox, so that a failure can be attributed.
+    /// Each in its own sandbox, which attributes a failure.
     Each,
 }
 
-/// Returns the name of a layer by its packages and base. It also depends on the layer kind, the ids, and the way of
-/// installing.
+/// Names a layer by its packages, base, layer kind, ids and way of installing.
 fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way: InstallWay) -> String {
     let mut digests: Vec<&str> = packages.iter().map(|package| package.digest.as_str()).collect();
     digests.sort_unstable();
@@ -393,8 +399,7 @@ fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way
     Digest::of(format!("{whole}{each}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes()).hex()
 }
 
-/// Checks that no two packages deliver the same path, which the second would overwrite. Returns their deliveries and
-/// places.
+/// Checks that no two packages deliver the same path. Returns their deliveries and places.
 fn must_be_apart(
     base: &BaseLayer,
     packages: &[PackageFile],
@@ -423,8 +428,8 @@ fn must_be_apart(
     Ok((deliveries, objects))
 }
 
-/// Returns the layer with a list of packages, making it if it is missing or damaged; `None` for an empty list.
-/// `session` identifies the run; `log` receives the output.
+/// Returns the layer of these packages, making a missing or damaged one; `None` for an empty list. `session` identifies
+/// the run; `log` gets the output.
 pub(crate) fn installed_set(
     (build_dir, session, way): (&Path, &str, InstallWay),
     (base, base_digest): (&BaseLayer, &str),
@@ -497,30 +502,30 @@ pub(crate) fn installed_set(
 
 const LAYER: &str = "layer";
 
-/// The last file of an installed set, with the type, size and name of every object in it.
+/// The last file of an installed set: type, size and name of each object.
 ///
-/// A layer is made without waiting for the disk: after a power cut it may have this file and still lack bytes. Therefore the
-/// first task of a run that uses a layer compares all of it with this list; the others rely on the first one.
+/// A power cut may leave this file in a layer without all bytes, because nobody waits for the disk. So the first task
+/// of a run compares the layer with this list, and the others rely on that.
 pub(crate) const COMPLETE: &[u8] = b"complete";
 
 pub(crate) const CHECKED: &[u8] = b"checked";
 
 const LARGEST_MARK: u64 = 1 << 30;
 
-/// Marks a set as complete, before it gets its name.
+/// Marks a set as complete before its rename.
 fn mark_complete(dir: &Dir, session: &str) -> Result<(), RootError> {
     mark_checked(dir, session)?;
     dir.create(COMPLETE)?.put(list_of(dir)?.as_bytes())
 }
 
-/// Returns true if a task of the same run has verified the set.
+/// True if a task of the same run has verified the set.
 fn is_checked(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
     let Some(dir) = find(sets, name)? else { return Ok(false) };
     let is_complete = dir.look(COMPLETE)?.is_some();
     Ok(is_complete && dir.read_regular(CHECKED, LARGEST_MARK)?.as_deref() == Some(session.as_bytes()))
 }
 
-/// Returns true if a set is complete. An incomplete one is renamed, not removed, because a build may still use it.
+/// Checks that a set is complete. Renames an incomplete one, because a build may still use it.
 pub(super) fn is_whole(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
     let Some(dir) = find(sets, name)? else {
         remove_all(sets, name.as_bytes())?;
@@ -544,12 +549,12 @@ fn find(sets: &Dir, name: &str) -> Result<Option<Dir>, RootError> {
     }
 }
 
-/// Records the run. The time of the file is the last use of the set.
+/// Records the run. The file's time is the last use of the set.
 fn mark_checked(dir: &Dir, session: &str) -> Result<(), RootError> {
     dir.replace_cache(PROGRAM, CHECKED, session.as_bytes(), Mode::of(0o644))
 }
 
-/// Returns type, size and name of each object of a layer, one per line. Unreadable directories are not entered.
+/// Returns type, size and name of each object, one per line. Skips unreadable directories.
 fn list_of(dir: &Dir) -> Result<String, RootError> {
     let (mut list, layer) = (String::new(), dir.dir(LAYER.as_bytes())?);
     each_below::<RootError>(&layer, |above, name, seen| {
@@ -578,7 +583,6 @@ mod tests {
 
     use super::*;
 
-    /// An installed set with a file and a link, marked in a run.
     fn made(at: &Path) -> Dir {
         let layer = at.join("new/layer");
         fs::create_dir_all(layer.join("opt/deep")).unwrap();

@@ -30,7 +30,7 @@ pub use outside::{NamesArchive, OutsideAccess, host_path, is_own};
 pub use recover::discard::{JournalFate, KeptStage, discard_journal, keep_stage};
 pub use recover::foreseen::{ForeseenRecovery, foresee_recovery};
 pub use recover::recovery::{Recovered, recover, recover_with, unfinished_script};
-pub use recover::strays::{StuckStage, stuck_stage};
+pub use recover::strays::{LeftoverStages, StuckStage, leftover_stages, stuck_stage};
 pub use safety_copies::{ProtectedObject, ProtectedPaths};
 pub use scripted::ScriptedRun;
 pub use settings::{

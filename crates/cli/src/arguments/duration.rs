@@ -5,17 +5,16 @@ use patchadm_inputs::duration::{DAY, duration};
 
 use crate::surroundings::Zone;
 
-/// Reads a duration, in seconds.
+/// In seconds.
 pub fn age(text: &str) -> Result<u64, String> {
     duration(text).map_err(|error| error.to_string())
 }
 
-/// Reads the duration of a wait or a limit, in seconds. A number without a unit is one of seconds, as for `timeout`(1).
+/// In seconds, also without a unit, as for `timeout`(1).
 pub fn seconds(text: &str) -> Result<u64, String> {
     text.parse().or_else(|_| age(text))
 }
 
-/// Reads a duration of whole days.
 pub fn days(text: &str) -> Result<u32, String> {
     let seconds = age(text)?;
     if !seconds.is_multiple_of(DAY) {
@@ -24,7 +23,6 @@ pub fn days(text: &str) -> Result<u32, String> {
     u32::try_from(seconds / DAY).map_err(|_| "the duration is too long".to_owned())
 }
 
-/// A point in time as an option names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PointInTime {
     Moment(DateTime<Utc>),

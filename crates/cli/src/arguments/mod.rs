@@ -1,4 +1,4 @@
-//! The command line: what the options and operands of several commands mean.
+//! The command line: options and operands of several commands.
 
 pub mod comparison;
 pub mod duration;

@@ -1,5 +1,3 @@
-//! Paths of a root as users type them: from `/` of the root on, or where they are on this machine.
-
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -8,8 +6,8 @@ use crate::reply::Stop;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// Returns the paths as the records of the root have them. A relative one is that of the working directory if that is
-/// below the root, and else begins at the root. `..` takes the name before it away, as in a shell.
+/// Returns paths as the records of the root have them. A relative one starts in the working directory if that is below
+/// the root, else at the root. `..` removes the name before it, as in a shell.
 pub fn paths_in_root(root: &Root, words: &[PathBuf], usage: &'static str) -> Result<Vec<ObjectPath>, Stop> {
     let read = |word: &PathBuf| {
         let path = ObjectPath::new(placed(root, word).as_os_str().as_bytes());
@@ -33,7 +31,6 @@ fn through_links(root: &Root, here: &Path) -> Option<PathBuf> {
     Some(root.prefix().join(above.strip_prefix(prefix).ok()?).join(name))
 }
 
-/// Returns an absolute path without `..`.
 fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::from("/");
     for component in path.components() {

@@ -1,5 +1,3 @@
-//! Paths of a root as arguments.
-
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -8,12 +6,11 @@ use patchadm_inputs::stage::staged_path;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-/// Reads a path of a root.
 pub fn object_path(text: &str) -> Result<ObjectPath, String> {
     ObjectPath::new(text.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// Reads a directory of a root, which may be named relative to it.
+/// May be relative to the root.
 pub fn directory_of_root(text: &str) -> Result<ObjectPath, String> {
     staged_path(text.as_bytes()).map_err(|error| error.to_string())
 }
@@ -29,7 +26,7 @@ pub fn absolute_root(path: &Path) -> io::Result<PathBuf> {
     Ok(absolute.canonicalize().unwrap_or(absolute))
 }
 
-/// Paths as the packages of a root have them: the prefix of the root, which messages show, is taken away.
+/// Removes the prefix of the root, which messages show.
 pub fn inside(root: &Root, paths: &[ObjectPath]) -> Vec<ObjectPath> {
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok().filter(|_| !root.is_system());
     let strip = |path: ObjectPath| match &prefix {

@@ -1,15 +1,14 @@
-//! The requirements of a patch and the packages that it is for: the same fields in every document, and their wording.
+//! Requirements of a patch and the packages that it is for, with their wording.
 
 use serde::Serialize;
 
 use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed};
 
-/// A requirement.
 #[derive(Debug, Serialize)]
 pub struct NeedEntry {
     requirement: String,
     met_by: Option<String>,
-    /// The native package that has the fix of `met_by`, if that is not applied.
+    /// The native package with the fix of `met_by`, if that is not applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     contained_in: Option<String>,
 }
@@ -33,7 +32,7 @@ impl From<PatchNeed> for NeedEntry {
 }
 
 impl NeedEntry {
-    /// Returns the requirement with its state: `100-01 (applied)`.
+    /// With its state: `100-01 (applied)`.
     pub fn words(&self) -> String {
         let state = match (&self.contained_in, &self.met_by) {
             (Some(package), _) => format!("contained in {package}"),
@@ -53,7 +52,7 @@ impl From<PackageFit> for FitEntry {
 }
 
 impl FitEntry {
-    /// Returns the package with its state: `ACMEweb (i386) 1.0 (installed as ACMEweb)`.
+    /// With its state: `ACMEweb (i386) 1.0 (installed as ACMEweb)`.
     pub fn words(&self) -> String {
         let state = match (&self.instance, self.installed.as_slice()) {
             (Some(instance), _) => format!("installed as {instance}"),

@@ -1,5 +1,3 @@
-//! The common text of commands about patches: plans, and programs in use.
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -9,7 +7,7 @@ use super::words::{counted, human};
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_rootfs::Root;
 
-/// Returns the effects of a patch, package by package and path by path, and its needs.
+/// Package by package and path by path, with the needs of the patch.
 pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     let mut text = String::new();
     for package in &entry.packages {
@@ -50,7 +48,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     text
 }
 
-/// Returns the requirements, the packages and the changes of a refused patch, as far as they are known.
+/// As far as they are known.
 pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
     let mut text = String::new();
     for need in &entry.needs {
@@ -72,7 +70,6 @@ pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
     text
 }
 
-/// Returns one path of a plan, with what happens to it.
 fn change_lines(root: &Root, change: &ChangeEntry) -> String {
     let size = change.shown_size().map(|size| format!(" ({})", human(size))).unwrap_or_default();
     let mut text = format!("  {:<16} {}{size}\n", change.shown_action(), root.show(&change.path));
@@ -82,13 +79,13 @@ fn change_lines(root: &Root, change: &ChangeEntry) -> String {
     text
 }
 
-/// Returns the actions, path by path; empty if there were none.
+/// Path by path; empty if nothing was done.
 pub fn done_lines(root: &Root, entry: &PatchEntry) -> String {
     let of_plan = |plan| ChangeEntry::of_plan(plan, &BTreeMap::new(), &ChangedTexts::new());
     entry.carried_out.iter().flat_map(of_plan).map(|change| change_lines(root, &change)).collect()
 }
 
-/// Returns the programs that still run the old version, one line each.
+/// Programs that still run the old version, one line each.
 pub fn in_use_lines(users: &[ProcessEntry]) -> String {
     let mut text = String::new();
     for ProcessEntry { process, program, paths } in users {

@@ -1,5 +1,3 @@
-//! A trial that a command began, and what followed.
-
 use serde::Serialize;
 
 use super::cause::ExitCause;
@@ -11,44 +9,38 @@ use patchadm_core::operation::trial::{TrialOutcome, TrialOutcomeEnd};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
-/// The exit where the check failed and everything is backed out.
+/// The check failed, and everything is backed out.
 const CHECK_FAILED: Exit = Exit::new(75, ExitCause::Check);
 
-/// A trial that a command began.
 #[derive(Debug, Serialize)]
 pub struct TrialEntry {
-    /// The run on trial.
     run: String,
-    /// Its deadline.
     until: String,
     /// `on-trial`, `confirmed`, `backed-out` or `failed`.
     state: &'static str,
-    /// The check, if one followed.
+    /// Only if one followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<CheckEntry>,
-    /// Why what should have followed the check was not done.
+    /// Why the step after the check was not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
     exit: Option<(Exit, ResultWord)>,
-    /// The command that keeps what is on trial.
+    /// The command that keeps the patches on trial.
     #[serde(skip)]
     confirm: String,
 }
 
-/// A check that was run.
 #[derive(Debug, Serialize)]
 struct CheckEntry {
-    /// Whether it was good.
     good: bool,
-    /// How it ended, as a clause.
+    /// As a clause.
     end: String,
-    /// The last lines of its output.
+    /// The last lines.
     output: Vec<String>,
 }
 
 impl TrialEntry {
-    /// Makes the entry of a command.
     pub fn of(root: &Root, command: Command, outcome: TrialOutcome) -> Self {
         let check = outcome.check.map(|check| CheckEntry {
             good: check.end == patchadm_core::operation::trial::CheckEnd::Good,
@@ -72,12 +64,12 @@ impl TrialEntry {
         Self { run: outcome.record.run, until, state, check, error, exit, confirm }
     }
 
-    /// Returns the exit code and the word for the end, where the trial decides about them.
+    /// `None` if the trial does not determine them.
     pub fn exit(&self) -> Option<(Exit, ResultWord)> {
         self.exit
     }
 
-    /// Returns the trial in sentences, the output of a failed check before the last.
+    /// In sentences, the output of a failed check before the last.
     pub fn lines(&self, zone: Zone) -> Vec<String> {
         let until = zone.minute_of(&self.until);
         let mut lines = Vec::new();

@@ -1,7 +1,5 @@
-//! Everything a command takes from its surroundings: environment, clock, host, user, terminal.
-//!
-//! This is the one place that reads them; everything else gets them as values. `SOURCE_DATE_EPOCH` fixes the clock, so
-//! that runs can be repeated; `TZ` counts through the local time zone.
+//! Environment, clock, host, user and terminal. Only this module reads them; everything else gets values.
+//! `SOURCE_DATE_EPOCH` fixes the clock, so that runs can be repeated.
 
 pub mod bar;
 mod bar_style;
@@ -40,125 +38,119 @@ use patchadm_inputs::database::{RecordReader, policy};
 use patchadm_inputs::native::NativeManager;
 use patchadm_rootfs::{Root, accounts_of, may_others_write_at, strange_above};
 
-/// The variable that says who is told of runs.
+/// Names the receiver of events of runs.
 pub const EVENTS: &str = "PATCHADM_EVENTS";
 
-/// The variable that tells a process that it does as the owner of a root what the superuser asked for.
+/// Set if this process acts for the superuser as the owner of a root.
 pub const AS_OWNER: &str = "PATCHADM_AS_OWNER";
 
-/// Where temporary directories are made unless `TMPDIR` names a place.
+/// Used unless `TMPDIR` names a directory.
 const TEMPORARY: &str = "/var/tmp";
 
-/// The surroundings of a command when it begins.
+/// Read once, when a command begins.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// The first word of the command line.
     pub called: PathBuf,
-    /// `PKG_INSTALL_ROOT`, where it is set and not empty.
+    /// `PKG_INSTALL_ROOT`, if set and not empty.
     pub install_root: Option<PathBuf>,
-    /// The root below which `DPKG_ADMINDIR` is, the directory of the records of the dpkg that calls its hook.
+    /// The root that contains `DPKG_ADMINDIR`: the dpkg that calls its hook has its records there.
     pub dpkg_root: Option<PathBuf>,
-    /// Whether `DPKG_FRONTEND_LOCKED` is set: the program that calls holds the frontend lock of dpkg.
+    /// `DPKG_FRONTEND_LOCKED`: the calling program holds the frontend lock of dpkg.
     pub is_dpkg_locked: bool,
-    /// `PATCHADM_NATIVE_UPGRADE`: counts in the place of `native_upgrade` in the policy.
+    /// `PATCHADM_NATIVE_UPGRADE`: replaces `native_upgrade` of the policy.
     pub native_upgrade: Option<String>,
-    /// `PATCHADM_RUN`: the run whose script started this command, where one did.
+    /// `PATCHADM_RUN`: the run whose script started this command.
     pub run: Option<String>,
-    /// `PATCHADM_TRUST`: what that run answered to the question whose the root is.
+    /// `PATCHADM_TRUST`: that run's decision about the owner of the root.
     pub trust: Option<String>,
-    /// `PATCHADM_AS_OWNER`: this process does as the owner of a root what the superuser asked for.
+    /// `PATCHADM_AS_OWNER`: this process acts for the superuser as the owner of a root.
     pub for_superuser: bool,
-    /// The file of the running program, where the system tells.
+    /// The file of the running program, if the system tells.
     pub binary: Option<PathBuf>,
-    /// The moment that counts as now.
+    /// Fixed by `SOURCE_DATE_EPOCH`.
     pub now: DateTime<Utc>,
-    /// The file mode creation mask of the caller; the program has one of its own.
+    /// The caller's; the program has one of its own.
     pub umask: u32,
-    /// When the command began, by a clock that is never set: for durations.
+    /// For durations: this clock is never set.
     pub began: Instant,
-    /// The time zone in which moments are shown.
+    /// For shown moments.
     pub zone: Zone,
-    /// The names of this machine, from uname(2).
     pub machine: Machine,
-    /// The number of processors that the program may use.
+    /// Processors that the program may use.
     pub processors: usize,
-    /// The directory for private directories: `TMPDIR`, else `/var/tmp`.
+    /// The parent of private directories: `TMPDIR`, else `/var/tmp`.
     pub temporary: PathBuf,
-    /// The home directory of the caller.
     pub home: Option<PathBuf>,
-    /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
-    /// Whether standard input is a terminal, so that the user can be asked.
+    /// If true, the user can be asked.
     pub stdin_is_terminal: bool,
-    /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
-    /// How wide help is: as the terminal of standard output, 100 columns at most and without one.
+    /// The width of help: that of the terminal, at most 100 columns.
     pub width: usize,
-    /// When the environment wants colours: `NO_COLOR`, `CLICOLOR_FORCE`, `TERM`.
+    /// `NO_COLOR`, `CLICOLOR_FORCE`, `TERM`.
     pub colours: WhenToColour,
     /// The file of `--policy` with its text; known once the arguments are read.
     pub policy: Option<(PathBuf, Vec<u8>)>,
     /// The command line without secrets, as the history keeps it; known once the command is chosen.
     pub typed: Option<String>,
-    /// Whether only errors are to be said; known once the arguments are read.
+    /// Known once the arguments are read.
     pub is_quiet: bool,
-    /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
+    /// LANG, `LC_*`, TZ.
     pub locale: Vec<(String, OsString)>,
     /// Proxies, certificates and the place of the cache.
     pub network: NetworkSurroundings,
-    /// `PATCHADM_EVENTS`: who is told of runs.
+    /// `PATCHADM_EVENTS`.
     pub events: EventReceiver,
 }
 
-/// The fields of uname(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// The zone of this machine or of `TZ`.
+    Local,
+    Utc,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
-    /// Name of the operating system, `uname -s`.
+    /// `uname -s`.
     pub system: String,
-    /// Name of this host, `uname -n`.
+    /// `uname -n`.
     pub node: String,
-    /// Release of the system, `uname -r`.
+    /// `uname -r`.
     pub release: String,
-    /// Version of that release, `uname -v`.
+    /// `uname -v`.
     pub version: String,
-    /// Kind of hardware, `uname -m`.
+    /// `uname -m`.
     pub hardware: String,
     /// NIS domain; empty if there is none.
     pub domain: String,
 }
 
-/// The reasons why the surroundings make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SurroundingsError {
-    /// `SOURCE_DATE_EPOCH` is no moment.
     #[error("SOURCE_DATE_EPOCH is not a number of seconds since 1970: <{0}>")]
     Epoch(String),
-    /// `PATCHADM_EVENTS` names nobody who could be told of runs.
     #[error("PATCHADM_EVENTS is none, journal:SOCKET or syslog:SOCKET, and not <{0}>")]
     Events(String),
-    /// Somebody else may exchange what is in `TMPDIR`.
+    /// Somebody else may exchange its entries.
     #[error("TMPDIR is {path}, and {reason}: whoever that is could exchange what is made there")]
     Temporary {
-        /// The directory.
         path: String,
-        /// Whose it is.
+        /// Its owner.
         reason: String,
     },
-    /// `TMPDIR` is no directory, or cannot be read.
     #[error("TMPDIR is {path}, {reason}: unset TMPDIR, or name a directory that exists")]
     NoTemporary {
-        /// The directory.
         path: String,
-        /// What is wrong, as a clause.
+        /// As a clause.
         reason: String,
     },
-    /// `-R` and `PKG_INSTALL_ROOT` name different roots.
     #[error("Command line install root contends with environment.")]
     RootContends,
 }
 
 impl Surroundings {
-    /// Reads the surroundings.
     pub fn read() -> Result<Self, SurroundingsError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Ok(Self {
@@ -193,7 +185,7 @@ impl Surroundings {
         })
     }
 
-    /// Returns the root to work on: `-R`, else `PKG_INSTALL_ROOT`, else `/`. Both, and not the same, is an error.
+    /// `-R`, else `PKG_INSTALL_ROOT`, else `/`. Fails if both are given and differ.
     pub fn root(&self, option: Option<&Path>) -> Result<PathBuf, SurroundingsError> {
         match (option, &self.install_root) {
             (Some(option), Some(environment)) if option != environment => {
@@ -205,7 +197,7 @@ impl Surroundings {
         }
     }
 
-    /// Returns the root under the policy that the caller named, if one was.
+    /// Applies the policy of `--policy`.
     pub fn under_policy(&self, root: Root) -> Root {
         match &self.policy {
             None => root,
@@ -213,49 +205,77 @@ impl Surroundings {
         }
     }
 
-    /// Returns the root with the locks that the program that calls holds for this one.
+    /// Marks the locks that the calling program holds for this one.
     pub fn under_locks(&self, root: Root) -> Root {
         if self.is_dpkg_locked { root.with_held_locks(NativeManager::Dpkg.lock_files()) } else { root }
     }
 
-    /// Makes the reader of the records of `root`: a command that a script of a run started has a part in that run.
+    /// A command that a script of a run started takes part in that run.
     pub fn reader<'a>(&'a self, root: &'a Root) -> RecordReader<'a> {
         RecordReader::within(root, self.run.as_deref())
     }
 
-    /// Returns how scripts are run that nobody asked for.
+    /// For scripts that nobody asked for.
     pub fn script_settings(&self) -> ScriptSettings {
         let (temporary, locale) = (self.temporary.clone(), self.locale.clone());
         let executable = PathBuf::from("/proc/self/exe");
         ScriptSettings { executable, temporary, locale, ..ScriptSettings::default() }
     }
 
-    /// Returns the whole environment, for a command that is to have it.
+    /// For a command that gets the whole environment.
     pub fn environment() -> Vec<(OsString, OsString)> {
         std::env::vars_os().collect()
     }
 
-    /// Returns the kind of the caller's terminal, for a shell that inherits nothing else.
+    /// For a shell that inherits nothing else.
     pub fn terminal() -> Option<OsString> {
         std::env::var_os("TERM").filter(|terminal| !terminal.is_empty())
     }
 
-    /// Returns the directories in which the caller's shell looks for programs.
+    /// `PATH` of the caller.
     pub fn search_path() -> Vec<PathBuf> {
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
     }
 
-    /// Returns the shell of the caller, and the working directory, if the system tells.
+    /// Shell and working directory of the caller, if known.
     pub fn shell_and_directory() -> (Option<OsString>, Option<PathBuf>) {
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
         (shell, std::env::current_dir().ok())
     }
 
-    /// Returns the name of the caller from the accounts of this machine; the number if there is none.
+    /// From the accounts of this machine; the number if there is no name.
     pub fn user() -> String {
         let uid = rustix::process::getuid().as_raw();
         let accounts = Root::open(Path::new("/")).and_then(|host| accounts_of(&host, &host));
         accounts.map_or_else(|_| uid.to_string(), |accounts| accounts.user(uid).into())
+    }
+}
+
+impl Zone {
+    /// Interprets `TZ`. A path outside the system's zones is read only if it is a regular file: a device has no end.
+    fn of(variable: Option<&OsStr>) -> Self {
+        let Some(name) = variable else { return Self::Local };
+        let bytes = name.as_encoded_bytes();
+        let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b":").unwrap_or(bytes)));
+        let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
+    }
+
+    /// The moment of a local time; the first one if it occurs twice.
+    pub fn moment(self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Local => Local.from_local_datetime(&wall).earliest().map(|local| local.with_timezone(&Utc)),
+            Self::Utc => Some(wall.and_utc()),
+        }
+    }
+
+    /// The local time of a moment (seconds since 1970); 1970 if it is beyond any calendar.
+    pub fn at(self, seconds: i64) -> NaiveDateTime {
+        let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        match self {
+            Self::Local => moment.with_timezone(&Local).naive_local(),
+            Self::Utc => moment.naive_utc(),
+        }
     }
 }
 
@@ -275,7 +295,7 @@ impl Machine {
     }
 }
 
-/// Language and time zone, sorted by name.
+/// Sorted by name.
 fn locale(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<(String, OsString)> {
     let named = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let counts = |name: &str| matches!(name, "LANG" | "TZ") || name.starts_with("LC_");
@@ -289,7 +309,7 @@ fn event_receiver(variable: Option<&OsStr>) -> Result<EventReceiver, Surrounding
     EventReceiver::of(variable).ok_or_else(|| SurroundingsError::Events(shown()))
 }
 
-/// Returns the directory for private directories. Nobody but the caller and the superuser may rename what is in it.
+/// Only the caller and the superuser may be able to rename entries of the directory.
 fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
     let Some(path) = named else { return Ok(PathBuf::from(TEMPORARY)) };
     let shown = || path.display().to_string().escape_debug().to_string();
@@ -297,7 +317,7 @@ fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
     let seen = match path.metadata() {
         Ok(seen) if seen.is_dir() => seen,
         Ok(_) => return absent("which is no directory".to_owned()),
-        // As if it were unset: in a chroot it often is missing, and a stranger could make it at any moment.
+        // As if unset: in a chroot it is often missing, and a stranger could make it at any moment.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PathBuf::from(TEMPORARY)),
         Err(error) => return absent(format!("which cannot be looked at ({})", error.kind())),
     };
@@ -324,7 +344,7 @@ fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
         .ok_or_else(|| SurroundingsError::Epoch(epoch.to_string_lossy().escape_debug().to_string()))
 }
 
-/// Returns the root whose records of dpkg are in this directory; `None` if it is not where dpkg has them.
+/// Returns the root with its dpkg records in this directory; `None` if dpkg does not keep them there.
 fn root_of_dpkg(records: &Path) -> Option<PathBuf> {
     let above = records.ends_with("var/lib/dpkg").then(|| records.ancestors().nth(3))??;
     Some(if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_owned() })

@@ -1,4 +1,4 @@
-//! The event of a run: what the journal of the machine is told of it. patchadm-events(5) is its description.
+//! The event of a run in the journal of the machine (patchadm-events(5)).
 
 use std::path::Path;
 
@@ -6,29 +6,28 @@ use patchadm_changeset::format::history::TrialEnd;
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_svr4::package::control::printable;
 
-/// The name under which events are found.
+/// Identifies events in the journal.
 const PROGRAM: &str = "patchadm";
 
-/// The most bytes of a list of ids or packages; what is beyond them is counted.
+/// In bytes; the rest of a longer list of ids or packages is counted.
 const LONGEST_LIST: usize = 24 << 10;
 
-/// The kinds of events, by what they mean for somebody who watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventKind {
     /// A run changed a root.
     Done,
-    /// A run changed a root, and what it applied is on trial.
+    /// A run changed a root, and its patches are on trial.
     OnTrial,
-    /// What was on trial stays.
+    /// Patches on trial stay.
     Confirmed,
-    /// What was on trial is backed out, or cannot be.
+    /// Patches on trial are backed out, or cannot be.
     TrialOver,
-    /// A run was undone: the root is as before it.
+    /// The root is as before the run.
     RolledBack,
 }
 
 impl EventKind {
-    /// Returns the id of the message, by which the journal finds all events of the kind.
+    /// The journal finds all events of the kind by this id.
     fn message_id(self) -> &'static str {
         match self {
             Self::Done => "b9d04953c598422ab1f59a682d17f3d8",
@@ -39,7 +38,7 @@ impl EventKind {
         }
     }
 
-    /// Returns its priority by syslog(3): 5 is a notice, 4 a warning.
+    /// By syslog(3): 5 is a notice, 4 a warning.
     fn priority(self) -> u8 {
         match self {
             Self::Done | Self::OnTrial | Self::Confirmed => 5,
@@ -48,19 +47,18 @@ impl EventKind {
     }
 }
 
-/// What is told of one run.
 #[derive(Clone, Debug)]
 pub(super) struct RunEvent {
     kind: EventKind,
     root: String,
-    /// The first line of the run in the history, which has what all its lines have in common.
+    /// The first line of the run in the history; it has the common fields.
     entry: HistoryEntry,
     patches: Vec<String>,
     packages: Vec<String>,
 }
 
 impl RunEvent {
-    /// Returns the events of a root from the lines that its history got: one for each run, whose lines follow each other.
+    /// One event for each run; the lines of a run are adjacent.
     pub(super) fn of_history(root: &Path, entries: &[HistoryEntry]) -> Vec<Self> {
         let runs = entries.chunk_by(|one, next| one.run == next.run && one.result == next.result);
         runs.filter_map(|run| Self::of_run(root, run)).collect()
@@ -76,12 +74,11 @@ impl RunEvent {
         Some(Self { kind: kind_of(&entry), root, entry, patches, packages })
     }
 
-    /// Returns the name of the run.
     pub(super) fn run(&self) -> &str {
         &self.entry.run
     }
 
-    /// Returns the event in one line for people.
+    /// One line for people.
     fn message(&self) -> String {
         let HistoryEntry { run, command, result, user, duration, .. } = &self.entry;
         let number = run.split_once('-').map_or(run.as_str(), |(number, _)| number);
@@ -92,7 +89,7 @@ impl RunEvent {
         format!("run {number} of {root}: {command}{blank}{subject}: {result} by {user} in {seconds}")
     }
 
-    /// Returns the fields of the event for the journal of systemd, in its native form.
+    /// In the native form of systemd's journal.
     pub(super) fn journal_fields(&self) -> Vec<u8> {
         let entry = &self.entry;
         let trial_end = entry.trial_end.as_ref();
@@ -124,8 +121,7 @@ impl RunEvent {
         })
     }
 
-    /// Returns the event as a line of syslog by RFC 3164, of the facility `daemon`; `stamp` is its time, as in
-    /// `Nov 20 07:00:00`.
+    /// A line by RFC 3164, facility `daemon`; `stamp` is its time, as in `Nov 20 07:00:00`.
     pub(super) fn syslog_line(&self, stamp: &str, process: u32) -> Vec<u8> {
         const DAEMON: u8 = 3 << 3;
         let priority = DAEMON | self.kind.priority();
@@ -146,7 +142,7 @@ fn kind_of(entry: &HistoryEntry) -> EventKind {
     }
 }
 
-/// Adds a field: as a line, or, where the value has several, with its length before it, so that it never is another field.
+/// A value with several lines gets its length before it, so that it cannot form another field.
 fn add_field(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.extend(name.as_bytes());
     if value.contains('\n') {
@@ -159,7 +155,7 @@ fn add_field(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.push(b'\n');
 }
 
-/// Returns words with blanks between them; of very many the first, and the number of the others.
+/// Separated by blanks; of a long list the first words, and the number of the others.
 fn listed(words: &[String]) -> String {
     let mut text = String::new();
     for (at, word) in words.iter().enumerate() {
@@ -173,7 +169,6 @@ fn listed(words: &[String]) -> String {
     text
 }
 
-/// Returns milliseconds in seconds.
 fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }

@@ -1,7 +1,8 @@
 //! The policy file of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
 //!
 //! Every setting is optional and an empty value sets nothing. The first line of a name counts, as in all files of this
-//! syntax. Unknown names and values are errors, because a misspelt policy would otherwise be no policy.
+//! syntax. Blanks around a name do not count. Unknown names and values, and lines without a value, are errors, because a
+//! misspelt policy would otherwise be no policy.
 
 use std::path::{Path, PathBuf};
 
@@ -75,6 +76,13 @@ pub enum PolicyError {
         /// The fault, with its line.
         reason: ParamsError,
     },
+    /// A line has no separator between name and value.
+    #[error("{path}, line {line}: not a setting: write NAME=VALUE")]
+    NoValue {
+        path: String,
+        /// Counted from 1.
+        line: usize,
+    },
     /// It is the policy of the host, and a user other than the superuser may change it.
     #[error("the policy of this host does not count, because others may write it: {0}")]
     NotTheHosts(Box<Untrusted>),
@@ -101,9 +109,10 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let Some(text) = text else { return Ok(Policy::default()) };
     let policy = parse(&text, &shown)?;
     if !root.is_system() {
-        let params = ParamFile::parse(&text).map(|file| file.params().clone()).unwrap_or_default();
-        let set = |name: &&&str| params.get(name).is_some_and(|value| !value.is_empty());
-        if let Some(name) = OF_THE_HOST.iter().find(set) {
+        let params = ParamFile::parse(&text).map(|file| file.params()).unwrap_or_default();
+        let is_set =
+            |host: &&&str| params.iter().any(|(name, value)| name.trim() == **host && !value.is_empty());
+        if let Some(name) = OF_THE_HOST.iter().find(is_set) {
             return Err(PolicyError::Setting {
                 path: shown,
                 line: line_of(&text, name),
@@ -146,10 +155,14 @@ pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
 pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
     let file =
         ParamFile::parse(text).map_err(|reason| PolicyError::Syntax { path: path.to_owned(), reason })?;
+    if let Some(line) = line_without_value(text) {
+        return Err(PolicyError::NoValue { path: path.to_owned(), line });
+    }
     let params = file.params();
     let mut policy = Policy::default();
     let mut seen = Vec::new();
-    for (name, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
+    let settings = params.iter().map(|(name, value)| (name.trim(), value));
+    for (name, value) in settings.filter(|(name, value)| !value.is_empty() && !name.starts_with('#')) {
         if seen.contains(&name) {
             continue;
         }
@@ -323,13 +336,34 @@ fn regex_reason(error: &regex::Error) -> String {
 fn line_of(text: &[u8], name: &str) -> usize {
     let mut continued = false;
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let rest = line.strip_prefix(name.as_bytes()).filter(|_| !continued);
-        if rest.is_some_and(|rest| rest.starts_with(b"=") || rest.starts_with(b":")) {
+        let rest = line.trim_ascii_start().strip_prefix(name.as_bytes()).filter(|_| !continued);
+        let separator = rest.and_then(|rest| rest.trim_ascii_start().first());
+        if separator.is_some_and(|byte| b"=:".contains(byte)) {
             return at + 1;
         }
         continued = line.ends_with(b"\\");
     }
     1
+}
+
+/// The first line that is neither blank, a comment nor a setting. A line that continues another, or stands after an opening
+/// quote, belongs to that one.
+fn line_without_value(text: &[u8]) -> Option<usize> {
+    let mut continued = false;
+    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let mut pieces = line.splitn(2, |byte| b"=:".contains(byte));
+        let name = pieces.next().unwrap_or_default().trim_ascii();
+        let value = pieces.next().map(<[u8]>::trim_ascii_start);
+        if value.is_some_and(|value| value.starts_with(b"\"") || value.starts_with(b"'")) {
+            // Its value may have several lines.
+            return None;
+        }
+        if value.is_none() && !continued && !name.is_empty() && !name.starts_with(b"#") {
+            return Some(at + 1);
+        }
+        continued = line.ends_with(b"\\");
+    }
+    None
 }
 
 #[cfg(test)]
@@ -439,6 +473,29 @@ mod tests {
     #[test]
     fn of_a_name_that_comes_twice_the_first_line_counts() {
         assert_eq!(read("edited=keep\nedited=replace\n").unwrap().edited, Edited::Keep);
+    }
+
+    #[test]
+    fn blanks_around_a_name_do_not_count() {
+        let policy = read("  depot = /srv/depot\nedited\t=\tkeep\nedited = replace\nwait = 30 \n").unwrap();
+        assert_eq!(policy.depot.as_deref(), Some("/srv/depot"));
+        assert_eq!((policy.edited, policy.wait), (Edited::Keep, 30));
+        assert!(read("wait = 1\nedited = maybe\n").unwrap_err().contains("line 2: edited: "));
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/patchadm")).unwrap();
+        std::fs::write(dir.path().join("etc/patchadm/policy"), "wait=1\n trusted_roots = /zones/*\n")
+            .unwrap();
+        let error = of_root(&Root::open(dir.path()).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("line 2: trusted_roots: "), "{error}");
+    }
+
+    #[test]
+    fn a_line_without_a_value_is_an_error_that_names_the_form() {
+        for (text, line) in [("# ours\n\ndepot /srv/depot\n", 3), ("wait=1\nedited", 2)] {
+            let expected = format!("/etc/patchadm/policy, line {line}: not a setting: write NAME=VALUE");
+            assert_eq!(read(text).unwrap_err(), expected);
+        }
+        assert!(read("exclude=100-01 \\\n101-01\n# a comment\n  # another=1\n\n").is_ok());
     }
 
     #[test]

@@ -1,7 +1,5 @@
-//! The symbols that a file exports, and those that it expects of others; read on demand, because they are many.
-//!
-//! The dynamic section does not give the number of symbols. The hash tables give that of the symbols that can be looked
-//! up; the section headers, if there are any, give that of all.
+//! Exported and expected symbols, read on demand because they are many. The dynamic section does not give their number:
+//! hash tables give that of the symbols to look up, section headers that of all.
 
 use elf::abi;
 use elf::file::Class;
@@ -12,26 +10,23 @@ use crate::elf::source::{ElfError, ElfSource};
 
 const MOST_SYMBOLS: u64 = 1 << 18;
 
-/// The most bytes of all symbol names: 16 MiB.
+/// 16 MiB.
 const MOST_SYMBOL_BYTES: usize = 16 << 20;
 
-/// Bytes of a table that are read at a time.
 const PART: usize = 48 << 10;
 
-/// The machines whose old hash tables have entries of 64 bits: s390x and Alpha.
+/// Machines whose old hash tables have entries of 64 bits: s390x and Alpha.
 const WIDE_HASHES: [ElfMachine; 2] =
     [ElfMachine { number: 22, is_64: true }, ElfMachine { number: 0x9026, is_64: true }];
 
-/// The symbols of a program or library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ElfSymbols {
-    /// The names that others can use.
     pub exported: SymbolNames,
-    /// The names that others must define, without weak ones.
+    /// Names that others must define, without weak ones.
     pub undefined: SymbolNames,
 }
 
-/// Reads the symbols of a file. Returns none if it is not a program or library that is linked dynamically.
+/// Empty for anything but a dynamically linked program or library.
 pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> {
     let mut symbols = ElfSymbols::default();
     let Some(layout) = Layout::read(source)? else { return Ok(symbols) };
@@ -75,11 +70,11 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
     Ok(symbols)
 }
 
-/// Returns the number of symbols: the largest that a table states.
+/// The largest number that a table states.
 fn count(source: &mut dyn ElfSource, layout: &Layout, dynamic: &DynamicSection) -> Result<u64, ElfError> {
     let by_hash = if dynamic.hash == 0 { 0 } else { by_old_hash(source, layout, dynamic.hash)? };
     let by_gnu = if dynamic.gnu_hash == 0 { 0 } else { by_gnu_hash(source, layout, dynamic.gnu_hash)? };
-    // A table of sections that is damaged or cut off is none.
+    // A damaged or cut table of sections does not count.
     let by_section = by_section(source, layout, dynamic.symbols).unwrap_or_default();
     Ok(by_hash.max(by_gnu).max(by_section))
 }
@@ -93,7 +88,7 @@ fn by_old_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
     layout.word(source.slice(offset.saturating_add(4), 4)?).map(u64::from)
 }
 
-/// Returns the number of symbols: the last chain of the table ends with the last symbol.
+/// The last chain of the table ends with the last symbol.
 fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Result<u64, ElfError> {
     let offset = layout.offset_of(address)?;
     let mut header = [0; 3];
@@ -130,32 +125,28 @@ fn by_section(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Opti
     found.sh_size.checked_div(found.sh_entsize)
 }
 
-/// A set of names of symbols.
 #[derive(Clone, Default)]
 pub struct SymbolNames {
-    /// The names in the order in which they were added.
+    /// In the order in which they were added.
     text: String,
     /// Begin and end of each name, in the order of the names.
     places: Vec<(u32, u32)>,
 }
 
 impl SymbolNames {
-    /// Returns the names in their order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.places.iter().map(|place| self.at(*place))
     }
 
-    /// Returns true if there are none.
     pub const fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Returns true if a name is among them.
     pub fn contains(&self, name: &str) -> bool {
         self.places.binary_search_by(|place| self.at(*place).cmp(name)).is_ok()
     }
 
-    /// Returns the names that another set lacks, in their order.
+    /// In their order.
     pub fn missing_in<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = &'s str> {
         let mut others = other.iter().peekable();
         self.iter().filter(move |name| {
@@ -164,12 +155,11 @@ impl SymbolNames {
         })
     }
 
-    /// Returns the total length of the names, duplicates included.
     pub(super) const fn bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// Adds a name. The names are a set only after [`sort`](Self::sort).
+    /// The names are a set only after [`sort`](Self::sort).
     pub(super) fn push(&mut self, name: &str) {
         let begin = self.text.len();
         self.text.push_str(name);
@@ -178,7 +168,6 @@ impl SymbolNames {
         self.places.push((place(begin), place(self.text.len())));
     }
 
-    /// Sorts the names and removes duplicates.
     pub(super) fn sort(&mut self) {
         let mut places = std::mem::take(&mut self.places);
         places.sort_unstable_by(|one, other| self.at(*one).cmp(self.at(*other)));

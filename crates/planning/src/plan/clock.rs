@@ -1,4 +1,4 @@
-//! The time and place of planning. Clock and host name come in here as values; no planner asks for them.
+//! Clock and host name as values; no planner asks for them.
 
 use chrono::NaiveDateTime;
 
@@ -6,30 +6,28 @@ use patchadm_changeset::format::contents_merge::ContentsTrailer;
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::PkgInst;
 
-/// The time of a run and its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The time in UTC.
     pub utc: NaiveDateTime,
-    /// The same time in the time zone of the machine.
+    /// In the time zone of the machine.
     pub local: NaiveDateTime,
-    /// The node name of the machine.
+    /// The node name.
     pub host: String,
 }
 
 impl Now {
-    /// Returns the time for objects that no package gives a time, in whole seconds.
+    /// For objects without a time from a package; in whole seconds.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::whole(self.utc.and_utc().timestamp())
     }
 
-    /// Returns the time of the run, to the nanosecond.
+    /// To the nanosecond.
     pub fn moment(&self) -> Timestamp {
         let utc = self.utc.and_utc();
         Timestamp { seconds: utc.timestamp(), nanoseconds: utc.timestamp_subsec_nanos().min(999_999_999) }
     }
 
-    /// Format of date(1), in UTC.
+    /// In the format of date(1), in UTC.
     pub(super) fn patch_date(&self) -> String {
         self.utc.format("%a %b %e %H:%M:%S UTC %Y").to_string()
     }
@@ -38,7 +36,7 @@ impl Now {
         self.local.format("%b %d %Y %H:%M").to_string()
     }
 
-    /// Returns the closing lines of `contents`.
+    /// The closing lines of `contents`.
     pub fn trailer(&self, program: &str, package: &PkgInst) -> ContentsTrailer {
         ContentsTrailer { program: program.to_owned(), package: package.clone(), when: self.local }
     }

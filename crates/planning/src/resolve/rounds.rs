@@ -1,5 +1,5 @@
-//! The rounds in which patches are accepted: in the order of ids, each with its needs, and again after each
-//! round that accepted one. Patches that the set does not need are removed.
+//! Accepts patches in rounds: in the order of ids, each with its needs, until a round accepts none. Patches that the
+//! set does not need are removed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -54,8 +54,7 @@ pub(super) fn accept_all(catalogue: &Catalogue<'_>, chances: &Chances, all_or_no
 
 impl Rounds<'_, '_> {
     fn accept(&mut self, named: &[usize]) {
-        // Each turn accepts, refuses or removes a patch, and nothing is accepted again without another
-        // change.
+        // Each turn accepts, refuses or removes a patch, and nothing is accepted again without another change.
         for _ in 0..named.len() * 2 + 10 {
             let mut is_over = true;
             for &place in named {
@@ -186,7 +185,7 @@ fn reached(catalogue: &Catalogue<'_>, set: &Selection, place: usize) -> BTreeSet
 
 // A patch is not needed if it was pulled in for one that is gone, or if another patch of the set contains it.
 
-/// Returns true if something was removed. A named patch gives way to one that contains it.
+/// True if something was removed. A named patch gives way to one that contains it.
 pub(super) fn prune(catalogue: &Catalogue<'_>, set: &mut Selection) -> bool {
     let mut was_pruned = prune_pulled_in(catalogue, set);
     let is_contained =

@@ -79,19 +79,8 @@ pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
     if journal_file::head_in(&own)?.as_ref().is_some_and(JournalHead::is_open) {
         return Ok(None);
     }
-    let is_there = own.look(STAGES)?.is_some_and(|seen| seen.file_type == FileType::Directory);
-    let mut holders = if is_there { vec![own.dir(STAGES)?] } else { Vec::new() };
-    for mount in root.mount_points()? {
-        let Some(top) = mounted(root, &mount)? else { continue };
-        let Some(seen) = top.look(HOLDER)? else { continue };
-        holders.extend(open_holder(&top, &seen)?.ok());
-    }
-    for holder in holders {
-        let names = match holder.names() {
-            Err(error) if is_closed(error.errno()) => continue,
-            names => names?,
-        };
-        for name in names {
+    for holder in holders_of_stages(root, &own)? {
+        for name in readable_names(&holder)? {
             let FoundStage::Ours(stage) = open_own(&holder, &name, &name)? else { continue };
             if let Err(error) = holder.must_be_removable(&name) {
                 let (path, reason) = (root.show(&holder.at(&name)), error.to_string());
@@ -100,6 +89,62 @@ pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
         }
     }
     Ok(None)
+}
+
+/// The stages of runs that ended before they changed anything. The next change and `recover` remove them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftoverStages {
+    /// The runs.
+    pub runs: Vec<String>,
+    /// The space that they take, in bytes.
+    pub bytes: u64,
+}
+
+/// Finds the stages of runs that ended before they changed anything, as recovery counts them. Nothing is removed; what
+/// the caller may not look at is passed over. While a command changes the root, its own stage is among them.
+pub fn leftover_stages(root: &Root) -> Result<LeftoverStages, Cause> {
+    let mut left = LeftoverStages::default();
+    let own = root.resolver().locate_dir(&own_directory())?;
+    let Some(own) = root.dir_if_there(&own)? else { return Ok(left) };
+    let published = journal_file::head_in(&own)?;
+    if published.as_ref().is_some_and(JournalHead::is_open) {
+        return Ok(left);
+    }
+    let last = published.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number);
+    for holder in holders_of_stages(root, &own)? {
+        let is_first = holder.path().name() == STAGES;
+        for name in readable_names(&holder)? {
+            let FoundStage::Ours(stage) = open_own(&holder, &name, &name)? else { continue };
+            let run = stage.run.to_string();
+            if is_first && stage.run.number > last && !readable_names(&stage.dir)?.is_empty() {
+                left.runs.push(run.clone());
+            }
+            if left.runs.contains(&run) {
+                left.bytes += holder.allocated_below(&name).unwrap_or_default();
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// Returns the directories that hold the stages of runs: that of the first domain, then those of other mounts.
+fn holders_of_stages(root: &Root, own: &Dir) -> Result<Vec<Dir>, Cause> {
+    let is_there = own.look(STAGES)?.is_some_and(|seen| seen.file_type == FileType::Directory);
+    let mut holders = if is_there { vec![own.dir(STAGES)?] } else { Vec::new() };
+    for mount in root.mount_points()? {
+        let Some(top) = mounted(root, &mount)? else { continue };
+        let Some(seen) = top.look(HOLDER)? else { continue };
+        holders.extend(open_holder(&top, &seen)?.ok());
+    }
+    Ok(holders)
+}
+
+/// Returns the names in a directory; none if the caller may not look at them.
+fn readable_names(dir: &Dir) -> Result<Vec<Vec<u8>>, Cause> {
+    match dir.names() {
+        Err(error) if is_closed(error.errno()) => Ok(Vec::new()),
+        names => Ok(names?),
+    }
 }
 
 struct LastRun {

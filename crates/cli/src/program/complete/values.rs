@@ -1,4 +1,4 @@
-//! The values that an option or operand can have: ids and packages of the root, patches of a directory, words.
+//! Values of options and operands: ids and packages of the root, patches of a directory, words.
 
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,9 @@ use patchadm_planning::analyze::Group;
 use patchadm_planning::plan::kept_libraries::is_named_as_kept;
 use patchadm_rootfs::Root;
 
-/// One possible word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) value: String,
-    /// Its description, if that is useful.
     pub(super) about: String,
 }
 
@@ -28,13 +26,12 @@ impl Candidate {
         Self { value: value.to_owned(), about: about.to_owned() }
     }
 
-    /// Tells whether it can be handed over: names come from strangers.
+    /// Names come from strangers and may contain newlines.
     pub(super) fn is_one_line(&self) -> bool {
         !self.value.chars().any(char::is_control)
     }
 }
 
-/// The names that the shell itself completes beside the candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnNames {
     None,
@@ -52,7 +49,6 @@ impl OwnNames {
     }
 }
 
-/// Returns the candidates for a word.
 pub(super) fn values_of(
     wanted: &WantedWord,
     line: &TypedLine,
@@ -109,7 +105,7 @@ fn of_argument(
     }
 }
 
-/// Returns the root that the line is about; none if it cannot be opened.
+/// `None` if the root cannot be opened.
 fn root(line: &TypedLine, surroundings: &Surroundings) -> Option<Root> {
     let path = surroundings.root(line.root().as_deref()).ok()?;
     Root::open(&absolute_root(&path).ok()?).ok()
@@ -120,7 +116,7 @@ fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     ids.iter().map(|(id, packages)| Candidate::new(id, packages)).collect()
 }
 
-/// Returns the packages of the root; for a command that takes them from a directory, those in it.
+/// For a command that takes packages from a directory, those in it.
 fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     let names = match line.value_of("device").map(PathBuf::from) {
         Some(device) => {
@@ -134,7 +130,7 @@ fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     names.iter().map(|name| Candidate::new(name, "")).collect()
 }
 
-/// Returns the patches of the directory that the current word is in, with that directory before them.
+/// With the directory of the current word before each.
 fn patches(line: &TypedLine) -> Vec<Candidate> {
     let (directory, prefix) = match line.current_directory() {
         Some(directory) => (PathBuf::from(directory), directory),

@@ -4,8 +4,7 @@ use crate::surroundings::Zone;
 use patchadm_core::operation::check::{Difference, Finding, UnfixedReason};
 use patchadm_svr4::package::Mode;
 
-/// `ERROR: PATH` and one indented line for each finding; nothing if there is none. `path` has the prefix of the
-/// root.
+/// `ERROR: PATH` and an indented line for each finding; empty without findings. `path` has the prefix of the root.
 pub fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
     if findings.is_empty() {
         return String::new();
@@ -14,7 +13,7 @@ pub fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
     format!("ERROR: {path}\n{}", details.collect::<String>())
 }
 
-/// Returns the line of one finding, without indentation.
+/// Without indentation.
 pub fn detail(finding: &Finding, zone: Zone) -> String {
     let differ =
         |what: &str, expected: &str, actual: &str| format!("{what} <{expected}> expected <{actual}> actual");
@@ -52,7 +51,7 @@ pub fn detail(finding: &Finding, zone: Zone) -> String {
     }
 }
 
-/// Returns the line of a repair that failed.
+/// For a repair that failed.
 fn unable(unfixed: &UnfixedReason) -> String {
     match unfixed {
         UnfixedReason::Attributes => "unable to fix attributes".to_owned(),

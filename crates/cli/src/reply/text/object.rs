@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use crate::surroundings::Zone;
 use patchadm_svr4::package::{ContentsLine, Ftype, Object};
 
-/// Packages in a line of the listing.
 const PACKAGES_IN_LINE: usize = 5;
 
-/// Returns the long listing of a recorded object, with a blank line at its end. `path` has the prefix of the root.
+/// Ends with a blank line. `path` has the prefix of the root.
 pub fn long(line: &ContentsLine, path: &str, zone: Zone) -> String {
     let owners: Vec<&str> = line.owners.iter().map(|owner| owner.package.as_str()).collect();
     let is_partial = line.owners.iter().any(|owner| owner.status.is_some());
@@ -16,7 +15,7 @@ pub fn long(line: &ContentsLine, path: &str, zone: Zone) -> String {
     listed(&line.object, path, &owners, status, zone)
 }
 
-/// Returns the long listing of an object of a package that is not installed. `path` is as the pkgmap writes it.
+/// For a package that is not installed. `path` is as in the pkgmap.
 pub fn spooled(object: &Object, path: &str, package: &str, zone: Zone) -> String {
     listed(object, path, &[package], "spooled", zone)
 }
@@ -38,7 +37,7 @@ fn listed(object: &Object, path: &str, packages: &[&str], status: &str, zone: Zo
     text
 }
 
-/// Returns the name of a type in the listing, spelled as the classic tool spells it.
+/// Spelled as the classic tool does.
 pub fn type_name(ftype: Ftype) -> &'static str {
     match ftype {
         Ftype::File => "regular file",

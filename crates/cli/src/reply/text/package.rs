@@ -6,8 +6,7 @@ use patchadm_core::operation::queries::packages::{ListedPackage, ObjectCounts, P
 use patchadm_svr4::format::params::compact;
 use patchadm_svr4::package::control::controls_on_one_line;
 
-/// The parameters that the long listing shows before STATUS, in its order. Of the first ones even an empty value is
-/// shown.
+/// Shown before STATUS, in this order. The first ones are shown even if empty.
 const FIELDS: [&str; 13] = [
     "NAME",
     "CATEGORY",
@@ -25,7 +24,7 @@ const FIELDS: [&str; 13] = [
 ];
 const SHOWN_EMPTY: usize = 6;
 
-/// Returns the line of the short listing: category, instance padded to `width`, name.
+/// Category, instance padded to `width`, name.
 pub fn short(package: &ListedPackage, width: usize) -> Vec<u8> {
     let category = value(package, "CATEGORY");
     let first = category.split(|byte| *byte == b',').next().unwrap_or_default();
@@ -38,7 +37,7 @@ pub fn short(package: &ListedPackage, width: usize) -> Vec<u8> {
     line
 }
 
-/// Returns the two lines of the extracted listing.
+/// Two lines.
 pub fn extracted(package: &ListedPackage, width: usize) -> Vec<u8> {
     let mut text = fit(package.instance.as_bytes(), width);
     text.extend(b"  ");
@@ -53,7 +52,7 @@ pub fn extracted(package: &ListedPackage, width: usize) -> Vec<u8> {
     text
 }
 
-/// Returns all fields, and a blank line.
+/// All fields, and a blank line.
 pub fn long(package: &ListedPackage) -> Vec<u8> {
     let mut text = Vec::new();
     field(&mut text, "PKGINST", package.instance.as_bytes());
@@ -71,7 +70,6 @@ pub fn long(package: &ListedPackage) -> Vec<u8> {
     text
 }
 
-/// Returns the words of the long listing for a state.
 pub fn status(state: PackageState) -> &'static str {
     match state {
         PackageState::Complete => "completely installed",
@@ -104,13 +102,13 @@ fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
     text.push(b'\n');
 }
 
-/// Returns a parameter as listings show it, always on one line: ARCH and CATEGORY without white space.
+/// Always on one line: ARCH and CATEGORY without white space.
 fn value(package: &ListedPackage, name: &str) -> Vec<u8> {
     let value = package.params.get(name).unwrap_or_default();
     if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { controls_on_one_line(value) }
 }
 
-/// Cuts or pads to exactly `width` bytes, as `%-W.Ws` does.
+/// Exactly `width` bytes, like `%-W.Ws`.
 fn fit(value: &[u8], width: usize) -> Vec<u8> {
     let mut out = value.to_vec();
     out.resize(width, b' ');

@@ -1,12 +1,10 @@
-//! The line of a patch in the listings of showrev(1M) and patchadd(1M), `-p`.
-//!
-//! Programs split it at its labels. Each label is followed by a blank, and its list by another, so that two blanks
-//! follow the label of an empty list. Ids and packages are joined by a comma and a blank.
+//! The line of a patch in showrev(1M) and patchadd(1M), `-p`. Programs split it at its labels: a blank follows each
+//! label, another its list, so that two blanks follow the label of an empty list.
 
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatch;
 
-/// Returns the line, with its newline.
+/// With its newline.
 pub fn line(patch: &AppliedPatch) -> String {
     let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
     format!(
@@ -19,7 +17,7 @@ pub fn line(patch: &AppliedPatch) -> String {
     )
 }
 
-/// Returns all lines; without a patch, the line `none` instead (the commands differ in it).
+/// Without a patch, the line `none` instead, which differs between commands.
 pub fn listing(patches: &[AppliedPatch], none: &str) -> String {
     if patches.is_empty() { format!("{none}\n") } else { patches.iter().map(line).collect() }
 }

@@ -1,12 +1,11 @@
-//! `adopt`: registers software that is already on the disk as a package. `--forget` removes a registration.
+//! `adopt`: registers software on the disk as a package; `--forget` removes a registration.
 //!
 //! ```text
 //! tree | paths | dpkg | rpm ──► ListedSoftware ──► survey ──► plan ──► one run of records
 //!         all of dpkg and rpm, portion by portion ──┘
 //! ```
-//! Files of the software are never changed. The records of other package managers are only read, under their lock
-//! if the caller may take it. The three forms are here: one package, all packages of dpkg and rpm (`--all`), and
-//! the native packages that patches are for (`add --adopt`).
+//! Files are never changed. Records of other package managers are only read, under their lock if the caller may take
+//! it.
 
 pub(in crate::operation) mod differing;
 mod software;
@@ -41,28 +40,23 @@ use software::{ListedSoftware, Registrations, TakenUp, packages_beside};
 
 pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 
-/// Report of an adoption.
 #[derive(Debug)]
 pub struct AdoptReport {
-    /// Result of recovery before the run.
     pub recovered: Recovered,
-    /// The package.
     pub package: String,
     /// Its parameters; none if it is unregistered.
     pub params: Params,
-    /// The number of its objects.
     pub objects: usize,
-    /// The number of its directories that other packages have as well.
+    /// Directories that other packages have as well.
     pub directories_shared: usize,
-    /// Files that differ from the records of the other package manager; they are adopted as they are.
+    /// Files that differ from the native records; adopted as they are.
     pub differing: Vec<ObjectPath>,
-    /// Listed paths at which nothing is; they are left out.
+    /// Listed, but missing; left out.
     pub missing: Vec<ObjectPath>,
     /// Objects that other packages own. If there are any, nothing was changed.
     pub conflicts: Vec<AdoptionConflict>,
-    /// Sentences for a person.
     pub notes: Vec<String>,
-    /// The receipt of the run; `None` if nothing was changed.
+    /// `None` if nothing was changed.
     pub receipt: Option<Receipt>,
 }
 
@@ -73,7 +67,7 @@ impl AdoptReport {
     }
 }
 
-/// Adopts software. A report with conflicts says that nothing was changed.
+/// A report with conflicts means that nothing was changed.
 pub fn adopt_software(
     root: &Root,
     request: &AdoptRequest,
@@ -90,7 +84,7 @@ pub fn adopt_software(
     let manager = request.source.manager();
     let (report, recovered) = with_database(root, caller, manager.as_slice(), |session| {
         let listed = ListedSoftware::of(&session.ground, request, caller)?;
-        // Remains of an earlier registration of the package are no obstacle.
+        // Remains of an earlier registration are no obstacle.
         let is_own = |package: &PkgInst| *package == listed.software.package;
         must_agree(&session.ground.root, caller.interrupt, is_own)?;
         let PlannedAdoption { mut report, plan } =
@@ -104,8 +98,7 @@ pub fn adopt_software(
     Ok(AdoptReport { recovered, ..report })
 }
 
-/// Runs `work` under the lock of a root and of these package managers, with a new database if the root has
-/// none. `work` returns whether it changed anything.
+/// Takes the locks, and makes a database if the root has none. `work` returns whether it changed anything.
 fn with_database<T>(
     root: &Root,
     caller: &Caller<'_>,
@@ -123,7 +116,7 @@ fn with_database<T>(
     Ok((done?.0, session.recovered))
 }
 
-/// Removes the registration of an adopted package. Its files stay as they are.
+/// Files stay as they are.
 pub fn forget_software(
     root: &Root,
     package: &PkgInst,
@@ -152,7 +145,6 @@ pub fn forget_software(
     Ok(AdoptReport { recovered: session.recovered, ..report })
 }
 
-/// Performs a plan that changes only records. `text` is its log.
 fn perform(
     session: &Session<'_>,
     plan: &Plan,
@@ -236,7 +228,7 @@ impl AdoptionPlanner<'_> {
         )
     }
 
-    /// Surveys software that may have been registered before and whose record is damaged now.
+    /// Accepts software whose earlier registration is damaged.
     fn survey_over(&self, listed: &ListedSoftware) -> Result<Inventory, Failure> {
         let Some(damaged) = &listed.damaged else {
             return self.survey(self.ground.packages()?, [&listed.software], BTreeSet::new());
@@ -273,45 +265,35 @@ impl AdoptionPlanner<'_> {
     }
 }
 
-/// Paths that one survey covers.
+/// Paths per survey.
 const PORTION: usize = 20_000;
 
-/// The request to adopt all packages of the package managers of a root.
 #[derive(Clone, Debug)]
 pub struct AdoptAllRequest {
-    /// Options for all packages. Names are derived from the native ones.
+    /// For all packages; names follow from native ones.
     pub wishes: AdoptWishes,
-    /// Plan only.
     pub dry_run: bool,
 }
 
-/// Report of the adoption of all packages.
 #[derive(Debug, Default)]
 pub struct AdoptAllReport {
-    /// Result of recovery before the run.
     pub recovered: Recovered,
-    /// The packages that are adopted.
     pub adopted: Vec<AdoptedPackage>,
-    /// The native packages that are not, each with the reason.
     pub left: Vec<LeftPackage>,
-    /// The number of native packages that were adopted before.
+    /// Adopted before.
     pub known: usize,
-    /// Sentences for a person.
     pub notes: Vec<String>,
-    /// The receipt of the run; `None` if nothing was changed.
+    /// `None` if nothing was changed.
     pub receipt: Option<Receipt>,
 }
 
-/// A native package that is not adopted.
 #[derive(Debug)]
 pub struct LeftPackage {
-    /// The native package; `None` where that is not known.
+    /// `None` if unknown.
     pub origin: Option<NativeOrigin>,
-    /// The reason.
     pub reason: String,
 }
 
-/// Adopts every native package of a root that is not adopted yet.
 pub fn adopt_all(
     root: &Root,
     request: &AdoptAllRequest,
@@ -455,9 +437,8 @@ impl<'a> AllPackages<'a> {
 #[derive(Debug, Default)]
 pub(super) struct OnDemand {
     pub(super) adopted: Vec<AdoptedPackage>,
-    /// The combined plan; `None` if nothing is adopted.
+    /// `None` if nothing is adopted.
     pub(super) plan: Option<Plan>,
-    /// Reasons why packages are not adopted.
     pub(super) notes: Vec<String>,
 }
 
@@ -500,8 +481,7 @@ pub(super) fn unregistered_native(ground: &RootAndPolicy, offered: &[OfferedPack
     Some(format!("{} {}", native.origin, native.version))
 }
 
-/// Native packages that are not registered, each with the name of its registration if that differs from the
-/// native name.
+/// Native packages that are not registered, each with its registration's name if it differs.
 struct Unregistered {
     packages: Vec<(Option<String>, NativePackage)>,
     registrations: Registrations,
@@ -536,7 +516,7 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
             missing.iter().filter(|one| is_of(one, manager)).map(|one| one.pkg.as_str()).collect();
         let named = |pkg: &str| names.get(pkg).or_else(|| names.get(&manager.package_name(pkg)));
         for (pkg, own) in pkgs.into_iter().filter_map(|pkg| Some((pkg, named(pkg)?))) {
-            // One that cannot be read, or is being changed, is none that could be adopted.
+            // A package that is unreadable or being changed cannot be adopted.
             for native in own.iter().filter_map(|name| records.package(name).ok()) {
                 let fits = |one: &&OfferedPackage| {
                     (one.pkg.as_str(), &one.version, &one.arch) == (pkg, &native.version, &native.arch)

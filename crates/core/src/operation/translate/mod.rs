@@ -279,13 +279,30 @@ fn listed(words: &[String]) -> String {
 impl TranslateError {
     /// Returns whether no process reads what is written: the pipe behind the stream is closed.
     pub fn is_broken_pipe(&self) -> bool {
-        let Self::Write { error, .. } = self else { return false };
-        let (DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. }) =
-            error
-        else {
-            return false;
+        self.write_error().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Returns whether the file system that is written to, or the caller's quota of it, is full.
+    pub fn is_no_space(&self) -> bool {
+        let is_full = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         };
-        error.kind() == io::ErrorKind::BrokenPipe
+        match self {
+            Self::Root(error) => error.is_no_space(),
+            Self::Source(SourceError { problem: SourceProblem::Io { error, .. }, .. }) => is_full(error),
+            _ => self.write_error().is_some_and(is_full),
+        }
+    }
+
+    fn write_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Write {
+                error:
+                    DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. },
+                ..
+            } => Some(error),
+            _ => None,
+        }
     }
 
     /// Returns whether an existing package is in the way of another one.

@@ -1,8 +1,5 @@
-//! The snapshot that the program keeps beside an undo archive that the scripts of a patch made.
-//!
-//! The archive holds the choice of the scripts. The snapshot holds everything, in the form of an archive of
-//! the program, and a backout restores from it. The results of a patch are known only after its scripts, so
-//! the planned archive is completed then.
+//! The program's snapshot beside an undo archive made by scripts. The archive holds the scripts' choice; the snapshot
+//! holds everything, and a backout restores from it. It is completed after the scripts, when the results are known.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +18,7 @@ use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
 use crate::plan::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
-/// Returns the objects of `archive`, whose states [`completed`] needs.
+/// The objects whose states [`completed`] needs.
 pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
     archive.manifest.objects.iter().filter_map(ObjectRecord::object_path).collect()
 }
@@ -35,14 +32,13 @@ pub(super) fn expected(archives: &[UndoArchive], parts: &[PackagePlan]) -> Vec<U
     archives.map(|archive| UndoArchive { place: UndoPlace::Snapshot, ..archive }).collect()
 }
 
-/// Returns the objects that a snapshot made from `archive` holds in their earlier state.
+/// Objects that a snapshot made from `archive` holds in their earlier state.
 pub fn held(archive: &UndoArchive) -> BTreeSet<&ObjectPath> {
     archive.saved.iter().map(|(_, path)| path).collect()
 }
 
-/// Returns the snapshot, or the manifest if nothing is saved: the planned archive, with the objects, lines,
-/// parameters and records that scripts left. `before` is the package before the run, `now` the state after
-/// its scripts.
+/// Completes the planned archive with the results of scripts; only the manifest if nothing is saved. `before` is the
+/// package before the run, `now` the state after its scripts.
 pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> UndoArchive {
     let mut archive = archive.clone();
     let saves_nothing = archive.place == UndoPlace::ManifestOnly;
@@ -54,7 +50,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     if let Some(after) = now.packages.get(&archive.package) {
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
-        // a script may have set the value that was to be emptied
+        // A script may have set the value that was to be emptied
         let is_said = |name: &str| after.params.get(name).is_some_and(|value| !value.is_empty());
         header.silent.retain(|name| !is_said(name) && !TOLD_TO_SCRIPTS.contains(&name.as_str()));
         header.made_records = made(before, after);
@@ -71,7 +67,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     archive
 }
 
-/// Updates a record from the real state. False if there is nothing to record.
+/// False if there is nothing to record.
 fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
     let Some(path) = record.object_path() else { return true };
     let is_named = record.delivered || record.became.is_none();
@@ -89,7 +85,7 @@ fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
         || lines.into_iter().any(Option::is_some)
 }
 
-/// Adds the data of class scripts in `save/<class>`.
+/// The data of class scripts is in `save/<class>`.
 pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &Installed, after: &Installed) {
     let is_kept = |name: &[u8]| name.starts_with(b"save/") && !name.starts_with(b"save/pspool/");
     let replaced = changed(before, after).filter(|(name, _)| is_kept(name));
@@ -99,8 +95,7 @@ pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &I
     names.sort();
 }
 
-/// Returns the directory for the snapshot, or for the manifest if nothing is saved: that of the archive with
-/// this index in the plan.
+/// The directory for the snapshot, or only its manifest: that of the archive with this index in the plan.
 pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Reason> {
     let save = format!("save/{}", archive.patch);
     let (directory, file, content) = match SNAPSHOT.split_once('/') {
