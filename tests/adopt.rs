@@ -63,7 +63,8 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     assert!(!stage.at("/var/sadm/pkg/ACMEown").exists());
     assert_eq!(
         stage.run(adopt).ok(),
-        "Package ACMEown is adopted: 8 objects, 1 of them directories that other packages have as well.\n"
+        "Package ACMEown is adopted: 8 objects, 1 of them directories that other packages have as well.\n\
+         hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --id ID --from OLD --to NEW -o PATCH\n"
     );
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software, "not a byte is moved");
     assert!(line(&stage, "/opt/acme/bin/again").starts_with("/opt/acme/bin/again f none 0755 "));
@@ -223,7 +224,10 @@ fn a_package_that_dpkg_or_rpm_does_not_have_is_told_and_nothing_is_made() {
     assert!(stage.run("adopt --dpkg none -R @ROOT@").fails(1).contains("dpkg has not installed it"));
     assert!(stage.run("adopt --dpkg ../web -R @ROOT@").fails(1).contains("no name of a package"));
     assert!(stage.run("adopt --rpm web -R @ROOT@").fails(1).contains("no records of rpm"));
-    assert!(stage.run("adopt --dir /usr -R @ROOT@").fails(2).contains("--pkg is missing"));
+    let said = stage.run("adopt --dir /usr -R @ROOT@").fails(2);
+    assert!(said.contains("--pkg is missing"), "{said}");
+    let hint = "hint: patchadm -R @ROOT@ adopt --pkg PKG --pkg-version VERSION --dir /usr\n";
+    assert!(said.contains(hint), "{said}");
     assert!(
         stage.run("adopt --pkg a --pkg-version 1 --dir /none -R @ROOT@").fails(1).contains("is no directory")
     );

@@ -117,7 +117,7 @@ fn a_run_that_fails_while_it_stages_is_in_the_history_and_a_refusal_is_not() {
     let history = stage.run("history -R @ROOT@").ok();
     let rows: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
     let told: Vec<[&str; 2]> = rows.iter().map(|row| [row[4], row[5]]).collect();
-    assert_eq!(told, [["pkgadd", "done"], ["patchadd", "failed"]], "{history}");
+    assert_eq!(told, [["pkgadd", "done"], ["add", "failed"]], "{history}");
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn a_run_is_told_whole_with_its_logs() {
     let number = name.split('-').next().unwrap();
     let text = stage.run(&format!("history -R @ROOT@ {number}")).ok();
     assert!(text.starts_with(&format!("         Run: {name}\n")), "{text}");
-    assert!(text.contains("     Command: patchrm\n") && text.contains("       Patch: 100-01\n"), "{text}");
+    assert!(
+        text.contains("     Command: remove -R @ROOT@ 100-01\n") && text.contains("       Patch: 100-01\n"),
+        "{text}"
+    );
     assert!(text.ends_with("         Log: @ROOT@/var/sadm/patchadm/log\n"), "{text}");
     let one = document(&stage, &format!("history --json -R @ROOT@ {name}"));
     assert_eq!(one["runs"].as_array().unwrap().len(), 1);
@@ -91,6 +94,25 @@ fn the_runs_of_a_patch_or_a_path_are_listed() {
     assert!(said.contains("the history has no run and no patch 300-01"), "{said}");
     let said = stage.run("history -R @ROOT@ /nowhere").fails(4);
     assert!(said.contains("no run of the history is known to have changed /nowhere"), "{said}");
+}
+
+#[test]
+fn a_command_is_told_as_it_was_typed_and_without_secrets() {
+    let stage = stage();
+    stage.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    stage.run("remove --note it's -R @ROOT@ --wait=1s 100-01").ok();
+    stage.run("add -x you:secret@proxy:3128 -R @ROOT@ delivered/100-01").ok();
+    let command = |run: &str| {
+        let text = stage.run(&format!("history -R @ROOT@ {run}")).ok();
+        text.lines().find_map(|line| line.trim().strip_prefix("Command: ").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(command("4"), "patchadd -R @ROOT@ delivered/100-01");
+    assert_eq!(command("5"), r"remove --note 'it'\''s' -R @ROOT@ --wait=1s 100-01");
+    assert_eq!(command("6"), "add -x ...@proxy:3128 -R @ROOT@ delivered/100-01");
+    let text = stage.run("history -R @ROOT@").ok();
+    let verbs: Vec<&str> = text.lines().map(|line| line.split_whitespace().nth(4).unwrap()).collect();
+    assert_eq!(verbs, ["pkgadd", "patchadd", "remove", "patchadd", "remove", "add"]);
+    assert!(!stage.text("/var/sadm/patchadm/history").contains("secret"));
 }
 
 #[test]

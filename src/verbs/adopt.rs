@@ -12,18 +12,18 @@ use patchadm_cli::arguments::{
     ColourOption, Extensions, PolicyOption, QuietOption, RootOption, inside, object_path, parse,
 };
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::change_or_plan_failed;
+use patchadm_cli::reply::failure::{change_or_plan_failed, hinted};
 use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
     AdoptReport, AdoptRequest, AdoptSource, AdoptWishes, adopt_software, forget_software,
 };
-use patchadm_inputs::native::NativeManager;
+use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::path_glob::PathGlob;
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 mod all;
 mod before_upgrade;
@@ -163,19 +163,22 @@ impl AdoptArgs {
 
     /// Requires name and version for a tree or paths.
     fn must_say_enough(&self) -> Result<(), Stop> {
-        let is_bare = self.dir.is_some() || self.paths.is_some();
         let missing = match (&self.pkg, &self.pkg_version) {
             (None, _) => "--pkg",
             (_, None) => "--pkg-version",
             _ => return Ok(()),
         };
-        if is_bare {
-            let message = format!(
-                "a tree and a list of paths have no name and version of their own: {missing} is missing"
-            );
-            return Err(Stop::Usage { message, usage: USAGE });
-        }
-        Ok(())
+        let quoted = |path: &Path| Wording::quoted(&path.display().to_string());
+        let bare = self.dir.as_ref().map(|tree| format!("--dir {}", quoted(tree)));
+        let bare = bare.or_else(|| Some(format!("--paths {}", quoted(self.paths.as_ref()?))));
+        let Some(bare) = bare else { return Ok(()) };
+        let said = |word: Option<&str>, name: &str| word.map_or(name.to_owned(), Wording::quoted);
+        let pkg = said(self.pkg.as_deref(), "PKG");
+        let version = said(self.pkg_version.as_deref(), "VERSION");
+        let wording = Wording::of_verbs(self.root.named().first().map_or(Path::new("/"), PathBuf::as_path));
+        let why = "a tree and a list of paths have no name and version of their own";
+        let hint = wording.verb(&format!("adopt --pkg {pkg} --pkg-version {version} {bare}"));
+        Err(Stop::Usage { message: hinted(&format!("{why}: {missing} is missing"), &hint), usage: USAGE })
     }
 
     fn forgotten(&self) -> Result<Option<PkgInst>, Stop> {
@@ -233,6 +236,19 @@ fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     Ok(inside(root, std::slice::from_ref(&path)).pop().unwrap_or(path))
 }
 
+/// Returns the command that makes a patch for the package, with the values that the patch must have.
+fn build_command(params: &Params) -> String {
+    let value = |name: &str| Wording::quoted(params.text(name).trim());
+    let basedir = match params.text("BASEDIR").trim() {
+        "" | "/" => String::new(),
+        basedir => format!(" --basedir {}", Wording::quoted(basedir)),
+    };
+    let (pkg, arch, version) = (value("PKG"), value("ARCH"), value("VERSION"));
+    format!(
+        "patchadm build --pkg {pkg} --arch {arch} --base-version {version}{basedir} --id ID --from OLD --to NEW -o PATCH"
+    )
+}
+
 /// The outcome of an adoption, or of its end.
 #[derive(Debug, Serialize)]
 struct AdoptReply {
@@ -249,6 +265,9 @@ struct AdoptReply {
     exit: Exit,
     #[serde(skip)]
     forgets: bool,
+    /// The command that makes a patch for a tree; another input of `build` says these values itself.
+    #[serde(skip)]
+    build: Option<String>,
     #[serde(skip)]
     is_plan: bool,
 }
@@ -267,6 +286,8 @@ impl AdoptReply {
             None if dry_run && !has_conflicts => ResultWord::Planned,
             None => ResultWord::Refused,
         };
+        let is_bare = command == Command::Adopt && NativeOrigin::of(&report.params).is_none();
+        let build = (is_bare && report.receipt.is_some()).then(|| build_command(&report.params));
         let notes = with_recovery(&report.recovered, report.notes);
         let shown = |paths: &[ObjectPath]| paths.iter().map(ToString::to_string).collect();
         Self {
@@ -288,6 +309,7 @@ impl AdoptReply {
             notes,
             exit: if has_conflicts { CONFLICT } else { Exit::OK },
             forgets: command == Command::Forget,
+            build,
             is_plan: dry_run,
         }
     }
@@ -321,6 +343,9 @@ impl CommandReport for AdoptReply {
             return Ok(());
         }
         output.line(self.sentence())?;
+        if let Some(build) = &self.build {
+            output.line(format!("hint: {build}"))?;
+        }
         for (paths, what) in
             [(&self.differing, "differs from what is recorded"), (&self.missing, "is not there")]
         {

@@ -58,6 +58,9 @@ struct RunEntry {
     time: String,
     user: String,
     command: String,
+    /// The command line as it was typed; absent if the history does not have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    typed: Option<String>,
     /// A hook of a package manager ran it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     hook: bool,
@@ -170,6 +173,7 @@ impl RunEntry {
             time: line.time,
             user: line.user,
             command: line.command,
+            typed: line.typed,
             hook: line.hook,
             patches: line.patches,
             packages: line.packages,
@@ -204,6 +208,11 @@ impl RunEntry {
         self.run.split_once('-').map_or(&*self.run, |(number, _)| number)
     }
 
+    /// Returns the verb or the classic command that was typed.
+    fn verb(&self) -> &str {
+        self.typed.as_deref().and_then(|typed| typed.split(' ').next()).unwrap_or(&self.command)
+    }
+
     fn columns(&self, is_verbose: bool, zone: Zone) -> [String; 6] {
         let names = if self.patches.is_empty() { &self.packages } else { &self.patches };
         let shown = if is_verbose { names.len() } else { NAMES_IN_LINE };
@@ -221,7 +230,14 @@ impl RunEntry {
         let words = words.chain(end).chain(trial).chain(hook.map(|hook| format!("({hook})")));
         let what = words.collect::<Vec<_>>().join(" ");
         let run = if is_verbose { self.run.clone() } else { self.number().to_owned() };
-        [run, zone.minute_of(&self.time), self.user.clone(), self.command.clone(), self.result.clone(), what]
+        [
+            run,
+            zone.minute_of(&self.time),
+            self.user.clone(),
+            self.verb().to_owned(),
+            self.result.clone(),
+            what,
+        ]
     }
 
     /// Everything about the run, a name and a value per line.
@@ -230,7 +246,7 @@ impl RunEntry {
             ("Run", self.run.clone()),
             ("Began", zone.minute_of(&self.time)),
             ("By", if self.hook { format!("{}, {BY_HOOK}", self.user) } else { self.user.clone() }),
-            ("Command", self.command.clone()),
+            ("Command", self.typed.as_ref().unwrap_or(&self.command).clone()),
             ("Result", self.result.clone()),
             ("Took", if self.is_attempt() { String::new() } else { format!("{} ms", self.duration_ms) }),
             ("Packages", self.packages.join(", ")),

@@ -39,10 +39,8 @@ pub(super) fn refusal_text(
 
 /// Returns the suggestion, if a patch was refused because its file does not exist.
 fn meant_instead(failed: &Failure) -> Option<String> {
-    match failed {
-        Failure::Source(SourceError { path, problem: SourceProblem::NotFound }) => file_like(path),
-        _ => None,
-    }
+    let Failure::Source(SourceError { path, problem: SourceProblem::NotFound }) = failed else { return None };
+    file_like(path)
 }
 
 /// The applied patch with the most similar id; `None` if records are unreadable.

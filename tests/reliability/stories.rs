@@ -1033,6 +1033,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         elapsed: &|| 7,
         undoes: None,
         is_hook: false,
+        typed: None,
         note: None,
         exchanges: Vec::new(),
     })

@@ -33,7 +33,9 @@ pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
 pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
     match error {
         BuildError::Pair(_) => {
-            (Exit::failed(ExitCause::Usage), "Add `--pkg NAME`, or the option named above.")
+            let advice = "Use the values of the installed package: `patchadm pkginfo -l -R ROOT PKG` prints them. A tree that was \
+                 adopted without --arch has --arch all.";
+            (Exit::failed(ExitCause::Usage), advice)
         }
         BuildError::Pattern(_) => (Exit::of_verb(ExitCause::Settings), "Fix the pattern of the policy."),
         BuildError::Exists(_) | BuildError::Foreign(_) => {

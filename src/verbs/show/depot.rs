@@ -34,6 +34,6 @@ pub(super) fn patch_of_depot(
         // The path exists as long as the session.
         let path = fetch_patch(&depot, patch, &session).map_err(|error| not_asked(&error))?;
         let (_, image) = source::open(Origin::Path(&path), Extent::Everything)?;
-        DeliveredPatch::of(call, root, (&path, &image), query).map(Some)
+        DeliveredPatch::of(call, root, (path.as_path(), &image), query).map(Some)
     })?
 }

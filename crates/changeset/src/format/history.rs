@@ -143,6 +143,9 @@ pub struct HistoryEntry {
     pub user: String,
     /// The command: `patchadd`, `patchrm`, `pkgadd`, `pkgrm`, `recover`.
     pub command: String,
+    /// The command line as it was typed, without secrets; in the first line of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
     /// The patches concerned; empty for packages.
     #[serde(default)]
     pub patches: Vec<String>,
@@ -243,6 +246,7 @@ mod tests {
             time: "2026-11-20T06:37:39Z".to_owned(),
             user: "root".to_owned(),
             command: "patchadd".to_owned(),
+            typed: None,
             patches: vec!["105181-05".to_owned()],
             packages: vec!["SUNWcsr".to_owned()],
             result: "done".to_owned(),

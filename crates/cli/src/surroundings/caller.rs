@@ -79,6 +79,7 @@ impl RootTurn<'_> {
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             undoes: None,
             is_hook: false,
+            typed: self.surroundings.typed.clone(),
             note: None,
             exchanges: Vec::new(),
         })

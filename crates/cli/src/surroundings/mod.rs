@@ -98,6 +98,8 @@ pub struct Surroundings {
     pub colours: WhenToColour,
     /// The file of `--policy` with its text; known once the arguments are read.
     pub policy: Option<(PathBuf, Vec<u8>)>,
+    /// The command line without secrets, as the history keeps it; known once the command is chosen.
+    pub typed: Option<String>,
     /// Whether only errors are to be said; known once the arguments are read.
     pub is_quiet: bool,
     /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
@@ -183,6 +185,7 @@ impl Surroundings {
             width: manner::width_of_help(),
             colours: WhenToColour::of(|name| std::env::var_os(name).filter(|value| !value.is_empty())),
             policy: None,
+            typed: None,
             is_quiet: false,
             locale: locale(std::env::vars_os()),
             network: NetworkSurroundings::of(set),
@@ -365,6 +368,7 @@ mod tests {
             width: manner::WIDEST_HELP,
             colours: WhenToColour::OnTerminal,
             policy: None,
+            typed: None,
             is_quiet: false,
             locale: Vec::new(),
         }

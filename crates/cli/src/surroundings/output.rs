@@ -63,6 +63,11 @@ impl Output {
         }
     }
 
+    /// Returns a text without the passwords and queries of the arguments.
+    pub fn without_secrets(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.secrets.hidden(text.as_bytes())).into_owned()
+    }
+
     /// From now on moments are shown in this time zone.
     pub fn show_times_in(&mut self, zone: Zone) {
         self.zone = zone;

@@ -42,6 +42,8 @@ pub struct Caller<'a> {
     pub undoes: Option<String>,
     /// A hook of a package manager calls, not a person; for the history.
     pub is_hook: bool,
+    /// The command line as it was typed, without secrets; for the history.
+    pub typed: Option<String>,
     /// A remark for the history that is reported later.
     pub note: Option<String>,
     /// Directories whose changes become visible at once, in the order of their switch.
@@ -56,6 +58,7 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: Some(run.to_owned()),
+            typed: self.typed.clone(),
             note: self.note.clone(),
             exchanges: self.exchanges.clone(),
             ..*self
@@ -71,6 +74,7 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: None,
+            typed: None,
             note: None,
             exchanges: Vec::new(),
             ..*self
@@ -90,6 +94,7 @@ impl Caller<'_> {
             user: self.user.clone(),
             scripts: self.scripts.clone(),
             undoes: self.undoes.clone(),
+            typed: self.typed.clone(),
             note: note.map(str::to_owned),
             exchanges: self.exchanges.clone(),
             ..*self

@@ -156,6 +156,7 @@ mod tests {
             elapsed: &|| 0,
             undoes: None,
             is_hook: false,
+            typed: None,
             note: None,
             exchanges: Vec::new(),
         };

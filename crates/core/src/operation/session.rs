@@ -330,6 +330,7 @@ impl<'a> Session<'a> {
             signature,
             undoes: self.caller.undoes.clone(),
             refreshed,
+            typed: self.caller.typed.clone(),
             note: self.caller.note.clone(),
             trial,
             trial_end,

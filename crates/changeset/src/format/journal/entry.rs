@@ -133,6 +133,9 @@ pub struct RunRecord {
     /// The registrations that it refreshes, for the history.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refreshed: Vec<RefreshRecord>,
+    /// The command line as it was typed, without secrets; for the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
     /// The caller's note, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

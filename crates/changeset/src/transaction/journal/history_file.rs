@@ -42,7 +42,8 @@ fn history_lines(
     outcome: RunOutcome,
     duration_ms: Option<u64>,
 ) -> Vec<u8> {
-    let line = |(patches, packages): (&[String], &[String]),
+    let line = |typed: &Option<String>,
+                (patches, packages): (&[String], &[String]),
                 signature: &Option<SignatureRecord>,
                 refreshed: &[RefreshRecord],
                 merges: &[Merge]| {
@@ -51,6 +52,7 @@ fn history_lines(
             time: run_record.time.clone(),
             user: run_record.user.clone(),
             command: run_record.command.clone(),
+            typed: typed.clone(),
             patches: patches.to_vec(),
             result: if outcome == RunOutcome::Commit { "done" } else { "rolled-back" }.to_owned(),
             packages: packages.to_vec(),
@@ -69,9 +71,9 @@ fn history_lines(
         entry.line()
     };
     let RunRecord { patches, packages, signature, refreshed, merges, .. } = run_record;
-    let mut lines = line((patches, packages), signature, refreshed, merges);
+    let mut lines = line(&run_record.typed, (patches, packages), signature, refreshed, merges);
     for PatchRecord { patches, packages, signature, refreshed, merges, .. } in &run_record.others {
-        lines.extend(line((patches, packages), signature, refreshed, merges));
+        lines.extend(line(&None, (patches, packages), signature, refreshed, merges));
     }
     lines
 }
@@ -236,6 +238,7 @@ pub(crate) fn note_attempt(root: &Root, stage: &Dir, run: &Run, record: &RunReco
         time: record.time.clone(),
         user: record.user.clone(),
         command: record.command.clone(),
+        typed: record.typed.clone(),
         patches: all(|one| &one.patches, &record.patches),
         packages: all(|one| &one.packages, &record.packages),
         result: AttemptEnd::Interrupted.word().to_owned(),

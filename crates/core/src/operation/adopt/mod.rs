@@ -44,6 +44,8 @@ pub use software::{AdoptRequest, AdoptSource, AdoptWishes, AdoptedPackage};
 pub struct AdoptReport {
     pub recovered: Recovered,
     pub package: String,
+    /// Its parameters; none if it is unregistered.
+    pub params: Params,
     pub objects: usize,
     /// Directories that other packages have as well.
     pub directories_shared: usize,
@@ -175,6 +177,7 @@ impl AdoptionPlanner<'_> {
         let report = AdoptReport {
             recovered: Recovered::Nothing,
             package: listed.software.package.to_string(),
+            params: listed.software.params.clone(),
             objects: one.intended.objects,
             directories_shared: one.intended.directories_shared,
             differing: one.differing,
@@ -248,6 +251,7 @@ impl AdoptionPlanner<'_> {
         let is_shared = |path: &&ObjectPath| plan.contents.get(*path).is_some_and(Option::is_some);
         let report = AdoptReport {
             package: package.to_string(),
+            params: Params::new(),
             objects: plan.contents.len(),
             directories_shared: plan.contents.keys().filter(is_shared).count(),
             recovered: Recovered::Nothing,
@@ -483,8 +487,15 @@ struct Unregistered {
     registrations: Registrations,
 }
 
+/// Finds the native packages that patches are for. A patch names one as its registration is called (`DEBweb`), or as its
+/// package manager calls it (`web`); it is then registered under the name that the patch has.
 fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Option<Unregistered>, Failure> {
-    let is_of = |one: &OfferedPackage, manager: NativeManager| one.pkg.starts_with(&manager.package_name(""));
+    // Other SVR4 names begin with the letters of their vendor.
+    let is_native_name =
+        |pkg: &str| pkg.starts_with(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
+    let is_of = |one: &OfferedPackage, manager: NativeManager| {
+        one.pkg.starts_with(&manager.package_name("")) || is_native_name(&one.pkg)
+    };
     let is_native = |one: &OfferedPackage| NativeManager::ALL.iter().any(|manager| is_of(one, *manager));
     if !offered.iter().any(is_native) {
         return Ok(None);
@@ -503,7 +514,8 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
         let names = records.names()?;
         let pkgs: BTreeSet<&str> =
             missing.iter().filter(|one| is_of(one, manager)).map(|one| one.pkg.as_str()).collect();
-        for (pkg, own) in pkgs.into_iter().filter_map(|pkg| Some((pkg, names.get(pkg)?))) {
+        let named = |pkg: &str| names.get(pkg).or_else(|| names.get(&manager.package_name(pkg)));
+        for (pkg, own) in pkgs.into_iter().filter_map(|pkg| Some((pkg, named(pkg)?))) {
             // A package that is unreadable or being changed cannot be adopted.
             for native in own.iter().filter_map(|name| records.package(name).ok()) {
                 let fits = |one: &&OfferedPackage| {
@@ -514,7 +526,9 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
                         == (&native.origin, &native.version, &native.arch)
                 };
                 let is_known = registrations.holder(&native).is_some() || packages.iter().any(is_again);
-                if missing.iter().any(fits) && !is_known {
+                // The usual names of packages with different names may be the same.
+                let is_meant = !is_native_name(pkg) || native.origin.name == pkg;
+                if is_meant && missing.iter().any(fits) && !is_known {
                     let is_usual = manager.package_name(&native.origin.name) == pkg;
                     packages.push(((!is_usual).then(|| pkg.to_owned()), native));
                 }
