@@ -31,9 +31,7 @@ pub enum ArchiveFileError {
     #[error(
         "the undo archive {path} was made by an earlier form of this program, with digests that this one does not read"
     )]
-    Earlier {
-        path: String,
-    },
+    Earlier { path: String },
     #[error(transparent)]
     Root(#[from] RootError),
 }

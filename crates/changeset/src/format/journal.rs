@@ -165,18 +165,13 @@ pub enum JournalError {
     #[error("{0} is not what this program writes")]
     Content(String),
     #[error("the field {field} of {of} is not what this program could have written")]
-    Field {
-        field: &'static str,
-        of: String,
-    },
+    Field { field: &'static str, of: String },
     #[error("it is gone, and stage/{0} beside it may be that of an unfinished run")]
     Gone(String),
     #[error("it is no file")]
     NoFile,
     #[error("it is of the root {}, and root-id beside it names the root {}", .0.0, .0.1)]
-    OtherRoot(
-        Box<(String, String)>,
-    ),
+    OtherRoot(Box<(String, String)>),
     #[error("it is of version {0}, and this program reads version {VERSION}")]
     Version(u32),
     #[error(

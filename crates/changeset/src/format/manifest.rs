@@ -85,7 +85,7 @@ pub struct ManifestHeader {
     /// Features beyond the version; always [`B3`]. Readers refuse unknown words.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub features: Vec<String>,
-    /// Those of `parameters` that an earlier patch set and this one does not mention.
+    /// Entries of `parameters` that an earlier patch set and this one does not mention.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub silent: Vec<String>,
     /// Nanoseconds of old records' times by escaped name (0 if missing): [`RECORDS`] has whole seconds.

@@ -1,4 +1,3 @@
-
 use std::fmt;
 
 /// All run numbers are lower, so there is always a next one.

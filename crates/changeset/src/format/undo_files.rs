@@ -1,9 +1,6 @@
-//! Undo data as files (patchadm-undo(5)): old objects stay in an *undo directory*, formerly `o/` of a stage, instead of
-//! an archive. The manifest's header names these directories ([`UndoFiles`]), each object its [`StoredName`].
-//!
-//! `identities` there has the objects' status from before the commit (or later, for copies and stripped set-id files);
-//! an object with the same status need not be read. It is a hint: unsynced, and ignored if damaged, foreign or
-//! outdated.
+//! Undo data as files (patchadm-undo(5)): old objects stay in an *undo directory*, formerly `o/` of a stage. The
+//! manifest names these ([`UndoFiles`], [`StoredName`]). `identities` there is a hint, with the objects' status from
+//! before the commit: an object with the same status need not be read.
 
 use std::collections::BTreeMap;
 use std::fmt;

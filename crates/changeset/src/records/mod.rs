@@ -1,4 +1,3 @@
-
 use rustix::io::Errno;
 
 use crate::format::journal::JournalError;
@@ -70,10 +69,7 @@ pub enum ViewError {
     #[error(transparent)]
     Root(#[from] RootError),
     #[error("the journal {path} cannot be read: {reason}; `patchadm recover` says what can be done")]
-    Journal {
-        path: String,
-        reason: JournalError,
-    },
+    Journal { path: String, reason: JournalError },
     #[error("the package database of {0} changes all the time")]
     Busy(String),
     /// The journal changed during reading; [`read_consistently`] tries again.

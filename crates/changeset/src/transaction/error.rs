@@ -1,4 +1,3 @@
-
 use std::fmt;
 
 use rustix::io::Errno;
@@ -95,9 +94,7 @@ pub enum Cause {
     #[error("{0} was changed by somebody else in the meantime")]
     Changed(String),
     #[error("its directory is gone; put it back, the old object waits in {stage}")]
-    NoPlace {
-        stage: String,
-    },
+    NoPlace { stage: String },
     #[error("{0} was made by somebody else in the meantime")]
     Appeared(String),
     /// No atomic step is possible there.
@@ -117,10 +114,7 @@ pub enum Cause {
     #[error(
         "{path} cannot be another name of {source_path}: no link leads from the directory of one into that of the other"
     )]
-    LinkAcross {
-        path: String,
-        source_path: String,
-    },
+    LinkAcross { path: String, source_path: String },
     /// Its changes would not become visible at once.
     #[error("{}: its changes cannot become visible at once: {}", .0.shown, .0.reason)]
     NoExchange(Box<NoExchange>),
@@ -128,10 +122,7 @@ pub enum Cause {
     #[error("{0}: the directory that was there before the run is neither in its place nor in the stage")]
     TreeLost(String),
     #[error("the undo archive of {package} does not read back as it was written: {reason}")]
-    Archive {
-        package: String,
-        reason: String,
-    },
+    Archive { package: String, reason: String },
     #[error("{path}: {reason}")]
     Contents {
         path: String,
@@ -144,21 +135,14 @@ pub enum Cause {
     #[error(transparent)]
     Ledger(Box<dyn std::error::Error + Send + Sync>),
     #[error("the journal {path} is damaged: {reason}")]
-    Journal {
-        path: String,
-        reason: JournalError,
-    },
+    Journal { path: String, reason: JournalError },
     #[error(transparent)]
     Identity(Box<IdentityFault>),
     #[error("run {run} is not finished")]
-    Unfinished {
-        run: String,
-    },
+    Unfinished { run: String },
     /// The journal is damaged or gone.
     #[error("it cannot be proved whether a run is unfinished, in doubt are {}", .paths.join(", "))]
-    Doubt {
-        paths: Vec<String>,
-    },
+    Doubt { paths: Vec<String> },
     #[error("{path} {reason}")]
     KeepingPlace {
         path: String,
@@ -180,18 +164,12 @@ pub enum Cause {
     #[error("internal error: {0}")]
     Internal(String),
     #[error("{top} is not mounted, or not the file system that the unfinished run {run} changed")]
-    DomainMissing {
-        top: String,
-        run: String,
-    },
+    DomainMissing { top: String, run: String },
     /// Another user can write to it.
     #[error(
         "{stage} belongs to uid {uid} or may be written by others, so what is in it is not believed; nothing was touched"
     )]
-    NotOurs {
-        stage: String,
-        uid: u32,
-    },
+    NotOurs { stage: String, uid: u32 },
     #[error("{0}")]
     Record(Box<RecordError>),
     #[error(transparent)]
@@ -199,9 +177,7 @@ pub enum Cause {
     #[error(
         "{stage} belongs to a later run than the journal of this root: the file systems are of different times"
     )]
-    LaterStage {
-        stage: String,
-    },
+    LaterStage { stage: String },
 }
 
 impl From<IdentityFault> for Cause {

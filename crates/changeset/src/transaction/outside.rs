@@ -1,7 +1,6 @@
 //! Undo archives outside the root (`-B`), `DIR/<id>/<PKG>/NAME`. The caller names `DIR`, perhaps through links; the
 //! directories below are never links. An archive is removed only if name, manifest and digest prove it the run's;
 //! otherwise it stays, with a note.
-//! show that the run made or used it. Anything else stays, and a note says so.
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -346,7 +345,6 @@ mod tests {
         Sums::of(&mut &*bytes).unwrap().b3.to_string()
     }
 
-    /// patch. The removal is durable: the last change is a sync.
     fn removes(bytes: &[u8], b3: &str, patch: &str, outside: &OutsideAccess<'_>) -> bool {
         let (host, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = host.path().join("100-01/ACMEweb/undo");

@@ -1,8 +1,6 @@
-//! Safety copies of everything that scripts may touch, made before the first script. Restoring one is a rename,
-//! whatever scripts did, and needs no space. Undo archives, never written in place, get a second name instead.
-//!
-//! Current states decide each step, so a rollback can be repeated. A foreign file is kept as `PATH.edited-<run>`: one
-//! not known to come from the run, unless a script was running. In doubt, files that administrators edit are foreign.
+//! Safety copies of everything that scripts may touch: restoring one is a rename, whatever scripts did. Current states
+//! decide each step, so a rollback can be repeated. A file not known to come from the run is foreign, and kept as
+//! `PATH.edited-<run>`, unless a script was running; in doubt, edited file types are foreign.
 
 use std::collections::{BTreeSet, HashMap};
 

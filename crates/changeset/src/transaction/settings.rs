@@ -173,7 +173,6 @@ pub struct LedgerInput<'a> {
 /// Paths are physical.
 ///
 /// `None` means that nothing was found, as without package managers.
-/// An answer that cannot be found is `None`. Recovery then acts as on a root without package managers.
 pub trait PackageManagers {
     /// Returns name and version.
     fn owner(&self, path: &ObjectPath) -> Option<String>;

@@ -91,7 +91,7 @@ impl OwnIds {
     }
 }
 
-/// A range of ids, as in user_namespaces(7).
+/// A range of ids, as in `user_namespaces(7)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMapping {
     pub inside: u32,
@@ -205,9 +205,7 @@ pub enum MissingPlace {
 pub enum EnclosureTerminal {
     /// The caller's terminal and session. `is_interactive`: input and output are the terminal, so the command may be in
     /// its foreground.
-    Shared {
-        is_interactive: bool,
-    },
+    Shared { is_interactive: bool },
     /// A session without a terminal.
     None,
     /// A pseudo-terminal if the standard input of the caller is a terminal; otherwise none.
@@ -266,10 +264,7 @@ pub enum EnclosureError {
     #[error("{0}: not found inside")]
     NotFound(String),
     #[error("{program}: {reason}")]
-    NotExecutable {
-        program: String,
-        reason: String,
-    },
+    NotExecutable { program: String, reason: String },
 }
 
 impl EnclosureError {

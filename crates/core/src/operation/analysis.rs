@@ -62,10 +62,7 @@ pub fn still_loaded_in(
 #[derive(Debug, thiserror::Error)]
 pub enum AnalysisError {
     #[error("cannot read {}: {reason}", .path.display())]
-    File {
-        path: PathBuf,
-        reason: io::Error,
-    },
+    File { path: PathBuf, reason: io::Error },
     #[error("{} is not a cross-reference of patches: {reason}", .path.display())]
     CrossReference {
         path: PathBuf,

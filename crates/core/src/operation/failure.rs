@@ -68,13 +68,9 @@ pub enum Failure {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error("{}", unrecovered(.error))]
-    Unrecovered {
-        error: TransactionError,
-    },
+    Unrecovered { error: TransactionError },
     #[error(transparent)]
-    Identity {
-        error: TransactionError,
-    },
+    Identity { error: TransactionError },
     /// A run is active, or dead and not recovered: nothing can be planned now.
     #[error("another run changes {0} at the moment, or was interrupted and is not recovered yet")]
     DuringRun(String),
@@ -97,10 +93,7 @@ pub enum Failure {
     #[error(transparent)]
     StaleIndex(#[from] StaleIndex),
     #[error("{path}: {error}")]
-    DepotMemory {
-        path: String,
-        error: SeenDepotsError,
-    },
+    DepotMemory { path: String, error: SeenDepotsError },
     #[error(transparent)]
     Depot(#[from] Box<DepotError>),
     #[error("{0}")]
@@ -108,30 +101,16 @@ pub enum Failure {
     #[error("<{0}> is neither an applied patch, nor a date, nor a run")]
     UnknownPoint(String),
     #[error("{path}: {reason}")]
-    BackoutDirectory {
-        path: PathBuf,
-        reason: &'static str,
-    },
+    BackoutDirectory { path: PathBuf, reason: &'static str },
     #[error("{path}: {reason}")]
-    ExchangeDirectory {
-        path: String,
-        reason: String,
-    },
+    ExchangeDirectory { path: String, reason: String },
     #[error("run {run} is on trial until {until}, and nothing else may change the root before its end")]
-    OnTrial {
-        run: String,
-        until: String,
-    },
+    OnTrial { run: String, until: String },
     /// Nothing can be planned before it has ended.
     #[error("the trial of run {run} is over, and the next command that changes the root reverts it")]
-    TrialOver {
-        run: String,
-    },
+    TrialOver { run: String },
     #[error("the trial of run {run} is over, and it cannot be reverted: {failure}")]
-    StuckTrial {
-        run: String,
-        failure: Box<Failure>,
-    },
+    StuckTrial { run: String, failure: Box<Failure> },
     #[error(transparent)]
     NotConfirmed(ConfirmRefusal),
     #[error(transparent)]

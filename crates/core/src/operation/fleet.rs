@@ -84,15 +84,9 @@ const LARGEST_REPORT: u64 = 512 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum PastFileError {
     #[error("cannot read {}: {reason}", .path.display())]
-    File {
-        path: PathBuf,
-        reason: io::Error,
-    },
+    File { path: PathBuf, reason: io::Error },
     #[error("{}: {reason}", .path.display())]
-    Form {
-        path: PathBuf,
-        reason: PastReportError,
-    },
+    Form { path: PathBuf, reason: PastReportError },
 }
 
 pub fn read_past_report(path: &Path) -> Result<PastReport, PastFileError> {

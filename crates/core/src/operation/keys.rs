@@ -29,10 +29,7 @@ pub enum KeysError {
     )]
     Name(String),
     #[error("the name {name} is that of another key, {id}")]
-    Taken {
-        name: String,
-        id: KeyId,
-    },
+    Taken { name: String, id: KeyId },
     #[error("key {0} is revoked")]
     Revoked(KeyId),
 }

@@ -1,4 +1,3 @@
-
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -50,31 +49,16 @@ pub struct ExpectedPlan {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFault {
     #[error("plan file {}: {error}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Unreadable { path: PathBuf, error: io::Error },
     #[error("plan file {}: {error}", path.display())]
-    Bad {
-        path: PathBuf,
-        error: PlanFileError,
-    },
+    Bad { path: PathBuf, error: PlanFileError },
     #[error("plan file {} cannot be written: {error}", path.display())]
-    Unwritable {
-        path: PathBuf,
-        error: RootError,
-    },
+    Unwritable { path: PathBuf, error: RootError },
     #[error("a plan file cannot name {}: {error}", path.display())]
-    Source {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Source { path: PathBuf, error: io::Error },
     /// It differs from the saved plan, or from the one that the user agreed to.
     #[error("{}: {differences}", outdated(path.as_deref()))]
-    Differs {
-        path: Option<PathBuf>,
-        differences: PlanDifferences,
-    },
+    Differs { path: Option<PathBuf>, differences: PlanDifferences },
     #[error("the undo data to delete has changed since you agreed to it")]
     OtherUndoData,
 }

@@ -7,10 +7,7 @@ use patchadm_svr4::patch::PatchId;
 #[derive(Debug)]
 pub(in crate::operation) enum PromotionRecordFault {
     View(ViewError),
-    Damaged {
-        path: String,
-        error: StageFileError,
-    },
+    Damaged { path: String, error: StageFileError },
 }
 
 pub(in crate::operation) fn read_promotion(

@@ -31,19 +31,13 @@ pub enum SigningError {
     #[error(transparent)]
     Root(#[from] RootError),
     #[error("cannot read {}: {error}", .path.display())]
-    Io {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Io { path: PathBuf, error: io::Error },
     #[error("{} is there already, and no key is replaced", .0.display())]
     Exists(PathBuf),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error("{}: the manifest does not fit the patch: {reason}", .path.display())]
-    Differs {
-        path: PathBuf,
-        reason: String,
-    },
+    Differs { path: PathBuf, reason: String },
     /// A key, manifest or index is invalid, or a manifest cannot cover an object.
     #[error("{}: {reason}", .path.display())]
     Unfit {

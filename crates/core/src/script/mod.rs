@@ -1,7 +1,6 @@
-//! Runs procedure scripts in a second process, the [`ScriptHost`], which holds `script.lock` and has a private
-//! directory with tools. If the program dies, the second process ends the script and its descendants; if both die,
-//! [`end_leftovers`] does at the next start. So no script runs while its work is undone. Daemons that a script leaves
-//! behind on purpose live on.
+//! Runs procedure scripts in a second process, the [`ScriptHost`], which holds `script.lock`. If the program dies, it
+//! ends the script and its descendants; if both die, [`end_leftovers`] does at the next start. So no script runs while
+//! its work is undone. Daemons that a script leaves behind live on.
 
 mod channel;
 mod child;
@@ -119,27 +118,18 @@ pub enum ScriptEnd {
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
     #[error("{path} is locked by {holder}: scripts of another run are at work")]
-    Locked {
-        path: String,
-        holder: String,
-    },
+    Locked { path: String, holder: String },
     #[error(transparent)]
     Root(#[from] RootError),
     #[error("cannot start {} to run scripts: {source}", .executable.display())]
-    Executable {
-        executable: PathBuf,
-        source: io::Error,
-    },
+    Executable { executable: PathBuf, source: io::Error },
     #[error("cannot prepare for scripts: {0}")]
     Preparation(String),
     /// The second process ended or sent nonsense; the script's group has been ended.
     #[error("the process that runs scripts was lost: {0}")]
     Lost(io::Error),
     #[error("cannot make the input of script {name}: {source}")]
-    Input {
-        name: String,
-        source: io::Error,
-    },
+    Input { name: String, source: io::Error },
     #[error("script {name} cannot be read by user {uid}: {} is closed to it", .path.display())]
     Unreadable {
         name: String,
@@ -148,16 +138,10 @@ pub enum ScriptError {
         path: PathBuf,
     },
     #[error("cannot start script {name}: {reason}")]
-    Start {
-        name: String,
-        reason: String,
-    },
+    Start { name: String, reason: String },
     /// [`ScriptListener::began`] failed, so the script was not started.
     #[error("script {name} was not begun: {source}")]
-    NotBegun {
-        name: String,
-        source: io::Error,
-    },
+    NotBegun { name: String, source: io::Error },
     #[error("no user {} exists to run unprivileged scripts", trust::CANDIDATES.join(", "))]
     NoUser,
     #[error("process group {0} of an interrupted run does not end")]

@@ -119,10 +119,7 @@ pub enum ResponseError {
     #[error("the script removed its response file {}", .0.display())]
     Gone(PathBuf),
     #[error("response file of {script}: {source}")]
-    Syntax {
-        script: String,
-        source: ParamsError,
-    },
+    Syntax { script: String, source: ParamsError },
 }
 
 #[derive(Debug)]

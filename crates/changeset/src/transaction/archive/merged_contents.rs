@@ -1,7 +1,6 @@
 //! Stages the merged `contents` with its stamp. If the last stamp fits, unchanged parts are copied and the old digest
 //! is reused. A thread computes the new digest meanwhile, and write-back of large files starts early, so that the final
 //! sync is short.
-//! makes it durable has little left to do.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -331,7 +331,6 @@ impl LeftFiles {
 
 /// Until this is done, only the journal knows of the old files. Only the committing process knows most objects' status
 /// from before the commit (`unchanged`).
-/// most, but only to the process that committed.
 pub(crate) fn keep_stored_files(
     root: &Root,
     journal: &Journal,

@@ -1,9 +1,6 @@
-//! A run's queue of installf(1M) and removef(1M) requests (patchadm-journal(5)), added under its lock. A durable line
-//! precedes each immediate change, so that a rollback can undo it ([`undo_queue`]).
-//!
-//! A script may ignore a failed call; the run must not, so failures are noted in the stage. The note file has its full
-//! size from the start, in case the disk fills up. If writing fails, it is removed, which counts as a failure without a
-//! reason.
+//! A run's queue of installf(1M) and removef(1M) requests (patchadm-journal(5)). A durable line precedes each immediate
+//! change, for rollbacks ([`undo_queue`]). Failed calls are noted in a file of fixed size, because the disk may fill
+//! up; if even that fails, it is removed, which counts as a failure without a reason.
 
 use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
 use crate::plan::{Action, Body, Change, NewObject};

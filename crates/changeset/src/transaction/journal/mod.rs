@@ -1,4 +1,3 @@
-
 pub(crate) mod history_file;
 pub(crate) mod installf_queue;
 pub(crate) mod journal_file;

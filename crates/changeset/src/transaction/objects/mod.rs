@@ -1,4 +1,3 @@
-
 pub(crate) mod attributes;
 pub(crate) mod copies;
 pub(crate) mod identity;

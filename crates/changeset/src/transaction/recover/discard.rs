@@ -39,9 +39,7 @@ pub enum JournalFate {
     /// Nothing was done.
     Whole,
     /// A damaged journal is kept elsewhere.
-    Discarded {
-        kept: Option<String>,
-    },
+    Discarded { kept: Option<String> },
 }
 
 /// Gives up a lost or damaged journal if no run can be unfinished, or puts a copy in its place; recovery must follow.

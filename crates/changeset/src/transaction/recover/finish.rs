@@ -208,7 +208,6 @@ fn end_emptied(
 }
 
 /// Deepest first. Non-empty directories stay, with notes; file system errors are returned.
-/// An error of the file system itself is returned.
 pub(crate) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
     let mut dirs = Dirs::new(root);
     let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();

@@ -1,4 +1,3 @@
-
 pub(crate) mod discard;
 pub(crate) mod finish;
 pub(crate) mod foreseen;

@@ -32,15 +32,9 @@ pub enum Recovered {
     #[default]
     Nothing,
     /// Everything is as before the run.
-    RolledBack {
-        run: String,
-        notes: Vec<String>,
-    },
+    RolledBack { run: String, notes: Vec<String> },
     /// Everything is as after the run.
-    Finished {
-        run: String,
-        notes: Vec<String>,
-    },
+    Finished { run: String, notes: Vec<String> },
     /// Foreign objects in places for stages were skipped.
     PassedOver {
         /// Each foreign object, with the reason.

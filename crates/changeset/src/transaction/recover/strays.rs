@@ -23,7 +23,6 @@ const MOST_NAMED: usize = 4;
 
 /// Also removes an unpublished journal. The directory opened here decides what is unfinished, so that nobody can swap
 /// it. `last` is the last run's head.
-/// run.
 pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<RemovedStrays, Cause> {
     let mut strays = RemovedStrays::default();
     let own = root.resolver().locate_dir(&own_directory())?;

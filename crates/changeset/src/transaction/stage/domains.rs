@@ -1,11 +1,6 @@
-//! Domains and their stages. A domain is a set of targets on one mount and file system (bind mounts give EXDEV). Its
-//! stage is `var/sadm/patchadm/stage/<run>` for `/var`, `.patchadm/<run>` at the top of another mount, or a *local*
-//! one, `.patchadm-<run>`, if that fails or renames into the target's tree do (encryption, project ids). Local stages
-//! are durably noted in the first domain's stage before they are made.
-//!
-//! Name, owner and marker identify a stage: it belongs to the caller or root, and nobody else may write to it. With
-//! `--trust-root`, the root's owner may own it, too. Checks apply to the opened directory.
-//! directory that is then used.
+//! Domains (targets on one mount and file system) and their stages: `var/sadm/patchadm/stage/<run>` for `/var`,
+//! `.patchadm/<run>` at the top of another mount, or a *local* `.patchadm-<run>` where that is impossible (read-only
+//! top, encryption, project ids), noted before it is made. Only stages that nobody else can write to are ours.
 
 use std::collections::HashMap;
 

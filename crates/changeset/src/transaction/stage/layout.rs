@@ -344,8 +344,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
 
 const OWN_NAME: usize = 32;
 
-/// Long numbers spread names over few directory blocks, which ext4 searches. The object's own name follows, so that
-/// lists of open files show the program.
+/// Long numbers leave few names per directory block: ext4 compares all of a block. The object's own name follows, so
+/// that lists of open files show the program.
 fn staged_name(prefix: &str, number: usize, path: &ObjectPath) -> String {
     let own = path.name().iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte == b'.');
     let own: String = own.take(OWN_NAME).map(|byte| char::from(*byte)).collect();

@@ -31,7 +31,6 @@ pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) layout: &'a mut Layout<'p>,
     pub(crate) watch: RunWatch<'a>,
     /// Sync first objects during staging: without undo data, no later step is long enough.
-    /// enough for that.
     pub(crate) syncs: bool,
     pub(crate) saves: bool,
 }

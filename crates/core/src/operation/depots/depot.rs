@@ -1,4 +1,3 @@
-
 use super::error::DepotError;
 use super::in_place::{index_of, must_be_unique, read_in_place};
 use super::index::IndexBytes;

@@ -1,4 +1,3 @@
-
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -64,20 +63,13 @@ pub enum DepotError {
     #[error("patch {0} is a directory there, which cannot be fetched")]
     DirectoryElsewhere(String),
     #[error("patch {id} comes twice with different content: {} and {}", first.display(), second.display())]
-    Twice {
-        id: PatchId,
-        first: PathBuf,
-        second: PathBuf,
-    },
+    Twice { id: PatchId, first: PathBuf, second: PathBuf },
     #[error("{} is a depot of `patchadm publish`, which indexes it", .0.display())]
     Published(PathBuf),
     #[error(transparent)]
     Flags(#[from] FlagsFileError),
     #[error("cannot read {}: {error}", path.display())]
-    Read {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Read { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Directory(#[from] RootError),
     #[error(transparent)]
@@ -133,15 +125,9 @@ fn verdict_words(verdict: &Verdict) -> String {
 #[non_exhaustive]
 pub enum FlagsFileError {
     #[error("{}: {error}", path.display())]
-    Words {
-        path: PathBuf,
-        error: DepotFlagsError,
-    },
+    Words { path: PathBuf, error: DepotFlagsError },
     #[error("cannot read {}: {error}", path.display())]
-    Read {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Read { path: PathBuf, error: io::Error },
 }
 
 /// Reads `DIR/flags`; empty if missing.

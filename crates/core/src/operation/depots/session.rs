@@ -1,4 +1,3 @@
-
 use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;

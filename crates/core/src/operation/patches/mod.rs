@@ -1,4 +1,3 @@
-
 pub mod after_run;
 pub mod apply;
 pub mod back_out;

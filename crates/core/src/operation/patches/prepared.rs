@@ -1,4 +1,3 @@
-
 use super::overtaken::request::RefreshReport;
 use crate::operation::adopt::AdoptedPackage;
 use patchadm_inputs::native::NativeManager;

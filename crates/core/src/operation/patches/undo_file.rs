@@ -28,52 +28,24 @@ pub enum UndoFileFault {
     #[error("{} is inside the root, and undo data is exported to a file outside of it", .0.display())]
     Inside(PathBuf),
     #[error("{} cannot be written: {error}", path.display())]
-    Unwritable {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Unwritable { path: PathBuf, error: io::Error },
     #[error("{} cannot be read: {error}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Unreadable { path: PathBuf, error: io::Error },
     #[error("{}: {error}", path.display())]
-    Bad {
-        path: PathBuf,
-        error: ExportError,
-    },
+    Bad { path: PathBuf, error: ExportError },
     #[error("{}: the undo archive of patch {patch} for package {package} is damaged", path.display())]
-    Damaged {
-        path: PathBuf,
-        patch: String,
-        package: PkgInst,
-    },
+    Damaged { path: PathBuf, patch: String, package: PkgInst },
     #[error("{} was exported from another root (its marker is {marker})", path.display())]
-    OtherRoot {
-        path: PathBuf,
-        marker: String,
-    },
+    OtherRoot { path: PathBuf, marker: String },
     #[error(
         "{} has the undo data of patch {patch} for package {package} that run {run} made, and the root exported another one",
         path.display()
     )]
-    OtherRun {
-        path: PathBuf,
-        patch: String,
-        package: PkgInst,
-        run: String,
-    },
+    OtherRun { path: PathBuf, patch: String, package: PkgInst, run: String },
     #[error("the root does not wait for undo data of patch {patch} for package {package}: {reason}")]
-    NotExported {
-        patch: String,
-        package: PkgInst,
-        reason: &'static str,
-    },
+    NotExported { patch: String, package: PkgInst, reason: &'static str },
     #[error("{} has no undo data of patch {patch}", path.display())]
-    NotInFile {
-        path: PathBuf,
-        patch: String,
-    },
+    NotInFile { path: PathBuf, patch: String },
     #[error("the root has no marker, by which its undo data could be told from another root's")]
     NoMarker,
 }

@@ -3,9 +3,8 @@
 //! ```text
 //! WORK ─ read, check ─► objects (durable) ─► index/<digest>.json + .minisig (durable) ─► rename over index.json
 //! ```
-//! Objects are never changed or removed, so readers always find a complete index. An id with other bytes is refused,
-//! and the next index builds only on one signed alike. Patch signatures are verified only if the index key made them:
-//! roots decide who may sign.
+//! Objects are never changed or removed, so readers always find a complete index. An id with other bytes is refused.
+//! Patch signatures are verified only if the index key made them: roots decide who may sign.
 
 mod patch_directory;
 mod request;

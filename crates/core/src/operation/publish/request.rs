@@ -1,4 +1,3 @@
-
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -106,10 +105,7 @@ pub enum PublishError {
     #[error(transparent)]
     Depot(#[from] RootError),
     #[error("{path}: {error}")]
-    Index {
-        path: String,
-        error: IndexError,
-    },
+    Index { path: String, error: IndexError },
     #[error("the index would have {0} bytes, which is more than readers take")]
     TooLarge(usize),
     #[error("{path} {reason}")]
@@ -119,24 +115,15 @@ pub enum PublishError {
         reason: String,
     },
     #[error("{}: {error}", path.display())]
-    Directory {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Directory { path: PathBuf, error: io::Error },
     #[error("cannot read {}: {error}", path.display())]
-    Read {
-        path: PathBuf,
-        error: io::Error,
-    },
+    Read { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Flags(#[from] FlagsFileError),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error("{}: {reason}", path.display())]
-    Patch {
-        path: PathBuf,
-        reason: String,
-    },
+    Patch { path: PathBuf, reason: String },
     #[error("{} changed while it was published", .0.display())]
     Changed(PathBuf),
     #[error("{0} is in the depot with other bytes than its name says: the depot is damaged")]
@@ -144,11 +131,7 @@ pub enum PublishError {
     #[error("patch {0} is in the depot with other bytes; a change needs a new revision")]
     OtherBytes(PatchId),
     #[error("patch {id} is there twice: {} and {}", first.display(), second.display())]
-    Twice {
-        id: PatchId,
-        first: PathBuf,
-        second: PathBuf,
-    },
+    Twice { id: PatchId, first: PathBuf, second: PathBuf },
     #[error("{} has no index yet", .0.display())]
     NoIndex(PathBuf),
     #[error("the index cannot be finished: {0}")]

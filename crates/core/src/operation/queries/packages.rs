@@ -79,10 +79,7 @@ pub enum QueryError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error("cannot read {}: {reason}", .path.display())]
-    File {
-        path: PathBuf,
-        reason: io::Error,
-    },
+    File { path: PathBuf, reason: io::Error },
     #[error("{path}: {reason}")]
     Params {
         path: String,

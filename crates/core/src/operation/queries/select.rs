@@ -1,4 +1,3 @@
-
 use std::fmt;
 
 use patchadm_svr4::format::params::compact;

@@ -39,10 +39,7 @@ pub enum DropError {
     #[error(transparent)]
     Stage(#[from] StageError),
     #[error("the stage {stage} is in use: {reason}")]
-    InUse {
-        stage: String,
-        reason: LockError,
-    },
+    InUse { stage: String, reason: LockError },
     #[error("something is mounted below the stage: {0}")]
     Mount(String),
     #[error("the root {0} lies inside the stage")]

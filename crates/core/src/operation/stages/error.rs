@@ -1,4 +1,3 @@
-
 use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
 
@@ -26,10 +25,7 @@ pub enum StageError {
     #[error("{0} is not there")]
     Missing(String),
     #[error("{path} is no directory but a {kind}: name the directory that is meant")]
-    NoDirectory {
-        path: String,
-        kind: &'static str,
-    },
+    NoDirectory { path: String, kind: &'static str },
     #[error("{path} leads through a symbolic link: name {physical}")]
     ThroughLink {
         path: String,
@@ -39,10 +35,7 @@ pub enum StageError {
     #[error("{0} belongs to the records of the root, which are not staged (--records copies them)")]
     Reserved(String),
     #[error("the stage {stage} and the staged path {path} lie one inside the other")]
-    Nested {
-        stage: String,
-        path: String,
-    },
+    Nested { stage: String, path: String },
     #[error("{0} is there already and is no empty directory")]
     NotEmpty(String),
     #[error(
@@ -69,10 +62,7 @@ pub enum StageError {
     #[error("{0} is no part of what was staged")]
     NotStaged(ObjectPath),
     #[error("{path} is not the base that the promotion {id} wrote")]
-    OtherPromotion {
-        path: String,
-        id: String,
-    },
+    OtherPromotion { path: String, id: String },
     #[error("the root has several stages of the name {0}: name the directory")]
     Ambiguous(String),
     #[error(
@@ -86,55 +76,28 @@ pub enum StageError {
     #[error("the stage {0} was never completed: `patchadm stage drop` removes it")]
     Unfinished(String),
     #[error("run {run} in the package database of the stage {stage} was not finished")]
-    UnfinishedRun {
-        stage: String,
-        run: String,
-    },
+    UnfinishedRun { stage: String, run: String },
     #[error("the package database of the stage {stage}: {failure}")]
-    RecordsOfStage {
-        stage: String,
-        failure: Box<Failure>,
-    },
+    RecordsOfStage { stage: String, failure: Box<Failure> },
     #[error("a refresh of the stage {stage} was interrupted, and cannot be completed: {failure}")]
-    InterruptedRefresh {
-        stage: String,
-        failure: Box<Failure>,
-    },
+    InterruptedRefresh { stage: String, failure: Box<Failure> },
     /// After an interrupted refresh had been completed.
     #[error("{error}")]
-    AfterRefresh {
-        refreshed: CompletedRefresh,
-        error: Box<StageError>,
-    },
+    AfterRefresh { refreshed: CompletedRefresh, error: Box<StageError> },
     #[error("the stage {stage} is one of the root {root}, not of this one")]
-    OtherRoot {
-        stage: String,
-        root: String,
-    },
+    OtherRoot { stage: String, root: String },
     #[error("{path}: {error}")]
-    Damaged {
-        path: String,
-        error: StageFileError,
-    },
+    Damaged { path: String, error: StageFileError },
     #[error("{path}: {error}")]
-    Base {
-        path: String,
-        error: BaseError,
-    },
+    Base { path: String, error: BaseError },
     #[error("{0} is not the base that the root has recorded: somebody else wrote it")]
     OtherBase(String),
     #[error("{path}: {reason}")]
-    File {
-        path: PathBuf,
-        reason: String,
-    },
+    File { path: PathBuf, reason: String },
     #[error("{0} was changed by other commands again and again while it was copied")]
     Busy(String),
     #[error("{path} has more than {most} objects")]
-    TooMany {
-        path: String,
-        most: u64,
-    },
+    TooMany { path: String, most: u64 },
     #[error("{0} has no package database: there are no records to stage")]
     NoRecords(String),
     #[error("it was ended by signal {0}")]

@@ -517,7 +517,6 @@ pub(super) fn foreign(
 
 /// Refuses another user's stage to the superuser: its writer could make root run their programs, and read files that
 /// the live tree keeps private.
-/// and copy files there that the live tree keeps from them.
 pub(super) fn must_be_own(root: &Root, stage: &Stage, undertake: Undertaking) -> Result<(), StageError> {
     if !root.is_privileged() {
         return Ok(());

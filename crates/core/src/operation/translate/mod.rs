@@ -208,11 +208,7 @@ pub enum TranslateError {
     #[error("identical version of <{0}> already exists on destination device")]
     Identical(PkgInst),
     #[error("<{name}> exists {there} times on destination device, and MAXINST is {most}")]
-    TooManyInstances {
-        name: PkgInst,
-        there: usize,
-        most: usize,
-    },
+    TooManyInstances { name: PkgInst, there: usize, most: usize },
     #[error("<{0}> already exists on destination device, in another version or architecture")]
     NameTaken(PkgInst),
     #[error("<{0}> on destination device is not a package, and is not overwritten")]
@@ -226,10 +222,7 @@ pub enum TranslateError {
     #[error("package {0}: a file is larger than 8 GiB, which a datastream cannot hold")]
     TooLarge(PkgInst),
     #[error("cannot write <{}>: {error}", .path.display())]
-    Write {
-        path: PathBuf,
-        error: DatastreamError,
-    },
+    Write { path: PathBuf, error: DatastreamError },
     #[error(transparent)]
     Root(#[from] RootError),
     #[error("interrupted by signal {0}")]

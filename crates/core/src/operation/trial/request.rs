@@ -1,4 +1,3 @@
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -181,8 +180,5 @@ pub enum ConfirmRefusal {
     #[error("run {0} is not on trial")]
     NotOnTrial(String),
     #[error("the trial of run {run} has ended: it was reverted ({end})")]
-    Ended {
-        run: String,
-        end: String,
-    },
+    Ended { run: String, end: String },
 }

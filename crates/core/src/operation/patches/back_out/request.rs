@@ -1,4 +1,3 @@
-
 use std::path::PathBuf;
 
 use crate::operation::changed_texts::ChangedTexts;

@@ -1,4 +1,3 @@
-
 use patchadm_changeset::format::history::RefreshRecord;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_inputs::format::overtaken::OvertakenPatch;

@@ -79,7 +79,8 @@ const ALL: u32 = 0o077;
 /// The mask if there is an access list.
 const GROUP: u32 = 0o070;
 
-/// In a superuser's stage, this includes everything in directories with writers whom the live directory does not admit.
+/// Objects that another user may have written; in a superuser's stage, also everything in directories with writers whom
+/// the live directory does not admit.
 #[derive(Debug, Default)]
 pub(super) struct ForeignObjects {
     is_all: bool,

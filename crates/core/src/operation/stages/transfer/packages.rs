@@ -35,10 +35,7 @@ pub enum StayReason {
     #[error("the stage has an object of its own at {0}")]
     OwnObject(ObjectPath),
     #[error("{path} is owned by package {owner}, which stays in the stage")]
-    Owned {
-        path: ObjectPath,
-        owner: PkgInst,
-    },
+    Owned { path: ObjectPath, owner: PkgInst },
     #[error("the undo data of patch {0} lies outside the root")]
     UndoOutside(PatchId),
     #[error("{0}")]

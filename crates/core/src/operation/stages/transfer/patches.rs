@@ -1,4 +1,3 @@
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::databases::{ContinuedList, PackageDatabase, only_live, only_staged};
