@@ -284,7 +284,7 @@ pub(crate) fn reopen_stage(root: &Root, domain: &Domain, index: usize, run: &str
     Ok(dir)
 }
 
-/// `.patchadm` must be ours alone: whoever made it before could replace our stages.
+/// `.patchadm` must be ours alone: another user who made it could replace our stages.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
     if why_not_ours(top.root(), &dir.itself()?)?.is_some() {

@@ -707,7 +707,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(physical)
     }
 
-    /// Refuses a dangling link on the path: whoever makes its target would decide where the record goes.
+    /// Refuses a dangling link on the path: a user who makes its target would decide where the record goes.
     fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         for above in path.ancestors() {
             let followed = self.resolver.locate_dir(&above)?;
