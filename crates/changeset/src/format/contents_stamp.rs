@@ -312,7 +312,7 @@ impl BoundPackages {
         self.0.get_mut(package)
     }
 
-    /// By name.
+    /// Iterates in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&PkgInst, &BoundPackage)> {
         self.0.iter()
     }

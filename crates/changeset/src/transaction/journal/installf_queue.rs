@@ -80,7 +80,7 @@ impl InstallfQueue {
         Ok(Self { queue: parse(&dir, &bytes)?, file })
     }
 
-    /// Durable.
+    /// The change is durable on return.
     pub fn add(&mut self, entries: Vec<InstallfEntry>) -> Result<(), Cause> {
         self.file.put_at(&InstallfRequests::lines(&entries), self.file.size()?)?;
         self.file.sync()?;

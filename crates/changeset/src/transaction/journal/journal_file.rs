@@ -310,7 +310,7 @@ pub(crate) fn rewrite(own: &Dir, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) 
     bytes.and_then(|bytes| change(&bytes)).map_or(Ok(()), |bytes| put_in_place(own, &bytes))
 }
 
-/// Durable; replaces any object there.
+/// Replaces any object there. The change is durable on return.
 fn put_in_place(own: &Dir, bytes: &[u8]) -> Result<(), Cause> {
     own.remove(AGAIN)?;
     let mut file = own.create(AGAIN)?;
@@ -321,7 +321,7 @@ fn put_in_place(own: &Dir, bytes: &[u8]) -> Result<(), Cause> {
     Ok(own.sync()?)
 }
 
-/// Durable.
+/// The change is durable on return.
 pub(crate) fn restore(own: &Dir, files: &JournalFiles, run: &str) -> Result<(), Cause> {
     let ops = ops_name(run);
     if own.read_regular(&ops, LARGEST)?.as_deref() != Some(&files.ops) {

@@ -50,7 +50,7 @@ impl FileStamp {
     }
 }
 
-/// As packed.
+/// Files with their digests, as packed.
 pub(super) struct PackedMembers(Vec<ManifestEntry>);
 
 impl PatchDirectory {

@@ -145,7 +145,7 @@ fn merges_of(line: &HistoryEntry) -> Vec<(String, Vec<Merge>)> {
 
 const APPLYING: [&str; 2] = ["patchadd", "promote"];
 
-/// By patch.
+/// The last run that applied each patch.
 pub(super) struct AppliedRuns(HashMap<String, HistoryEntry>);
 
 impl AppliedRuns {
@@ -177,7 +177,7 @@ pub fn applied_signature(root: &Root, id: &PatchId) -> Option<SignatureRecord> {
     runs.find(|run| run.patches.iter().any(|patch| patch == id.as_str()))?.signature
 }
 
-/// By id.
+/// Returns signatures by patch id.
 pub fn applied_signatures(root: &Root) -> BTreeMap<String, SignatureRecord> {
     let mut signatures = BTreeMap::new();
     for run in readable_history(&RecordView::live(root)).into_iter().filter(is_application) {

@@ -334,7 +334,7 @@ fn give_to_owner(own: &Dir, file: &WritableFile) -> patchadm_rootfs::Result<()> 
     Ok(())
 }
 
-/// Durable.
+/// The change is durable on return.
 pub fn put_file(own: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), StageError> {
     own.replace_file(PROGRAM, name, bytes, Mode::of(PRIVATE))?;
     Ok(own.sync()?)

@@ -287,7 +287,7 @@ impl<'a> BaseAfter<'a> {
         BaseHeader { promotion, packages: self.made.base_packages(before), ..before.header.clone() }
     }
 
-    /// Durable.
+    /// The change is durable on return.
     fn put(&self, run: &str) -> Result<(), StageError> {
         let (Some(stage), Some(force)) = (&self.tree.stage, &self.made.base) else { return Ok(()) };
         let header = self.header(&force.base, Some((self.made.id.clone(), run.to_owned())));
