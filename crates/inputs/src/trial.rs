@@ -1,7 +1,6 @@
-//! The trial of a run: its duration, its record in the root, and the rule for its end.
-//!
-//! The run itself writes the record, and the run that ends the trial removes it, so the record exists exactly as long
-//! as the trial. The rule is a function of the record and three clocks; nothing here reads a clock.
+//! The trial of a run: its duration, its record in the root, and the rule for its end. The run itself writes the
+//! record, and the run that ends the trial removes it. The rule is a function of the record and three clocks; nothing
+//! here reads a clock.
 
 use std::fmt;
 
@@ -18,12 +17,12 @@ use patchadm_svr4::patch::PatchId;
 const SHORTEST: u64 = 10;
 const LONGEST: u64 = 30 * DAY;
 
-/// The duration of a trial in seconds: from ten seconds to 30 days.
+/// In seconds: from ten seconds to 30 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrialDuration(u64);
 
 impl TrialDuration {
-    /// Parses a number with a unit: `30s`, `10m`, `2h`, `1d`.
+    /// A number with a unit: `30s`, `10m`, `2h`, `1d`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let seconds = match duration(text) {
             Ok(seconds) => Some(seconds),
@@ -33,7 +32,7 @@ impl TrialDuration {
         seconds.and_then(Self::of_seconds).ok_or_else(|| "a trial lasts from 10s to 30d".to_owned())
     }
 
-    /// Returns the duration if a trial may last that long.
+    /// `None` if a trial may not last that long.
     pub fn of_seconds(seconds: u64) -> Option<Self> {
         (SHORTEST..=LONGEST).contains(&seconds).then_some(Self(seconds))
     }
@@ -60,39 +59,37 @@ impl fmt::Display for TrialDuration {
 
 const VERSION: u32 = 1;
 
-/// The size of the largest record that is read, in bytes: 1 MiB.
+/// 1 MiB.
 pub const LONGEST_TRIAL_RECORD: u64 = 1 << 20;
 
-/// The most boots after which a trial may continue.
+/// A trial may continue after so many boots.
 pub const MOST_REBOOTS: u32 = 100;
 
 const LONGEST_REASON: usize = 1_000;
 
-/// A run with patches on trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialRecord {
     /// The run that applied the patches.
     pub run: String,
-    /// The patches in order of application, as the root spells their ids.
+    /// In order of application, as the root spells their ids.
     pub patches: Vec<String>,
     pub duration: TrialDuration,
-    /// The deadline by the wall clock, in whole seconds.
+    /// By the wall clock, in whole seconds.
     pub until: DateTime<Utc>,
-    /// The id of the boot in which it began, if the system has one.
+    /// In which it began, if the system has boot ids.
     pub boot: Option<String>,
     /// Milliseconds from that boot to its beginning.
     pub monotonic: u64,
-    /// True if nobody asked for a trial: it only guards the check after the run.
+    /// Nobody asked for a trial: it only guards the check after the run.
     pub guards_check: bool,
-    /// How many boots it may continue after.
+    /// It may continue after so many boots.
     pub reboots: u32,
-    /// How many boots it continued after; `boot` is the last of them.
+    /// It continued after so many boots; `boot` is the last of them.
     pub boots: u32,
     /// Why the patches could not be backed out after the trial.
     pub stuck: Option<String>,
 }
 
-/// A record that this program did not write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a record of a trial: {0}")]
 pub struct TrialRecordError(String);
@@ -114,7 +111,7 @@ struct WrittenTrial {
 }
 
 impl TrialRecord {
-    /// Begins a trial of a run that has no name yet.
+    /// The run has no name yet.
     pub fn beginning(patches: Vec<String>, duration: TrialDuration, now: &Moment) -> Self {
         let seconds = i64::try_from(duration.seconds()).unwrap_or(i64::MAX);
         let until = DateTime::from_timestamp(now.wall.timestamp().saturating_add(seconds), 0);
@@ -132,17 +129,17 @@ impl TrialRecord {
         }
     }
 
-    /// Returns the deadline for records and reports.
+    /// For records and reports.
     pub fn deadline(&self) -> String {
         self.until.to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
-    /// Returns the text for the history.
+    /// For the history.
     pub fn start(&self) -> TrialStart {
         TrialStart { until: self.deadline(), boot: self.boot.clone(), monotonic: self.monotonic }
     }
 
-    /// Returns the record with the reason why the patches could not be backed out, cut to one line.
+    /// Why the patches could not be backed out, cut to one line.
     #[must_use]
     pub fn stuck_because(&self, reason: &str) -> Self {
         let one_line: String =
@@ -207,7 +204,7 @@ impl TrialRecord {
         Ok(record)
     }
 
-    /// Formats the file around the name of the run, which is not known before the run.
+    /// The name of the run is not known before the run.
     pub fn around_run(&self) -> (Vec<u8>, Vec<u8>) {
         around_mark(&Self { run: RUN_MARK.to_owned(), ..self.clone() }.write())
     }
@@ -233,7 +230,7 @@ impl TrialRecord {
     }
 }
 
-/// True if a text can be a patch id, with any separator between base and revision.
+/// With any separator between base and revision.
 fn is_patch_id(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     (1..=PatchId::LONGEST).contains(&text.len())
@@ -242,56 +239,50 @@ fn is_patch_id(text: &str) -> bool {
         && !text.starts_with(['-', '.'])
 }
 
-/// The three clocks by which a trial is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The clock on the wall.
     pub wall: DateTime<Utc>,
-    /// The id of the running boot, if the system has one.
+    /// `None` if the system has no boot ids.
     pub boot: Option<String>,
     /// Milliseconds since that boot, including suspension.
     pub since_boot: u64,
 }
 
-// Whether a trial is over, by its record and the clocks.
+// The end of a trial, by its record and the clocks.
 //
 // | since the beginning | decides |
 // | --- | --- |
 // | the same boot, and its clock went on | the time since the boot alone: nobody sets it |
-// | the same boot, and its clock is earlier than at the beginning | the clock on the wall: a container that was started again keeps the id of the boot and has a clock of its own |
-// | one of the two boots is not known | the clock on the wall |
-// | another boot | it is over, unless it may go on after so many boots |
-// | a boot that it went on after | the clock on the wall, and the time since that boot: whichever is over first |
+// | the same boot, and its clock is earlier than at the beginning | the wall clock: a restarted container keeps the id of the boot and has a clock of its own |
+// | one of the two boots is not known | the wall clock |
+// | another boot | it is over, unless it may continue after so many boots |
+// | a boot that it continued after | the wall clock and the time since that boot: whichever is over first |
 //
-// A clock on the wall that is before the beginning, or beyond the deadline by more than the trial lasts, was set. Nothing
-// tells the time then, and the trial is over: what was there before it is safe.
+// A wall clock that is before the beginning, or beyond the deadline by more than the trial lasts, was set. Nothing
+// tells the time then, and the trial is over: the state before it is safe.
 
-/// Whether a trial goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrialState {
-    /// It continues for this many milliseconds.
     Running {
-        /// The milliseconds until it is over.
+        /// In milliseconds.
         left: u64,
     },
-    /// It was not confirmed in time.
+    /// Not confirmed in time.
     Over(OverReason),
 }
 
-/// The reason why a trial is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverReason {
     TimeIsUp,
-    /// The machine was rebooted.
     OtherBoot,
-    /// The clock was set, so that time cannot be measured.
+    /// Time cannot be measured.
     ClockWasSet,
     /// Its probe failed, and its patches could not be backed out then.
     ProbeFailed,
 }
 
 impl TrialRecord {
-    /// Returns the state at a moment. A trial whose patches could not be backed out is over before its time.
+    /// A trial whose patches could not be backed out is over before its time.
     pub fn state(&self, now: &Moment) -> TrialState {
         match self.state_by_time(now) {
             TrialState::Running { .. } if self.stuck.is_some() => TrialState::Over(OverReason::ProbeFailed),
@@ -313,19 +304,17 @@ impl TrialRecord {
         }
     }
 
-    /// Returns the record for the present boot, which is counted; `None` if it was counted already, or the trial is
-    /// over.
+    /// The record for the present boot; `None` if that was counted already, or the trial is over.
     #[must_use]
     pub fn counting_boot(&self, now: &Moment) -> Option<Self> {
         let is_other = self.boot.is_some() && now.boot.is_some() && self.boot != now.boot;
         let goes_on = matches!(self.state(now), TrialState::Running { .. });
         let boots = self.boots.checked_add(1).filter(|_| is_other && goes_on)?;
-        // It is counted from the boot on.
+        // From this boot on.
         Some(Self { boot: now.boot.clone(), monotonic: 0, boots, ..self.clone() })
     }
 
-    /// A wall clock that was set in the meantime never makes the trial longer than it would be within one
-    /// boot.
+    /// A wall clock that was set meanwhile never makes the trial longer than within one boot.
     fn after_boot(&self, now: &Moment) -> TrialState {
         let left_of_boot = self.duration.milliseconds().saturating_sub(now.since_boot);
         match self.by_the_wall(now) {
@@ -464,7 +453,6 @@ mod tests {
         assert_eq!(stuck.state(&later(600)), TrialState::Over(OverReason::TimeIsUp));
     }
 
-    /// Returns the moment this many seconds later, by all clocks.
     fn later(seconds: i64) -> Moment {
         let begun = begun();
         Moment {
@@ -512,7 +500,7 @@ mod tests {
         assert_eq!(record().state(&booted), TrialState::Over(OverReason::OtherBoot));
     }
 
-    /// Returns the moment so many seconds after the beginning by the wall, and after another boot.
+    /// After another boot; `of_wall` is in seconds since the beginning.
     fn booted(boot: &str, of_wall: i64, since_boot: u64) -> Moment {
         Moment { boot: Some(boot.to_owned()), since_boot: since_boot * 1000, ..later(of_wall) }
     }

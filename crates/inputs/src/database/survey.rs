@@ -1,9 +1,6 @@
-//! The survey reads everything about a root that a plan needs into one [`Inventory`].
-//!
-//! The caller says what a change concerns ([`Touched`]). The survey adds what is related: parent directories, targets
-//! of symbolic links among them, other names of hard-linked files, files that earlier runs kept beside a path, and
-//! contents of directories that will be replaced. Every regular file among them is read once, for its digest. The
-//! caller must hold the lock, because live objects are not part of a view.
+//! The survey reads everything that a plan needs into one [`Inventory`]: paths and packages of the change
+//! ([`Touched`]), and related parents, link targets, other names, kept files, and contents of replaced directories.
+//! Regular files are digested once. The caller must hold the lock: live objects are not part of a view.
 
 mod patches;
 
@@ -19,16 +16,14 @@ use patchadm_rootfs::{
 };
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 
-/// The input of a survey apart from the root.
 #[derive(Clone, Copy)]
 pub struct SurveySettings<'a> {
     /// The running system: for accounts that the root lacks, and undo archives outside the root.
     pub host: &'a Root,
-    /// The separator of patch ids.
     pub separator: &'a str,
-    /// The marker for a root without a journal: 16 random hexadecimal digits.
+    /// For a root without a journal: 16 random hexadecimal digits.
     pub new_marker: &'a str,
-    /// The undo archives outside the root that may be opened.
+    /// Undo archives outside the root that may be opened.
     pub outside: OutsideAccess<'a>,
     pub interrupt: Interrupt<'a>,
 }
@@ -39,14 +34,13 @@ impl SurveySettings<'_> {
     }
 }
 
-/// Returns the path of a root on the host; `None` for `/` and for relative paths.
+/// `None` for `/` and for relative paths.
 pub fn prefix(root: &Root) -> Option<ObjectPath> {
     use std::os::unix::ffi::OsStrExt;
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok()?;
     (prefix != ObjectPath::root()).then_some(prefix)
 }
 
-/// Reads everything that a plan for `touched` needs.
 pub fn survey(
     view: &RecordView<'_>,
     touched: &Touched,
@@ -55,7 +49,7 @@ pub fn survey(
     survey_with(packages(view)?, view, touched, setting)
 }
 
-/// Like [`survey`], with the [`packages`] or their [`parameters`], which must not have changed since they were read.
+/// Takes [`packages`] or their [`parameters`], which must not have changed since they were read.
 pub fn survey_with(
     packages: BTreeMap<PkgInst, Installed>,
     view: &RecordView<'_>,
@@ -78,7 +72,7 @@ pub fn survey_with(
     };
     for package in &touched.packages {
         if let Some(installed) = inventory.packages.get_mut(package) {
-            // Other packages may lack parameters, but those that change must have them.
+            // Other packages may lack parameters, but changed ones must have them.
             installed::params(view, package)?;
             installed::records(view, package, installed)?;
         }
@@ -106,7 +100,7 @@ fn note_package_read(root: &Root) {
     *reads.entry(root.prefix().to_owned()).or_default() += 1;
 }
 
-/// Returns how often this process has read all packages of the root with this prefix, for a test. Debug builds only.
+/// How often this process has read all packages of the root with this prefix; for tests, in debug builds only.
 #[cfg(debug_assertions)]
 pub fn package_reads(prefix: &std::path::Path) -> u64 {
     let reads = PACKAGE_READS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -117,7 +111,7 @@ fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
 
-/// Reads every package with its parameters, and those set aside by an unfinished installation.
+/// Also parameters set aside by an unfinished installation.
 pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     #[cfg(debug_assertions)]
     note_package_read(view.root());
@@ -130,12 +124,12 @@ pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>,
     Ok(packages?.into_iter().collect())
 }
 
-/// Returns every package with its parameters, and whether it is partial.
+/// Also if the package is partial.
 pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     packages_but(view, |_| false)
 }
 
-/// Like [`packages`], without damaged packages for which `is_passed_over` holds.
+/// Without damaged packages for which `is_passed_over` holds.
 pub fn packages_but(
     view: &RecordView<'_>,
     is_passed_over: impl Fn(&PkgInst) -> bool + Sync,
@@ -159,7 +153,7 @@ pub fn packages_but(
     Ok(packages?.into_iter().collect())
 }
 
-/// Marks the paths whose live bytes equal the delivered ones.
+/// Marks paths whose live bytes equal the delivered ones.
 pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
     for (path, digest) in delivered {
         if inventory.live.get(&path).and_then(Live::digest) == Some(digest) {
@@ -213,11 +207,11 @@ impl<'a> ObjectSurvey<'a> {
         self.open.contains(path) || self.inventory.physical.contains_key(path)
     }
 
-    /// Reads the lines of the paths, and adds the other names of their files to the survey.
+    /// Also adds other names of the files to the survey.
     fn lines(&mut self, view: &RecordView<'_>) -> Result<(), DatabaseError> {
         let mut lines = ContentsLines::new();
         let mut new = self.open.clone();
-        // A name may be recorded as one of a file that is itself recorded as a name of another.
+        // A recorded name may be of a file that is itself recorded as a name of another.
         while !new.is_empty() {
             self.setting.go_on()?;
             let found = lines_of_paths(view, &new)?;
@@ -281,7 +275,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Adds the content of a directory that will become something else.
+    /// Of a directory that will become something else.
     fn below(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let goes =
             self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
@@ -298,7 +292,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Follows a symbolic link in place of a delivered or recorded directory.
+    /// In place of a delivered or recorded directory.
     fn behind(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let recorded = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype.is_directory());
         let delivered = self.touched.paths.contains(path) && !self.touched.not_directories.contains(path);
@@ -313,7 +307,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Adds the files kept beside the paths (`PATH.edited-…`, `PATH.patch-…`), because their names are taken.
+    /// Their names are taken: `PATH.edited-…`, `PATH.patch-…`.
     fn beside(&mut self, kept: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
         if kept.is_empty() {
             return;
@@ -344,7 +338,7 @@ impl<'a> ObjectSurvey<'a> {
     }
 }
 
-/// Rebuilds a map that was filled in key order: such a map has half-empty nodes.
+/// A map filled in key order has half-empty nodes: rebuilds it.
 fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
     *map = std::mem::take(map).into_iter().collect();
 }
@@ -357,7 +351,7 @@ fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
         .collect()
 }
 
-/// Marks swap files, which cannot be renamed over.
+/// They cannot be renamed over.
 fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), DatabaseError> {
     /// The kernel's table is short.
     const LARGEST: u64 = 1 << 20;
@@ -398,8 +392,8 @@ struct DirectorySeen {
 
 type Piece = (usize, usize, usize);
 
-/// Reads all directories and returns their contents in order; a missing directory is empty. The bytes of files that are
-/// `known` and unchanged are not read. A signal ends it, also in the middle of a file.
+/// Returns the contents of all directories in order; a missing one is empty. Bytes of unchanged `known` files are not
+/// read. A signal ends it, even in the middle of a file.
 fn look(
     root: &Root,
     directories: &[SurveyedDirectory],
@@ -418,7 +412,7 @@ fn look(
         }
     });
     let mut all: Vec<DirectorySeen> = directories.iter().map(|_| DirectorySeen::default()).collect();
-    // The first error in the order of paths is reported, regardless of threads.
+    // The first error in the order of paths counts, regardless of threads.
     for (directory, found) in seen.into_iter().flatten() {
         let found = found?;
         if let Some(all) = all.get_mut(directory) {
@@ -464,8 +458,7 @@ fn kept_name(name: &[u8]) -> Option<&[u8]> {
     name.get(..at)
 }
 
-/// A mount and its file system. A bind mount shares the file system of its source, but renames between the
-/// two fail.
+/// A bind mount shares the file system of its source, but renames between the two fail.
 type MountKey = (u64, (u32, u32));
 
 struct FileSystems<'a> {
@@ -479,7 +472,7 @@ impl<'a> FileSystems<'a> {
         Self { root, found: Vec::new(), known: HashMap::new() }
     }
 
-    /// Index of the file system that a physical directory is on, or will be on once it is made.
+    /// The directory may still have to be made.
     fn of(&mut self, directory: &ObjectPath) -> Result<usize, RootError> {
         let mut at = directory.clone();
         let index = loop {

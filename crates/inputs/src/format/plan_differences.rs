@@ -1,6 +1,4 @@
-//! Differences between a new plan and the one in a file.
-//!
-//! Everything is compared except the places that patches were read from. Only differences are reported.
+//! Differences between a new plan and the one in a file, except the places that patches were read from.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +11,7 @@ use super::plan_file::{PlanFile, PlannedLibrary};
 const TOLD: usize = 20;
 const LONGEST_VALUE: usize = 200;
 
-/// The first twenty differences between two plans, and their number.
+/// The first twenty differences, and the number of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanDifferences {
     first: Vec<PlanDifference>,
@@ -28,7 +26,7 @@ struct PlanDifference {
 }
 
 impl PlanDifferences {
-    /// Compares the plan of a file with a new plan for the same request; `None` if they are equal.
+    /// For the same request; `None` if they are equal.
     pub fn between(file: &PlanFile, now: &PlanFile) -> Option<Self> {
         let (then, again) = (subjects(file), subjects(now));
         let place: BTreeMap<&str, &Value> =
@@ -46,7 +44,7 @@ impl PlanDifferences {
         (differences.count > 0).then_some(differences)
     }
 
-    /// Compares the states that promotions were planned with. If no path differs, the fingerprint decides.
+    /// The states that promotions were planned with. If no path differs, the fingerprint decides.
     fn compare_states(&mut self, file: &PlanFile, now: &PlanFile) {
         let (Some(then), Some(now)) = (&file.promotion, &now.promotion) else { return };
         self.compare("the stage", &value(&then.stage), &value(&now.stage));
@@ -154,7 +152,7 @@ fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or(Value::Null)
 }
 
-/// Both values in words; for objects, only the fields that differ.
+/// In words; for objects, only the fields that differ.
 fn shown(then: &Value, now: &Value) -> (String, String) {
     let (Value::Object(old), Value::Object(new)) = (then, now) else { return (word(then), word(now)) };
     let differs = |name: &&String| old.get(*name) != new.get(*name);

@@ -1,12 +1,10 @@
-//! Addresses of files on web servers.
-
 use std::fmt;
 
 use crate::password::{has_scheme, without_password};
 
 const LONGEST: usize = 4096;
 
-/// An absolute `http:` or `https:` address of valid characters, without user name, password and fragment.
+/// Absolute, `http:` or `https:`, of valid characters, without user name, password and fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     is_secure: bool,
@@ -15,7 +13,6 @@ pub struct Address {
     path: String,
 }
 
-/// The reason why a text is no usable address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is no address: {reason}")]
 pub struct AddressError {
@@ -25,7 +22,6 @@ pub struct AddressError {
 }
 
 impl Address {
-    /// Reads an absolute address.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let fault = |reason| AddressError { text: shown(text), reason };
         if text.len() > LONGEST {
@@ -52,28 +48,26 @@ impl Address {
         Ok(Self { is_secure, authority: authority.to_ascii_lowercase(), path })
     }
 
-    /// Tells whether it begins with `https:`.
     pub fn is_secure(&self) -> bool {
         self.is_secure
     }
 
-    /// Returns the name of the host, without port.
+    /// Without port.
     pub fn host(&self) -> &str {
         host_and_port(&self.authority).0
     }
 
-    /// Returns the port, or the default one.
+    /// The default port if none is named.
     pub fn port(&self) -> u16 {
         let usual = if self.is_secure { 443 } else { 80 };
         host_and_port(&self.authority).1.and_then(|port| port.parse().ok()).unwrap_or(usual)
     }
 
-    /// True if it has a query, so that nothing can be below it.
+    /// Nothing can be below an address with a query.
     pub fn has_query(&self) -> bool {
         self.path.contains('?')
     }
 
-    /// Returns the target of a redirect.
     pub fn redirected(&self, location: &str) -> Result<Self, AddressError> {
         if has_scheme(location) {
             return Self::parse(location);
@@ -93,21 +87,21 @@ impl Address {
         Self::parse(&format!("{scheme}://{}{}", self.authority, without_dots(&path)))
     }
 
-    /// Returns the address with a slash at the end.
+    /// With a slash at the end.
     #[must_use]
     pub fn as_directory(&self) -> Self {
         let slash = if self.path.ends_with('/') { "" } else { "/" };
         Self { path: format!("{}{slash}", self.path), ..self.clone() }
     }
 
-    /// Returns the address of something below a directory; invalid characters become `%XX`.
+    /// Invalid characters become `%XX`.
     #[must_use]
     pub fn below(&self, relative: &str) -> Self {
         let directory = self.as_directory();
         Self { path: format!("{}{}", directory.path, escaped(relative)), ..directory }
     }
 
-    /// Returns the last component of the path, without the query; empty for a directory.
+    /// Without the query; empty for a directory.
     pub fn file_name(&self) -> &str {
         self.path.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default()
     }

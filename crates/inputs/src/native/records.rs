@@ -1,5 +1,3 @@
-//! The package managers of a root: their packages and lock files.
-
 use std::collections::BTreeMap;
 
 use super::dpkg::{self, DpkgRecords};
@@ -8,14 +6,12 @@ use super::{NativeError, NativeManager, NativePackage, NativePresence, Registere
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
-/// The records of a package manager.
 pub enum NativeRecords<'a> {
     Dpkg(DpkgRecords<'a>),
     Rpm(RpmRecords),
 }
 
 impl<'a> NativeRecords<'a> {
-    /// Finds the records of a manager in a root.
     pub fn find(root: &'a Root, manager: NativeManager) -> Result<Option<Self>, NativeError> {
         Ok(match manager {
             NativeManager::Dpkg => DpkgRecords::find(root)?.map(Self::Dpkg),
@@ -23,7 +19,7 @@ impl<'a> NativeRecords<'a> {
         })
     }
 
-    /// Reads every installed or half-installed package, one at a time.
+    /// Installed or half installed, one at a time.
     pub fn packages(
         &self,
     ) -> Result<Box<dyn Iterator<Item = Result<NativePackage, NativeError>> + '_>, NativeError> {
@@ -61,8 +57,8 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Returns the names of installed packages, as [`Self::package`] takes them, by possible names of their
-    /// registrations: the name, or name and architecture, as in an earlier form.
+    /// Names for [`Self::package`], by possible names of their registrations: the name, or name and architecture, as in
+    /// an earlier form.
     pub fn names(&self) -> Result<BTreeMap<String, Vec<String>>, NativeError> {
         let (manager, names): (_, Vec<(String, String, String)>) = match self {
             Self::Dpkg(records) => (NativeManager::Dpkg, records.names().collect()),
@@ -79,7 +75,7 @@ impl<'a> NativeRecords<'a> {
 }
 
 impl NativeManager {
-    /// Returns the file whose lock the manager holds while it changes packages, if the root has records of it.
+    /// The manager locks the file while it changes packages. `None` if the root has no records of it.
     pub fn lock_file(self, root: &Root) -> Result<Option<ObjectPath>, RootError> {
         match self {
             Self::Dpkg => Ok(frontend_lock()),
@@ -87,7 +83,6 @@ impl NativeManager {
         }
     }
 
-    /// Returns the possible paths of this file.
     pub fn lock_files(self) -> Vec<ObjectPath> {
         match self {
             Self::Dpkg => frontend_lock().into_iter().collect(),

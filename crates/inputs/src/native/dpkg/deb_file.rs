@@ -9,17 +9,16 @@ use patchadm_svr4::package::ObjectPath;
 
 const LONGEST_ANSWER: u64 = 64 << 20;
 
-/// A relation of a package to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebRelation {
     pub name: String,
-    /// A bound such as `<<` and `1.0-2`; `None` for all versions.
+    /// Such as `<<` and `1.0-2`; `None` for all versions.
     bound: Option<(String, String)>,
     is_replaced: bool,
 }
 
 impl DebRelation {
-    /// True if dpkg lets the package overwrite files of the other one, which is installed in this version.
+    /// `installed` is the version of the other package.
     pub fn may_overwrite(&self, installed: &str) -> bool {
         let is_meant = self.bound.as_ref().is_none_or(|(sign, version)| {
             let order = compare(installed, version);
@@ -36,12 +35,12 @@ impl DebRelation {
     }
 }
 
-/// Returns the packages that the package in a file replaces or provides; none if it is unreadable.
+/// Replaced or provided packages; empty if the file is unreadable.
 pub fn relations(file: &str) -> Vec<DebRelation> {
     answer(&["--field", file, "Replaces", "Provides"]).map(|text| parse_relations(&text)).unwrap_or_default()
 }
 
-/// Returns the paths of a package file except directories; none if it is unreadable.
+/// Without directories; empty if the file is unreadable.
 pub fn paths(file: &str) -> Vec<ObjectPath> {
     answer(&["--contents", file])
         .map(|text| text.lines().filter_map(parse_path).collect())
@@ -70,7 +69,7 @@ pub(super) fn parse_relations(text: &str) -> Vec<DebRelation> {
     relations
 }
 
-/// Parses `NAME`, `NAME:ARCH` or `NAME (SIGN VERSION)`.
+/// `NAME`, `NAME:ARCH` or `NAME (SIGN VERSION)`.
 fn parse_relation(text: &str, is_replaced: bool) -> Option<DebRelation> {
     let (name, bound) = text.split_once('(').unwrap_or((text, ""));
     let name = name.split(':').next().unwrap_or_default().trim();
@@ -81,7 +80,7 @@ fn parse_relation(text: &str, is_replaced: bool) -> Option<DebRelation> {
     (!name.is_empty()).then(|| DebRelation { name: name.to_owned(), bound, is_replaced })
 }
 
-/// Parses a line of a table of contents: mode, owner, size, date, time, `./PATH`, and ` -> TARGET` for links.
+/// Mode, owner, size, date, time, `./PATH`, and ` -> TARGET` for links.
 fn parse_path(line: &str) -> Option<ObjectPath> {
     let kind = line.chars().next().filter(|kind| *kind != 'd')?;
     let mut rest = line;
@@ -97,7 +96,7 @@ fn parse_path(line: &str) -> Option<ObjectPath> {
     ObjectPath::new(&unescaped(path.strip_prefix('.')?)).ok()
 }
 
-/// Undoes the escapes of tar(1): `\\`, letters for control characters, and `\ooo` for other bytes.
+/// Of tar(1): `\\`, letters for control characters, and `\ooo` for other bytes.
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! Local overrides of dpkg: the files `diversions` (dpkg-divert(1)) and `statoverride` (dpkg-statoverride(1)).
+//! Local overrides of dpkg: `diversions` (dpkg-divert(1)) and `statoverride` (dpkg-statoverride(1)).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -34,14 +34,14 @@ impl Diversions {
         self.diverted(package, &path).map(|(place, _)| place.clone()).unwrap_or(path)
     }
 
-    /// Where a path lies if another package or the administrator (`None`) diverted it.
+    /// The place, if another package or the administrator (`None`) diverted the path.
     pub(super) fn diverted(&self, package: &str, path: &ObjectPath) -> Option<(&ObjectPath, Option<&str>)> {
         let diversion = self.0.get(path).filter(|diversion| diversion.by != package)?;
         let by = Some(diversion.by.as_str()).filter(|by| *by != ":");
         Some((&diversion.to, by))
     }
 
-    /// Each diversion: path, destination, and diverting package (`None` for the administrator).
+    /// Path, destination, and diverting package (`None` for the administrator).
     pub(super) fn rules(&self) -> impl Iterator<Item = (&ObjectPath, &ObjectPath, Option<&str>)> {
         self.0.iter().map(|(from, one)| (from, &one.to, Some(one.by.as_str()).filter(|by| *by != ":")))
     }
@@ -55,16 +55,15 @@ impl Diversions {
     }
 }
 
-// dpkg compares the path of an override, as text, with the path in a package's list, before it follows diversions or
-// symbolic links.
+// dpkg compares an override's path as text with a package's list, before it follows diversions or links.
 
 pub(super) const LARGEST: usize = 16 << 20;
 
-/// Overrides by path.
+/// By path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatOverrides(HashMap<ObjectPath, StatOverride>);
 
-/// Owner, group and mode of a path, regardless of its package.
+/// Applies to the path, whatever its package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatOverride {
     pub user: OverrideAccount,
@@ -74,16 +73,15 @@ pub struct StatOverride {
     pub listed: ObjectPath,
 }
 
-/// A user or group of an override.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OverrideAccount {
     Named(String),
-    /// By its number, `#NUMBER`.
+    /// `#NUMBER`.
     Numbered(u32),
 }
 
 impl StatOverrides {
-    /// Parses lines `USER GROUP MODE PATH`. dpkg itself refuses any other file.
+    /// Lines `USER GROUP MODE PATH`. dpkg itself refuses any other file.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         if text.len() > LARGEST {
             return Err(format!("it is larger than {} MiB", LARGEST >> 20));
@@ -110,7 +108,7 @@ impl StatOverrides {
         Ok(Self(overrides))
     }
 
-    /// Returns the override of a path as spelled in its package's list.
+    /// As spelled in the package's list.
     pub fn of(&self, listed: &ObjectPath) -> Option<&StatOverride> {
         self.0.get(listed)
     }
@@ -119,13 +117,12 @@ impl StatOverrides {
         self.0.keys()
     }
 
-    /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the overrides by the paths at which objects really are: a diverted file lies elsewhere and keeps the override
-    /// of the path that its list has. No override is about the place itself.
+    /// By actual place: a diverted file keeps the override of the path in its list. No override is about the place
+    /// itself.
     pub(super) fn diverted(mut self, diversions: &Diversions) -> Self {
         if !self.is_empty() {
             for (from, to) in diversions.all() {
@@ -153,7 +150,7 @@ impl StatOverride {
         Ok(Self { user, group, mode, listed })
     }
 
-    /// Returns the attributes for a line of `contents`.
+    /// For a line of `contents`.
     pub fn attributes(&self) -> ObjectAttributes {
         let word = |account: &OverrideAccount| match account {
             OverrideAccount::Named(name) => name.as_str().into(),
@@ -166,7 +163,7 @@ impl StatOverride {
         }
     }
 
-    /// Returns the numeric owner and group in a root with these accounts, or the missing account.
+    /// In a root with these accounts.
     pub fn numbers(&self, accounts: &Accounts) -> Result<(u32, u32), UnknownAccount> {
         let user = match &self.user {
             OverrideAccount::Numbered(number) => Some(*number),
@@ -181,7 +178,6 @@ impl StatOverride {
     }
 }
 
-/// An account that the root lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownAccount {
     User(String),
