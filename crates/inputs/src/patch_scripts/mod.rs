@@ -1,7 +1,6 @@
-//! Scripts of sparse patch packages and backout packages, for a pkgadd(1M) without patch support. They do the work of
-//! Sun's scripts (Application Packaging Developer's Guide, "Patching Packages") in any `sh` and `awk` with functions.
-//! This program recognises them ([`role`](crate::source::sun_scripts::role)) and does their work itself
-//! (patchadm-scripts(7)).
+//! Scripts of sparse patch packages and backout packages, for a pkgadd(1M) without patch support, in any `sh` and `awk`
+//! with functions. They do the work of Sun's scripts (Application Packaging Developer's Guide, "Patching Packages").
+//! This program recognises them ([`role`](crate::source::sun_scripts::role)) and needs none.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,6 @@
-//! The procedure scripts of a package, the provider of each class script, and the files of `install` that stay in its
-//! directory of the database. The policy decides if a script may run (patchadm-policy(5)); the program does the work of
-//! stock patch scripts. A system script is trusted like one of the package if it runs delivered content, or if a
-//! package delivered it.
+//! The procedure scripts of a package, the provider of each class script, and the files of `install` that stay. The
+//! policy decides if a script may run (patchadm-policy(5)). A system script is trusted like one of the package if it
+//! runs delivered content, or if a package delivered it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,6 @@
-//! Backout in the middle: later patches with the same paths stay. The chain of a path has the patches of a package that
-//! deliver or delete it, in order; a run is a part whose patches all go. The state saved by its first patch passes to
-//! the undo data of the next staying patch (`rewrite`), or else to the live tree. If the result cannot be known,
-//! `later` refuses.
+//! Backout in the middle: later patches with the same paths stay. The chain of a path has the patches that deliver or
+//! delete it; a run is a part whose patches all go. The state saved by its first patch passes to the next staying patch
+//! (`rewrite`), else to the live tree. `later` refuses if the result cannot be known.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
