@@ -113,7 +113,7 @@ impl Applet {
         matches!(self.kind, AppletKind::Classic | AppletKind::ForScripts)
     }
 
-    /// The name before diagnostics: its own, or that of the program.
+    /// Returns the name before its diagnostics: its own, or that of the program.
     pub fn program(&self, of: &'static str) -> &'static str {
         if self.has_own_name() { self.name } else { of }
     }

@@ -425,7 +425,7 @@ impl PatchSpool {
         self.dir.open_file(name.as_bytes())
     }
 
-    /// For content without a digest; replaces an existing file.
+    /// Creates an empty file for content without a digest, replacing an existing one.
     pub fn create(&self, name: &str) -> Result<(PathBuf, WritableFile), CacheError> {
         self.dir.remove(name.as_bytes())?;
         Ok((self.path.join(name), self.dir.create(name.as_bytes())?))

@@ -20,7 +20,7 @@ pub enum DurationError {
     TooLong,
 }
 
-/// In seconds.
+/// Reads a duration in seconds.
 pub fn duration(text: &str) -> Result<u64, DurationError> {
     let digits = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
     let (number, unit) = (text.strip_suffix(digits).unwrap_or_default(), digits);

@@ -39,7 +39,7 @@ impl InputFile {
         Err(not_regular(seen.is_dir()))
     }
 
-    /// Like [`open`](Self::open), but also pipes, sockets and devices of any name.
+    /// Opens a file as [`open`](Self::open) does, but also pipes, sockets and devices of any name.
     pub fn open_anything(path: &Path) -> io::Result<Self> {
         Self::open_seen(path, &std::fs::metadata(path)?)
     }
@@ -62,7 +62,7 @@ impl InputFile {
         self.file.metadata()
     }
 
-    /// A pipe or device is the error.
+    /// Returns the regular file, or the pipe or device itself as an error.
     pub fn into_regular(self) -> Result<File, Self> {
         if self.signals.is_none() { Ok(self.file) } else { Err(self) }
     }
@@ -89,7 +89,7 @@ fn is_descriptor(path: &Path) -> bool {
     is_standard_input(path) || DESCRIPTORS.iter().any(|directory| path.parent() == Some(Path::new(directory)))
 }
 
-/// More than `limit` bytes are an error.
+/// Reads a file that the caller names. A file of more than `limit` bytes is an error.
 pub fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     within(read_start(path, limit)?, limit)
 }
@@ -165,8 +165,8 @@ impl Drop for HeldSignals {
 
 const SUPERUSER: u32 = 0;
 
-/// Only the caller and the superuser may be able to change the file. A pipe that the caller handed over is the caller's
-/// own.
+/// Refuses a file that users other than the caller and the superuser may change. A pipe that the caller handed over is
+/// the caller's own.
 fn must_be_own(input: &InputFile) -> io::Result<()> {
     let seen = input.metadata()?;
     if !seen.is_file() && !seen.is_dir() {
@@ -263,7 +263,7 @@ impl InputDirectory {
         Ok(readlinkat(&link, "", Vec::new())?.into_bytes())
     }
 
-    /// Anything but a regular file is refused unopened.
+    /// Opens a regular file inside it. Anything else is refused unopened.
     pub fn file(&self, path: &Path) -> io::Result<File> {
         let refused = |kind| not_regular(kind == InputKind::Directory);
         let kind = self.kind(path)?;

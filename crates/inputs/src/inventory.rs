@@ -59,20 +59,20 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// As the host sees the path, for messages.
+    /// Returns a path of the root as the host sees it, for messages.
     pub fn show(&self, path: &ObjectPath) -> ObjectPath {
         let seen = self.prefix.as_ref().and_then(|prefix| prefix.join(path.relative()).ok());
         seen.unwrap_or_else(|| path.clone())
     }
 
-    /// The index for the nearest known directory above.
+    /// Returns the index in `file_systems` for a path: that of the nearest known directory above it.
     pub fn file_system_of(&self, path: &ObjectPath) -> usize {
         let known = self.on.get(path).copied();
         let above = || path.ancestors_bytes().find_map(|above| self.on.get(above).copied());
         known.or_else(above).unwrap_or(self.records_on)
     }
 
-    /// For kept libraries, that of the package they come from.
+    /// Returns the native package of an adopted package; for kept libraries, that of the package they come from.
     pub fn native_origin(&self, package: &PkgInst) -> Option<NativeOrigin> {
         let installed = self.packages.get(package).or_else(|| self.hidden.get(package))?;
         let from = installed.params.text(KEPT_FROM);
@@ -246,7 +246,7 @@ pub fn has_names(live: &Live) -> bool {
 }
 
 impl Inventory {
-    /// In the order of their paths.
+    /// Returns the recorded hard links, in the order of their paths.
     pub fn recorded_links(&self) -> Box<dyn Iterator<Item = &ObjectPath> + '_> {
         match &self.names {
             Some(names) => Box::new(names.recorded.iter()),
@@ -312,13 +312,13 @@ impl KeptLibraries {
         self.packages.is_empty()
     }
 
-    /// `None` for parent directories of kept objects.
+    /// Returns the package that keeps an object; `None` for its parent directories.
     pub fn keeper(&self, path: &ObjectPath) -> Option<&PkgInst> {
         let line = self.lines.get(path).filter(|line| !line.object.ftype.is_directory())?;
         line.owners.iter().map(|owner| &owner.package).find(|package| self.packages.contains_key(*package))
     }
 
-    /// Without directories.
+    /// Returns the paths of the kept objects, without directories.
     pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.lines.iter().filter(|(_, line)| !line.object.ftype.is_directory()).map(|(path, _)| path)
     }
@@ -331,13 +331,13 @@ impl KeptLibraries {
 }
 
 impl Inventory {
-    /// With those of kept libraries.
+    /// Returns every installed package, including those of kept libraries.
     pub fn all_packages(mut self) -> BTreeMap<PkgInst, Installed> {
         self.packages.append(&mut self.hidden);
         self.packages
     }
 
-    /// Packages of kept libraries, lines and objects. Directories stay, without these owners.
+    /// Hides packages of kept libraries, their lines and objects. Directories stay, without these owners.
     pub fn hide_kept(&mut self) {
         self.hide_kept_but(|_| false);
     }

@@ -16,7 +16,7 @@ impl<'a> Fields<'a> {
         Some(bytes)
     }
 
-    /// Without its end.
+    /// Reads a line, without its end.
     pub fn line(&mut self) -> Option<&'a [u8]> {
         let line = self.bytes(self.0.iter().position(|byte| *byte == b'\n')?)?;
         self.0 = self.0.get(1..)?;

@@ -42,7 +42,7 @@ fn without_user(text: &str) -> String {
     format!("{}...@{host}", scheme.unwrap_or_default())
 }
 
-/// For a line of another program; removes everything before the `@` of addresses.
+/// Returns a line of another program for messages, without everything before the `@` of addresses.
 pub fn without_passwords(line: &str) -> String {
     let shown = |word: &str| if word.contains("://") { without_password(word) } else { word.to_owned() };
     line.split(' ').map(shown).collect::<Vec<_>>().join(" ")

@@ -206,7 +206,7 @@ impl Default for DeleteLimit {
 }
 
 impl DeleteLimit {
-    /// `N` or `N%`.
+    /// Parses `N` or `N%`.
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_suffix('%') {
             Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Self::Percent),
@@ -242,7 +242,7 @@ pub enum UndoLimit {
 }
 
 impl UndoLimit {
-    /// A size, or `N%`.
+    /// Parses a size, or `N%`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.ends_with('%') {
             percentage(text).map(Self::Percent)
@@ -251,7 +251,7 @@ impl UndoLimit {
         }
     }
 
-    /// On a file system of this size.
+    /// Returns the limit in bytes on a file system of this size.
     pub fn bytes(self, file_system: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -263,7 +263,7 @@ impl UndoLimit {
     }
 }
 
-/// A number of bytes, or a number with K, M, G or T and optionally `iB`.
+/// Parses a size: a number of bytes, or a number with K, M, G or T and optionally `iB`.
 pub fn byte_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("<{}> is no size: write 500M, 2G or a number of bytes", text.escape_debug());
     let letters = text.strip_suffix("iB").unwrap_or(text);
@@ -280,7 +280,7 @@ pub fn byte_size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("<{text}> is larger than any disk"))
 }
 
-/// `N%` with a whole number up to 100.
+/// Parses `N%` with a whole number up to 100.
 pub fn percentage(text: &str) -> Result<u8, String> {
     let digits = text.strip_suffix('%').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
     let percent = digits.and_then(|digits| digits.parse().ok()).filter(|percent| *percent <= 100);
@@ -297,7 +297,7 @@ pub struct LibraryWords {
 }
 
 impl LibraryWords {
-    /// `report`, `keep`, `stop` or `keep,stop`.
+    /// Parses `report`, `keep`, `stop` or `keep,stop`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = Self::default();
         for word in text.split(',') {
@@ -324,7 +324,7 @@ impl LibraryWords {
 pub struct RootPatterns(Vec<bytes::Regex>);
 
 impl RootPatterns {
-    /// Separated by blanks or commas; each must be absolute.
+    /// Parses patterns between blanks or commas; each must be an absolute path.
     pub fn parse(text: &str) -> Result<Self, String> {
         let words = text.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
         words.map(pattern).collect::<Result<_, _>>().map(Self)

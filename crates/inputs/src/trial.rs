@@ -22,7 +22,7 @@ const LONGEST: u64 = 30 * DAY;
 pub struct TrialDuration(u64);
 
 impl TrialDuration {
-    /// A number with a unit: `30s`, `10m`, `2h`, `1d`.
+    /// Parses a number with a unit: `30s`, `10m`, `2h`, `1d`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let seconds = match duration(text) {
             Ok(seconds) => Some(seconds),
@@ -32,7 +32,7 @@ impl TrialDuration {
         seconds.and_then(Self::of_seconds).ok_or_else(|| "a trial lasts from 10s to 30d".to_owned())
     }
 
-    /// `None` if a trial may not last that long.
+    /// Returns the duration if a trial may last that long.
     pub fn of_seconds(seconds: u64) -> Option<Self> {
         (SHORTEST..=LONGEST).contains(&seconds).then_some(Self(seconds))
     }
@@ -111,7 +111,7 @@ struct WrittenTrial {
 }
 
 impl TrialRecord {
-    /// The run has no name yet.
+    /// Begins a trial of a run that has no name yet.
     pub fn beginning(patches: Vec<String>, duration: TrialDuration, now: &Moment) -> Self {
         let seconds = i64::try_from(duration.seconds()).unwrap_or(i64::MAX);
         let until = DateTime::from_timestamp(now.wall.timestamp().saturating_add(seconds), 0);
@@ -129,17 +129,17 @@ impl TrialRecord {
         }
     }
 
-    /// For records and reports.
+    /// Returns the deadline for records and reports.
     pub fn deadline(&self) -> String {
         self.until.to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
-    /// For the history.
+    /// Returns the text for the history.
     pub fn start(&self) -> TrialStart {
         TrialStart { until: self.deadline(), boot: self.boot.clone(), monotonic: self.monotonic }
     }
 
-    /// Why the patches could not be backed out, cut to one line.
+    /// Returns the record with the reason why the patches could not be backed out, cut to one line.
     #[must_use]
     pub fn stuck_because(&self, reason: &str) -> Self {
         let one_line: String =

@@ -169,7 +169,7 @@ impl VersionComparisons {
         &self.names
     }
 
-    /// The needed versions that the library does not define.
+    /// Returns the versions that a consumer needs of a library of this name and that the library does not define.
     pub(super) fn missing(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -197,8 +197,8 @@ impl<'c> Comparisons<'c> {
         Self { versions, source, gone: RefCell::default(), used: RefCell::default() }
     }
 
-    /// Symbols that the consumer had from the old library and that its new closure lacks. The closure begins with the
-    /// program.
+    /// Returns the symbols that an old library gave a consumer and that no file of its new closure has. The closure
+    /// begins with the program.
     fn symbols_missing<'f>(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -228,8 +228,8 @@ impl<'c> Comparisons<'c> {
             && self.symbols_lacked(consumer, (old, new)).is_some_and(|lacked| !lacked.is_empty())
     }
 
-    /// Symbols that the consumer had from the old library and that the new one lacks; `None` if a file cannot be read.
-    /// The consumer is read only if the new library lacks anything.
+    /// Returns the symbols that an old library gave a consumer and that the new one lacks; `None` if a file cannot be
+    /// read. The consumer is read only if the new library lacks anything at all.
     fn symbols_lacked(
         &self,
         consumer: &Arc<LibraryFile>,

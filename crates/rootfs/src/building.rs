@@ -135,7 +135,7 @@ pub struct UnnamedDirectory {
 }
 
 impl UnnamedDirectory {
-    /// `program` becomes part of the private name.
+    /// Begins the directory `name` of `parent`; `program` becomes part of its private name.
     pub fn begin(parent: &Dir, program: &str, name: &[u8]) -> Result<Self> {
         let parent = parent.again()?;
         let (private, dir) = parent.make_private(program)?;

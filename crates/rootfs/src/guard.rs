@@ -75,7 +75,7 @@ impl RecordGuard {
         self.check(root, physical, file).map(Some)
     }
 
-    /// The target of a link among the records is a record, too.
+    /// Adds the target of a symbolic link among the records to the records.
     pub(crate) fn link(&self, root: &Root, physical: &ObjectPath, link: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if !self.is_record(physical) {

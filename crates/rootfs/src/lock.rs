@@ -48,7 +48,7 @@ impl LockHolder {
         Self(format!("{process} {name}").trim_end().to_owned())
     }
 
-    /// `process 1234 (patchadd)`, `process 1234` or `another process`.
+    /// Describes the holder: `process 1234 (patchadd)`, `process 1234`, or `another process`.
     pub fn describe(&self) -> String {
         let mut words = self.0.split_whitespace();
         match (words.next().and_then(|pid| pid.parse::<u32>().ok()), words.next()) {
@@ -172,7 +172,7 @@ impl Lock {
         Ok(is_held.then(|| holder(&file)))
     }
 
-    /// True also if other processes share it.
+    /// Returns true if another process holds the lock file `name` of a directory, alone or with others.
     pub fn is_file_held(dir: &Dir, name: &[u8]) -> Result<bool, RootError> {
         match dir.open_regular(name) {
             Ok(file) => held_by_others(&file).map_err(|errno| dir.error("ask for the lock of", name, errno)),

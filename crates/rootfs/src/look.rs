@@ -138,7 +138,7 @@ impl Dir {
         Err(self.error("read a steady state of", name, Errno::AGAIN))
     }
 
-    /// `None` if the file changes meanwhile.
+    /// Reads a regular file; `None` if it changes meanwhile.
     fn live_file(
         &self,
         name: &[u8],
@@ -283,7 +283,7 @@ impl Dir {
         }
     }
 
-    /// `None` also for anything but a regular file.
+    /// Reads like [`read`](Self::read), and also returns `None` for anything but a regular file.
     pub fn read_regular(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
         if self.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
             return Ok(None);

@@ -187,7 +187,7 @@ impl OpenObject {
         Ok(true)
     }
 
-    /// True if a file gets another owner and set-id bits or capabilities while others could write to it.
+    /// Returns true if a file gets another owner and set-id bits or file capabilities, while others could write to it.
     fn could_be_forged(&self, seen: &ObjectStatus, rights: ObjectRights) -> Result<bool> {
         if seen.file_type != FileType::Regular
             || rights.other_owner(seen).is_none()

@@ -3,7 +3,7 @@ use patchadm_inputs::duration::{DAY, duration};
 
 use crate::surroundings::Zone;
 
-/// In seconds.
+/// Reads a duration, in seconds.
 pub fn age(text: &str) -> Result<u64, String> {
     duration(text).map_err(|error| error.to_string())
 }

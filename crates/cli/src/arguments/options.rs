@@ -214,7 +214,7 @@ fn is_set(matches: &ArgMatches, option: &str) -> bool {
     matches!(matches.try_get_one(option), Ok(Some(true)))
 }
 
-/// Without the options that clap adds.
+/// Returns the description of a command's arguments, without the options that clap adds.
 pub fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
     let command =
         if is_of_verbs(call.program) { of_verb(A::command()) } else { A::command().mut_args(as_classic) };
@@ -235,7 +235,7 @@ fn of_verb(command: clap::Command) -> clap::Command {
     arranged(&command.mut_args(single))
 }
 
-/// Only letters of SVR4, without long names or headings.
+/// Returns an option of a classic command: only letters that SVR4 has, without long names, and no headings.
 fn as_classic(arg: clap::Arg) -> clap::Arg {
     let arg = if arg.get_id() == ROOT { arg.action(ArgAction::Set) } else { arg };
     let arg = arg.help_heading(None);

@@ -121,7 +121,7 @@ impl Sibling {
         NotRun::Failed { path, reason }
     }
 
-    /// Scripts run the program directly, without a check of its version.
+    /// Finds the program for the commands of scripts, which run it directly and do not check its version.
     pub fn find_for_scripts(&self, running: Option<&Path>) -> Option<PathBuf> {
         trusted_in(running, LIBEXEC, self.name).ok().flatten()
     }

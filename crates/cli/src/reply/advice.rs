@@ -21,7 +21,7 @@ use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
 
-/// Empty if nothing helps.
+/// Returns the next step for the user; empty if nothing helps.
 pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();
@@ -58,7 +58,7 @@ pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
     }
 }
 
-/// For a failure before anything is read for a plan, or after that of a script.
+/// Returns the hint after a failure that comes before anything is read for a plan, and after that of a script.
 fn before_anything(wording: &Wording, failure: &Failure) -> String {
     match failure {
         Failure::Unvouched(_) => {
@@ -278,7 +278,7 @@ fn without_trusted_key(wording: &Wording, condition: &str) -> String {
     format!("Trust the key of its publisher ({trust}), or use {option} if {condition}.")
 }
 
-/// For damage that stops nothing.
+/// Returns a damaged record that stops nothing, as a note.
 pub fn damage_remark(damage: &RecordDamage) -> String {
     format!("{damage}. {}", mending(damage))
 }

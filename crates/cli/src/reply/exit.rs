@@ -34,7 +34,7 @@ pub enum ExitTable {
 }
 
 impl ExitTable {
-    /// By the name before diagnostics.
+    /// Returns the table of a command, by the name before its diagnostics.
     pub fn of(program: &str) -> Self {
         if is_of_verbs(program) { Self::Verbs } else { Self::Classic }
     }

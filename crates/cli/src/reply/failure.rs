@@ -131,7 +131,7 @@ fn depot_number(command: Command, error: &DepotError) -> u8 {
     }
 }
 
-/// A trial has ended, or should have.
+/// Returns the exit code of a command for a trial that has ended, or should have.
 fn trial_number(command: Command, failure: &Failure) -> u8 {
     match failure {
         Failure::StuckTrial { failure, .. } => stuck_number(command, failure),
@@ -177,7 +177,7 @@ const LOCKED: u8 = Exit::LOCKED.code();
 const UNFINISHED: u8 = Exit::UNFINISHED.code();
 const SIGNATURE: u8 = Exit::SIGNATURE.code();
 
-/// A user other than the superuser may change the root.
+/// Returns the exit code of a command for a root that a user other than the superuser may change.
 fn untrusted_number(command: Command) -> u8 {
     if is_about_packages(command) { 1 } else { 3 }
 }
@@ -185,7 +185,7 @@ fn untrusted_number(command: Command) -> u8 {
 /// Verbs use it in place of a command's name.
 const VERBS: &str = "patchadm";
 
-/// By the command's name. Queries have one code for everything.
+/// Returns the exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
 pub fn damaged_code(program: &str) -> Exit {
     let code = match program {
         "patchadd" => 28,
@@ -337,7 +337,7 @@ pub fn change_failed(root: &Root, command: Command, failure: &Failure) -> Stop {
     }
 }
 
-/// A root without package database; each command has its own code for it.
+/// Refuses a root without package database, with the code that the command has for it.
 pub fn must_have_records(root: &Root, code: u8) -> anyhow::Result<()> {
     match must_have_database(root) {
         Err(failed @ Failure::NoDatabase(_)) => {
@@ -358,7 +358,7 @@ pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Fai
     format!("{}\n{}{hint}", said(patch, failure), state(failure))
 }
 
-/// A name that the user typed keeps its small letter.
+/// Returns the failure as a sentence; a name that the user typed keeps its small letter.
 fn said(patch: Option<&str>, failure: &Failure) -> String {
     let text = without_numbers(&failure.to_string());
     match failure {
@@ -401,7 +401,7 @@ pub fn reason(failure: &Failure) -> String {
     }
 }
 
-/// One line each: the failure, the condition of the root and the next step.
+/// Returns the failure, the condition of the root and the next step: one line each.
 pub fn described(wording: &Wording, command: Command, failure: &Failure) -> String {
     let left = match failure.left() {
         left @ (RootCondition::Unchanged | RootCondition::RolledBack) => left.to_string(),
@@ -439,7 +439,7 @@ pub struct Undone {
 }
 
 impl Undone {
-    /// A refusal names its subject itself.
+    /// Describes a failed change of `subject`; a refusal names its subject itself.
     pub fn of(root: &Path, command: Command, subject: &str, failure: &Failure) -> Self {
         let wording = Wording::of_verbs(root);
         if let Failure::Refused(refusal) = failure {
@@ -466,7 +466,7 @@ impl Undone {
     }
 }
 
-/// Capital at the beginning, full stop at the end.
+/// Returns a text as a sentence: a capital at its beginning, a full stop at its end.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first =

@@ -65,7 +65,7 @@ impl<B: Serialize> JsonDocument<B> {
     }
 }
 
-/// The texts need not be UTF-8.
+/// Serializes texts that need not be UTF-8.
 pub fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
 }

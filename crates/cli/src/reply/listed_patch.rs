@@ -130,7 +130,7 @@ impl ListedPatch {
         if self.is_partly_lost() { self.state.join(", ").replace('-', " ") } else { self.state_text() }
     }
 
-    /// `width` is that of the ids.
+    /// Returns the line of a list in which ids are this wide.
     pub fn line(&self, width: usize) -> String {
         self.parts(width).into_iter().map(|(_, text)| text).collect()
     }

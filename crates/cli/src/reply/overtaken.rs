@@ -59,7 +59,7 @@ impl NativeEntries {
         self.lost().map(|(id, told)| format!("{id}: {told}"))
     }
 
-    /// Each with the command that takes the change up.
+    /// Returns the notes about stale registrations, each with the command that takes the change up.
     pub fn remarks(&self) -> impl Iterator<Item = String> {
         self.unknown.iter().cloned().chain(self.stale.iter().map(StaleEntry::sentence))
     }
@@ -124,7 +124,7 @@ impl OvertakenEntry {
         self.paths.iter().map(show).collect()
     }
 
-    /// For `show`.
+    /// Returns the lines of `show` about these paths.
     pub fn path_lines(&self, root: &Root) -> impl Iterator<Item = (&'static str, String)> {
         let names = std::iter::once("Lost at").chain(std::iter::repeat(""));
         names.zip(self.shown_paths(root))
@@ -164,7 +164,7 @@ impl StaleEntry {
         Self { package: package.to_string(), reason: change.to_string(), advice }
     }
 
-    /// With the command that takes the change up.
+    /// Returns the sentence with the command that takes the change up.
     fn sentence(&self) -> String {
         let Self { package, reason, advice } = self;
         match advice.as_str() {

@@ -34,7 +34,7 @@ pub struct EndedPackage<'a> {
 }
 
 impl EndedPackage<'_> {
-    /// The code of the package alone, without the tens for a reboot.
+    /// Returns the code that it alone would have, without the tens that stand for a reboot.
     fn exit(&self, command: Command) -> Exit {
         match self.result {
             Ok(_) if self.ending.warned => Exit::new(2, ExitCause::Script),
@@ -201,7 +201,7 @@ pub fn print_ending(
     drop(output.complain(text));
 }
 
-/// Objects in use are the classic list that scripts read, everything else is an error.
+/// Prints why something failed: objects in use as the classic list that scripts read, everything else as an error.
 fn print_reason(
     output: &mut Output,
     wording: &Wording,
@@ -244,7 +244,7 @@ pub fn explanation(wording: &Wording, command: Command, failed: &Failure) -> Str
     failure::joined([why, left, hint(wording, command, failed)])
 }
 
-/// The end of the sentence `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
+/// Returns the end of the sentence that begins with `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
 pub fn ending(exit: Exit) -> &'static str {
     match exit.code() {
         0 => "was successful.",

@@ -358,7 +358,7 @@ impl From<&SpaceNeed> for SpaceEntry {
     }
 }
 
-/// Verdict, exit code and reason of a patch that was carried out or planned.
+/// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.
 fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str, Exit, String) {
     let required = because.first().map(|by| format!("required by {by}")).unwrap_or_default();
     match command {

@@ -45,7 +45,7 @@ pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
     std::iter::once(format!("Objects: {files}.")).chain(space).chain([undo]).collect()
 }
 
-/// With tenths.
+/// Returns a time in seconds, with tenths.
 pub fn seconds(milliseconds: u64) -> String {
     let tenths = milliseconds.saturating_add(50) / 100;
     format!("{}.{} s", tenths / 10, tenths % 10)

@@ -356,8 +356,8 @@ fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
     }
 }
 
-/// For many roots, and for classic commands with several patches. A patch that is in force anyway, or has no package
-/// here, is no failure.
+/// Returns the exit code of a verb on many roots, and of a classic command with several patches. A patch that is in
+/// force anyway, or has no package here, is no failure.
 fn first_failure(entries: &[PatchEntry]) -> Exit {
     entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
 }

@@ -68,7 +68,7 @@ impl TrialEntry {
         self.exit
     }
 
-    /// In sentences, the output of a failed check before the last.
+    /// Returns the trial in sentences, the output of a failed check before the last.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(check) = &self.check {

@@ -102,7 +102,7 @@ pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
     }
 }
 
-/// Before compression.
+/// Returns the size of the objects that an archive keeps, before compression.
 pub(super) fn saved_bytes(undo: &UndoArchive) -> u64 {
     undo.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
 }

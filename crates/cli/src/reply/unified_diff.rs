@@ -31,7 +31,7 @@ pub fn text_difference(path: &str, before: Option<&str>, after: Option<&str>) ->
     difference(names, before.unwrap_or_default(), after.unwrap_or_default())
 }
 
-/// Added and removed lines get the colours of their states.
+/// Prints a difference, lines that come and lines that go in the colours of their states.
 pub fn print_difference(output: &mut Output, difference: &str) -> io::Result<()> {
     for line in difference.lines() {
         let shade = match line.as_bytes().first() {
@@ -58,7 +58,7 @@ fn difference(names: [Option<String>; 2], before: &str, after: &str) -> Option<S
     Some(text)
 }
 
-/// Each with its newline.
+/// Returns the lines of a text, each with its newline.
 fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }

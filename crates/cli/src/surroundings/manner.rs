@@ -35,8 +35,8 @@ pub enum WhenToColour {
 }
 
 impl WhenToColour {
-    /// `value_of` returns variables that are set and not empty. `NO_COLOR` wins over `CLICOLOR_FORCE`; a dumb terminal
-    /// shows no colours.
+    /// Returns the settings of the environment. `value_of` knows its variables that are set and not empty. `NO_COLOR`
+    /// wins over `CLICOLOR_FORCE`; a dumb terminal shows no colours.
     pub fn of(value_of: impl Fn(&str) -> Option<OsString>) -> Self {
         if value_of("NO_COLOR").is_some() {
             return Self::Never;

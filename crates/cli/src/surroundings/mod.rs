@@ -206,7 +206,7 @@ impl Surroundings {
         if self.is_dpkg_locked { root.with_held_locks(NativeManager::Dpkg.lock_files()) } else { root }
     }
 
-    /// A command that a script of a run started takes part in that run.
+    /// Makes the reader of the records of `root`: a command that a script of a run started has a part in that run.
     pub fn reader<'a>(&'a self, root: &'a Root) -> RecordReader<'a> {
         RecordReader::within(root, self.run.as_deref())
     }
@@ -218,17 +218,17 @@ impl Surroundings {
         ScriptSettings { executable, temporary, locale, ..ScriptSettings::default() }
     }
 
-    /// For a command that gets the whole environment.
+    /// Returns the whole environment, for a command that is to have it.
     pub fn environment() -> Vec<(OsString, OsString)> {
         std::env::vars_os().collect()
     }
 
-    /// For a shell that inherits nothing else.
+    /// Returns the kind of the caller's terminal, for a shell that inherits nothing else.
     pub fn terminal() -> Option<OsString> {
         std::env::var_os("TERM").filter(|terminal| !terminal.is_empty())
     }
 
-    /// `PATH` of the caller.
+    /// Returns the directories in which the caller's shell looks for programs.
     pub fn search_path() -> Vec<PathBuf> {
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
     }

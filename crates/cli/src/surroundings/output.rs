@@ -209,7 +209,7 @@ impl Output {
         flushed
     }
 
-    /// The name before diagnostics.
+    /// Returns the name before diagnostics.
     pub fn program(&self) -> &str {
         &self.program
     }

@@ -27,7 +27,7 @@ pub(super) enum EventKind {
 }
 
 impl EventKind {
-    /// The journal finds all events of the kind by this id.
+    /// Returns the id of the message, by which the journal finds all events of the kind.
     fn message_id(self) -> &'static str {
         match self {
             Self::Done => "b9d04953c598422ab1f59a682d17f3d8",
@@ -38,7 +38,7 @@ impl EventKind {
         }
     }
 
-    /// By syslog(3): 5 is a notice, 4 a warning.
+    /// Returns its priority by syslog(3): 5 is a notice, 4 a warning.
     fn priority(self) -> u8 {
         match self {
             Self::Done | Self::OnTrial | Self::Confirmed => 5,
@@ -89,7 +89,7 @@ impl RunEvent {
         format!("run {number} of {root}: {command}{blank}{subject}: {result} by {user} in {seconds}")
     }
 
-    /// In the native form of systemd's journal.
+    /// Returns the fields of the event for the journal of systemd, in its native form.
     pub(super) fn journal_fields(&self) -> Vec<u8> {
         let entry = &self.entry;
         let trial_end = entry.trial_end.as_ref();

@@ -69,7 +69,7 @@ fn value_of(argument: &str) -> Option<&str> {
     }
 }
 
-/// With and without a fragment behind it.
+/// Returns the query of an address, with and without a fragment behind it.
 fn queries_of(value: &str) -> Vec<&str> {
     let query = query_of(value);
     let without_fragment = query.and_then(|query| query.split('#').next());

@@ -322,7 +322,7 @@ fn last_done_run(view: &RecordView<'_>) -> Result<Option<u64>, DatabaseError> {
     Ok(runs.filter_map(|entry| Run::parse(&entry.run)).map(|run| run.number).max())
 }
 
-/// `None` without `contents`.
+/// Returns the digest of `contents` if it exists. A signal ends it.
 pub fn contents_digest(
     view: &RecordView<'_>,
     interrupt: Interrupt<'_>,

@@ -85,7 +85,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Unless a tool is at work on the package or was interrupted.
+    /// Refuses a directory without a pkginfo, unless a tool is at work on the package or was interrupted.
     fn without_pkginfo(&self) -> Result<(), DatabaseError> {
         // A run hides the packages that it brings from its own scripts.
         let is_within = !self.view.is_live() && !self.view.is_during_run();
@@ -109,7 +109,7 @@ impl<'a> PackageRecords<'a> {
         Err(RecordDamage::of_pkginfo(root, &self.inst, reason).into())
     }
 
-    /// Of an unfinished installation that a later one set aside.
+    /// Reads the parameters of an unfinished installation that a later one set aside.
     pub fn put_aside(&self) -> Result<Option<Params>, DatabaseError> {
         let name = self.inst.as_str().as_bytes();
         let is_there = self.dir.as_ref().map_or(Ok(true), |dir| Ok(dir.look(name)?.is_some()));
@@ -218,7 +218,7 @@ fn share<T, E: From<DatabaseError>>(
     Ok(found)
 }
 
-/// As [`PackageRecords::whole_params`].
+/// Returns the parameters of one package, as [`PackageRecords::whole_params`] does.
 pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     records_of(view, package)?.whole_params()
 }
@@ -257,7 +257,7 @@ pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>,
     Ok(all?.into_iter().collect())
 }
 
-/// `separator` is that of patch ids.
+/// Returns the applied patches of the root. `separator` is that of patch ids.
 pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
     let root = view.root();
     let applied = each(view, |package| {

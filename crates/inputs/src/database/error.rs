@@ -187,7 +187,7 @@ impl RecordDamage {
         Self::new(root, root.show(&places::contents()), reason, repair)
     }
 
-    /// `None` if the file could not be read at all.
+    /// Returns the damage of a malformed line; `None` if the file could not be read at all.
     pub fn of_line(root: &Root, error: &ContentsError) -> Option<Self> {
         let (line, reason) = line_and_reason(error)?;
         Some(Self { line, ..Self::of_contents(root, reason) })
@@ -214,7 +214,7 @@ impl RecordDamage {
         Self { file, line: None, reason, repair: RecordRepair::Contents, root }
     }
 
-    /// `None` for `contents`.
+    /// Returns the package of the record; `None` for `contents`.
     pub fn package(&self) -> Option<&PkgInst> {
         match &self.repair {
             RecordRepair::Package(package)

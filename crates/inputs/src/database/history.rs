@@ -10,13 +10,13 @@ pub fn history_text(view: &RecordView<'_>) -> Result<Vec<u8>, DatabaseError> {
     Ok(view.read(&places::history(), LARGEST_HISTORY)?.unwrap_or_default())
 }
 
-/// Oldest first.
+/// Returns the runs of the root, oldest first.
 pub fn history(view: &RecordView<'_>) -> Result<Vec<HistoryEntry>, DatabaseError> {
     let damaged = |reason| DatabaseError::History { path: view.root().show(&places::history()), reason };
     parse(&history_text(view)?).map_err(damaged)
 }
 
-/// Oldest first, without damaged lines: a hint only.
+/// Returns the runs with readable lines, oldest first: a hint that tolerates damaged lines.
 pub fn readable_history(view: &RecordView<'_>) -> Vec<HistoryEntry> {
     let text = history_text(view).unwrap_or_default();
     text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect()

@@ -23,7 +23,7 @@ pub fn has_database(view: &RecordView<'_>) -> Result<bool, DatabaseError> {
     Ok(view.list(&places::packages())?.is_some())
 }
 
-/// Sorted.
+/// Returns the installed packages, sorted by name.
 pub fn packages(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     let mut packages = Vec::new();
     for name in view.list(&places::packages())?.unwrap_or_default() {
@@ -56,7 +56,7 @@ pub fn patch_records(
 
 const MANDATORY: [&str; 5] = ["PKG", "NAME", "ARCH", "VERSION", "INSTDATE"];
 
-/// A missing mandatory parameter.
+/// Returns a missing mandatory parameter.
 pub fn lacking_parameter(params: &Params) -> Option<&'static str> {
     MANDATORY.into_iter().find(|name| params.get(name).is_none())
 }
@@ -118,12 +118,12 @@ pub(super) fn parse_leniently(
     Ok(params)
 }
 
-/// Everything except the files of the package's directory ([`records`]).
+/// Reads everything known about a package, without the files of its directory ([`records`]).
 pub fn installed(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::saves)
 }
 
-/// For readers: an unreadable file of a save directory counts as missing.
+/// Like [`installed`], for readers: an unreadable file of a save directory counts as missing.
 pub fn seen(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::open_saves)
 }
@@ -181,7 +181,7 @@ pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Opti
     Ok(parse(view, &text, package, || has_saves(view, package)).ok())
 }
 
-/// The patch id as first written.
+/// Returns the name of a patch's save directory: its id as first written.
 pub fn saved_as(view: &RecordView<'_>, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
     Ok(SavedNames::of(view, package)?.name(id))
 }

@@ -68,7 +68,7 @@ pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     });
 }
 
-/// `None` if the patch is not applied.
+/// Computes the digest of a package's record of an applied patch; `None` if the patch is not applied.
 pub fn info(params: &Params, patch: &str) -> Option<Digest> {
     PatchRecordsByName::of(params).info(patch)
 }

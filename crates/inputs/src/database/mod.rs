@@ -59,7 +59,7 @@ pub fn records() -> RecordPlaces {
     }
 }
 
-/// It binds the superuser.
+/// Returns the place of the host's policy, which binds the superuser.
 pub fn host_policy() -> RecordPlaces {
     RecordPlaces { tree: fixed("/etc/patchadm"), used: Vec::new(), stages: None, elsewhere: Vec::new() }
 }

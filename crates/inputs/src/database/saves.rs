@@ -43,13 +43,13 @@ pub fn saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// For readers: an unreadable file counts as missing.
+/// Like [`saves`], for readers: an unreadable file counts as missing.
 pub fn open_saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::PassedOver, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// Without directories that have no readable list.
+/// Reads the lists of changed paths in a package's save directories. Directories without a readable list are left out.
 pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
     let all =
         each(view, package, UnreadableFile::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;

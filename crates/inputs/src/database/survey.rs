@@ -34,7 +34,7 @@ impl SurveySettings<'_> {
     }
 }
 
-/// `None` for `/` and for relative paths.
+/// Returns the path of a root on the host; `None` for `/` and for relative paths.
 pub fn prefix(root: &Root) -> Option<ObjectPath> {
     use std::os::unix::ffi::OsStrExt;
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok()?;
@@ -100,7 +100,7 @@ fn note_package_read(root: &Root) {
     *reads.entry(root.prefix().to_owned()).or_default() += 1;
 }
 
-/// How often this process has read all packages of the root with this prefix; for tests, in debug builds only.
+/// Returns how often this process has read all packages of the root with this prefix, for a test. Debug builds only.
 #[cfg(debug_assertions)]
 pub fn package_reads(prefix: &std::path::Path) -> u64 {
     let reads = PACKAGE_READS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -111,7 +111,7 @@ fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
 
-/// Also parameters set aside by an unfinished installation.
+/// Reads every package with its parameters, and those set aside by an unfinished installation.
 pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     #[cfg(debug_assertions)]
     note_package_read(view.root());
@@ -129,7 +129,7 @@ pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, D
     packages_but(view, |_| false)
 }
 
-/// Without damaged packages for which `is_passed_over` holds.
+/// Like [`packages`], without damaged packages for which `is_passed_over` holds.
 pub fn packages_but(
     view: &RecordView<'_>,
     is_passed_over: impl Fn(&PkgInst) -> bool + Sync,
@@ -207,7 +207,7 @@ impl<'a> ObjectSurvey<'a> {
         self.open.contains(path) || self.inventory.physical.contains_key(path)
     }
 
-    /// Also adds other names of the files to the survey.
+    /// Reads the lines of the paths, and adds the other names of their files to the survey.
     fn lines(&mut self, view: &RecordView<'_>) -> Result<(), DatabaseError> {
         let mut lines = ContentsLines::new();
         let mut new = self.open.clone();
@@ -275,7 +275,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Of a directory that will become something else.
+    /// Adds the content of a directory that will become something else.
     fn below(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let goes =
             self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
@@ -292,7 +292,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// In place of a delivered or recorded directory.
+    /// Follows a symbolic link in place of a delivered or recorded directory.
     fn behind(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let recorded = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype.is_directory());
         let delivered = self.touched.paths.contains(path) && !self.touched.not_directories.contains(path);
@@ -307,7 +307,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Their names are taken: `PATH.edited-…`, `PATH.patch-…`.
+    /// Adds the files kept beside the paths (`PATH.edited-…`, `PATH.patch-…`), because their names are taken.
     fn beside(&mut self, kept: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
         if kept.is_empty() {
             return;
@@ -351,7 +351,7 @@ fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
         .collect()
 }
 
-/// They cannot be renamed over.
+/// Marks swap files, which cannot be renamed over.
 fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), DatabaseError> {
     /// The kernel's table is short.
     const LARGEST: u64 = 1 << 20;

@@ -294,12 +294,12 @@ impl UndoData {
         self.archive.allocated()
     }
 
-    /// The form for rewriting it.
+    /// Returns the form in which it would be written again.
     pub fn format(&self) -> UndoFormat {
         UndoFormat::of_name(self.path().as_bytes())
     }
 
-    /// The version that the patch was applied to, if the ledger has it.
+    /// Returns the native version of the package that the patch was applied to, if the ledger has it.
     pub fn native_version(&self) -> Option<&str> {
         self.line.as_ref()?.native.as_deref()
     }
@@ -321,7 +321,7 @@ impl UndoData {
         self.outside.as_ref().is_some_and(|path| outside::may_remove(outside, root, path, self.line.as_ref()))
     }
 
-    /// A sentence about undo data outside the root.
+    /// Returns a sentence about undo data outside the root that stays after use.
     pub fn why_it_stays(&self, root: &Root, outside: &OutsideAccess<'_>) -> Option<String> {
         (self.is_remote() && !self.may_be_removed(root, outside)).then(|| {
             let path = self.path();
@@ -351,12 +351,12 @@ impl UndoData {
         self.archive.bytes()
     }
 
-    /// Without the objects; `None` for an archive of another program.
+    /// Reads the manifest without the objects; `None` for an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         self.archive.manifest()
     }
 
-    /// For an archive of another program, in a package with these parameters.
+    /// Returns the paths saved by an archive of another program, in a package with these parameters.
     pub fn saved_paths(&self, params: &Params) -> Vec<ObjectPath> {
         self.archive.saved_paths(params)
     }
@@ -365,19 +365,19 @@ impl UndoData {
         UndoContent::whole(self.archive, manifest)
     }
 
-    /// As another tool would install it.
+    /// Reads the backout package in it, as another tool would install it.
     pub fn into_image(self) -> Result<Image, SourceError> {
         let manifest = self.archive.manifest().ok().flatten();
         Ok(self.archive.into_source(manifest.as_ref())?.1)
     }
 
-    /// Without the objects.
+    /// Reads the record files alone, of undo data with this manifest.
     pub fn records(self, manifest: &Manifest) -> Result<OldRecords, UndoContentError> {
         UndoContent::records(self.archive, manifest)
     }
 
-    /// The snapshot beside an archive of scripts, if the ledger names one. A missing snapshot is an error: the archive
-    /// has less.
+    /// Opens the snapshot beside an archive that scripts made, if the ledger names one. A missing snapshot is an error,
+    /// because the archive has less.
     pub fn snapshot(&self, view: &RecordView<'_>) -> Result<Option<Self>, ArchiveError> {
         let Some((line, b3)) = self.line.as_ref().and_then(|line| Some((line, line.snapshot?))) else {
             return Ok(None);
@@ -438,7 +438,7 @@ impl UndoData {
         Ok(read.map(|(manifest, content, digesting)| UndoAsWritten { manifest, content, digesting }))
     }
 
-    /// `None` unless the ledger binds it; fails if the digest disagrees.
+    /// Returns the manifest if the ledger binds the undo data and the digest agrees. A signal ends it.
     pub fn bound_manifest(&self, interrupt: Interrupt<'_>) -> Result<Option<Manifest>, ArchiveError> {
         let read = self.while_digesting(|| Ok(self.manifest()?.map(|manifest| (manifest, ()))))?;
         let Some((manifest, (), digesting)) = read else { return Ok(None) };
@@ -524,7 +524,7 @@ impl UndoData {
         }
     }
 
-    /// For undo data that may be adopted and needs no line.
+    /// Reads all of undo data that may be adopted and needs no line. A signal ends it.
     pub fn verify_unbound(&self, interrupt: Interrupt<'_>) -> Result<Option<Manifest>, ArchiveError> {
         let manifest = self.archive.read_undigested(&self.package, interrupt)?;
         manifest.as_ref().map_or(Ok(()), |manifest| self.accepts(manifest))?;
@@ -560,7 +560,7 @@ impl UndoData {
     }
 }
 
-/// The size must be that of the run.
+/// Refuses an archive of another size than its run wrote.
 pub fn must_have_size(path: &str, line: &LedgerLine, written: u64, found: u64) -> Result<(), ArchiveError> {
     if written == found {
         return Ok(());

@@ -86,12 +86,12 @@ struct IndexHead<'a> {
 }
 
 impl DepotIndex {
-    /// Without patches, as version 0.
+    /// Creates the index of a new depot without patches, as version 0.
     pub fn new(depot: String, date: DateTime<Utc>) -> Self {
         Self { depot, version: 0, date, expires: None, previous: None, patches: BTreeMap::new() }
     }
 
-    /// Paths lead only to objects of their digests.
+    /// Parses and checks an index. Paths lead only to objects of their digests.
     pub fn parse(text: &[u8]) -> Result<Self, IndexError> {
         if text.len() > LARGEST_INDEX {
             return Err(IndexError::TooLarge);
@@ -131,7 +131,7 @@ impl DepotIndex {
         Ok(())
     }
 
-    /// The head on the first line, then a patch a line, by id.
+    /// Formats the index: the head on the first line, then a patch a line, by id.
     pub fn write(&self) -> Vec<u8> {
         let head = IndexHead {
             schema: SCHEMA,
@@ -153,12 +153,12 @@ impl DepotIndex {
         text
     }
 
-    /// In the order of their ids.
+    /// Returns the patches in the order of their ids.
     pub fn patches(&self) -> impl ExactSizeIterator<Item = &DepotPatch> {
         self.patches.values()
     }
 
-    /// In any spelling of its id.
+    /// Returns the entry of a patch, in any spelling of its id.
     pub fn patch(&self, id: &PatchId) -> Option<&DepotPatch> {
         self.patches.get(id)
     }
@@ -411,7 +411,7 @@ impl DepotFlags {
         Ok(Self(flags))
     }
 
-    /// Sorted.
+    /// Returns the flags of a patch, sorted.
     pub fn of(&self, id: &PatchId) -> &[String] {
         self.0.get(id).map(Vec::as_slice).unwrap_or_default()
     }

@@ -60,7 +60,7 @@ pub struct SeenDepotsError {
 }
 
 impl SeenDepots {
-    /// An unreadable line is an error: without it an older index could be accepted.
+    /// Parses the memory. An unreadable line is an error, because an older index could be accepted without it.
     pub fn parse(text: &[u8]) -> Result<Self, SeenDepotsError> {
         let lines = text.split(|&byte| byte == b'\n').enumerate();
         let (mut depots, mut known) = (Vec::new(), BTreeSet::new());
@@ -76,7 +76,7 @@ impl SeenDepots {
         Ok(Self(depots))
     }
 
-    /// A depot a line.
+    /// Formats the memory, a depot a line.
     pub fn write(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for depot in &self.0 {
@@ -91,7 +91,7 @@ impl SeenDepots {
         self.0.iter()
     }
 
-    /// Expiry is checked last, because a policy may tolerate it.
+    /// Compares an index with the memory. Expiry is checked last, because a policy may tolerate it.
     pub fn judge(&self, sight: &IndexSight<'_>, now: DateTime<Utc>) -> Result<(), StaleIndex> {
         let location = || sight.location.to_owned();
         let index = sight.index;
@@ -174,7 +174,7 @@ mod tests {
         two.repeat(32)
     }
 
-    /// Has seen version 7 of depot `aa` at [`HERE`].
+    /// Returns a root that saw version 7 of depot `aa` at [`HERE`].
     fn memory() -> SeenDepots {
         let mut memory = SeenDepots::default();
         let (index, sha256) = (index("aa", 7), digest("11"));

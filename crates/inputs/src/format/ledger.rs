@@ -181,7 +181,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Empty without lines.
+    /// Formats the file; empty without lines.
     pub fn write(&self) -> Vec<u8> {
         let earlier = self.earlier.iter().map(|line| [&line.text[..], b"\n"].concat());
         earlier.chain(self.lines.iter().map(LedgerLine::write)).flatten().collect()
@@ -195,22 +195,22 @@ impl Ledger {
         &self.lines
     }
 
-    /// In lines of every form.
+    /// Returns the patches of all lines, of every form.
     pub fn patches(&self) -> impl Iterator<Item = &String> {
         self.earlier.iter().map(|line| &line.patch).chain(self.lines.iter().map(|line| &line.patch))
     }
 
-    /// `patch` is the name of the save directory.
+    /// Returns the earlier-form line of a patch, named as its save directory.
     pub fn earlier(&self, patch: &str) -> Option<&EarlierLine> {
         self.earlier.iter().find(|line| line.patch == patch)
     }
 
-    /// `patch` is the name of the save directory.
+    /// Returns the line of a patch, named as its save directory.
     pub fn line(&self, patch: &str) -> Option<&LedgerLine> {
         self.lines.iter().find(|line| line.patch == patch)
     }
 
-    /// The required digest of a script in the patch's directory.
+    /// Returns the digest that a script in the directory of a patch must have.
     pub fn script_digest(&self, patch: &str, name: &str) -> Option<Digest> {
         self.line(patch)?.scripts.get(name).copied()
     }
@@ -232,7 +232,7 @@ impl Ledger {
 }
 
 impl EarlierLine {
-    /// Such a line differs only in the prefix of its digests.
+    /// Reads a line that differs only in the prefix of its digests.
     fn read(written: WrittenLine, text: &[u8]) -> Result<Self, String> {
         let LedgerLine { run, patch, undo, snapshot, manifest, .. } = LedgerLine::read(written, EARLIER)?;
         let is_own = matches!(undo, LedgerUndo::Kept { is_classic: false, .. });
@@ -247,7 +247,7 @@ impl LedgerLine {
         matches!(&self.undo, LedgerUndo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
     }
 
-    /// For undo data as files.
+    /// Returns the bytes of the old files, for undo data as files.
     pub fn files(&self) -> Option<u64> {
         match self.undo {
             LedgerUndo::Kept { files, .. } => files,

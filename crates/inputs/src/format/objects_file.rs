@@ -79,7 +79,7 @@ impl ObjectsFile {
         Ok(read)
     }
 
-    /// Sorted by path.
+    /// Formats the file, sorted by path.
     pub fn write(&self) -> Vec<u8> {
         let mut text = Vec::new();
         put_line(&mut text, &ObjectsHeader { objects: VERSION });

@@ -79,7 +79,7 @@ pub struct OvertakenPatches {
 }
 
 impl OvertakenPatches {
-    /// `root` is the marker of the root.
+    /// Parses the file. `root` is the marker of the root.
     pub fn parse(text: &[u8], root: &str) -> Self {
         let mut read = Self::default();
         let lines = (1..).zip(text.split(|&byte| byte == b'\n'));
@@ -107,7 +107,7 @@ impl OvertakenPatches {
         text
     }
 
-    /// The last line of a patch.
+    /// Returns the last line of a patch.
     pub fn of(&self, patch: &str) -> Option<&OvertakenPatch> {
         self.patches.iter().rfind(|one| one.patch == patch)
     }
@@ -136,7 +136,7 @@ impl OvertakenPatch {
         self.paths.iter().filter(move |_| is_lost).filter_map(LostPath::object_path)
     }
 
-    /// In words: `contained in openssl 3.0.22-1 (dpkg)`, `LOST to …`, `went with …`.
+    /// Returns its state in words: `contained in openssl 3.0.22-1 (dpkg)`, `LOST to …`, `went with …`.
     pub fn told(&self) -> String {
         let Self { manager, package, version, .. } = self;
         match self.state {

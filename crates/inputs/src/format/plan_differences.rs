@@ -44,7 +44,7 @@ impl PlanDifferences {
         (differences.count > 0).then_some(differences)
     }
 
-    /// The states that promotions were planned with. If no path differs, the fingerprint decides.
+    /// Compares the states that promotions were planned with. If no path differs, the fingerprint decides.
     fn compare_states(&mut self, file: &PlanFile, now: &PlanFile) {
         let (Some(then), Some(now)) = (&file.promotion, &now.promotion) else { return };
         self.compare("the stage", &value(&then.stage), &value(&now.stage));

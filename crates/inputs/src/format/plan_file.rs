@@ -239,7 +239,7 @@ impl PlanFile {
         Ok(plan)
     }
 
-    /// With a final newline.
+    /// Formats the plan, with a final newline.
     pub fn text(&self) -> Result<Vec<u8>, PlanFileError> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');

@@ -52,12 +52,12 @@ impl Address {
         self.is_secure
     }
 
-    /// Without port.
+    /// Returns the name of the host, without port.
     pub fn host(&self) -> &str {
         host_and_port(&self.authority).0
     }
 
-    /// The default port if none is named.
+    /// Returns the port, or the default one.
     pub fn port(&self) -> u16 {
         let usual = if self.is_secure { 443 } else { 80 };
         host_and_port(&self.authority).1.and_then(|port| port.parse().ok()).unwrap_or(usual)
@@ -87,21 +87,21 @@ impl Address {
         Self::parse(&format!("{scheme}://{}{}", self.authority, without_dots(&path)))
     }
 
-    /// With a slash at the end.
+    /// Returns the address with a slash at the end.
     #[must_use]
     pub fn as_directory(&self) -> Self {
         let slash = if self.path.ends_with('/') { "" } else { "/" };
         Self { path: format!("{}{slash}", self.path), ..self.clone() }
     }
 
-    /// Invalid characters become `%XX`.
+    /// Returns the address of something below a directory; invalid characters become `%XX`.
     #[must_use]
     pub fn below(&self, relative: &str) -> Self {
         let directory = self.as_directory();
         Self { path: format!("{}{}", directory.path, escaped(relative)), ..directory }
     }
 
-    /// Without the query; empty for a directory.
+    /// Returns the last component of the path, without the query; empty for a directory.
     pub fn file_name(&self) -> &str {
         self.path.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default()
     }

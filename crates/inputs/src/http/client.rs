@@ -29,7 +29,7 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Nothing is reached or read yet.
+    /// Creates the client; nothing is reached or read yet.
     pub fn new(settings: &HttpSettings) -> Self {
         Self { settings: settings.clone(), agents: Agents::default() }
     }
@@ -206,12 +206,12 @@ impl Exchange {
 }
 
 impl HttpBody {
-    /// The offset of the first byte that the server sends.
+    /// Returns the offset of the first byte that the server sends.
     pub fn from(&self) -> u64 {
         self.from
     }
 
-    /// Of the whole file, if the server sends it.
+    /// Returns the size of the whole file, if the server sends it.
     pub fn size(&self) -> Option<u64> {
         self.size
     }
@@ -220,7 +220,7 @@ impl HttpBody {
         &self.validators
     }
 
-    /// `None` at the end. A server that sends next to nothing is an error.
+    /// Returns the next bytes; `None` at the end. A server that sends next to nothing is an error.
     pub fn next_bytes(&mut self, interrupt: &dyn Fn() -> Option<i32>) -> Result<Option<Vec<u8>>, HttpError> {
         let limit = self.listener.patience.slow;
         match self.listener.next(limit, interrupt)? {

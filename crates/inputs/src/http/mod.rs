@@ -39,7 +39,7 @@ pub struct HttpRequest<'a> {
 }
 
 impl Validators {
-    /// The value that a server compares before it sends the rest of a file.
+    /// Returns the value that a server compares before it sends the rest of a file.
     pub fn condition(&self) -> Option<&str> {
         self.etag.as_deref().or(self.modified.as_deref())
     }

@@ -67,7 +67,7 @@ impl NativeChange {
         }
     }
 
-    /// The registered version and the installed one, as far as known.
+    /// Returns the registered version and the installed one, as far as known.
     pub fn versions(&self) -> (Option<&str>, Option<&str>) {
         match self {
             Self::Upgraded { from, to, .. } => (Some(from), Some(to)),
@@ -238,7 +238,7 @@ struct NativeClaim {
 }
 
 impl NativeClaims {
-    /// If a package is gone or unknown, its registration counts.
+    /// Asks package managers about adopted packages. If a package is gone or unknown, its registration counts.
     pub fn of<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Self {
         let mut claims = Vec::new();
         for (adopted, presences) in presences(root, packages) {

@@ -10,18 +10,18 @@ use patchadm_svr4::package::Params;
 
 pub const FIXED_IN: &str = "PATCH_FIXED_IN";
 
-/// Of a package with the patch.
+/// Returns the parameter of a package for an applied patch's `PATCH_FIXED_IN`.
 pub fn fixed_in_parameter(id: &str) -> String {
     format!("{FIXED_IN}_{id}")
 }
 
-/// The first of its packages with a value counts.
+/// Returns the value of an applied patch: that of the first of its packages that has one.
 pub fn fixed_in_of<'p>(id: &str, packages: impl IntoIterator<Item = &'p Params>) -> Option<String> {
     let name = fixed_in_parameter(id);
     first_said(packages.into_iter().map(|params| params.text(&name)))
 }
 
-/// The first value in parameters of packages and patchinfo counts.
+/// Returns the value of a delivered patch: the first in the parameters of its packages and its patchinfo.
 pub fn fixed_in_said<'p>(parameters: impl IntoIterator<Item = &'p Params>) -> Option<String> {
     first_said(parameters.into_iter().map(|params| params.text(FIXED_IN)))
 }

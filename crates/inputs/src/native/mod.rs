@@ -40,7 +40,7 @@ pub use upcoming::{UpcomingChange, UpcomingError, upcoming_changes};
 pub use verifiers::{VerifiedPath, VerifierReport};
 
 impl NativeManager {
-    /// Like the manager itself.
+    /// Compares two versions as the manager itself does.
     pub fn compare(self, one: &str, other: &str) -> Ordering {
         match self {
             Self::Dpkg => dpkg::version::compare(one, other),
@@ -63,7 +63,7 @@ impl NativeManager {
         }
     }
 
-    /// Installed packages that replace this one, as far as records can be read.
+    /// Returns the installed packages that replace another one, as far as records can be read.
     pub fn successors(self, root: &Root, name: &str) -> Vec<NativeOwner> {
         let found = match self {
             Self::Dpkg => dpkg::DpkgRecords::of(root).map(|records| records.successors(name)),
@@ -85,7 +85,7 @@ impl NativeManager {
 }
 
 impl NativeOrigin {
-    /// The registered package has this version and architecture now.
+    /// Reads everything recorded about a registered package, which has this version and architecture now.
     pub fn package(&self, root: &Root, version: &str, arch: &str) -> Result<NativePackage, NativeError> {
         match self.manager {
             NativeManager::Dpkg => dpkg::DpkgRecords::of(root)?.registered_package(self),

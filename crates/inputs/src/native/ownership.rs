@@ -131,7 +131,7 @@ impl NativeIndex {
         Ok(())
     }
 
-    /// In lists of packages, and through these links at the top of the root.
+    /// Adds other spellings of paths: those in lists of packages, and those through these links at the top of the root.
     pub fn add_spellings(
         &self,
         paths: &mut BTreeSet<ObjectPath>,
@@ -222,7 +222,7 @@ impl NativeIndex {
         &self.unreadable
     }
 
-    /// Each with its place.
+    /// Returns the owners of these paths, each with its place.
     pub fn owners_of<'p>(
         &self,
         paths: impl IntoIterator<Item = (&'p ObjectPath, &'p ObjectPath)>,
@@ -288,7 +288,7 @@ impl NativeOwners {
         Ok(())
     }
 
-    /// As far as searched.
+    /// Returns the names of an object in package lists, with their owners, as far as searched.
     pub fn names(&self, live: &Live) -> &[(ObjectPath, NativeOwner)] {
         self.names.get(&live.inode).map(Vec::as_slice).unwrap_or_default()
     }
@@ -297,7 +297,7 @@ impl NativeOwners {
         self.owners.get(path).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The first other owner, apart from instances of this package.
+    /// Returns the first other package that owns a path, apart from instances of this one.
     pub fn foreign(&self, path: &ObjectPath, own: Option<&NativeOrigin>) -> Option<&NativeOwner> {
         let is_own = |owner: &NativeOwner| own.is_some_and(|own| own.is_instance_of(&owner.origin));
         self.of(path).iter().find(|owner| !is_own(owner))
@@ -332,7 +332,7 @@ impl NativeOwners {
         self.rules.iter().find(is_it).map(|rule| &rule.to)
     }
 
-    /// The reasons why owners are unknown.
+    /// Returns the reasons why owners are unknown.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }

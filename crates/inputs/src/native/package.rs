@@ -74,7 +74,7 @@ impl NativePackage {
         }
     }
 
-    /// The last unpacking, in seconds since 1970, if recorded.
+    /// Returns the time when it was last unpacked, in seconds since 1970, if recorded.
     pub fn installed_at(&self) -> Option<i64> {
         let moment = |word: &str| {
             let (_, moment) = word.rsplit_once('@').unwrap_or(("", word));
@@ -146,7 +146,7 @@ pub struct NativeOrigin {
 }
 
 impl NativeOrigin {
-    /// `None` for a tree or paths.
+    /// Returns the origin of an adopted package; `None` for a tree or paths.
     pub fn of(params: &Params) -> Option<Self> {
         let origin = Self::parse(&params.text(ADOPTED))?;
         let name = params.text(NATIVE_NAME);
@@ -178,7 +178,7 @@ impl NativeOrigin {
         }
     }
 
-    /// The value of [`ADOPTED`]. Everything after `rpm` is the name.
+    /// Parses the value of [`ADOPTED`]. Everything after `rpm` is the name.
     pub fn parse(text: &str) -> Option<Self> {
         let (manager, package) = text.trim().split_once(' ')?;
         let manager = NativeManager::named(manager)?;
@@ -225,7 +225,7 @@ pub struct NativeOwner {
 }
 
 impl NativeOwner {
-    /// As `openssl 3.0.22-1 (dpkg)`.
+    /// Returns it in words with its manager, as `openssl 3.0.22-1 (dpkg)`.
     pub fn with_manager(&self) -> String {
         format!("{self} ({})", self.origin.manager)
     }
@@ -271,7 +271,7 @@ impl NativeManager {
         format!("{start}-{}", digits(name, DIGITS))
     }
 
-    /// By its usual name, if nothing else of its record is left.
+    /// Returns the manager of an adopted package by its usual name, if nothing else of its record is left.
     pub fn of_package_name(package: &PkgInst) -> Option<Self> {
         let is_named = |manager: &Self| {
             let rest = package.as_str().strip_prefix(&manager.package_name(""));
@@ -284,8 +284,8 @@ impl NativeManager {
 }
 
 impl NativePackage {
-    /// For a registration if [`NativeManager::package_name`] is taken: with the architecture, or for rpm with the
-    /// digest of name, version and architecture.
+    /// Returns the name of a registration if [`NativeManager::package_name`] is taken: an instance with the
+    /// architecture, or for rpm with the digest of name, version and architecture.
     pub fn instance_name(&self) -> String {
         let NativeOrigin { manager, name, .. } = &self.origin;
         let suffix = match manager {
@@ -335,7 +335,7 @@ pub struct NativeRegistration {
 }
 
 impl NativeRegistration {
-    /// An earlier form only had `VERSION`.
+    /// Reads the registration of an adopted package. An earlier form only had `VERSION`.
     pub fn of(params: &Params) -> Self {
         let value = |name: &str| Some(params.text(name).trim().to_owned()).filter(|text| !text.is_empty());
         Self {
@@ -346,7 +346,7 @@ impl NativeRegistration {
         }
     }
 
-    /// An earlier form lacks it.
+    /// Returns the version, which an earlier form lacks.
     pub fn named_version(params: &Params) -> Option<String> {
         Some(params.text(NATIVE_VERSION).into_owned()).filter(|version| !version.is_empty())
     }
@@ -364,13 +364,13 @@ impl NativeRegistration {
     }
 }
 
-/// Of [`NATIVE_DIFFERING`]. Ignores invalid paths.
+/// Reads [`NATIVE_DIFFERING`]. Invalid paths are ignored.
 pub fn differing_of(params: &Params) -> BTreeSet<ObjectPath> {
     let text = params.text(NATIVE_DIFFERING);
     text.split_whitespace().filter_map(|word| ObjectPath::new(&decode(word)).ok()).collect()
 }
 
-/// For [`NATIVE_DIFFERING`].
+/// Returns the value of [`NATIVE_DIFFERING`] for these paths.
 pub fn differing_text<'p>(paths: impl IntoIterator<Item = &'p ObjectPath>) -> String {
     let words = paths.into_iter().map(|path| encode(path.as_bytes()).replace(' ', "%20"));
     words.collect::<Vec<_>>().join(" ")

@@ -22,7 +22,7 @@ pub struct NativeIdentity {
 }
 
 impl NativeIdentity {
-    /// `None` unless the package was adopted from dpkg or rpm.
+    /// Returns that of an installed package, if it was adopted from dpkg or rpm.
     pub fn of(params: &Params) -> Option<Self> {
         let NativeOrigin { manager, name, arch, .. } = NativeOrigin::of(params)?;
         let version = NativeRegistration::of(params).version;
@@ -139,7 +139,7 @@ impl Distribution {
         Self::parse(&PLACES.iter().find_map(read)?)
     }
 
-    /// Values become part of URLs, so only lower-case letters, digits and `._-` are accepted.
+    /// Parses the file. Values become part of URLs, so only lower-case letters, digits and `._-` are accepted.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(text);
         let value = |name: &str| {

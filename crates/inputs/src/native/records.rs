@@ -19,7 +19,7 @@ impl<'a> NativeRecords<'a> {
         })
     }
 
-    /// Installed or half installed, one at a time.
+    /// Reads every installed or half-installed package, one at a time.
     pub fn packages(
         &self,
     ) -> Result<Box<dyn Iterator<Item = Result<NativePackage, NativeError>> + '_>, NativeError> {

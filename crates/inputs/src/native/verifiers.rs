@@ -26,7 +26,7 @@ pub struct VerifiedPath<'a> {
 }
 
 impl VerifiedPath<'_> {
-    /// About differences only.
+    /// Returns the reports of the package manager's verifiers about differences.
     pub fn reports(&self) -> Vec<VerifierReport> {
         match self.origin.manager {
             NativeManager::Dpkg => self.of_dpkg(),

@@ -97,7 +97,7 @@ impl<'a> KeyDirectory<'a> {
         Self { root, place, is_of_caller: false }
     }
 
-    /// The keys must belong to the caller or the superuser.
+    /// Returns the directory as one that the caller named: its keys must belong to the caller or the superuser.
     #[must_use]
     pub fn of_caller(self) -> Self {
         Self { is_of_caller: true, ..self }
@@ -198,7 +198,7 @@ impl<'a> KeyDirectory<'a> {
         Ok(Some(text))
     }
 
-    /// No other user may be able to change the object.
+    /// Refuses an open file or directory that another user may change.
     fn check(&self, object: impl AsFd, seen: &ObjectStatus, path: &str) -> Result<(), KeyDirectoryError> {
         let whose = if self.is_of_caller { "the caller's" } else { "the root's" };
         let not_the_roots =
@@ -239,7 +239,7 @@ pub enum KeyRole {
 impl KeyRole {
     pub const ALL: [Self; 2] = [Self::Patch, Self::Index];
 
-    /// For rules and JSON.
+    /// Returns the word for rules and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Patch => "patch",
@@ -316,7 +316,7 @@ impl KeyRules {
         Ok(())
     }
 
-    /// Empty if nothing is limited.
+    /// Formats the file; empty if nothing is limited.
     pub fn write(&self) -> String {
         let mut text = String::new();
         if let Some(day) = self.expires {
@@ -379,7 +379,7 @@ impl Revocations {
         self.0.get(&id).map(String::as_str)
     }
 
-    /// In the order of their bytes.
+    /// Returns revoked keys with reasons, in the order of their bytes.
     pub fn iter(&self) -> impl Iterator<Item = (KeyId, &str)> {
         self.0.iter().map(|(id, reason)| (*id, reason.as_str()))
     }

@@ -40,7 +40,7 @@ pub enum ManifestForm {
 }
 
 impl ManifestForm {
-    /// For the manifest and JSON.
+    /// Returns the word for the manifest and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Members => "members",
@@ -84,7 +84,7 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// In the form `file` the name means nothing.
+    /// Returns the difference from the expected manifest. In the form `file` the name means nothing.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         if self.patch != expected.patch {
             return Some(format!("it is one of patch {}, not of {}", self.patch, expected.patch));
@@ -105,14 +105,14 @@ impl Manifest {
             .or_else(|| other.map(|entry| format!("the sum of {} is another", shown(&entry.path))))
     }
 
-    /// `date` is in seconds since 1970.
+    /// Creates the manifest of a directory. `date` is in seconds since 1970.
     pub fn of_members(patch: &PatchId, date: i64, sums: &BTreeMap<Vec<u8>, Sha256Sum>) -> Self {
         let entries =
             sums.iter().map(|(path, sum)| ManifestEntry { path: path.clone(), sum: *sum }).collect();
         Self { patch: patch.to_string(), form: ManifestForm::Members, date: Some(date_text(date)), entries }
     }
 
-    /// `name` is the base name, `date` in seconds since 1970.
+    /// Creates the manifest of a file with this base name. `date` is in seconds since 1970.
     pub fn of_file(patch: &PatchId, date: i64, name: &[u8], sum: &Sha256Sum) -> Self {
         let entries = vec![ManifestEntry { path: name.to_vec(), sum: *sum }];
         Self { patch: patch.to_string(), form: ManifestForm::File, date: Some(date_text(date)), entries }
@@ -189,7 +189,7 @@ impl Manifest {
         self.entries.get(at).map(|entry| &entry.sum)
     }
 
-    /// The entries must be sorted.
+    /// Formats the manifest; its entries must be sorted.
     pub fn write(&self) -> Vec<u8> {
         let mut text = [HEAD, b"\n# patch ", self.patch.as_bytes(), b"\n# form "].concat();
         text.extend_from_slice(self.form.word().as_bytes());
@@ -314,7 +314,7 @@ fn sum_of(digits: &[u8; 64]) -> Option<Sha256Sum> {
     Some(sum)
 }
 
-/// Like `sha256sum --tag`.
+/// Escapes a path as `sha256sum --tag` does.
 fn escape(path: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(path.len());
     for &byte in path {

@@ -72,7 +72,7 @@ impl SecretKey {
         Ok(SealedKey::parse(text)?.encryption == BY_SCRYPT)
     }
 
-    /// `password` is ignored unless the key is encrypted.
+    /// Parses a key file; `password` is ignored unless the key is encrypted.
     pub fn parse(text: &[u8], password: Option<&[u8]>) -> Result<Self, SecretKeyError> {
         let mut sealed = SealedKey::parse(text)?;
         let is_encrypted = sealed.encryption == BY_SCRYPT;

@@ -107,7 +107,7 @@ impl Signature {
         key.id == self.key && is_of_message && self.trusted.as_ref().is_none_or(is_comment_of)
     }
 
-    /// In seconds since 1970, from the trusted comment (`timestamp:N`).
+    /// Returns the time of signing in seconds since 1970, from the trusted comment (`timestamp:N`).
     pub fn time(&self) -> Option<i64> {
         let mut words = self.trusted.as_ref()?.text.split(|&byte| byte == b'\t');
         let digits = words.find_map(|word| word.strip_prefix(b"timestamp:"))?;
@@ -115,7 +115,7 @@ impl Signature {
         str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
     }
 
-    /// Like minisign.
+    /// Formats the file, as minisign does.
     pub fn write(&self, comment: &str) -> String {
         let algorithm = if self.is_hashed { HASHED } else { ALGORITHM };
         let mut text = armored(comment, &[&algorithm[..], &self.key.0, &self.bytes].concat());
@@ -199,7 +199,7 @@ impl PublicKey {
         (*algorithm == ALGORITHM).then_some(Self { id, point })
     }
 
-    /// Like minisign.
+    /// Formats the file, as minisign does.
     pub fn write(&self) -> String {
         let bytes = [&ALGORITHM[..], &self.id.0, &self.point].concat();
         armored(&format!("minisign public key {}", self.id), &bytes)
@@ -218,7 +218,7 @@ pub(super) fn untrusted_comment(line: &[u8]) -> Option<&[u8]> {
     line.strip_prefix(COMMENT.as_bytes())
 }
 
-/// Exactly `N` bytes. Rejects other padding and stray bits in the last letter.
+/// Decodes exactly `N` bytes. Rejects other padding and stray bits in the last letter.
 pub(super) fn decode<const N: usize>(line: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let length = Base64::decode(line, &mut bytes).ok()?.len();
@@ -244,7 +244,7 @@ pub(super) fn take_array<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a
 /// This build can verify signatures.
 pub const IS_AVAILABLE: bool = cfg!(feature = "sign");
 
-/// Strict like libsodium: rejects points of small order and alternative encodings.
+/// Verifies strictly, as libsodium does: points of small order and alternative encodings are rejected.
 #[cfg(feature = "sign")]
 pub(super) fn verifies(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     let signature = ed25519_dalek::Signature::from_bytes(signature);
@@ -263,7 +263,7 @@ pub(super) fn prehash(message: &[u8]) -> [u8; 64] {
     blake2::Blake2b512::digest(message).into()
 }
 
-/// This build verifies no signature.
+/// Computes nothing: this build verifies no signature.
 #[cfg(not(feature = "sign"))]
 pub(super) fn prehash(_message: &[u8]) -> [u8; 64] {
     [0; 64]

@@ -57,7 +57,7 @@ pub enum SignatureState {
 }
 
 impl SignatureState {
-    /// For JSON and the history.
+    /// Returns the word for JSON and the history.
     pub fn word(self) -> &'static str {
         match self {
             Self::Unchecked => "unchecked",
@@ -108,7 +108,7 @@ impl Verdict {
         self.state.is_refused_by(self.policy)
     }
 
-    /// For reports and the history.
+    /// Returns the verdict for reports and the history.
     pub fn record(&self) -> SignatureRecord {
         let moment = self.time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         SignatureRecord {
@@ -141,7 +141,7 @@ impl Verdict {
         Self { reason: reason.into(), ..self }
     }
 
-    /// The content differs from the manifest.
+    /// Returns the verdict for content that differs from the manifest.
     #[must_use]
     pub fn but_bad(self, reason: impl Into<String>) -> Self {
         Self { state: SignatureState::Bad, reason: reason.into(), ..self }

@@ -96,8 +96,8 @@ impl Bundle {
         &self.texts
     }
 
-    /// Patches of an archive are unpacked into a private directory below `place`, if they fit. A signal leaves nothing
-    /// there.
+    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, if they fit there.
+    /// A signal ends it and leaves nothing there.
     pub fn patches(self, place: &Dir, interrupt: Interrupt<'_>) -> Result<BundlePatches, SourceError> {
         let path = self.source.path.clone();
         if self.source.form == Form::Directory {
@@ -363,8 +363,8 @@ pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
     names
 }
 
-/// Sorted, with true for directories: entries named by an id, archives with a patch, and directories with sparse
-/// packages.
+/// Returns the sorted names of patches in a directory, with true for directories: entries named by an id, archives with
+/// a patch, and directories with sparse packages.
 pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
     only_patches(directory, directory_names(directory), MOST_DIRECTORIES)
 }

@@ -268,7 +268,7 @@ fn inside(package: &DatastreamPackage, path: &[u8]) -> Result<PackagePath, Sourc
     checked_name(&name)?.ok_or_else(|| SourceProblem::BadForm("a member has no name".to_owned()))
 }
 
-/// Table of contents and archive must describe a package alike.
+/// Refuses a package that its table of contents and its archive describe differently.
 fn compare<R: Read>(
     reader: &mut DatastreamReader<R>,
     part: DatastreamPart,

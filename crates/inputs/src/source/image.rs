@@ -87,7 +87,7 @@ impl ImageSignature {
         Self { verdict, files, patch, is_waived: false }
     }
 
-    /// For reports and the history; `None` unless the signature was examined or an option disabled that.
+    /// Returns the verdict for reports and the history, if the signature was examined or an option disabled that.
     pub fn record(&self) -> Option<SignatureRecord> {
         let is_told = self.is_waived || self.verdict.state != SignatureState::Unchecked;
         is_told.then(|| self.verdict.record())
@@ -150,19 +150,19 @@ impl PackageImage {
         if is_instance { self.directory.clone() } else { abbreviation.into_owned() }
     }
 
-    /// In a source that is the directory `source`.
+    /// Returns the package directory, in a source that is the directory `source`.
     pub fn directory_in(&self, source: &std::path::Path) -> std::path::PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let inside = self.at.strip_suffix(b"/").unwrap_or(&self.at);
         if inside.is_empty() { source.to_owned() } else { source.join(std::ffi::OsStr::from_bytes(inside)) }
     }
 
-    /// Of `pkginfo`, `pkgmap` or a file `install/…`.
+    /// Returns the source's stamp of `pkginfo`, `pkgmap` or a file `install/…`.
     pub fn stamp(&self, name: &str) -> MemberStamp {
         self.stamps.get(name).copied().unwrap_or(MemberStamp::UNKNOWN)
     }
 
-    /// Objects with their own content (`f`, `e`, `v`).
+    /// Returns the entries of objects with their own content (`f`, `e`, `v`).
     pub fn files(&self) -> impl Iterator<Item = &PkgmapEntry> {
         self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())
     }

@@ -119,12 +119,12 @@ impl Source {
         Self { stored, ..self }
     }
 
-    /// The place of an object that the source does not hold itself.
+    /// Returns the place of an object that the source does not hold itself.
     pub fn stored_file(&self, path: &PackagePath) -> Option<&StoredFile> {
         self.stored.as_ref()?.file(path)
     }
 
-    /// As the user named it.
+    /// Returns the path that the user named.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -228,7 +228,7 @@ impl Source {
         Ok((source, image))
     }
 
-    /// With too many entries to plan in memory, the system would kill the program halfway.
+    /// Refuses packages with too many entries to plan in memory, because the system would kill the program halfway.
     pub fn check_room_to_plan(&self, image: &Image) -> Result<(), SourceError> {
         let count: usize = image.packages.iter().map(|package| package.pkgmap.entries.len()).sum();
         let bytes: usize = image.packages.iter().map(|package| package.pkgmap_bytes.len()).sum();
@@ -392,7 +392,7 @@ pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), S
     open_until(origin, extent, &never)
 }
 
-/// With a signal check.
+/// Like [`open`], with a signal check.
 pub fn open_until(
     origin: Origin<'_>,
     extent: Extent<'_>,
@@ -410,8 +410,8 @@ pub fn open_until(
     Ok((source, image))
 }
 
-/// For a datastream that is known to be whole, such as an undo archive with the right digest: reads only up to the last
-/// information file of its pkgmap. `path` is for messages.
+/// Opens a datastream that is known to be whole, such as an undo archive with the right digest, and reads only up to
+/// the last information file of its pkgmap. `path` is used in messages.
 pub fn open_descriptions(file: File, path: &Path) -> Result<(Source, Image), SourceError> {
     Source::described(file, path)
 }

@@ -67,7 +67,7 @@ impl Source {
         self.stream_until(image, wanted, &never, sink)
     }
 
-    /// With a signal check.
+    /// Like [`Self::stream`], with a signal check.
     pub fn stream_until<E: From<SourceError>>(
         &self,
         image: &Image,
@@ -144,7 +144,7 @@ impl Source {
         self.verify_until(image, &never)
     }
 
-    /// With a signal check.
+    /// Like [`Self::verify`], with a signal check.
     pub fn verify_until(&self, image: &Image, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
             let name = image.packages.get(package).map_or("", |package| &package.directory);

@@ -45,7 +45,7 @@ fn unnamed() -> io::Result<File> {
 mod tests {
     use super::*;
 
-    /// With a name for it.
+    /// Returns a pipe that holds these bytes, and a name for it.
     fn pipe(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf, std::thread::JoinHandle<()>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pipe");

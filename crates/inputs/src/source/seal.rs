@@ -145,7 +145,7 @@ pub(super) struct DigestedMember<'a> {
 }
 
 impl DigestedMember<'_> {
-    /// The whole source must be compared.
+    /// Reads the rest, so that the whole source is compared.
     pub(super) fn read_rest(&mut self) {
         let _ = io::copy(self, &mut io::sink());
     }

@@ -31,7 +31,7 @@ pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), S
     open_signed_until(path, demands, &never)
 }
 
-/// With a signal check.
+/// Like [`open_signed`], with a signal check.
 pub fn open_signed_until(
     path: &Path,
     demands: &[Demand],
@@ -212,7 +212,7 @@ impl Source {
         Ok(names)
     }
 
-    /// Members that are not read as objects must be compared, too.
+    /// Reads members that are not read as objects, so that they are compared, too.
     fn read_unread(
         &self,
         image: &Image,

@@ -180,7 +180,7 @@ impl Base {
 }
 
 impl BaseHeader {
-    /// Only the header, with the seal. The rest is not checked.
+    /// Reads only the header of a base, and returns it with the seal. The rest is not checked.
     pub fn read(input: &mut impl BufRead) -> Result<(Self, Digest), BaseError> {
         let mut line = Vec::new();
         if !next_line(input, &mut line, 1)? {

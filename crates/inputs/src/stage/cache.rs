@@ -61,7 +61,7 @@ impl<'c> CachedFiles<'c> {
 }
 
 impl CacheSide {
-    /// For faster searches.
+    /// Returns the files below a directory, for faster searches.
     pub fn below(&self, directory: &ObjectPath) -> CachedFiles<'_> {
         let lowest = directory.lowest_below();
         let begin = self.0.partition_point(|(known, _)| *known < lowest);
@@ -84,7 +84,7 @@ impl CacheSide {
 }
 
 impl StageCache {
-    /// An invalid file counts as empty.
+    /// Parses the file. An invalid file counts as empty.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::read(bytes).unwrap_or_default()
     }
@@ -104,7 +104,7 @@ impl StageCache {
     }
 }
 
-/// Both sides sorted by path, each path once.
+/// Formats a cache of the files of a stage and of the root, both sorted by path, each path once.
 pub fn write_cache<'o>(
     stage: impl Iterator<Item = ReadFile<'o>>,
     live: impl Iterator<Item = ReadFile<'o>>,

@@ -115,7 +115,7 @@ impl StageId {
         Self(random)
     }
 
-    /// 16 lower-case hexadecimal digits.
+    /// Parses 16 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         if is_hex(text, 16) { u64::from_str_radix(text, 16).ok().map(Self) } else { None }
     }
@@ -130,7 +130,7 @@ impl fmt::Display for StageId {
 impl StageName {
     const LONGEST: usize = 28;
 
-    /// Only checks the form, as in files.
+    /// Parses a name by its form alone, as in files.
     pub fn parse(text: &str) -> Result<Self, StageNameError> {
         let is_first = text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
@@ -146,7 +146,7 @@ impl StageName {
         Ok(Self(text.to_owned()))
     }
 
-    /// For a new stage. The root must not restrict the base of its promotions.
+    /// Parses a name for a new stage. The root must not restrict the base of its promotions.
     pub fn for_root(text: &str, is_restricted: impl Fn(&str) -> bool) -> Result<Self, StageNameError> {
         let name = Self::parse(text)?;
         if is_restricted(text) {

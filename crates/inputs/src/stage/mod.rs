@@ -69,7 +69,7 @@ pub const INSIDE: &[u8] = b"inside";
 /// Of an identity, promotion record or list of stages: 1 MiB.
 pub const LONGEST_RECORD: u64 = 1 << 20;
 
-/// Of the promotion `id`.
+/// Returns the name of the base that the promotion `id` writes.
 pub fn base_name(id: impl Display) -> Vec<u8> {
     format!("base.{id}").into_bytes()
 }

@@ -27,7 +27,7 @@ pub enum MountWordError {
 }
 
 impl MountWord {
-    /// Paths with a colon are not possible.
+    /// Parses a mount. Paths with a colon are not possible.
     pub fn parse(word: &OsStr) -> Result<Self, MountWordError> {
         let shown = || word.display().to_string();
         let text = word.as_bytes();
@@ -52,7 +52,7 @@ impl MountWord {
     }
 }
 
-/// One mount a line; `#` begins a comment.
+/// Parses a mounts file: one mount a line; `#` begins a comment.
 pub fn parse_mounts(text: &[u8]) -> Result<Vec<MountWord>, StageFileError> {
     let mut mounts = Vec::new();
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

@@ -79,7 +79,7 @@ impl StagesRecord {
         Ok(Self(stages))
     }
 
-    /// Empty without stages.
+    /// Formats the file; empty without stages.
     pub fn write(&self) -> Vec<u8> {
         self.0.iter().flat_map(ListedStage::line).collect()
     }

@@ -19,7 +19,7 @@ pub enum ScopeError {
     TooMany,
 }
 
-/// With or without a `/` at the beginning.
+/// Parses a path of a root, with or without a `/` at the beginning.
 pub fn staged_path(text: &[u8]) -> Result<ObjectPath, PathError> {
     ObjectPath::new(&[b"/", text].concat())
 }
@@ -48,7 +48,7 @@ impl Scope {
         Ok(Self(paths))
     }
 
-    /// Sorted.
+    /// Returns the paths, sorted.
     pub fn paths(&self) -> &[ObjectPath] {
         &self.0
     }
@@ -61,7 +61,7 @@ impl Scope {
         self.0.iter().any(|top| path == top || path.is_below(top))
     }
 
-    /// The first path of `other` that is not in this one.
+    /// Returns the first path of another scope that is not in this one.
     pub fn lacks<'a>(&self, other: &'a Self) -> Option<&'a ObjectPath> {
         other.0.iter().find(|path| !self.contains(path))
     }
@@ -80,7 +80,7 @@ pub enum LeftReason {
 }
 
 impl LeftReason {
-    /// For JSON documents.
+    /// Returns the word for JSON documents.
     pub fn word(self) -> &'static str {
         match self {
             Self::Socket => "socket",
@@ -95,7 +95,7 @@ impl LeftOut {
         Self(patterns)
     }
 
-    /// In the form of [`write`](Self::write).
+    /// Parses patterns in the form of [`write`](Self::write).
     pub fn parse(text: &[u8]) -> Result<Vec<PathGlob>, StageFileError> {
         let texts: Vec<String> =
             serde_json::from_slice(text).map_err(|error| StageFileError::at(1, error.to_string()))?;
@@ -104,7 +104,7 @@ impl LeftOut {
         patterns.map_err(|error| StageFileError::at(1, error.to_string()))
     }
 
-    /// For a file of a stage.
+    /// Formats patterns for a file of a stage.
     pub fn write(patterns: &[PathGlob]) -> Vec<u8> {
         let texts: Vec<&str> = patterns.iter().map(PathGlob::as_str).collect();
         let mut line = serde_json::json!(texts).to_string().into_bytes();
@@ -112,7 +112,7 @@ impl LeftOut {
         line
     }
 
-    /// `None` if it is not left out. Objects below a left-out directory are not examined.
+    /// Returns why an object is left out. Objects below a directory that is left out are not examined.
     pub fn reason(&self, path: &ObjectPath, file_type: FileType) -> Option<LeftReason> {
         if self.0.iter().any(|pattern| pattern.names(path)) {
             return Some(LeftReason::Excluded);

@@ -67,7 +67,7 @@ impl FlagOrigin {
 }
 
 impl RevisionRelation {
-    /// `<`, `=` or `>`.
+    /// Returns the sign of the relation: `<`, `=` or `>`.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Lower => "<",

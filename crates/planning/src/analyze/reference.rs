@@ -124,7 +124,7 @@ impl CrossReference {
         self.base(id.base())?.revision(id)
     }
 
-    /// The packages of current revisions; a name may come more than once.
+    /// Returns the names of the packages that current revisions are for; a name may come more than once.
     pub fn package_names(&self) -> impl Iterator<Item = &str> {
         let current = self.bases.values().filter_map(KnownBase::current);
         current.flat_map(|patch| &patch.packages).map(|package| package.name.as_str())

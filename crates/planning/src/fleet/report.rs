@@ -44,8 +44,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Of two inventories of a host the newer one counts. One without a moment is the oldest; of two equally old ones
-    /// the later one counts.
+    /// Collects the hosts. Of two inventories of one host the newer one counts. One without a moment is older than any
+    /// other; of two that are equally old the later one counts.
     pub fn of(inventories: impl IntoIterator<Item = NamedInventory>) -> Self {
         let mut hosts: BTreeMap<String, FleetHost> = BTreeMap::new();
         let mut replaced: Vec<(String, String)> = Vec::new();
@@ -193,7 +193,7 @@ impl<'f> FleetReport<'f> {
         places.iter().filter_map(|place| self.hosts.get(*place)).map(|host| host.name.as_str())
     }
 
-    /// By kind and subject.
+    /// Returns the findings of all hosts by kind and subject, each with its hosts.
     pub fn findings(&self) -> BTreeMap<&Finding, Vec<usize>> {
         let mut hosts: BTreeMap<&Finding, Vec<usize>> = BTreeMap::new();
         for (place, standing) in self.standings.iter().enumerate() {

@@ -199,7 +199,7 @@ impl<'a> Edits<'a> {
         self.attributes.clone()
     }
 
-    /// `Some` for replacement, `None` for deletion. Directories must come before their contents.
+    /// Decides about an object that is replaced (`Some`) or deleted. Directories must come before their contents.
     pub(super) fn consider(
         &mut self,
         (package, is_by_scripts): (&PkgInst, bool),

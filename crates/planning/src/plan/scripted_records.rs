@@ -51,7 +51,7 @@ pub fn reconciled(
     (params, notes)
 }
 
-/// After a backout: the scripts' parameters, without the word that names the patch.
+/// Returns the parameters after a backout: those of the scripts, without the word that names the patch.
 pub fn taken_back(theirs: &Params, ours: &Params) -> Params {
     let mut params = theirs.clone();
     params.remove("ACTIVE_PATCH");
@@ -69,7 +69,7 @@ fn speak_alike(params: &mut Params, ours: &Params) {
     }
 }
 
-/// Lists with different meanings.
+/// Returns the lists in which the records differ in meaning.
 pub fn differing(
     package: &PkgInst,
     id: &PatchId,

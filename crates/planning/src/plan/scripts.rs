@@ -55,7 +55,7 @@ pub struct InstallScripts {
 }
 
 impl SystemScripts {
-    /// Of a script that the package does not deliver.
+    /// Returns the provider of a script of this name, if the package does not deliver it.
     pub fn deliverer(&self, name: &str) -> Option<Deliverer> {
         let places = [
             (&self.root, Deliverer::Root),
@@ -106,7 +106,7 @@ impl InstallScripts {
         }
     }
 
-    /// A script runs while the root is changed: such an installation is a run with scripts.
+    /// Returns true if any script runs while the root is changed: such an installation is a run with scripts.
     pub fn take_part(&self) -> bool {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
@@ -117,7 +117,7 @@ impl InstallScripts {
         self.preinstall || self.postinstall || has_own(&self.classes)
     }
 
-    /// In the order of execution.
+    /// Returns the names of these scripts, in the order in which they run.
     pub fn own_names(&self) -> Vec<String> {
         let own = self.classes.iter().filter(|(_, deliverer)| **deliverer == Deliverer::Package);
         let before = self.preinstall.then(|| "preinstall".to_owned());
@@ -125,7 +125,7 @@ impl InstallScripts {
         before.into_iter().chain(own.map(|(class, _)| format!("i.{class}"))).chain(after).collect()
     }
 
-    /// Stock patch scripts are known.
+    /// Refuses scripts that the policy of the root does not allow. Stock patch scripts are known.
     pub fn check(&self, image: &PackageImage, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
         let fixed = [
             ("request", self.request),

@@ -198,7 +198,7 @@ fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
     })
 }
 
-/// By an option of the command or the policy.
+/// Returns true if an option of the command or the policy leaves a patch out.
 pub fn is_excluded(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
     excluded_by_option(request, policy, id) || excluded_by_policy(policy, id)
 }

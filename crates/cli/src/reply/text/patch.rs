@@ -4,7 +4,7 @@
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatch;
 
-/// With its newline.
+/// Returns the line, with its newline.
 pub fn line(patch: &AppliedPatch) -> String {
     let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
     format!(

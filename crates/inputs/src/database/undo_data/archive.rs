@@ -285,7 +285,7 @@ fn records(bytes: &[u8]) -> Result<OldRecords, String> {
     Ok(files)
 }
 
-/// Of packages of kept libraries.
+/// Reads the record files of packages of kept libraries in undo data with this backout package.
 pub fn kept_records(image: &PackageImage) -> Result<BTreeMap<PkgInst, OldRecords>, String> {
     let mut packages: BTreeMap<PkgInst, OldRecords> = BTreeMap::new();
     let Some(bytes) = image.install.get(KEPT_RECORDS) else { return Ok(packages) };

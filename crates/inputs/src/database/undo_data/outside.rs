@@ -35,7 +35,7 @@ impl OutsideRules {
     }
 }
 
-/// For a host path that `remote` names.
+/// Refuses a host path that `remote` names, unless something vouches for it.
 pub(super) fn check(
     outside: &OutsideAccess<'_>,
     root: &Root,

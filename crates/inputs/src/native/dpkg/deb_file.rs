@@ -69,7 +69,7 @@ pub(super) fn parse_relations(text: &str) -> Vec<DebRelation> {
     relations
 }
 
-/// `NAME`, `NAME:ARCH` or `NAME (SIGN VERSION)`.
+/// Parses `NAME`, `NAME:ARCH` or `NAME (SIGN VERSION)`.
 fn parse_relation(text: &str, is_replaced: bool) -> Option<DebRelation> {
     let (name, bound) = text.split_once('(').unwrap_or((text, ""));
     let name = name.split(':').next().unwrap_or_default().trim();
@@ -80,7 +80,7 @@ fn parse_relation(text: &str, is_replaced: bool) -> Option<DebRelation> {
     (!name.is_empty()).then(|| DebRelation { name: name.to_owned(), bound, is_replaced })
 }
 
-/// Mode, owner, size, date, time, `./PATH`, and ` -> TARGET` for links.
+/// Parses a line of a table of contents: mode, owner, size, date, time, `./PATH`, and ` -> TARGET` for links.
 fn parse_path(line: &str) -> Option<ObjectPath> {
     let kind = line.chars().next().filter(|kind| *kind != 'd')?;
     let mut rest = line;
@@ -96,7 +96,7 @@ fn parse_path(line: &str) -> Option<ObjectPath> {
     ObjectPath::new(&unescaped(path.strip_prefix('.')?)).ok()
 }
 
-/// Of tar(1): `\\`, letters for control characters, and `\ooo` for other bytes.
+/// Undoes the escapes of tar(1): `\\`, letters for control characters, and `\ooo` for other bytes.
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

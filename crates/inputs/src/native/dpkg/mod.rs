@@ -37,7 +37,7 @@ pub struct DpkgRecords<'a> {
 }
 
 impl<'a> DpkgRecords<'a> {
-    /// `None` if the root has no `status`.
+    /// Reads `status` and the names in `updates`; `None` if the root has no `status`.
     pub fn find(root: &'a Root) -> Result<Option<Self>, NativeError> {
         let Some(status) = record(root, "status")? else { return Ok(None) };
         if status.last().is_some_and(|&last| last != b'\n') {
@@ -148,7 +148,7 @@ impl<'a> DpkgRecords<'a> {
         Ok(self.root.dir_if_there(&physical)?)
     }
 
-    /// `NAME` or `NAME:ARCH`.
+    /// Reads everything about a package: `NAME` or `NAME:ARCH`.
     pub fn package(&self, package: &str) -> Result<NativePackage, NativeError> {
         let bad = |reason: String| bad(package, reason);
         let (name, arch) = package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)));
@@ -161,7 +161,7 @@ impl<'a> DpkgRecords<'a> {
         self.read(name, found, &self.diversions().map_err(bad)?)
     }
 
-    /// Installed or half installed, one at a time, in the order of `status`.
+    /// Reads every installed or half-installed package, one at a time, in the order of `status`.
     pub fn packages(&self) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
         let diversions = self.diversions();
         let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -290,7 +290,7 @@ impl<'a> DpkgRecords<'a> {
     }
 }
 
-/// By the actual places of their objects.
+/// Reads the overrides of a root, by the actual places of their objects.
 pub fn overrides(root: &Root) -> Result<StatOverrides, NativeError> {
     let Some(text) = record(root, "statoverride")?.filter(|text| !text.is_empty()) else {
         return Ok(StatOverrides::default());
@@ -417,7 +417,7 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
     }
 }
 
-/// Absolute, one a line; skips blank lines and the root directory.
+/// Returns the absolute paths in a text, one a line, without blank lines and the root directory.
 pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
     let lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
     let path =

@@ -81,7 +81,7 @@ pub enum OverrideAccount {
 }
 
 impl StatOverrides {
-    /// Lines `USER GROUP MODE PATH`. dpkg itself refuses any other file.
+    /// Parses lines `USER GROUP MODE PATH`. dpkg itself refuses any other file.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         if text.len() > LARGEST {
             return Err(format!("it is larger than {} MiB", LARGEST >> 20));
@@ -108,7 +108,7 @@ impl StatOverrides {
         Ok(Self(overrides))
     }
 
-    /// As spelled in the package's list.
+    /// Returns the override of a path as spelled in its package's list.
     pub fn of(&self, listed: &ObjectPath) -> Option<&StatOverride> {
         self.0.get(listed)
     }
@@ -121,8 +121,8 @@ impl StatOverrides {
         self.0.is_empty()
     }
 
-    /// By actual place: a diverted file keeps the override of the path in its list. No override is about the place
-    /// itself.
+    /// Returns the overrides by the paths at which objects really are: a diverted file lies elsewhere and keeps the
+    /// override of the path that its list has. No override is about the place itself.
     pub(super) fn diverted(mut self, diversions: &Diversions) -> Self {
         if !self.is_empty() {
             for (from, to) in diversions.all() {
@@ -150,7 +150,7 @@ impl StatOverride {
         Ok(Self { user, group, mode, listed })
     }
 
-    /// For a line of `contents`.
+    /// Returns the attributes for a line of `contents`.
     pub fn attributes(&self) -> ObjectAttributes {
         let word = |account: &OverrideAccount| match account {
             OverrideAccount::Named(name) => name.as_str().into(),
@@ -163,7 +163,7 @@ impl StatOverride {
         }
     }
 
-    /// In a root with these accounts.
+    /// Returns the numeric owner and group in a root with these accounts, or the missing account.
     pub fn numbers(&self, accounts: &Accounts) -> Result<(u32, u32), UnknownAccount> {
         let user = match &self.user {
             OverrideAccount::Numbered(number) => Some(*number),

@@ -71,7 +71,7 @@ impl DpkgStatus {
     }
 }
 
-/// ` PATH SUM [obsolete]`. Conffiles that an upgrade will remove have no sum yet.
+/// Parses ` PATH SUM [obsolete]`. Conffiles that an upgrade will remove have no sum yet.
 fn conffile(line: &[u8]) -> Option<(ObjectPath, FileSum)> {
     let text = line.trim_ascii();
     let text = text.strip_suffix(b" obsolete").unwrap_or(text);

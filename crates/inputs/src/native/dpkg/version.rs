@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// Like `dpkg --compare-versions`. Without a valid epoch, the epoch is 0.
+/// Compares two versions as `dpkg --compare-versions` does. Without a valid epoch, the epoch is 0.
 pub fn compare(one: &str, other: &str) -> Ordering {
     let (one, other) = (DebVersion::of(one), DebVersion::of(other));
     one.epoch
@@ -11,7 +11,7 @@ pub fn compare(one: &str, other: &str) -> Ordering {
         .then_with(|| compare_part(one.revision, other.revision))
 }
 
-/// By the rules of deb-version(7).
+/// Returns the fault of a version by the rules of deb-version(7).
 pub fn fault(version: &str) -> Option<&'static str> {
     let (epoch, rest) = version.split_once(':').map_or((None, version), |(epoch, rest)| (Some(epoch), rest));
     if epoch.is_some_and(|epoch| epoch.is_empty() || epoch.parse::<u32>().is_err()) {

@@ -55,7 +55,7 @@ impl RpmRecords {
         self.all(&format!("{PACKAGE}{FILES}")).map(each_package)
     }
 
-    /// `NAME`, `NAME.ARCH`, or `NAME-[EPOCH:]VERSION-RELEASE[.ARCH]`.
+    /// Reads everything about a package: `NAME`, `NAME.ARCH`, or `NAME-[EPOCH:]VERSION-RELEASE[.ARCH]`.
     pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
         let package = the_one(name, self.found(name)?)?;
         // Only a query for the name shows whether there are others.

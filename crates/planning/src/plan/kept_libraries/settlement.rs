@@ -548,7 +548,7 @@ fn line_of_nobody(change: &Change, inventory: &Inventory) -> Option<ContentsLine
 }
 
 impl KeptSettlement {
-    /// Kept objects present before and after the plan.
+    /// Returns the kept objects that are there before and after the plan.
     pub fn staying(&self) -> BTreeMap<ObjectPath, Live> {
         let stays =
             |(path, live): &(&ObjectPath, &Live)| !live.is_directory() && !self.changes.contains_key(*path);

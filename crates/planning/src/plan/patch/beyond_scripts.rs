@@ -11,7 +11,7 @@ use crate::plan::{Action, Body, Change, NewObject};
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::ObjectPath;
 
-/// `shown` is a path with the prefix of the root.
+/// Refuses a patch if the scripts that run cannot do their part. `shown` is a path with the prefix of the root.
 pub fn check_scripts_can(
     scripted: &PatchPlan,
     command: Command,
@@ -89,7 +89,7 @@ fn turned_into_link(change: &Change) -> Option<(&ObjectPath, &[u8])> {
     }
 }
 
-/// True if scripts may save the earlier state: the patch is applied for the first time and can be backed out.
+/// Returns true if scripts may save the earlier state: the patch is applied for the first time and can be backed out.
 pub fn keeps_undo_data(scripted: &PatchPlan, command: Command) -> bool {
     command == Command::Patchadd && !scripted.no_undo && !scripted.again
 }

@@ -159,7 +159,7 @@ impl PatchPlan {
         !self.hooks.is_empty() || self.parts.iter().any(|part| part.chosen.has_scripts())
     }
 
-    /// In the order of execution; those of packages stand between those of the patch.
+    /// Returns every script in the order of execution; those of packages stand between those of the patch.
     pub fn scripts(&self) -> Vec<PlannedScript> {
         let (before, after): (Vec<_>, Vec<_>) =
             self.hooks.iter().cloned().partition(|hook| hook.name.starts_with("pre"));

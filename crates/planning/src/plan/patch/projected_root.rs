@@ -496,7 +496,7 @@ impl ProjectedRoot {
             || records.filter_map(ObjectRecord::object_path).any(|path| self.uncertain.contains(&path))
     }
 
-    /// For the run with one more patch.
+    /// Refuses if a file system has no room for the run with one more patch.
     pub fn check_room(&self, plan: &Plan) -> Result<(), Reason> {
         enough(&self.needs_with(plan))
     }

@@ -32,7 +32,7 @@ pub(super) fn expected(archives: &[UndoArchive], parts: &[PackagePlan]) -> Vec<U
     archives.map(|archive| UndoArchive { place: UndoPlace::Snapshot, ..archive }).collect()
 }
 
-/// Objects that a snapshot made from `archive` holds in their earlier state.
+/// Returns the objects that a snapshot made from `archive` holds in their earlier state.
 pub fn held(archive: &UndoArchive) -> BTreeSet<&ObjectPath> {
     archive.saved.iter().map(|(_, path)| path).collect()
 }
@@ -85,7 +85,7 @@ fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
         || lines.into_iter().any(Option::is_some)
 }
 
-/// The data of class scripts is in `save/<class>`.
+/// Adds the data of class scripts in `save/<class>`.
 pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &Installed, after: &Installed) {
     let is_kept = |name: &[u8]| name.starts_with(b"save/") && !name.starts_with(b"save/pspool/");
     let replaced = changed(before, after).filter(|(name, _)| is_kept(name));

@@ -61,7 +61,7 @@ pub struct NamesOfFiles {
 }
 
 impl NamesOfFiles {
-    /// Each name comes with the number of its file.
+    /// Collects names, each with the number of its file.
     pub fn of(names: impl Iterator<Item = (ObjectPath, u32)>) -> Self {
         let mut by_number: BTreeMap<u32, Vec<ObjectPath>> = BTreeMap::new();
         for (path, number) in names {
@@ -184,12 +184,12 @@ impl BroughtPatches {
         self.gone.contains(package) || self.packages.get(package).is_some_and(|of| of.replaces)
     }
 
-    /// Paths changed in object or line.
+    /// Returns every path that they changed, in object or line.
     pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.keys().chain(self.lines.keys())
     }
 
-    /// Paths that get something other than a directory.
+    /// Returns the paths that get something other than a directory.
     pub fn not_directories<'a>(
         &'a self,
         object: impl Fn(&ObjectPath) -> Option<&'a Live>,
