@@ -275,7 +275,7 @@ impl InputDirectory {
         if file.metadata()?.is_file() { Ok(file) } else { Err(refused(InputKind::Other)) }
     }
 
-    /// `None` if the file is missing. More than `limit` bytes are an error.
+    /// Returns `None` if the file is missing. More than `limit` bytes are an error.
     pub fn read_small(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let bytes = self.read_start(path, limit)?;
         bytes.map(|bytes| within(bytes, limit)).transpose()

@@ -98,7 +98,7 @@ impl Inventory {
         names.iter().find(|(_, owner)| !is_own(owner))
     }
 
-    /// `None` unless somebody diverted the file.
+    /// Returns `None` unless somebody diverted the file.
     pub fn place_of_native(&self, path: &ObjectPath, origin: &NativeOrigin) -> Option<&ObjectPath> {
         self.diverted(path, origin).map(|diverted| &diverted.place)
     }
@@ -240,7 +240,7 @@ pub struct FileNames {
     live: BTreeSet<ObjectPath>,
 }
 
-/// The object is one of several names of a file.
+/// Returns true if an object is one of several names of a file.
 pub fn has_names(live: &Live) -> bool {
     live.links > 1 && !matches!(live.kind, LiveKind::Directory)
 }

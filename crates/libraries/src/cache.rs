@@ -69,7 +69,7 @@ impl FactsCache {
         Some(FileKey { mount, inode: status.inode.number, size: status.size, mtime, ctime })
     }
 
-    /// `Some(None)` if the file is no program or library.
+    /// Returns `Some(None)` if the file is no program or library.
     pub fn file(&self, key: &FileKey) -> Option<Option<&Arc<ElfFacts>>> {
         let at = self.entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
         self.entries.get(at).map(|(_, facts)| facts.as_ref())

@@ -88,7 +88,7 @@ pub struct Consumer {
 }
 
 pub trait SymbolSource {
-    /// `None` if the symbols cannot be read: then nothing counts as missing.
+    /// Returns `None` if the symbols cannot be read: then nothing counts as missing.
     fn symbols(&self, file: &Arc<LibraryFile>) -> Option<Arc<ElfSymbols>>;
 }
 

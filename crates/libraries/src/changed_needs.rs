@@ -254,7 +254,7 @@ impl ObjectInBoth<'_> {
         found.needs.extend(needs);
     }
 
-    /// True if the same file serves the same need of the same file as before, or nothing served it before.
+    /// Returns true if the same file serves the same need of the same file as before, or nothing served it before.
     fn is_met_as_before(&self, need: &Need) -> bool {
         let before = self.was.zip(self.old);
         let before = before

@@ -39,7 +39,7 @@ pub struct Need {
 }
 
 impl Need {
-    /// True for the same need, whatever was found, in a loading with the same names.
+    /// Returns true for the same need, whatever was found, in a loading with the same names.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.key, self.source) == (other.key, other.source)
     }

@@ -138,7 +138,7 @@ pub(super) fn served(
     Some(Served::by(object, same.name, &loading.found(same)?.way, versions))
 }
 
-/// True if a need is met with every version.
+/// Returns true if a need is met with every version.
 pub(super) fn is_served(
     loading: &Loading,
     object: &LoadedObject,

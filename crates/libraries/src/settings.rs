@@ -19,7 +19,7 @@ const MOST_DIRECTORIES: usize = 4096;
 const MOST_PRELOADED: usize = 64;
 
 pub trait ConfigFiles {
-    /// `None` if the file cannot be read.
+    /// Returns `None` if the file cannot be read.
     fn content(&self, path: &ObjectPath) -> Option<Vec<u8>>;
 
     /// Empty if the directory cannot be read.

@@ -218,7 +218,7 @@ impl Dir {
         rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS).is_ok()
     }
 
-    /// True if the file system, or the mount that leads to the directory, is read-only.
+    /// Returns true if the file system, or the mount that leads to the directory, is read-only.
     pub fn is_read_only(&self) -> Result<bool> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
             .map_err(|errno| self.error("look at the file system of", b"", errno))?;

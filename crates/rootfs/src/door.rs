@@ -63,7 +63,7 @@ impl Door {
         Self { watcher: Some(Box::new(watcher)), witness: None, for_many: false }
     }
 
-    /// True if changes must come in the same order in every run.
+    /// Returns true if changes must come in the same order in every run.
     pub(crate) fn is_watched(&self) -> bool {
         self.watcher.is_some() && !self.for_many
     }

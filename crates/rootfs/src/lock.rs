@@ -312,7 +312,7 @@ fn directory_of(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError
     root.dir_if_there(&root.resolver().locate_dir(&above)?)
 }
 
-/// `None` if it is missing or not writable for the caller.
+/// Returns `None` if it is missing or not writable for the caller.
 fn open_foreign(directory: &Dir, name: &[u8]) -> Result<Option<File>, RootError> {
     let wrong = || directory.error("lock", name, Errno::INVAL);
     match directory.look(name)? {

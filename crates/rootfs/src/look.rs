@@ -199,7 +199,7 @@ impl Dir {
         .map_err(|(action, errno)| self.error(action, name, errno).through_proc())
     }
 
-    /// False if the file system has none.
+    /// Returns false if the file system has none.
     pub fn has_xattr(&self, name: &[u8], key: &[u8]) -> Result<bool> {
         let (path, mut nothing) = (self.magic_path(name), [0u8; 0]);
         match again(|| rustix::fs::lgetxattr(path.as_slice(), key, &mut nothing[..])) {
@@ -230,7 +230,7 @@ impl Dir {
         }
     }
 
-    /// `None` if the name is missing. Refuses anything but a regular file, unopened.
+    /// Returns `None` if the name is missing. Refuses anything but a regular file, unopened.
     pub fn open_seen(&self, name: &[u8]) -> Result<Option<(File, ObjectStatus)>> {
         match self.look(name)? {
             Some(seen) if seen.file_type == FileType::Regular => optional(self.open_file(name)),

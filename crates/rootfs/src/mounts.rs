@@ -101,7 +101,7 @@ fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     Some(user.filter(|_| is_fuse).and_then(|user| user.parse().ok()).unwrap_or(0))
 }
 
-/// True on the mount of `/`. The table hides that mount if `/` of this process is no mount point.
+/// Returns true on the mount of `/`. The table hides that mount if `/` of this process is no mount point.
 fn is_of_system(seen: &ObjectStatus) -> bool {
     let system = rustix::fs::open(
         "/",

@@ -240,7 +240,7 @@ impl Root {
             .map_err(|errno| self.error("open", physical, errno))
     }
 
-    /// `None` if there is no link.
+    /// Returns `None` if there is no link.
     pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
         if self.is_showing() {
             return self.shown_link(physical);

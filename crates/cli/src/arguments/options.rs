@@ -141,7 +141,7 @@ impl RootOption {
         &self.roots
     }
 
-    /// If false, the root is `/` by default.
+    /// Returns true if the root was named. Otherwise it is `/` by default.
     pub fn is_named(&self, call: &Invocation) -> bool {
         !self.roots.is_empty() || call.surroundings.install_root.is_some()
     }

@@ -205,7 +205,7 @@ fn check_rights(path: &Path, seen: &Metadata) -> Result<(), NotRun> {
     }
 }
 
-/// True for the superuser's group, and for an ordinary user's own.
+/// Returns true for the superuser's group, and for an ordinary user's own.
 fn is_own_group(seen: &Metadata) -> bool {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     seen.gid() == 0 || (!uid.is_root() && seen.gid() == gid.as_raw())

@@ -196,7 +196,7 @@ fn of_transaction(wording: &Wording, command: Command, error: &TransactionError)
     }
 }
 
-/// True if the undo data could be kept elsewhere.
+/// Returns true if the undo data could be kept elsewhere.
 fn is_of_undo_data(command: Command, phase: Phase) -> bool {
     command == Command::Patchadd && phase == Phase::Snapshot
 }
@@ -356,7 +356,7 @@ pub(super) fn errno_of(problem: &SourceProblem) -> Option<Errno> {
     Errno::from_io_error(error).or_else(inside)
 }
 
-/// True for limits of this process, not faults of its input.
+/// Returns true for limits of this process, not faults of its input.
 pub(super) fn is_of_process(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }

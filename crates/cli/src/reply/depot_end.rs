@@ -76,7 +76,7 @@ pub fn depot_advice(error: &DepotError) -> String {
     }
 }
 
-/// Paths and addresses keep their letters at the beginning of a sentence.
+/// Returns true if the text of an error begins with a path or an address, whose letters stay as they are.
 pub fn begins_with_place(error: &DepotError) -> bool {
     matches!(
         error,

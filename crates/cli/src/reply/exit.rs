@@ -173,7 +173,7 @@ pub fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
     })
 }
 
-/// `None` unless the type of an error in the chain determines it.
+/// Returns `None` unless the type of an error in the chain determines it.
 fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitCause> {
     let of_query = |error: &'e QueryError| match error {
         QueryError::Database(error) => of_database(error),

@@ -120,7 +120,7 @@ impl ListedPatch {
         format!("{state}{by}")
     }
 
-    /// Applied, but its fix is lost at some paths.
+    /// Returns true if it stands, and lost its fix at some paths.
     pub fn is_partly_lost(&self) -> bool {
         self.state.contains(&"partly-lost")
     }

@@ -99,7 +99,7 @@ impl OvertakenEntry {
         }
     }
 
-    /// `None` if nothing has to be done.
+    /// Returns `None` if nothing has to be done.
     pub fn next_step(&self, wording: &Wording) -> Option<String> {
         let Self { id, name, version, .. } = self;
         let accept = wording.verb(&format!("adopt --refresh --accept {id}"));

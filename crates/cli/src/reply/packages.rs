@@ -88,14 +88,14 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
-    /// The root is neither as before nor as after.
+    /// Returns true if the root is neither as before nor as after.
     fn is_half_done(&self) -> bool {
         let failures = self.packages().filter_map(|package| package.result.as_ref().err());
         let mut left = failures.chain(self.outcome.as_ref().err()).map(Failure::left);
         left.any(|left| !matches!(left, RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
-    /// `None` if there are several packages.
+    /// Returns `None` if there are several packages.
     fn shlibs_of_one(&self) -> Option<LibrariesEntry> {
         let mut packages = self.packages();
         let only = packages.next().filter(|_| packages.next().is_none())?;

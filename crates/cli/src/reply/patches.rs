@@ -263,7 +263,7 @@ fn holders_of(exchanges: &[ExchangeReport]) -> Vec<HolderEntry> {
     exchanges.iter().flat_map(|exchange| &exchange.holders).map(HolderEntry::from).collect()
 }
 
-/// The failure left something of its run behind.
+/// Returns true if a failure left something of its run behind.
 fn is_half_done(failure: &Failure) -> bool {
     !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
 }

@@ -63,7 +63,7 @@ impl TrialEntry {
         Self { run: outcome.record.run, until, state, check, error, exit, confirm }
     }
 
-    /// `None` if the trial does not determine them.
+    /// Returns `None` if the trial does not determine them.
     pub fn exit(&self) -> Option<(Exit, ResultWord)> {
         self.exit
     }

@@ -58,7 +58,7 @@ impl UndoEntry {
         [UndoState::Saved, UndoState::Classic].iter().any(|state| state.word() == self.state)
     }
 
-    /// The old files are kept as they were.
+    /// Returns true if the old files are kept as they were.
     fn is_files(&self) -> bool {
         self.path.as_ref().is_some_and(|path| path.ends_with(UndoFormat::Files.suffix()))
     }

@@ -15,8 +15,8 @@ const MOST_LINES: usize = 10_000;
 /// Lines around a change.
 const CONTEXT: usize = 3;
 
-/// `None` if a file is not UTF-8 text, or has too many lines. A missing side is `None`, shown as `/dev/null` like in
-/// diff(1).
+/// Returns `None` if a file is not UTF-8 text, or has too many lines. A missing side is `None`, shown as `/dev/null`
+/// like in diff(1).
 pub fn unified_diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Option<String> {
     let [old, new] = [before, after].map(|side| side.map(text));
     if [old, new].contains(&Some(None)) {

@@ -60,7 +60,7 @@ impl<'a> EndingRun<'a> {
         };
     }
 
-    /// `None` while a run is being committed.
+    /// Returns `None` while a run is being committed.
     pub fn interrupt(&self) -> Option<i32> {
         let signal = (self.signal)()?;
         let course = self.course.lock().unwrap_or_else(PoisonError::into_inner);

@@ -93,7 +93,7 @@ pub fn width_of_help() -> usize {
     columns(std::io::stdout()).map_or(WIDEST_HELP, |columns| columns.clamp(NARROWEST_HELP, WIDEST_HELP))
 }
 
-/// `None` for anything but a terminal, and for one that does not tell.
+/// Returns `None` for anything but a terminal, and for one that does not tell.
 pub fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
     if !stream.as_fd().is_terminal() {
         return None;

@@ -13,7 +13,7 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper, escaped, shortened};
 
-/// False for the name of a classic command.
+/// Returns false for the name of a classic command.
 pub fn is_of_verbs(program: &str) -> bool {
     program == "patchadm" || program.starts_with("patchadm-")
 }

@@ -103,7 +103,7 @@ fn start_in_path(before: &str) -> Option<usize> {
     of_scheme.or_else(|| colons.next().filter(is_first).map(|_| first))
 }
 
-/// `None` if the colon is the one before the password.
+/// Returns `None` if the colon is the one before the password.
 fn behind_scheme(before: &str, colon: usize) -> Option<usize> {
     let rest = before.get(colon + 1..)?;
     let slashes = rest.bytes().take_while(|byte| *byte == b'/').count();

@@ -40,9 +40,9 @@ impl<'a> PackageRecords<'a> {
         self.is_being_updated
     }
 
-    /// `None` if a tool without recovery is or was at work on the package, or a file is in place of its directory. A
-    /// missing pkginfo is damage, and so is one without a patch that left other traces. Other mandatory parameters may
-    /// be missing ([`whole_params`](Self::whole_params)).
+    /// Returns `None` if a tool without recovery is or was at work on the package, or a file is in place of its
+    /// directory. A missing pkginfo is damage, and so is one without a patch that left other traces. Other mandatory
+    /// parameters may be missing ([`whole_params`](Self::whole_params)).
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
         self.checked(self.read_params(installed::parse_leniently)?)
     }

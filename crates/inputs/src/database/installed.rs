@@ -37,7 +37,7 @@ pub fn packages(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     Ok(packages)
 }
 
-/// `None` if the package is not installed.
+/// Returns `None` if the package is not installed.
 pub fn params(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let path = places::pkginfo(package);
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
@@ -61,7 +61,7 @@ pub fn lacking_parameter(params: &Params) -> Option<&'static str> {
     MANDATORY.into_iter().find(|name| params.get(name).is_none())
 }
 
-/// True if an installation kept the delivered files, or a run knew that it had. Then all of [`MANDATORY`] were
+/// Returns true if an installation kept the delivered files, or a run knew that it had. Then all of [`MANDATORY`] were
 /// recorded, and a pkginfo without one of them was cut. Most packages do not even have a save directory.
 fn is_spooled(view: &RecordView<'_>, package: &PkgInst, has_saves: impl FnOnce() -> bool) -> bool {
     let map = places::delivered_pkgmap(package);

@@ -58,7 +58,7 @@ pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, Ledg
     Ok(ledger)
 }
 
-/// `None` if the package is not installed.
+/// Returns `None` if the package is not installed.
 pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     let records = params.map(PatchRecordsByName::of).unwrap_or_default();
     ledger.retain(|patch, info| {

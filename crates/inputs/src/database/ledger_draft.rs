@@ -91,7 +91,7 @@ impl<'p> RootLedgerDraft<'p> {
         }
     }
 
-    /// `None` if the package does not record the patch: the line would not count.
+    /// Returns `None` if the package does not record the patch: the line would not count.
     fn line(run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),

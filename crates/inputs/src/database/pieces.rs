@@ -172,7 +172,7 @@ mod tests {
     use crate::database::contents::scan;
     use patchadm_rootfs::{Root, never};
 
-    /// `None` if one thread has to read the file.
+    /// Returns `None` if one thread has to read the file.
     fn pieces_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
         text: &[u8],
         length: usize,

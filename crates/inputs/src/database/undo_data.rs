@@ -171,7 +171,7 @@ fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError>
 // digest.
 
 impl UndoReader<'_> {
-    /// `None` if the ledger names no manifest. A named one must exist and be the one that the run wrote.
+    /// Returns `None` if the ledger names no manifest. A named one must exist and be the one that the run wrote.
     pub fn kept_manifest(
         &self,
         package: &PkgInst,
@@ -304,7 +304,7 @@ impl UndoData {
         self.line.as_ref()?.native.as_deref()
     }
 
-    /// It is outside the save directory.
+    /// Returns true if it is kept outside the save directory.
     pub fn is_remote(&self) -> bool {
         self.outside.is_some()
     }

@@ -64,7 +64,7 @@ impl LostPath {
         self.object_path().is_some() && self.by.iter().flat_map(|by| by.chars()).all(|c| !c.is_control())
     }
 
-    /// `None` if it is invalid.
+    /// Returns `None` if it is invalid.
     pub fn object_path(&self) -> Option<ObjectPath> {
         ObjectPath::new(&decode(&self.path)).ok()
     }

@@ -57,7 +57,7 @@ impl FixedIn {
         self.clauses.iter().any(|clause| clause.manager == manager && clause.name == name)
     }
 
-    /// False without a clause about the package.
+    /// Returns false without a clause about the package.
     pub fn has(&self, manager: NativeManager, name: &str, version: &str) -> bool {
         let named = self.clauses.iter().filter(|clause| clause.manager == manager && clause.name == name);
         named.into_iter().any(|clause| manager.compare(version, &clause.version) != Ordering::Less)

@@ -313,7 +313,7 @@ impl NativeOwners {
         own.manager == NativeManager::Dpkg && self.multi_arch.contains(&own.name)
     }
 
-    /// `None` unless somebody else diverted the file.
+    /// Returns `None` unless somebody else diverted the file.
     pub fn diverted(&self, place: &ObjectPath, own: &NativeOrigin) -> Option<&DivertedPath> {
         let is_it = |(listed, diverted): &&(ObjectPath, DivertedPath)| {
             listed == place && diverted.package == own.name && own.manager == NativeManager::Dpkg

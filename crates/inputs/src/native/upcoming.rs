@@ -125,7 +125,7 @@ fn third(line: &str) -> Option<UpcomingChange> {
     is_change(action).then(|| of_file(change, action))
 }
 
-/// True if files change. A package is named again when it is configured.
+/// Returns true if files change. A package is named again when it is configured.
 fn is_change(action: &str) -> bool {
     !matches!(action, "**CONFIGURE**" | "**ERROR**")
 }

@@ -70,7 +70,7 @@ pub struct BundlePatches {
 }
 
 impl Bundle {
-    /// `None` if the operand has no patches below its top: it can only be a patch itself.
+    /// Returns `None` if the operand has no patches below its top: it can only be a patch itself.
     pub fn open(path: &Path, interrupt: Interrupt<'_>) -> Result<Option<Self>, SourceError> {
         let source = Source::open(path)?;
         let mut bundle = Self { source, texts: BundleTexts::default(), patches: BTreeMap::new() };

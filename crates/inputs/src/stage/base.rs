@@ -243,7 +243,7 @@ impl BaseHeader {
     }
 }
 
-/// False at the end, where `line` holds what lacks a newline.
+/// Returns false at the end, where `line` holds what lacks a newline.
 fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>, number: usize) -> Result<bool, BaseError> {
     line.clear();
     input.take(LONGEST_LINE).read_until(b'\n', line)?;

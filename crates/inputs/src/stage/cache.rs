@@ -33,7 +33,7 @@ pub struct ReadFile<'o> {
 }
 
 impl ReadFile<'_> {
-    /// False if the file had just been touched. `since` is by the clock of its file system.
+    /// Returns false if the file had just been touched. `since` is by the clock of its file system.
     pub fn is_kept(&self, since: Timestamp) -> bool {
         let bytes = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         nanoseconds(since) - nanoseconds(self.file.ctime) >= QUIET && bytes <= MOST_XATTRS

@@ -111,7 +111,7 @@ impl Layout {
         Some((header.e_phoff, header.e_phoff.saturating_add(size)))
     }
 
-    /// True if the section headers call the dynamic section empty, although the program headers still name it.
+    /// Returns true if the section headers call the dynamic section empty, although the program headers still name it.
     pub(super) fn is_debug_data(&self, source: &mut dyn ElfSource) -> bool {
         let Some(segment) = self.segment(abi::PT_DYNAMIC) else { return false };
         let is_empty = |section: SectionHeader| {

@@ -278,8 +278,8 @@ impl<'a> AnalysisQuestion<'a> {
     }
 }
 
-/// True if the patch is in use and for an installed package, and the machine has neither this or a later revision nor a
-/// patch that contains it.
+/// Returns true if the patch is in use and for an installed package, and the machine has neither this or a later
+/// revision nor a patch that contains it.
 fn is_lacking(machine: &MachineFacts, patch: &ReferencePatch) -> bool {
     !patch.is_out_of_use()
         && machine.installed(patch.id.base()).is_none_or(|installed| *installed < patch.id)

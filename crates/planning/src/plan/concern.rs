@@ -107,8 +107,8 @@ pub fn delivered_files<'i>(
     files
 }
 
-/// True if a patch brings scripts that would run, as far as the installed packages' parameters tell. A patch that is
-/// refused for its scripts brings none.
+/// Returns true if a patch brings scripts that would run, as far as the installed packages' parameters tell. A patch
+/// that is refused for its scripts brings none.
 pub fn brings_scripts(
     image: &Image,
     installed: &BTreeMap<PkgInst, Installed>,

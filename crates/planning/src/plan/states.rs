@@ -14,7 +14,7 @@ pub fn state_before(change: &Change) -> Option<RecordedState> {
     change.old.as_deref().map(RecordedState::of)
 }
 
-/// `None` if the change leaves no object. `all` are the changes of the plan.
+/// Returns `None` if the change leaves no object. `all` are the changes of the plan.
 pub fn state_after<S: BuildHasher>(
     change: &Change,
     all: &HashMap<&ObjectPath, &Change, S>,

@@ -25,7 +25,7 @@ impl Candidate {
         Self { value: value.to_owned(), about: about.to_owned() }
     }
 
-    /// Names come from strangers and may contain newlines.
+    /// Returns true if it can be handed over: names come from strangers.
     pub(super) fn is_one_line(&self) -> bool {
         !self.value.chars().any(char::is_control)
     }
@@ -104,7 +104,7 @@ fn of_argument(
     }
 }
 
-/// `None` if the root cannot be opened.
+/// Returns `None` if the root cannot be opened.
 fn root(line: &TypedLine, surroundings: &Surroundings) -> Option<Root> {
     let path = surroundings.root(line.root().as_deref()).ok()?;
     Root::open(&std::path::absolute(path).ok()?).ok()

@@ -65,8 +65,8 @@ fn is_stage(root: &Root) -> bool {
     own.ok().flatten().is_some_and(|own| own.look(identity.name()).is_ok_and(|seen| seen.is_some()))
 }
 
-/// True if the line of the patch names that very path, or a source other than the root names its directory. Archives of
-/// another tool have no line; they are removed if the root is the caller's own.
+/// Returns true if the line of the patch names that very path, or a source other than the root names its directory.
+/// Archives of another tool have no line; they are removed if the root is the caller's own.
 pub(super) fn may_remove(
     outside: &OutsideAccess<'_>,
     root: &Root,

@@ -41,7 +41,7 @@ impl RpmRecords {
         Self::find(root)?.ok_or_else(|| records("there are no records of rpm in the root".to_owned()))
     }
 
-    /// `None` if the root has none.
+    /// Returns `None` if the root has none.
     pub fn find(root: &Root) -> Result<Option<Self>, NativeError> {
         let Some((_, physical)) = database(root)? else { return Ok(None) };
         let inside = OsString::from_vec(physical.relative().to_vec());

@@ -55,8 +55,8 @@ pub fn may_back_out(
     rules().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
-/// False if several patches with these manifests have a path that is one of several names of a file: a change of one
-/// name changes the others, too.
+/// Returns false if several patches with these manifests have a path that is one of several names of a file: a change
+/// of one name changes the others, too.
 pub fn may_go_as_one(manifests: &[&Manifest]) -> bool {
     let records = || manifests.iter().flat_map(|manifest| &manifest.objects);
     let is_name = |record: &&ObjectRecord| {

@@ -113,8 +113,8 @@ fn image(undo: &UndoArchive) -> PackageImage {
     image
 }
 
-/// True if every change can trivially be reversed: the object is in its own place and has one name, its type stays, no
-/// link above it changes, and without privileges nothing changes that only root can restore.
+/// Returns true if every change can trivially be reversed: the object is in its own place and has one name, its type
+/// stays, no link above it changes, and without privileges nothing changes that only root can restore.
 pub(in crate::plan) fn is_plain(plan: &Plan, inventory: &Inventory) -> bool {
     let is_on_link = |path: &ObjectPath| inventory.physical.get(path).is_some_and(|place| place != path);
     let is_plain = |change: &Change| !is_on_link(&change.path) && is_plain_change(plan, change, inventory);

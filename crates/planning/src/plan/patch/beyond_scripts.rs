@@ -94,7 +94,7 @@ pub fn keeps_undo_data(scripted: &PatchPlan, command: Command) -> bool {
     command == Command::Patchadd && !scripted.no_undo && !scripted.again
 }
 
-/// True if scripts run only at the request of the user.
+/// Returns true if scripts run only at the request of the user.
 pub fn is_by_choice(scripted: &PatchPlan) -> bool {
     let mut planned = scripted.parts.iter().flat_map(|part| &part.chosen.planned);
     planned.all(|script| script.why == ScriptReason::Forced)

@@ -67,7 +67,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     archive
 }
 
-/// False if there is nothing to record.
+/// Returns false if there is nothing to record.
 fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
     let Some(path) = record.object_path() else { return true };
     let is_named = record.delivered || record.became.is_none();

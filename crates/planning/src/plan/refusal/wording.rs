@@ -74,7 +74,7 @@ impl Wording {
         if self.is_classic { "-n" } else { "--allow-unsigned" }
     }
 
-    /// `None` for classic commands.
+    /// Returns `None` for classic commands.
     pub fn wait(&self) -> Option<&'static str> {
         (!self.is_classic).then_some("--wait DURATION")
     }
