@@ -40,7 +40,7 @@ pub struct DownloadCache {
 }
 
 impl DownloadCache {
-    /// `limit` is in bytes. Creates a missing cache, and refuses one that another user may use.
+    /// Opens a cache of at most `limit` bytes, and creates it if it is missing. Refuses one that another user may use.
     pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
         let top = match Dir::of_host(path) {
             Err(error) if error.is_not_found() => made(path)?,
@@ -114,7 +114,7 @@ impl DownloadCache {
         PartialDownload::open(self.directory(PARTIAL)?, self.shelf(sha256)?, sha256, wait)
     }
 
-    /// The spool is removed with the value. Also removes leftovers of killed commands.
+    /// Begins the spool of a command, which is removed with the value. Removes leftovers of killed commands.
     pub fn spool(&self) -> Result<PatchSpool, CacheError> {
         PatchSpool::begin(&self.directory(SPOOL)?, &self.path.join("spool"))
     }

@@ -253,7 +253,7 @@ impl InputDirectory {
         File::from(self.beneath(path, OFlags::PATH | OFlags::CLOEXEC)?).metadata()
     }
 
-    /// Of the name itself, even if it is a symbolic link.
+    /// Returns the status of a name itself, even if it is a symbolic link.
     pub fn entry(&self, path: &Path) -> io::Result<Metadata> {
         File::from(self.beneath(path, LINK)?).metadata()
     }

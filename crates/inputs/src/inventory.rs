@@ -80,8 +80,8 @@ impl Inventory {
         NativeOrigin::of(&from.unwrap_or(installed).params)
     }
 
-    /// The owner, if it is a native package that `package` does not stand for. Every change of an object asks here:
-    /// objects of foreign packages are neither replaced nor deleted, moved or changed.
+    /// Returns the owner of a path if it is a native package that `package` does not stand for. Every change of an
+    /// object asks here: objects of foreign packages are neither replaced nor deleted, moved or changed.
     pub fn foreign_owner(&self, package: &PkgInst, path: &ObjectPath) -> Option<&NativeOwner> {
         if self.native_owners.of(path).is_empty() {
             return None;
@@ -134,7 +134,7 @@ pub struct LinkedDirectory {
 }
 
 impl LinkedDirectory {
-    /// As a line of `contents` has them.
+    /// Returns its attributes as a line of `contents` has them.
     pub fn attributes(&self, accounts: &Accounts) -> ObjectAttributes {
         ObjectAttributes {
             mode: Some(self.mode),
@@ -254,7 +254,7 @@ impl Inventory {
         }
     }
 
-    /// Objects with several names, in the order of their paths.
+    /// Returns the objects that are one of several names of a file, in the order of their paths.
     pub fn objects_with_names(&self) -> Box<dyn Iterator<Item = (&ObjectPath, &Live)> + '_> {
         match &self.names {
             Some(names) => Box::new(names.live.iter().filter_map(|path| self.live.get_key_value(path))),

@@ -9,7 +9,7 @@ pub fn without_password(text: &str) -> String {
     }
 }
 
-/// The query of an address, perhaps behind a user and password: if it has an `@` itself, the part after that.
+/// Returns the query of an address, perhaps behind a user and password: if it has an `@` itself, the part after that.
 pub fn query_of(address: &str) -> Option<&str> {
     let scheme = address.find("://")?;
     let begin = address.rfind('@').unwrap_or(0).max(scheme);
@@ -18,7 +18,7 @@ pub fn query_of(address: &str) -> Option<&str> {
     rest.get(query..).filter(|query| query.len() > 1)
 }
 
-/// The user and password with an encoded `@`, and that.
+/// Returns the range of the user and password of an address whose `@` is encoded, with that.
 pub fn encoded_user(address: &str) -> Option<std::ops::Range<usize>> {
     let begin = address.find("://")? + "://".len();
     let host = address.get(begin..)?;

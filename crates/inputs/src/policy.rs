@@ -311,7 +311,7 @@ impl LibraryWords {
         Some(words)
     }
 
-    /// `report` for none.
+    /// Returns the words, or `report` for none.
     pub fn names(self) -> Vec<&'static str> {
         let words = [(self.keep, "keep"), (self.stop, "stop")];
         let words: Vec<&str> = words.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word).collect();

@@ -204,7 +204,7 @@ impl TrialRecord {
         Ok(record)
     }
 
-    /// The name of the run is not known before the run.
+    /// Formats the file around the name of the run, which is not known before the run.
     pub fn around_run(&self) -> (Vec<u8>, Vec<u8>) {
         around_mark(&Self { run: RUN_MARK.to_owned(), ..self.clone() }.write())
     }
@@ -282,7 +282,7 @@ pub enum OverReason {
 }
 
 impl TrialRecord {
-    /// A trial whose patches could not be backed out is over before its time.
+    /// Returns the state at a moment. A trial whose patches could not be backed out is over before its time.
     pub fn state(&self, now: &Moment) -> TrialState {
         match self.state_by_time(now) {
             TrialState::Running { .. } if self.stuck.is_some() => TrialState::Over(OverReason::ProbeFailed),
@@ -304,7 +304,7 @@ impl TrialRecord {
         }
     }
 
-    /// The record for the present boot; `None` if that was counted already, or the trial is over.
+    /// Returns the record for the present boot; `None` if that was counted already, or the trial is over.
     #[must_use]
     pub fn counting_boot(&self, now: &Moment) -> Option<Self> {
         let is_other = self.boot.is_some() && now.boot.is_some() && self.boot != now.boot;

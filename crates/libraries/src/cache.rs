@@ -96,7 +96,7 @@ impl FactsCache {
         Self { mounts, entries }
     }
 
-    /// A damaged file gives an empty cache.
+    /// Reads the file. A damaged file gives an empty cache.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::read(bytes).unwrap_or_default()
     }

@@ -125,7 +125,7 @@ impl<'t> Loader<'t> {
         Self::noticing(tree, settings, names, Differences::none())
     }
 
-    /// Also records which programs reach one of these differences.
+    /// Makes a loader that also records which programs reach one of these differences.
     pub(super) fn noticing(
         tree: &'t LibraryTree,
         settings: &'t LoaderSettings,

@@ -164,7 +164,7 @@ pub(super) struct VersionComparisons {
 }
 
 impl VersionComparisons {
-    /// The keys hold numbers of these names; a loader must share them.
+    /// Returns the names whose numbers the keys have; a loader must share them.
     pub(super) fn names(&self) -> &Rc<Names> {
         &self.names
     }

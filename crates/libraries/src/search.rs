@@ -125,7 +125,7 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// Nothing is found once a signal came.
+    /// Makes the search find nothing once a signal asks for the end.
     pub(super) fn ended_by(&mut self, interrupt: Interrupt<'t>) {
         self.interrupt = interrupt;
     }

@@ -22,7 +22,7 @@ pub trait ConfigFiles {
     /// Returns `None` if the file cannot be read.
     fn content(&self, path: &ObjectPath) -> Option<Vec<u8>>;
 
-    /// Empty if the directory cannot be read.
+    /// Returns the names in a directory, or none if it cannot be read.
     fn names(&self, directory: &ObjectPath) -> Vec<Vec<u8>>;
 }
 

@@ -208,7 +208,7 @@ impl LinkMap for TreeLinks<'_> {
 }
 
 impl<'t> Follower<'t> {
-    /// Notes when a path reaches one of these differences.
+    /// Makes a follower that notes when a path reaches one of these differences.
     pub(super) fn noticing(tree: &'t LibraryTree, differences: &'t Differences) -> Self {
         Self { tree, differences, links: LinkFollower::new(TreeLinks { tree, differences }) }
     }

@@ -43,7 +43,7 @@ impl Root {
         optional(self.dir(physical))
     }
 
-    /// For the place of an object, which may be beyond a link
+    /// Like [`dir_if_there`](Self::dir_if_there), for the place of an object, which may be beyond a link
     /// ([`Resolver::locate_object`](super::Resolver::locate_object)): no directory is there.
     pub fn dir_of_object(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
         match self.dir_if_there(physical) {

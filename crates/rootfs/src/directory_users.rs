@@ -99,7 +99,7 @@ impl Dir {
         Ok(areas.any(|area| area.contains(&place.device, &place.path)))
     }
 
-    /// The type in the mount table of this process; `None` if its mount is not in that table.
+    /// Returns the type in the mount table of this process; `None` if its mount is not in that table.
     pub fn file_system_type(&self) -> Result<Option<String>> {
         let table = table()?;
         let mount = self.itself()?.mount;

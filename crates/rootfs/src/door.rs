@@ -68,13 +68,13 @@ impl Door {
         self.watcher.is_some() && !self.for_many
     }
 
-    /// For changes by several threads in any order.
+    /// Makes the same door for changes made by several threads side by side, in any order.
     #[must_use]
     pub fn for_many(self) -> Self {
         Self { for_many: true, ..self }
     }
 
-    /// `witness` receives the result of every change that the watcher let through.
+    /// Makes the same door with a `witness`, which receives the result of every change that the watcher let through.
     #[must_use]
     pub fn witnessed(
         self,

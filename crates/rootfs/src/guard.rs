@@ -229,7 +229,7 @@ fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
     trace_from(root, top, path.as_bytes(), path)
 }
 
-/// Like [`trace`], below `tree`, whose own way was checked and cannot change any more.
+/// Like [`trace`], for a path below `tree`, whose own way has been checked and cannot change any more.
 fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPath) -> Result<RecordArea> {
     match path.as_bytes().strip_prefix(tree.as_bytes()) {
         Some(below) if path.is_below(tree) => trace_from(root, found.clone(), below, path),

@@ -64,7 +64,7 @@ impl Dir {
         Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
     }
 
-    /// The status of this directory for `.`; `None` if the name is missing.
+    /// Returns the status of `name`, or of this directory for `.`; `None` if it is missing.
     pub fn look(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         self.must_be_single(name)?;
         match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {

@@ -86,7 +86,7 @@ fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)
     (!rule::holds("root.mount.user", user == 0)).then_some((user, Distrust::ForeignMount))
 }
 
-/// `user_id` of FUSE, 0 for all others, `None` if the mount is not in the table.
+/// Returns the user who mounted a file system: `user_id` of FUSE, 0 for all others, `None` if it is not in the table.
 fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     let text = String::from_utf8_lossy(table);
     let line = text

@@ -150,7 +150,7 @@ impl Root {
         }
     }
 
-    /// Sorted; `None` if it is missing.
+    /// Returns the names in a directory, sorted, or `None` if it is missing.
     pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>> {
         let physical = self.resolver().locate_dir(path)?;
         self.dir_if_there(&physical)?.map(|dir| dir.names()).transpose()

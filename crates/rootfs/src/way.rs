@@ -69,7 +69,7 @@ pub fn strange_above(path: &Path) -> Result<Option<ForeignObject>> {
     Ok(look_along(path)?.0)
 }
 
-/// Also checks the target: a directory in which something is to be made.
+/// Like [`strange_above`], but for a directory in which something is to be made: it is checked as well.
 pub fn strange_along(path: &Path) -> Result<Option<ForeignObject>> {
     let (objects, last) = objects_on_way(path)?;
     Ok(objects.iter().find_map(strange).or_else(|| strange(&last)))

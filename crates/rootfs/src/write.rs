@@ -127,7 +127,7 @@ impl Dir {
         Ok(Some(WritableFile::new(fd.into(), self.at(name), self.root().clone())))
     }
 
-    /// Like [`Dir::open_writable`], but makes a missing file with `mode`.
+    /// Opens a file for reading and writing like [`Dir::open_writable`], and makes it with `mode` if it is missing.
     pub fn open_or_create(&self, name: &[u8], mode: Mode) -> Result<WritableFile> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for _ in 0..MOST_TRIES {
@@ -257,8 +257,8 @@ impl Dir {
         }
     }
 
-    /// For a new object. chown(2) clears set-id bits and file capabilities: an object whose bytes stay gets its owner
-    /// from [`OpenObject::set_rights`](crate::OpenObject::set_rights).
+    /// Sets owner and group of `name` itself, a new object. chown(2) clears set-id bits and file capabilities: an
+    /// object whose bytes stay gets its owner from [`OpenObject::set_rights`](crate::OpenObject::set_rights).
     pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         self.change(ChangeCall::SetOwner, "set the owner of", name, || {

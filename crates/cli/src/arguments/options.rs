@@ -201,7 +201,7 @@ fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
     });
 }
 
-/// The first user of the policy checks it.
+/// Reads a policy file; the first user of the policy checks it.
 fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
     let refused = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NotFound),
@@ -227,7 +227,7 @@ pub fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
         .mut_args(repeatable)
 }
 
-/// A verb accepts several roots only if it also has the option for lists of them.
+/// Returns the options of a verb. It accepts several roots only if it also has the option for lists of them.
 fn of_verb(command: clap::Command) -> clap::Command {
     let has_lists = command.get_arguments().any(|arg| arg.get_id() == ROOT_LISTS);
     let single =

@@ -134,7 +134,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
     }
 }
 
-/// The number alone names a run.
+/// Returns the number of a run, which is enough to name it.
 fn number_of(run: &str) -> &str {
     run.split_once('-').map_or(run, |(number, _)| number)
 }

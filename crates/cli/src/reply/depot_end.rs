@@ -17,7 +17,7 @@ const NO_FIT: u8 = 10;
 /// The named input is damaged.
 const DAMAGED: u8 = 33;
 
-/// The same codes for every command.
+/// Returns the exit for a depot that cannot be used. Every command has the same codes for it.
 pub fn depot_exit(error: &DepotError) -> Exit {
     if let Some(signal) = error.signal() {
         return Exit::by_signal(signal);

@@ -63,7 +63,7 @@ impl Exit {
         Self { classic: Some(classic), cause, kind: ExitKind::Plain }
     }
 
-    /// The general failure of classic commands, 1.
+    /// Returns the general failure of classic commands, 1.
     pub const fn failed(cause: ExitCause) -> Self {
         Self::new(1, cause)
     }
@@ -104,7 +104,7 @@ impl Exit {
         Self::new(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX), ExitCause::Signal)
     }
 
-    /// The code of a classic command, or of a verb if no classic command ends like this.
+    /// Returns the code of a classic command; the one of a verb if no classic command ends like this.
     pub const fn code(self) -> u8 {
         match self.classic {
             Some(code) => code,
@@ -123,7 +123,7 @@ impl Exit {
         }
     }
 
-    /// The code that a classic command would have used, if any.
+    /// Returns the code that a classic command would have used, if there is one.
     pub fn classic_code(self) -> Option<u8> {
         self.classic
     }

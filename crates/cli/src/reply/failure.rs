@@ -152,7 +152,7 @@ fn stuck_number(command: Command, failure: &Failure) -> u8 {
     }
 }
 
-/// Archives that are rewritten or moved: missing, damaged, or without space.
+/// Returns the exit codes about archives that are written again or moved: missing, damaged, and without space for them.
 fn archives_number(failure: &Failure) -> Option<u8> {
     match failure {
         Failure::Archive(
@@ -208,7 +208,7 @@ fn is_about_objects(command: Command) -> bool {
     matches!(command, Command::Installf | Command::Removef)
 }
 
-/// The code of the classic command, but a held lock is the same for all verbs.
+/// Returns the code of the classic command, but a held lock is the same for all verbs.
 pub fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
@@ -315,7 +315,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     }
 }
 
-/// For a query: the error, and the next step.
+/// Returns the end of a verb that only asks, and could not: the error, and the next step.
 pub fn query_refused(root: &Root, failure: &Failure) -> Stop {
     let wording = Wording::of_verbs(root.prefix());
     let message = hinted(&failure.to_string(), &hint(&wording, Command::Patchadd, failure));
@@ -410,7 +410,7 @@ pub fn described(wording: &Wording, command: Command, failure: &Failure) -> Stri
     hinted(&joined([failure.to_string(), left]), &hint(wording, command, failure))
 }
 
-/// The message alone if there is no hint.
+/// Returns a message with the next step as a hint; the message alone if there is no next step.
 pub fn hinted(message: &str, hint: &str) -> String {
     if hint.is_empty() {
         return message.to_owned();
@@ -459,7 +459,7 @@ impl Undone {
         }
     }
 
-    /// The sentence with its reason, details, the condition of the root, the hint.
+    /// Returns the sentence with its reason, details, the condition of the root, the hint.
     pub fn text(&self) -> String {
         let Self { what, why, left, hint } = self;
         hinted(&joined([format!("{what}: {why}"), left.clone()]), hint)

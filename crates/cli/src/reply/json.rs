@@ -44,7 +44,7 @@ pub struct DocumentHead<'a> {
 }
 
 impl DocumentHead<'_> {
-    /// `body`, a struct or map, supplies the other fields.
+    /// Returns a document whose other fields are those of `body`, a struct or map.
     pub fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
         let root = self.root.map(|root| root.display().to_string());
         let exit_code = self.exit.number(self.table);

@@ -125,7 +125,7 @@ impl ListedPatch {
         self.state.contains(&"partly-lost")
     }
 
-    /// All states of a patch that lost its fix at some paths.
+    /// Returns the state in words; of a patch that lost its fix at some paths, all that it is.
     pub fn state_or_states(&self) -> String {
         if self.is_partly_lost() { self.state.join(", ").replace('-', " ") } else { self.state_text() }
     }

@@ -36,7 +36,7 @@ impl NativeEntries {
         }
     }
 
-    /// The exit with `--check`. The command's own finding comes first; an unknown state is a finding, too.
+    /// Returns the exit with `--check`. The command's own finding comes first; an unknown state is a finding, too.
     pub fn checked(&self, found: Exit) -> Exit {
         let is_in_order = self.lost.is_empty() && self.stale.is_empty() && self.unknown.is_none();
         if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
@@ -116,7 +116,7 @@ impl OvertakenEntry {
         }
     }
 
-    /// As the host sees them.
+    /// Returns the paths at which the fix is lost, as the host sees them.
     pub fn shown_paths(&self, root: &Root) -> Vec<String> {
         let show = |path: &String| {
             ObjectPath::new(path.as_bytes()).map_or_else(|_| path.clone(), |path| root.show(&path))

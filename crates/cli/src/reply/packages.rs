@@ -43,7 +43,7 @@ impl EndedPackage<'_> {
         }
     }
 
-    /// An undone package asks for none.
+    /// Returns the reboot that the package asks for; one that was undone asks for none.
     fn reboot(&self) -> RebootRequest {
         if self.result.is_ok() { self.ending.reboot } else { RebootRequest::None }
     }
@@ -70,7 +70,7 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
-    /// The word of the package that determines the exit code.
+    /// Returns the word of the package that determines the exit code.
     fn result(&self) -> ResultWord {
         let report = match &self.outcome {
             Err(failed) => return ResultWord::of_failure(failed),
@@ -106,7 +106,7 @@ impl<T: 'static> EndedPackages<T> {
         self.outcome.iter().flat_map(|report| &report.packages).map(self.package)
     }
 
-    /// The most urgent one.
+    /// Returns the most urgent reboot that any of the packages asks for.
     fn reboot(&self) -> RebootRequest {
         self.packages().map(|package| package.reboot()).max().unwrap_or_default()
     }
@@ -257,8 +257,8 @@ pub fn ending(exit: Exit) -> &'static str {
     }
 }
 
-/// The code that needs the operator most: first those that hold for every command, then those of pkgadd(1M) from 1 on,
-/// then 0.
+/// Returns the code that needs the operator most: first those that hold for every command, then those of pkgadd(1M)
+/// from 1 on, then 0.
 fn together(exits: impl Iterator<Item = Exit>) -> Exit {
     let weight = |exit: &Exit| match exit.code() {
         0 => 0,

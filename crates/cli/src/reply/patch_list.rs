@@ -188,7 +188,7 @@ impl ListReport {
         self.choice.is_verbose.then(|| format!("{:<width$}  lost at {path}", ""))
     }
 
-    /// With the lines below each patch.
+    /// Returns the lines of the patches, and those below them.
     pub fn lines(&self) -> Vec<String> {
         let width = self.width();
         let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.lines_below(one, width));

@@ -79,7 +79,7 @@ fn change_lines(root: &Root, change: &ChangeEntry) -> String {
     text
 }
 
-/// Path by path; empty if nothing was done.
+/// Returns the actions, path by path; empty if there were none.
 pub fn done_lines(root: &Root, entry: &PatchEntry) -> String {
     let of_plan = |plan| ChangeEntry::of_plan(plan, &BTreeMap::new(), &ChangedTexts::new());
     entry.carried_out.iter().flat_map(of_plan).map(|change| change_lines(root, &change)).collect()

@@ -83,7 +83,7 @@ pub struct PatchesReport {
 }
 
 impl PatchesReport {
-    /// The command began at `began`.
+    /// Makes the report; the command began at `began`.
     pub fn of(
         root: &Root,
         command: Command,
@@ -191,7 +191,7 @@ impl PatchesReport {
         self.would_change.is_some()
     }
 
-    /// Empty for a single patch.
+    /// Returns the lines that close a report about several patches; none about one.
     pub fn closing_lines(&self) -> Vec<String> {
         if self.patches.len() < 2 {
             return Vec::new();
@@ -316,7 +316,7 @@ fn followed(report: &ApplyReport) -> &AfterRun {
     report.trial.as_ref().map_or(&report.after, |trial| &trial.after)
 }
 
-/// The word of the patch that determines the exit code.
+/// Returns the word of the patch that determines the exit code.
 fn result_of(failure: Option<&Failure>, exit: Exit, entries: &[PatchEntry]) -> ResultWord {
     if let Some(failure) = failure {
         return ResultWord::of_failure(failure);
@@ -348,7 +348,7 @@ fn exit(entries: &[PatchEntry]) -> Exit {
     first_failure(entries)
 }
 
-/// The code of the first failure; if no named patch has a package here, that of the first patch.
+/// Returns the code of the first failure; if no named patch has a package here, that of the first patch.
 fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
     match entries.first() {
         Some(first) if entries.iter().all(PatchEntry::is_not_applicable) => first.exit,

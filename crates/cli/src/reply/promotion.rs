@@ -136,7 +136,7 @@ pub struct PackageEntry {
 }
 
 impl PromotionAnswer {
-    /// The command began at `began`.
+    /// Makes the report; the command began at `began`.
     pub fn of(root: &Root, report: PromoteReport, is_plan: bool, began: Instant) -> Self {
         let bytes = report.bytes();
         let PromoteReport { stage, id, base, two_way, .. } = &report;

@@ -78,7 +78,7 @@ impl UndoEntry {
     }
 }
 
-/// The worst state of all packages, else the size of all.
+/// Returns the worst state of all packages, else the size of all.
 pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
     let any = |state: UndoState| undo.iter().any(|one| one.state == state.word());
     for state in [UndoState::Lost, UndoState::Damaged] {
@@ -107,8 +107,8 @@ pub(super) fn saved_bytes(undo: &UndoArchive) -> u64 {
     undo.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
 }
 
-/// The bytes on disk, as every query shows them. `written` are the archive's bytes, with old files that are kept
-/// elsewhere.
+/// Returns the bytes on disk, as every query shows them. `written` are the archive's bytes, with old files that are
+/// kept elsewhere.
 fn on_disk(root: &Root, undo: &UndoArchive, written: u64) -> u64 {
     if undo.format == UndoFormat::Files || undo.place != UndoPlace::Save {
         return written;

@@ -100,7 +100,7 @@ fn range(lines: Range<usize>) -> String {
     }
 }
 
-/// UTF-8 without NUL, of not too many lines.
+/// Returns a text that people can read: UTF-8 without NUL, of not too many lines.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))?;
     (text.lines().count() <= MOST_LINES).then_some(text)

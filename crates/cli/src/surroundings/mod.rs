@@ -181,7 +181,7 @@ impl Surroundings {
         })
     }
 
-    /// `-R`, else `PKG_INSTALL_ROOT`, else `/`. Fails if both are given and differ.
+    /// Returns the root to work on: `-R`, else `PKG_INSTALL_ROOT`, else `/`. Both, and not the same, is an error.
     pub fn root(&self, option: Option<&Path>) -> Result<PathBuf, SurroundingsError> {
         match (option, &self.install_root) {
             (Some(option), Some(environment)) if option != environment => {
@@ -257,7 +257,7 @@ impl Zone {
         if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
     }
 
-    /// The moment of a local time; the first one if it occurs twice.
+    /// Returns the moment of a local time; the first one if it occurs twice.
     pub fn moment(self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         match self {
             Self::Local => Local.from_local_datetime(&wall).earliest().map(|local| local.with_timezone(&Utc)),
@@ -265,7 +265,7 @@ impl Zone {
         }
     }
 
-    /// The local time of a moment (seconds since 1970); 1970 if it is beyond any calendar.
+    /// Returns the local time of a moment (seconds since 1970); 1970 if it is beyond any calendar.
     pub fn at(self, seconds: i64) -> NaiveDateTime {
         let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
         match self {

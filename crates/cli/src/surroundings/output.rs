@@ -84,7 +84,7 @@ impl Output {
         self.manner.is_verbose
     }
 
-    /// Like [`print`](Self::print), in a colour; `None` is plain.
+    /// Writes to standard output as [`print`](Self::print) does, in the colour that says this; `None` is plain.
     pub fn shaded(&mut self, shade: Option<Shade>, text: impl AsRef<[u8]>) -> io::Result<()> {
         match shade.filter(|_| self.manner.colours_report && !text.as_ref().is_empty()) {
             None => self.print(text),

@@ -97,7 +97,7 @@ fn yes(output: &mut Output, question: &str, help: &str) -> bool {
     }
 }
 
-/// An empty answer is `default`; `None` at the end of the input.
+/// Asks for words, which the empty answer leaves at `default`; none at the end of the input.
 pub fn words(output: &mut Output, question: &str, default: &str) -> Option<Vec<String>> {
     let line = answer(output, question)?;
     let words = line.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned);

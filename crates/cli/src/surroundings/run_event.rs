@@ -78,7 +78,7 @@ impl RunEvent {
         &self.entry.run
     }
 
-    /// One line for people.
+    /// Returns the event in one line for people.
     fn message(&self) -> String {
         let HistoryEntry { run, command, result, user, duration, .. } = &self.entry;
         let number = run.split_once('-').map_or(run.as_str(), |(number, _)| number);
@@ -121,7 +121,7 @@ impl RunEvent {
         })
     }
 
-    /// A line by RFC 3164, facility `daemon`; `stamp` is its time, as in `Nov 20 07:00:00`.
+    /// Returns a line by RFC 3164, facility `daemon`; `stamp` is its time, as in `Nov 20 07:00:00`.
     pub(super) fn syslog_line(&self, stamp: &str, process: u32) -> Vec<u8> {
         const DAEMON: u8 = 3 << 3;
         let priority = DAEMON | self.kind.priority();
@@ -155,7 +155,7 @@ fn add_field(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.push(b'\n');
 }
 
-/// Separated by blanks; of a long list the first words, and the number of the others.
+/// Returns words with blanks between them; of very many the first, and the number of the others.
 fn listed(words: &[String]) -> String {
     let mut text = String::new();
     for (at, word) in words.iter().enumerate() {

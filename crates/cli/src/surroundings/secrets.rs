@@ -60,7 +60,7 @@ impl Secrets {
     }
 }
 
-/// The possible value of an option, or the operand.
+/// Returns the possible value of an option, or the operand.
 fn value_of(argument: &str) -> Option<&str> {
     match argument.strip_prefix('-') {
         None => Some(argument),

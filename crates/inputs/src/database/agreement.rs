@@ -284,8 +284,8 @@ pub struct ForeignChange {
     pub run: u64,
 }
 
-/// `contents`, then the pkginfo of packages by name; or the stamp, if it is of another run. Missing records are found
-/// elsewhere.
+/// Finds records that changed since our last run: `contents`, then the pkginfo of packages by name; or the stamp, if it
+/// is of another run. Missing records are found elsewhere.
 pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, DatabaseError> {
     let root = view.root();
     let Some(last) = last_records(view)? else {
@@ -306,7 +306,7 @@ pub fn foreign_changes(view: &RecordView<'_>) -> Result<Vec<ForeignChange>, Data
     Ok(found)
 }
 
-/// By the stamp of the last run.
+/// Returns the records as the last run left them, by its own stamp.
 pub fn last_records<'v>(view: &'v RecordView<'_>) -> Result<Option<&'v LastRecords>, DatabaseError> {
     let Some(last) = view.last_records() else { return Ok(None) };
     Ok(last_done_run(view)?.is_none_or(|run| run == last.stamp.by).then_some(last))

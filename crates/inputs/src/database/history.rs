@@ -42,7 +42,7 @@ pub enum TrialFault {
     },
 }
 
-/// Even if it is over.
+/// Returns the trial of a root, even if it is over.
 pub fn trial(view: &RecordView<'_>) -> Result<Option<TrialRecord>, TrialFault> {
     let place = places::trial_record();
     let Some(text) = view.read(&place, LONGEST_TRIAL_RECORD)? else { return Ok(None) };

@@ -213,7 +213,7 @@ impl LedgerSources<'_> {
         Ok(LedgerLine { run: run.to_owned(), undo, snapshot, manifest, applied_by, is_adopted, ..known })
     }
 
-    /// The archive that `run` wrote, if it is ours.
+    /// Returns the archive that `run` wrote, if it is ours.
     fn kept_for(&self, package: &PkgInst, patch: &str, run: &str) -> Result<Option<LedgerUndo>, Cause> {
         let Some((written, place)) = self.written_for(package, patch) else { return Ok(None) };
         let place = match place {
@@ -240,7 +240,7 @@ impl LedgerSources<'_> {
         planned.or_else(|| self.written.saved.get(&(package.clone(), patch.to_owned())).cloned())
     }
 
-    /// The snapshot beside an archive made by scripts, or the manifest of a patch without undo data.
+    /// Returns the snapshot beside an archive made by scripts, or the manifest of a patch without undo data.
     fn digest_at(&self, package: &PkgInst, applied: &LedgerPatch, place: &UndoPlace) -> Option<Digest> {
         let (written, at) = self.written_for(package, &applied.patch)?;
         (at == *place).then_some(written.b3)

@@ -79,8 +79,8 @@ pub enum PolicyError {
     },
 }
 
-/// The policy of the root, or the caller's instead; defaults if there is none. Settings for the host only are errors in
-/// another root.
+/// Returns the policy of the root, or the caller's instead; defaults if there is none. Settings for the host only are
+/// errors in another root.
 pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     let (shown, text) = match root.text_instead(&path) {
@@ -113,8 +113,8 @@ pub fn is_of_caller(root: &Root) -> bool {
     root.text_instead(&places::policy()).is_some()
 }
 
-/// The policy of the running system limits that of another root; defaults if there is none. File and parent directories
-/// must be the superuser's alone.
+/// Returns the policy of the running system, a limit for other roots; defaults if there is none. File and parent
+/// directories must be the superuser's alone.
 pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     // Without a file it does not matter who could write one.
@@ -271,7 +271,7 @@ fn program(value: &str) -> Result<ObjectPath, String> {
     path.ok_or_else(|| format!("<{value}> is not the absolute path of a file"))
 }
 
-/// An address, or an absolute path: the same in every working directory.
+/// Accepts an address, or an absolute path: the same in every working directory.
 fn depot(value: &str) -> Result<String, String> {
     let schemes = ["http://", "https://", "file:/"];
     if value.starts_with('/') || schemes.iter().any(|scheme| value.starts_with(scheme)) {
@@ -306,7 +306,7 @@ fn regex_reason(error: &regex::Error) -> String {
     format!("not a regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
-/// The first line that sets `name`, after continued lines are joined.
+/// Returns the first line that sets `name`, after continued lines are joined.
 fn line_of(text: &[u8], name: &str) -> usize {
     let mut continued = false;
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

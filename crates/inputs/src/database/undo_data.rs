@@ -45,7 +45,7 @@ pub struct UndoReader<'a> {
 }
 
 impl UndoReader<'_> {
-    /// `patch` is the name of its save directory.
+    /// Finds the undo data of `patch`, whose save directory has that name, for `package`.
     pub fn find(&self, package: &PkgInst, patch: &str) -> Result<UndoData, ArchiveError> {
         self.find_with(package, patch, &ledger::counting(self.view, package)?)
     }
@@ -96,7 +96,7 @@ impl UndoReader<'_> {
         Ok(UndoData { archive, package: package.clone(), patch: patch.to_owned(), line, outside: at })
     }
 
-    /// Why the line's undo data is missing (lost or exported); `None` if it names none.
+    /// Returns why the undo data of a line is missing (lost or exported); `None` if the line names none.
     pub fn lost(&self, line: &LedgerLine, package: &PkgInst) -> Option<ArchiveError> {
         let place = match &line.undo {
             LedgerUndo::Kept { place, .. } => place,
@@ -402,7 +402,7 @@ impl UndoData {
         Ok(Some(Self { archive, package, patch, line, outside: None }))
     }
 
-    /// The snapshot if there is one.
+    /// Returns the snapshot if there is one, else the undo data itself.
     pub fn telling(self, view: &RecordView<'_>) -> Result<Self, ArchiveError> {
         Ok(self.snapshot(view)?.unwrap_or(self))
     }

@@ -297,7 +297,7 @@ impl DepotPatch {
         }
     }
 
-    /// An invalid id, an object path that leads elsewhere, or a list that is too long.
+    /// Finds an invalid id, an object path that leads elsewhere, or a list that is too long.
     fn fault(&self) -> Option<&'static str> {
         if PatchId::new(&self.id).is_err() {
             return Some("its id is not a patch id");

@@ -26,7 +26,7 @@ struct PlanDifference {
 }
 
 impl PlanDifferences {
-    /// For the same request; `None` if they are equal.
+    /// Compares the plan of a file with a new plan for the same request; `None` if they are equal.
     pub fn between(file: &PlanFile, now: &PlanFile) -> Option<Self> {
         let (then, again) = (subjects(file), subjects(now));
         let place: BTreeMap<&str, &Value> =

@@ -154,7 +154,7 @@ impl NativeIndex {
         Ok(())
     }
 
-    /// A place is a path whose directory is resolved.
+    /// Returns the packages that own a place (a path whose directory is resolved).
     pub fn owners(
         &self,
         place: &ObjectPath,
@@ -321,8 +321,8 @@ impl NativeOwners {
         self.diverted.iter().find(is_it).map(|(_, diverted)| diverted)
     }
 
-    /// The place of a file in addition to the package's list, if somebody else diverts it. dpkg compares such paths as
-    /// text.
+    /// Returns the place of a file in addition to the package's list, if somebody else diverts it. dpkg compares such
+    /// paths as text.
     pub fn diverted_addition(&self, path: &ObjectPath, own: &NativeOrigin) -> Option<&ObjectPath> {
         let is_it = |rule: &&Diverting| {
             rule.from == *path

@@ -386,7 +386,7 @@ pub enum FileSum {
 }
 
 impl FileSum {
-    /// The number of hexadecimal digits determines the algorithm.
+    /// Parses hexadecimal digits, whose number determines the algorithm.
     pub fn parse(digits: &[u8]) -> Option<Self> {
         match digits.len() {
             32 => bytes_of(digits).map(Self::Md5),

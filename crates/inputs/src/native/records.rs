@@ -57,8 +57,8 @@ impl<'a> NativeRecords<'a> {
         }
     }
 
-    /// Names for [`Self::package`], by possible names of their registrations: the name, or name and architecture, as in
-    /// an earlier form.
+    /// Returns the names of installed packages, as [`Self::package`] takes them, by possible names of their
+    /// registrations: the name, or name and architecture, as in an earlier form.
     pub fn names(&self) -> Result<BTreeMap<String, Vec<String>>, NativeError> {
         let (manager, names): (_, Vec<(String, String, String)>) = match self {
             Self::Dpkg(records) => (NativeManager::Dpkg, records.names().collect()),
@@ -75,7 +75,7 @@ impl<'a> NativeRecords<'a> {
 }
 
 impl NativeManager {
-    /// The manager locks the file while it changes packages. `None` if the root has no records of it.
+    /// Returns the file whose lock the manager holds while it changes packages, if the root has records of it.
     pub fn lock_file(self, root: &Root) -> Result<Option<ObjectPath>, RootError> {
         match self {
             Self::Dpkg => Ok(frontend_lock()),

@@ -116,7 +116,7 @@ impl<'a> KeyDirectory<'a> {
         Ok(ring)
     }
 
-    /// Empty if there is no directory.
+    /// Reads all keys; none if there is no directory.
     pub fn read(&self) -> Result<KeyRing, KeyDirectoryError> {
         Ok(self.read_if_there()?.unwrap_or_default())
     }
@@ -277,7 +277,7 @@ impl Default for KeyRules {
 }
 
 impl KeyRules {
-    /// An unknown rule is an error: ignoring it would give the key more rights.
+    /// Parses rules. An unknown rule is an error, because ignoring it would give the key more rights.
     pub fn parse(text: &[u8]) -> Result<Self, KeyRulesError> {
         let file = ParamFile::parse(text).map_err(|error| KeyRulesError::Syntax(error.to_string()))?;
         let params = file.params();
@@ -353,7 +353,7 @@ fn role(word: &str) -> Result<KeyRole, String> {
 pub struct Revocations(BTreeMap<KeyId, String>);
 
 impl Revocations {
-    /// Lines `KEYID reason`; ignores empty lines and those that begin with `#`.
+    /// Parses lines `KEYID reason`; ignores empty lines and those that begin with `#`.
     pub fn parse(text: &[u8]) -> Result<Self, KeyRulesError> {
         let mut revoked = BTreeMap::new();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

@@ -196,7 +196,7 @@ impl Bundle {
         })
     }
 
-    /// The file itself, a file of the same name with an ending, or its directory.
+    /// Returns the file itself, a file of the same name with an ending, or its directory.
     fn patch_of(&self, path: &PackagePath) -> Option<&PackagePath> {
         let known = |path: &[u8]| self.patches.get_key_value(path).map(|(path, _)| path);
         let bytes = path.as_bytes();
@@ -309,7 +309,7 @@ fn below(top: &Path, at: &PackagePath) -> PathBuf {
     top.join(OsStr::from_bytes(at.as_bytes()))
 }
 
-/// The content must be as long as its archive says.
+/// Fails unless the content is as long as its archive says.
 fn copy(
     member: &SourceMember,
     data: &mut dyn Read,
@@ -350,7 +350,7 @@ const ENDINGS: [&str; 20] = [
     ".txz", ".tzst", ".pkg", ".pkg.gz", ".pkg.Z", ".pkg.bz2", ".pkg.xz", ".pkg.zst", ".ds",
 ];
 
-/// At most ten thousand, sorted, with true for directories; empty if the directory is unreadable.
+/// Returns at most ten thousand sorted names in a directory, with true for directories; none if it is unreadable.
 pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let entries = entries.take(MOST_NAMES).filter_map(Result::ok);

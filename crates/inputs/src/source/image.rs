@@ -143,7 +143,7 @@ impl PackageImage {
         }
     }
 
-    /// The name of its directory, unless the source is the package itself under another name.
+    /// Returns the name of its directory, unless the source is the package itself under another name.
     pub fn spooled_name(&self) -> String {
         let abbreviation = self.params.text("PKG");
         let is_instance = PkgInst::new(&self.directory).is_ok_and(|name| name.abbreviation() == abbreviation);

@@ -235,7 +235,7 @@ impl Scan {
         Ok(image)
     }
 
-    /// The lowest depth at which a directory has both a pkginfo and a pkgmap.
+    /// Returns the lowest depth at which a directory has both a pkginfo and a pkgmap.
     fn packages(&self) -> Result<(usize, Vec<Vec<u8>>), SourceProblem> {
         for depth in 0..=DEEPEST {
             let mut directories = Vec::new();
@@ -406,8 +406,8 @@ fn inside(directory: &[u8], name: &str) -> Option<PackagePath> {
     PackagePath::new(&[directory, name.as_bytes()].concat()).ok()
 }
 
-/// Memory grows with the bytes that arrive and by an eighth of them: a large file takes little more than its size. One
-/// that does not fit is an error.
+/// Returns the first bytes of a file. Memory grows with the bytes that arrive and by an eighth of them, so that a large
+/// file takes little more than its size. One that does not fit is an error.
 fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {

@@ -166,7 +166,7 @@ enum FileFault {
 /// Limits memory to this many MiB and three more.
 const MOST_WAITING: usize = 2;
 
-/// For the SHA-256 and the digest of each MiB; both cover the same bytes in memory.
+/// Reads a file once, for its SHA-256 and for the digest of each MiB; both cover the same bytes in memory.
 fn sealed_blocks(
     file: &File,
     manifest: &Manifest,

@@ -127,7 +127,7 @@ fn each_piece<'o>(
 }
 
 impl Base {
-    /// As in its first line.
+    /// Returns the digest of its objects, which is in its first line.
     pub fn digest(&self) -> Digest {
         objects_digest(self.objects.iter())
     }
@@ -191,8 +191,8 @@ impl BaseHeader {
         Ok((header, seal))
     }
 
-    /// The digest of the first line without a run, because a run gets its name only after its records are written. The
-    /// root of the stage records it.
+    /// Returns the seal of a base with this header and these objects: the digest of its first line as it is without a
+    /// run, because a run gets its name only after its records are written. The root of the stage records it.
     fn seal(&self, objects: u64, digest: Digest) -> Digest {
         Digest::of(&Self { promotion: None, ..self.clone() }.line(objects, digest))
     }

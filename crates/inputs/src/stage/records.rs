@@ -242,7 +242,7 @@ impl PromotionRecord {
         Ok(record)
     }
 
-    /// The name of the run is not known before the run.
+    /// Formats the file around the name of the run, which is not known before the run.
     pub fn around_run(&self) -> (Vec<u8>, Vec<u8>) {
         around_mark(&Self { run: RUN_MARK.to_owned(), ..self.clone() }.write())
     }

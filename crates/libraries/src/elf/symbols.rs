@@ -26,7 +26,7 @@ pub struct ElfSymbols {
     pub undefined: SymbolNames,
 }
 
-/// Empty for anything but a dynamically linked program or library.
+/// Reads the symbols of a file. Returns none if it is not a program or library that is linked dynamically.
 pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> {
     let mut symbols = ElfSymbols::default();
     let Some(layout) = Layout::read(source)? else { return Ok(symbols) };

@@ -98,7 +98,7 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
     Analysis { patches: candidates.iter().map(|candidate| question.row(candidate)).collect(), unknown }
 }
 
-/// The patches of the group `missing`, sorted by the bytes of their bases.
+/// Returns the patches of the group `missing`, sorted by the bytes of their bases.
 pub fn missing<'a>(
     reference: &'a CrossReference,
     machine: &'a MachineFacts,

@@ -138,8 +138,8 @@ impl CrossReference {
         self.bases.get(base)
     }
 
-    /// The patch itself, or the last one in the chain of patches that contain it. `None` for a cycle, or if the chain
-    /// leaves the cross-reference.
+    /// Returns the patch itself, or the last one in the chain of patches that contain it. `None` for a cycle, or if the
+    /// chain leaves the cross-reference.
     pub(super) fn in_place_of<'a>(&'a self, id: &'a PatchId) -> Option<(&'a PatchId, &'a KnownBase)> {
         let (mut id, mut seen) = (id, HashSet::new());
         loop {

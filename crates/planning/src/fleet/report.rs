@@ -147,7 +147,7 @@ impl FleetPatch {
 }
 
 impl<'f> FleetReport<'f> {
-    /// Without a depot, hosts are compared with the newest patches of any of them.
+    /// Compares the hosts with the index of a depot, or else with the newest patches that any of them has.
     pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Self {
         let newest;
         let reference = if let Some(depot) = depot {
@@ -373,7 +373,7 @@ impl FindingKind {
         }
     }
 
-    /// For people.
+    /// Returns the words for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::LostFix => "lost fix",
@@ -465,7 +465,7 @@ pub struct HostGroup {
     pub lacks: Vec<usize>,
 }
 
-/// The largest groups first.
+/// Returns the groups of hosts that have and lack the same patches, the largest ones first.
 pub fn groups(report: &FleetReport<'_>) -> Vec<HostGroup> {
     let mut places: HashMap<(&[usize], &[usize]), usize> = HashMap::new();
     let mut groups: Vec<HostGroup> = Vec::new();

@@ -16,7 +16,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// For objects without a time from a package; in whole seconds.
+    /// Returns the time for objects that no package gives a time, in whole seconds.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::whole(self.utc.and_utc().timestamp())
     }

@@ -126,7 +126,7 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// The package that claimed the path before.
+    /// Returns the package that claimed the same path before.
     pub(super) fn claim(
         &mut self,
         package: &PkgInst,

@@ -179,7 +179,7 @@ impl ScriptSchedule {
         }
     }
 
-    /// Undo data describes the records of this package: they are read again before the closing step.
+    /// Returns the package whose records are read again before the closing step, because undo data describes them.
     pub fn saved_package(&self) -> Option<&PkgInst> {
         self.before.as_ref().map(|_| &self.package)
     }

@@ -111,8 +111,8 @@ impl InstallScripts {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
 
-    /// One of the scripts that change the root came with the package. Scripts of the root, the system and this program
-    /// do not count: the user who installed them has answered for them.
+    /// Returns true if one of the scripts that change the root came with the package. Scripts of the root, of the
+    /// system and of this program do not count: the user who installed them has answered for them.
     pub fn are_own(&self) -> bool {
         self.preinstall || self.postinstall || has_own(&self.classes)
     }
@@ -175,7 +175,7 @@ impl RemoveScripts {
         }
     }
 
-    /// Such a removal is a run with scripts.
+    /// Returns true if there are any: such a removal is a run with scripts.
     pub fn take_part(&self) -> bool {
         self.preremove || self.postremove || !self.classes.is_empty()
     }

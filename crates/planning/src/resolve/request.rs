@@ -72,7 +72,7 @@ pub struct OfferedPackage {
 pub struct BadOffer(String);
 
 impl Offer {
-    /// `separator` is that of the index.
+    /// Makes an offer of an entry of an index, whose ids have this separator.
     pub fn of_entry(entry: &DepotPatch, separator: &str) -> Result<Self, BadOffer> {
         let id = PatchId::parse(&entry.id, separator).map_err(|error| BadOffer(error.to_string()))?;
         let bad = |error: &dyn std::fmt::Display| BadOffer(format!("patch {}: {error}", entry.id));

@@ -50,7 +50,7 @@ impl Resolution {
         self.planned().filter_map(first).collect()
     }
 
-    /// Required patches that are not for this root.
+    /// Returns the patches that are required by those that go in, but are not for this root.
     pub fn void(&self) -> PatchList {
         let mut void = PatchList::new();
         void.extend(self.planned().flat_map(|verdict| verdict.void.iter().cloned()));

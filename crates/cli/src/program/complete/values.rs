@@ -115,7 +115,7 @@ fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     ids.iter().map(|(id, packages)| Candidate::new(id, packages)).collect()
 }
 
-/// For a command that takes packages from a directory, those in it.
+/// Returns the packages of the root; for a command that takes them from a directory, those in it.
 fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     let names = match line.value_of("device").map(PathBuf::from) {
         Some(device) => {
@@ -129,7 +129,7 @@ fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     names.iter().map(|name| Candidate::new(name, "")).collect()
 }
 
-/// With the directory of the current word before each.
+/// Returns the patches of the directory that the current word is in, with that directory before them.
 fn patches(line: &TypedLine) -> Vec<Candidate> {
     let (directory, prefix) = match line.current_directory() {
         Some(directory) => (PathBuf::from(directory), directory),

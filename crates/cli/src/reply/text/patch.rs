@@ -17,7 +17,7 @@ pub fn line(patch: &AppliedPatch) -> String {
     )
 }
 
-/// Without a patch, the line `none` instead, which differs between commands.
+/// Returns all lines; without a patch, the line `none` instead (the commands differ in it).
 pub fn listing(patches: &[AppliedPatch], none: &str) -> String {
     if patches.is_empty() { format!("{none}\n") } else { patches.iter().map(line).collect() }
 }

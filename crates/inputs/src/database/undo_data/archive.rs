@@ -92,7 +92,7 @@ impl UndoArchiveFile {
         Pkgmap::parse(&package.pkgmap).ok()
     }
 
-    /// With `manifest`, objects may lie in undo directories.
+    /// Opens the archive as a package; its objects may lie in undo directories, if the manifest says so.
     pub(super) fn into_source(self, manifest: Option<&Manifest>) -> Result<(Source, Image), SourceError> {
         match manifest.and_then(|manifest| StoredContent::of(&self.root, manifest)) {
             None => source::open(Origin::File(self.file, Path::new(&self.shown)), Extent::Everything),
@@ -377,7 +377,7 @@ impl ArchiveError {
         interrupt().map_or(Ok(()), |signal| Err(Self::Interrupted(signal)))
     }
 
-    /// A signal is the real reason of an error.
+    /// Prefers the signal to the error, because it is the reason then.
     pub(super) fn or_interrupted(self, interrupt: Interrupt<'_>) -> Self {
         interrupt().map_or(self, Self::Interrupted)
     }

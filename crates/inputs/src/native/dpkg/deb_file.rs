@@ -35,12 +35,12 @@ impl DebRelation {
     }
 }
 
-/// Replaced or provided packages; empty if the file is unreadable.
+/// Returns the packages that the package in a file replaces or provides; none if it is unreadable.
 pub fn relations(file: &str) -> Vec<DebRelation> {
     answer(&["--field", file, "Replaces", "Provides"]).map(|text| parse_relations(&text)).unwrap_or_default()
 }
 
-/// Without directories; empty if the file is unreadable.
+/// Returns the paths of a package file except directories; none if it is unreadable.
 pub fn paths(file: &str) -> Vec<ObjectPath> {
     answer(&["--contents", file])
         .map(|text| text.lines().filter_map(parse_path).collect())

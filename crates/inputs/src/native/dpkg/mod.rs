@@ -379,8 +379,8 @@ fn of_arch<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> impl Iterator<I
     entries.iter().filter(move |one| arch.is_none_or(|arch| one.arch == arch))
 }
 
-/// The entry that was registered for this architecture; an error if there are several. Without `Multi-Arch: same`, only
-/// one architecture is installed at a time, and another version may have another one.
+/// Returns the entry that was registered for this architecture; an error if there are several. Without `Multi-Arch:
+/// same`, only one architecture is installed at a time, and another version may have another one.
 fn present_one<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> Option<Result<&'e DpkgStatus, ()>> {
     let there = |one: &&DpkgStatus| one.standing() != DpkgStanding::Gone;
     let exact: Vec<&DpkgStatus> = of_arch(entries, arch).filter(there).collect();

@@ -436,9 +436,9 @@ impl InstalledOfNames {
     }
 }
 
-/// The package of a registration among those of its name; `None` if it is gone. This is the registered version, else
-/// the only one for the architecture without another registration, else the only one at all: an upgrade may change the
-/// architecture. If several are left, the registered one was removed.
+/// Returns the package of a registration among those of its name; `None` if it is gone. This is the registered version,
+/// else the only one for the architecture without another registration, else the only one at all: an upgrade may change
+/// the architecture. If several are left, the registered one was removed.
 fn followed<'i>(
     package: &RegisteredPackage<'_>,
     all: &[RegisteredPackage<'_>],

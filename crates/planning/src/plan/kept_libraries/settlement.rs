@@ -135,7 +135,7 @@ impl KeptInput<'_> {
         }
     }
 
-    /// The dpkg or rpm package that owns a path now, unless it is the unchanged origin of the kept package.
+    /// Returns the dpkg or rpm package that owns a path now, unless it is the unchanged origin of the kept package.
     fn native_owner(&self, keeper: &PkgInst, path: &ObjectPath) -> Option<&NativeOwner> {
         let owners = [&self.kept.native_owners, &self.inventory.native_owners];
         let owners = owners.into_iter().find(|owners| !owners.of(path).is_empty())?;

@@ -296,7 +296,7 @@ impl<'a> Adoption<'a> {
         first
     }
 
-    /// The line without the package itself: after a lost record, its old lines are still there.
+    /// Returns the line without the package itself: after a lost record, its old lines are still there.
     fn line(&self, path: &ObjectPath) -> Option<Cow<'a, ContentsLine>> {
         let package = &self.software.package;
         let others = self.others.lines.get(path).and_then(Option::as_deref);

@@ -115,8 +115,8 @@ impl IntendedInstall {
         }
     }
 
-    /// For a package that is restored at the end. Until then its parameters are the scripts' answers, and no ledger
-    /// lines are judged by them.
+    /// Returns a copy for a package that is restored at the end. Until then its parameters are those that scripts
+    /// answered, and no lines of a ledger are judged by them.
     #[must_use]
     pub fn without_ledger(&self) -> Self {
         let mut intended = self.clone();

@@ -26,7 +26,7 @@ use crate::plan::{Action, Body, Change, NewObject, Plan, UndoArchive, UndoPlace}
 
 type ProofContext<'a> = (&'a str, &'a Now, Interrupt<'a>);
 
-/// The plan was made for `inventory`.
+/// Refuses a plan whose undo data would not allow the backout of its patch. The plan was made for `inventory`.
 pub fn must_have_way_back(
     plan: &Plan,
     id: &PatchId,
@@ -44,7 +44,7 @@ pub fn must_have_way_back(
     }
 }
 
-/// On the root as it is after the plan.
+/// Plans the backout of the patch of a plan, on the root as it is after the plan.
 pub fn plan_backout(
     plan: &Plan,
     id: &PatchId,

@@ -33,8 +33,8 @@ pub fn check_scripts_can(
     Ok(())
 }
 
-/// For packages whose scripts build an undo package: objects below a symbolic link that becomes a directory, with the
-/// link.
+/// Returns the objects of packages whose scripts build an undo package that are below a symbolic link which becomes a
+/// directory, each with the link.
 pub fn below_turning_links(scripted: &PatchPlan) -> Vec<(&ObjectPath, &ObjectPath)> {
     let becomes_directory = |change: &&Change| {
         let is_link = change.old.as_ref().is_some_and(|old| matches!(old.kind, LiveKind::Symlink(_)));

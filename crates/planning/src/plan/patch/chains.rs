@@ -190,7 +190,7 @@ impl<'a> Chains<'a> {
         records.filter(move |one| !stays(one)).map(|(_, record)| record)
     }
 
-    /// A staying patch between run and heir with objects below the path.
+    /// Returns a staying patch between run and heir with objects below the path.
     pub(super) fn used_below(&self, run: &Run<'_>) -> Option<&PatchId> {
         let until = run.heir.map_or(usize::MAX, |heir| heir.at);
         let between = run.saver().unwrap_or(run.first()).at + 1..until;

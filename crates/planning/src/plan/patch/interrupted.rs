@@ -36,7 +36,7 @@ impl Interrupted {
     }
 }
 
-/// At most one of the package's records and one of those put aside.
+/// Returns the patches that were left half applied to a package: at most one of its records and one of those put aside.
 pub fn interrupted(package: &PkgInst, installed: &Installed, separator: &str) -> Vec<Interrupted> {
     let traces = &installed.interruption;
     let recorded = locked_by(installed, separator);

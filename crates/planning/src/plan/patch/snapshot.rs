@@ -18,7 +18,7 @@ use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
 use crate::plan::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
-/// The objects whose states [`completed`] needs.
+/// Returns the objects of `archive`, whose states [`completed`] needs.
 pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
     archive.manifest.objects.iter().filter_map(ObjectRecord::object_path).collect()
 }
@@ -95,7 +95,7 @@ pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &I
     names.sort();
 }
 
-/// The directory for the snapshot, or only its manifest: that of the archive with this index in the plan.
+/// Returns the directory for the snapshot, or only its manifest: that of the archive with this index in the plan.
 pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Reason> {
     let save = format!("save/{}", archive.patch);
     let (directory, file, content) = match SNAPSHOT.split_once('/') {

@@ -60,7 +60,7 @@ impl Facts {
     }
 }
 
-/// The patch's facts about itself: the union of its patchinfo and its packages, which must name one patch.
+/// Returns the patch's facts about itself: the union of its patchinfo and its packages, which must name one patch.
 pub fn declared(image: &Image, separator: &str) -> Result<PatchMacros, Reason> {
     image.patch_macros(separator).map_err(no_patch)
 }

@@ -77,7 +77,7 @@ impl NamesOfFiles {
         found
     }
 
-    /// Sorted; empty if the file has only this name.
+    /// Returns all names of the file at a path, sorted; none if it has only this one.
     pub fn all(&self, path: &ObjectPath) -> &[ObjectPath] {
         let file = self.file_of.get(path).and_then(|file| self.files.get(*file));
         file.map(Vec::as_slice).unwrap_or_default()
@@ -179,7 +179,7 @@ impl NewPackage {
 }
 
 impl BroughtPatches {
-    /// The package is removed as it is: with all records, or for another version.
+    /// Returns true if a package is removed as it is: with all of its records, or for another version.
     pub fn goes(&self, package: &PkgInst) -> bool {
         self.gone.contains(package) || self.packages.get(package).is_some_and(|of| of.replaces)
     }
