@@ -25,10 +25,10 @@ const MOST_ARCHITECTURES: usize = 64;
 const MOST_PRELOADED: usize = 64;
 
 pub trait ConfigFiles {
-    /// `None` if the file cannot be read.
+    /// Returns `None` if the file cannot be read.
     fn content(&self, path: &ObjectPath) -> Option<Vec<u8>>;
 
-    /// Empty if the directory cannot be read.
+    /// Returns the names in a directory, or none if it cannot be read.
     fn names(&self, directory: &ObjectPath) -> Vec<Vec<u8>>;
 }
 

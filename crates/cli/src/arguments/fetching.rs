@@ -95,7 +95,7 @@ impl FetchOptions {
     }
 }
 
-/// For a server whose answer is welcome but not necessary.
+/// Returns how long a server is waited for whose answer is welcome and not necessary.
 fn impatience() -> Patience {
     let (connect, first_byte, slow) =
         (Duration::from_secs(2), Duration::from_secs(3), Duration::from_secs(3));

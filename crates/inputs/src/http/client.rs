@@ -1,8 +1,6 @@
-//! The HTTP client: requests, redirects, and the trusted parts of an answer.
-//!
-//! A thread reads the answer, and the caller takes it in parts. The caller waits only for moments, so that it can stop
-//! regardless of the server. A thread without a listener ends at its next part, or when the server is silent for too
-//! long.
+//! The HTTP client: requests, redirects, and the trusted parts of an answer. A thread reads the answer; the caller
+//! waits only for moments, so that it can stop regardless of the server. Without a listener, the thread ends at its
+//! next part, or when the server is silent for too long.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -25,7 +23,7 @@ use crate::password::without_password;
 
 const MOST_REDIRECTS: usize = 5;
 
-/// A client, which reuses its connections.
+/// Reuses its connections.
 #[derive(Debug)]
 pub struct HttpClient {
     settings: HttpSettings,
@@ -38,13 +36,11 @@ impl HttpClient {
         Self { settings: settings.clone(), agents: Agents::default() }
     }
 
-    /// Returns the time limits.
     pub fn patience(&self) -> &Patience {
         &self.settings.patience
     }
 
-    /// Requests a file. Returns the whole file, the requested rest, or that nothing changed; everything else is an
-    /// error.
+    /// Returns the whole file, the requested rest, or that nothing changed; everything else is an error.
     pub fn get(
         &self,
         request: &HttpRequest<'_>,
@@ -121,7 +117,7 @@ fn validators_of(exchange: &Exchange) -> Validators {
     }
 }
 
-/// True if the answer is about the same state of the file. A server need not repeat its validators.
+/// A server need not repeat its validators.
 fn is_same(known: &Validators, now: &Validators) -> bool {
     match (&known.etag, &now.etag) {
         (Some(known), Some(now)) => known == now,
@@ -165,7 +161,6 @@ pub(super) struct Exchange {
     listener: Listener,
 }
 
-/// The content of a file as it arrives.
 pub struct HttpBody {
     listener: Listener,
     from: u64,
@@ -226,7 +221,6 @@ impl HttpBody {
         self.size
     }
 
-    /// Returns the state of the file.
     pub fn validators(&self) -> &Validators {
         &self.validators
     }
@@ -243,7 +237,7 @@ impl HttpBody {
 }
 
 impl Listener {
-    /// Waits for the next message, unless the speed stays below the minimum for a whole `limit`.
+    /// Fails if the speed stays below the minimum for a whole `limit`.
     fn next(&mut self, limit: Duration, interrupt: &dyn Fn() -> Option<i32>) -> Result<Heard, HttpError> {
         loop {
             let began = Instant::now();
@@ -293,7 +287,7 @@ fn headers_of(request: &HttpRequest<'_>) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// Sends the request, and passes on the answer until there is no listener.
+/// Passes on the answer until there is no listener.
 fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller: &SyncSender<Heard>) {
     let mut request = agent.get(address.to_string());
     for (name, value) in headers {
@@ -345,7 +339,7 @@ pub(super) fn without_panic<T>(work: impl FnOnce() -> Result<T, HttpProblem>) ->
     })
 }
 
-/// The system's message without its error number.
+/// Without the system's error number.
 fn without_number(text: &str) -> String {
     text.split(" (os error").next().unwrap_or(text).to_owned()
 }
@@ -378,7 +372,7 @@ pub(super) struct Agents {
 }
 
 impl Agents {
-    /// Certificates are only read for the first secure address.
+    /// Reads certificates only for the first secure address.
     pub(super) fn of(&self, address: &Address, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
         let key = (settings.proxies.of(address), address.is_secure());
         let mut agents = self.by_proxy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -423,7 +417,7 @@ fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Resul
     })
 }
 
-/// A proxy that the library accepts. It panics on some others.
+/// The library panics on some proxies.
 fn usable(named: &str) -> Result<Proxy, HttpProblem> {
     let (scheme, rest) = named.split_once("://").unwrap_or(("", named));
     if scheme.to_ascii_lowercase().starts_with("socks") {

@@ -1,15 +1,11 @@
-//! Patches and packages as a user names them: a directory, a datastream, a tar or zip archive, compressed or not.
+//! Patches and packages in any form: the content determines it, never the name. Nothing is unpacked: every pass reads
+//! the file that was opened first, and only a pipe is copied. Files are compared with the pkgmap. [`open`] opens one
+//! source, [`open_signed`] one whose signature counts, a [`Bundle`] several patches.
 //!
 //! ```text
 //! path ─ open ─┬─► Image   parameters, pkgmaps, scripts: checked, in memory
 //!              └──── stream ─► content of the objects, in the order of the archive
 //! ```
-//! The content determines the form, never the name. Nothing is unpacked to disk: every pass reads the source from its
-//! beginning, through the file that was opened first. Only a pipe is copied before. Names and links that lead out of a
-//! package are refused in every form. Information files and objects are compared with the pkgmap.
-//!
-//! [`open`] opens one source, [`open_signed`] one whose signature counts; a [`Bundle`] has several patches. Per-class
-//! archives of old operating system media are not supported.
 
 mod bundle;
 mod error;
@@ -64,7 +60,7 @@ impl From<SourceError> for WalkEnd {
     }
 }
 
-/// An open source, which can be read any number of times.
+/// Can be read any number of times.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
@@ -107,7 +103,7 @@ impl Source {
         Self::from_file(file, path)
     }
 
-    /// `path` is only used in messages.
+    /// `path` is for messages.
     fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
         Self::from_sealed_file(file, path, Seal::default())
     }
@@ -154,7 +150,7 @@ impl Source {
         Ok(image)
     }
 
-    /// If a directory has no packages but contains patches, the error names them.
+    /// Names the patches of a directory without packages.
     fn or_of_patches(&self, error: SourceError) -> SourceError {
         let SourceProblem::BadForm(reason) = &error.problem else { return error };
         if self.form != Form::Directory {
@@ -256,8 +252,8 @@ impl Source {
         self.walk_within(&|_| true, interrupt, visit)
     }
 
-    /// Gives every member; of a directory only the packages whose directory is `wanted`. A source that must be read
-    /// from its beginning gives everything nevertheless. A signal ends it, also in the middle of a member.
+    /// Gives every member; of a directory only `wanted` packages. A source that must be read from its beginning gives
+    /// everything. A signal ends it, even in the middle of a member.
     fn walk_within<E: From<SourceError>>(
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
@@ -327,7 +323,7 @@ impl Source {
     }
 }
 
-/// True if a name without a file looks like a network address.
+/// A name without a file that looks like a network address.
 fn is_address(path: &Path) -> bool {
     ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }
@@ -373,30 +369,28 @@ impl Seek for Rewound<'_> {
     }
 }
 
-/// An object to be opened as a source.
 #[derive(Debug)]
 pub enum Origin<'a> {
-    /// A file or directory that the user named; symbolic links are followed.
+    /// Named by the user; symbolic links are followed.
     Path(&'a Path),
-    /// An open file, and its path for messages.
+    /// With its path for messages.
     File(File, &'a Path),
 }
 
-/// The extent to which a source is checked when it is opened.
+/// The extent of the checks at opening.
 #[derive(Clone, Copy)]
 pub enum Extent<'a> {
-    /// Everything but the content of objects. Refused are malformed parameters and pkgmaps, information files that
-    /// differ from the pkgmap, symbolic links and devices in place of files, duplicate members, and members that lead
-    /// outside.
+    /// Everything but the content of objects. Refuses malformed parameters and pkgmaps, information files that differ
+    /// from the pkgmap, links and devices in place of files, duplicate members, and members that lead outside.
     Everything,
-    /// Like `Everything` for packages in directories that the function accepts; faults of others are ignored. A source
-    /// that is itself a package is accepted under any name.
+    /// Only packages in directories that the function accepts; faults of others are ignored. A source that is itself a
+    /// package is accepted under any name.
     Packages(&'a dyn Fn(&str) -> bool),
-    /// Like `Everything` without the information files, which are missing in descriptions by `pkgtrans -i`.
+    /// Without the information files, which descriptions by `pkgtrans -i` lack.
     Unchecked,
 }
 
-/// Opens a source and reads everything except the content of objects.
+/// Reads everything except the content of objects.
 pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), SourceError> {
     open_until(origin, extent, &never)
 }

@@ -19,8 +19,7 @@ use patchadm_svr4::package::{ContentInfo, PackagePath, Params, PkgInst};
 
 const LARGEST_FILE: u64 = 16 << 20;
 
-/// The largest manifest of an undo archive and the largest archive of old records in it, which have a line or more for
-/// each object: 256 MiB.
+/// Manifest and old records of an undo archive have a line or more for each object: 256 MiB.
 const LARGEST_OF_UNDO_ARCHIVE: u64 = undo_archive::LARGEST_MANIFEST;
 
 /// How much of a source is held in memory.
@@ -55,7 +54,7 @@ fn largest_in_install(name: &[u8]) -> u64 {
     if is_of_undo_archive { LARGEST_OF_UNDO_ARCHIVE } else { LARGEST_FILE }
 }
 
-/// The information files that a datastream must still show before its objects, by its pkgmaps.
+/// Information files that a datastream must still show before its objects, by its pkgmaps.
 #[derive(Debug, Default)]
 pub(super) struct InformationLeft(HashSet<Vec<u8>>);
 
@@ -130,8 +129,7 @@ impl Scan {
         self.names.iter().map(|path| (path, self.files.get(path).and_then(Option::as_deref)))
     }
 
-    /// Returns the manifest beside the packages with its signature, and the directory that they lie in, ended by `/` if
-    /// it is not the top.
+    /// Beside the packages, with their directory, ended by `/` if it is not the top.
     pub(super) fn signed_files(&self) -> Result<Option<(Vec<u8>, SignedFiles)>, SourceProblem> {
         let (depth, directories) = self.packages()?;
         if depth == 0 {
@@ -196,8 +194,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Returns how much of a file may be held; none if it is not wanted. Where packages begin is not known yet, so all
-    /// depths count, but not inside a package that has shown itself.
+    /// How much of a file may be held. The depth of packages is not known yet, so all depths count, but not inside a
+    /// package that has shown itself.
     fn limit(&mut self, path: &PackagePath) -> Option<u64> {
         let bytes = path.as_bytes();
         let mut limit = None;
@@ -275,7 +273,7 @@ impl Scan {
         Ok(image)
     }
 
-    /// The depth of the packages: the lowest at which a directory has both a pkginfo and a pkgmap.
+    /// Returns the lowest depth at which a directory has both a pkginfo and a pkgmap.
     fn packages(&self) -> Result<(usize, Vec<Vec<u8>>), SourceProblem> {
         for depth in 0..=DEEPEST {
             let mut directories = Vec::new();
@@ -460,7 +458,7 @@ fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
         let step = usize::try_from(most.saturating_sub(bytes.len() as u64)).unwrap_or(step).min(step);
         bytes.try_reserve_exact(step)?;
         if data.take(step as u64).read_to_end(&mut bytes)? < step || step == 0 {
-            // Otherwise, with many packages, every small file would keep the room of a large one.
+            // With many packages, every small file would otherwise keep the room of a large one.
             bytes.shrink_to_fit();
             return Ok(bytes);
         }
@@ -488,7 +486,7 @@ fn check_name(params: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// The information files of a package must agree with the pkgmap.
+/// Information files must agree with the pkgmap.
 pub(super) fn check_information(package: &PackageImage) -> Result<(), SourceProblem> {
     for entry in package.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
         let name = String::from_utf8_lossy(entry.path.as_bytes());
@@ -505,7 +503,7 @@ pub(super) fn check_information(package: &PackageImage) -> Result<(), SourceProb
     Ok(())
 }
 
-/// The time is not compared, because zip files and version control lose it.
+/// The time is not compared: zip files and version control lose it.
 pub(super) fn check_content(expected: ContentInfo, size: u64, cksum: u16) -> Result<(), String> {
     check_size(expected, size)?;
     if let Some(expected) = expected.cksum.filter(|&expected| expected != cksum) {
