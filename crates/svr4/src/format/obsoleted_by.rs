@@ -1,7 +1,6 @@
-//! The `obsoleted_by` file of a save directory: the patches that obsolete the directory's own patch, one id
-//! per line.
+//! The `obsoleted_by` file of a save directory: patches that obsolete its own patch, one word per line.
 //!
-//! Reads and writes words; [`PatchId`](crate::patch::PatchId) decides whether a word is a patch id.
+//! [`PatchId`](crate::patch::PatchId) decides if a word is a patch id.
 
 use super::lines::{LineTooLong, numbered};
 

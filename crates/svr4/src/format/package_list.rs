@@ -1,8 +1,7 @@
-//! The outputs of `pkginfo -x` and `pkginfo -l`: the packages of another machine.
+//! The packages of another machine, from `pkginfo -x` or `pkginfo -l`.
 //!
-//! `-x` has two lines for each package, `INSTANCE NAME` and, indented, `(ARCH) VERSION`; `-l` has a block of
-//! `WORD: VALUE` lines. Each is recognised by its lines. Only the facts about a package that a patch needs are read:
-//! instance, architecture, version.
+//! `-x` has two lines for each package, `INSTANCE NAME` and, indented, `(ARCH) VERSION`; `-l` has a block of `WORD:
+//! VALUE` lines.
 
 use super::lines::{LineTooLong, numbered};
 
@@ -97,7 +96,7 @@ impl Listing {
                 self.set(|begun| version.clone_into(&mut begun.version));
                 Ok(())
             }
-            // Between blocks, and before the first, the keeper of the listing may have added text.
+            // The listing's owner may have added text before and between blocks.
             _ if is_indented || word.is_empty() || self.has_blocks => Ok(()),
             // A prompt with the typed command.
             _ if word.starts_with('$') || word.starts_with('#') => Ok(()),
