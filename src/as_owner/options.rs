@@ -48,7 +48,6 @@ impl OwnerOptions {
         }
     }
 
-    /// Decides who changes a root: the caller, or a process of the owner.
     pub(crate) fn standing(self, surroundings: &Surroundings, root: Root) -> Result<RootStanding, Failure> {
         let by_run = surroundings.run.as_ref().and(surroundings.trust.as_deref());
         let by_run = by_run.and_then(|word| match word {

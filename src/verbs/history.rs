@@ -54,7 +54,6 @@ struct RunEntry {
     time: String,
     user: String,
     command: String,
-    /// A hook of a package manager ran it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     hook: bool,
     patches: Vec<String>,
@@ -68,10 +67,8 @@ struct RunEntry {
     undone_by: Option<String>,
     /// Refreshed registrations, and what the system's package manager had done.
     refreshed: Vec<RefreshRecord>,
-    /// Edited files left in place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merges: Vec<MergeEntry>,
-    /// The trial of its patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStart>,
     /// Its effect on an earlier trial.
@@ -80,7 +77,6 @@ struct RunEntry {
     /// Set while the run is on trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     on_trial: Option<TrialStanding>,
-    /// Logs of the one requested run.
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<Vec<String>>,
 }
@@ -112,7 +108,6 @@ fn unknown(root: &Root, name: &str) -> Stop {
     Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }
 }
 
-/// Remarks on skipped lines.
 fn remarks(root: &Root, past: &PastRuns) -> Vec<String> {
     let path = root.show(&patchadm_svr4::places::history());
     let foreign = (past.unreadable > 0).then(|| {
@@ -219,7 +214,6 @@ impl RunEntry {
     }
 }
 
-/// The outcome for an adopted package.
 fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshRecord) -> String {
     match to {
         Some(to) if to == from => format!("{package}, {name} {to} installed again ({manager})"),

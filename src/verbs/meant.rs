@@ -28,7 +28,6 @@ pub(super) fn refusal_text(root: &Root, command: Command, subject: &str, failed:
     undone.text()
 }
 
-/// A suggestion for a misspelled name.
 fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
     match failed {
         Failure::Refused(refusal) if *refusal.reason == Reason::NotApplied => {
@@ -46,7 +45,6 @@ pub(super) fn applied_like(root: &Root, word: &str) -> Option<String> {
     similar_id(word, ids.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// The most similar file beside a missing one.
 fn file_like(missing: &Path) -> Option<String> {
     let name = missing.file_name()?.to_str()?;
     let directory = missing.parent().filter(|parent| !parent.as_os_str().is_empty());

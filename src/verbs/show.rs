@@ -90,13 +90,10 @@ struct ShownWord {
 enum Answer {
     Applied(Box<AppliedPatch>),
     Delivered(Box<DeliveredPatch>),
-    /// No longer applied, because dpkg or rpm changed its package.
     Ended(EndedPatch),
     Path(Box<PathAnswer>),
     Fix(FixAnswer),
-    Unknown {
-        reason: String,
-    },
+    Unknown { reason: String },
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -228,7 +225,6 @@ fn answer(
     Ok((Answer::Unknown { reason }, None))
 }
 
-/// Refuses options about a patch's objects for another word.
 fn must_be_of_patch(word: &str, what: &str, query: &ShowQuery) -> Result<(), Stop> {
     if !query.has_files && !query.has_diff {
         return Ok(());
@@ -248,7 +244,6 @@ fn other_meaning(root: &Root, word: &Path, text: &str) -> Option<String> {
     is_fix.then(|| format!("{text} is an applied patch; it is also the id of a fix"))
 }
 
-/// Why nothing is shown about a fix.
 fn no_fix(word: &str, query: &ShowQuery) -> String {
     let of_depot = match &query.depot {
         Some(depot) => format!(", and none in {}", depot.display()),

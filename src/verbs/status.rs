@@ -79,7 +79,6 @@ struct StuckEntry {
 
 #[derive(Debug, Default, Serialize)]
 struct MissingEntry {
-    /// The depot of the root's policy.
     depot: Option<String>,
     /// Patches that the root lacks; null if unknown.
     patches: Option<usize>,
@@ -93,7 +92,6 @@ struct MissingEntry {
     is_unvouched: bool,
 }
 
-/// A command and its purpose.
 #[derive(Debug, Serialize)]
 struct NextStep {
     command: String,
@@ -147,7 +145,6 @@ impl StatusReport {
         Ok(report)
     }
 
-    /// For a root without any record.
     fn of_nothing() -> Self {
         Self {
             has_database: false,
@@ -210,7 +207,6 @@ impl StatusReport {
         }
     }
 
-    /// The number of edited files to merge, and the first of them.
     fn merge_words(&self) -> String {
         let mut paths: Vec<&str> = self.merges.iter().map(MergeEntry::shown).collect();
         paths.dedup();
@@ -349,7 +345,6 @@ fn counted_if_any(number: usize, word: &str) -> Option<String> {
     (number > 0).then(|| format!("{number} {word}"))
 }
 
-/// Joins names with commas; of many the first ones.
 fn named_or_none(names: &[&str]) -> String {
     if names.is_empty() {
         return "none".to_owned();

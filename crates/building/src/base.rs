@@ -21,7 +21,7 @@ pub struct BaseLayer {
     pub layer: PathBuf,
     pub mounted: Vec<PathBuf>,
     pub kind: LayerKind,
-    /// Owner of the users and groups of its sandboxes.
+    /// Ids of the users and groups of its sandboxes.
     pub ids: SandboxIds,
     pub note: Option<String>,
 }

@@ -23,7 +23,7 @@ pub(crate) fn is_full(directory: &Path) -> bool {
 /// Less free space is scarce, and so is less than a twentieth of the file system.
 const LEAST_SCARCE: u64 = 256 << 20;
 
-/// Free space that no build may take: at most this, or a fiftieth of the file system.
+/// Free space that no build may take: a fiftieth of the file system, but at most this.
 const LARGEST_RESERVE: u64 = 512 << 20;
 
 /// Space that an ordinary user can still write.

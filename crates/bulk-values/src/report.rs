@@ -34,7 +34,7 @@ pub struct PackageReport {
     pub more_causes: u64,
     /// Packages not built because of it ([`RunReport::count_breaks`]).
     pub breaks: u64,
-    /// Those that wait for nothing else.
+    /// Packages that wait for nothing else.
     pub breaks_alone: u64,
     /// If known.
     pub key: Option<Key>,

@@ -185,7 +185,7 @@ impl BulkTrials<'_> {
         loop {
             let mut next = good.midpoint(bad);
             if let Misfit::Refused(Some(number), _) = &found {
-                // Each is installed by itself, so the failing one is known. Those before it may conflict with each
+                // Each is installed by itself, so the failing one is known. Earlier ones may conflict with each
                 // other.
                 (bad, next) = (bad.min(number + 1), *number);
             }

@@ -197,7 +197,7 @@ fn keep_earlier(
     Ok((stay, shared_paths, left_out))
 }
 
-/// Removes packages that depend on a selected package of which the set has no version.
+/// Removes packages that depend on a selected package without a version in the set.
 fn leave_out_dependents(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     selected: &BTreeSet<String>,

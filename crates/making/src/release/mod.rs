@@ -33,7 +33,7 @@ pub struct Release {
 }
 
 pub struct ReleasePackage {
-    /// Where it was read from, for messages.
+    /// The file or directory it was read from, for messages.
     pub origin: String,
     pub form: ReleaseForm,
     /// In its own format; `None` for a tree or a tar archive.

@@ -58,7 +58,7 @@ impl FixId {
     /// The length of the longest id, in bytes.
     pub const LONGEST: usize = 64;
 
-    /// Reads an id: letters, digits and `._:+-`, of which the first is a letter or a digit.
+    /// Reads an id: letters, digits and `._:+-`, starting with a letter or a digit.
     pub fn new(text: &str) -> Result<Self, FixIdError> {
         match Self::fault(text) {
             None => Ok(Self(text.to_owned())),
