@@ -1,7 +1,6 @@
 //! admin(4): an administrator's answers to questions of an installation.
 //!
-//! A missing or empty parameter behaves like `ask`. Unknown names are returned for a warning; an unknown value is an
-//! error, so that a misspelt `nocheck` does not become a question (as it does with the classic tools).
+//! Unknown names are returned for a warning; an unknown value is an error, so that a misspelt `nocheck` does not ask.
 
 use crate::package::Params;
 

@@ -73,13 +73,11 @@ impl From<CompressError> for io::Error {
     }
 }
 
-/// Bytes per read; the input needs no buffer of its own.
 const INPUT_BUFFER: usize = 32 << 10;
 
 /// Bytes of a piece of output. One code can add up to 64 KiB more.
 const PIECE: usize = 64 << 10;
 
-/// A string is shorter than the number of codes.
 const LONGEST_STRING: usize = CODES;
 
 const TAIL: usize = 8;
@@ -116,8 +114,7 @@ struct Table {
     before: Option<(u16, u8)>,
 }
 
-/// The string of a code: that of another code and up to [`TAIL`] bytes more. In a chain of ever longer strings,
-/// prefixes are shared, so that a string is written in few steps.
+/// The string of a code: that of another code and up to [`TAIL`] bytes more, so that it is written in few steps.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shape {
     tail: [u8; TAIL],
@@ -252,8 +249,7 @@ impl Table {
         self.before = None;
     }
 
-    /// Writes the string of `code` to `room`, which has [`TAIL`] spare bytes, and defines the next code. Returns the
-    /// length, or `None` if the code has no meaning.
+    /// Writes the string of `code`, defines the next code, and returns the length; `None` if the code has no meaning.
     fn expand(&mut self, code: u16, room: &mut [u8]) -> Option<usize> {
         let Some((before, first)) = self.before else {
             let byte = u8::try_from(code).ok()?;
@@ -324,7 +320,6 @@ struct CodeGroups<R> {
 }
 
 impl<R: Read> CodeGroups<R> {
-    /// Returns `None` at the end. The last group may be short.
     fn next(&mut self, bits: u32) -> io::Result<Option<CodeGroup>> {
         let group_length = bits as usize;
         if self.end - self.start < group_length {
@@ -479,7 +474,6 @@ impl<W: Write> CompressEncoder<W> {
         }
     }
 
-    /// Clears the table if the data compresses worse than at the last check.
     fn check_ratio(&mut self) {
         self.check_at = self.consumed + CHECK_GAP;
         let ratio = (self.consumed << 8) / (self.written + self.buffer.len() as u64).max(1);

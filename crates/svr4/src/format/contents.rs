@@ -115,8 +115,7 @@ impl ContentsLine {
         out
     }
 
-    /// Adds the owners of a second line of the same path. Such a database is damaged: the first line describes the
-    /// object, and no owner is lost.
+    /// Adds the owners of a second line of the same path, a fault of the database. The first line describes the object.
     pub fn adopt_owners(&mut self, later: Self) {
         for owner in later.owners {
             if self.owners.iter().all(|known| known.package != owner.package) {
@@ -155,8 +154,7 @@ fn write_owner(out: &mut Vec<u8>, owner: &OwningPackage) {
 
 const LONGEST_WITH_BLANKS: usize = 2 * 4096;
 
-/// Escapes blanks in the path of a line, and in the target of a link, if only that makes it valid: `/usr/two words f
-/// none …`, as on some delivered systems.
+/// Escapes blanks in path and target if only that makes the line valid: `/usr/two words f none …`.
 pub fn with_escaped_blanks(line: &[u8]) -> Option<Vec<u8>> {
     let at = place_of_type(line)?;
     let (path, rest) = line.split_at_checked(at)?;

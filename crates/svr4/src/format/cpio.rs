@@ -29,10 +29,8 @@ pub const TRAILER: &[u8] = b"TRAILER!!!";
 /// The length of the longest member name, in bytes without its NUL.
 pub const LONGEST_NAME: usize = 4096;
 
-/// Too large for 8 hexadecimal digits.
 const NEWC_SIZE_END: u64 = 1 << 32;
 
-/// Too large for 11 octal digits.
 const ODC_SIZE_END: u64 = 1 << 33;
 
 /// The block size that each archive of a datastream is padded to, in bytes.
@@ -89,8 +87,7 @@ pub struct CpioHeader {
 const FILE_TYPE: u32 = 0o170_000;
 
 impl CpioHeader {
-    /// Describes a regular file of root on device 0. A time before 1970 or from 2106 on becomes the nearest possible
-    /// one.
+    /// Describes a file of root on device 0. A time before 1970 or from 2106 on becomes the nearest possible one.
     pub fn file(name: &[u8], permissions: u32, mtime: i64, size: u64) -> Self {
         Self::new(name, 0o100_000 | (permissions & 0o7777), 1, mtime, size)
     }
@@ -232,9 +229,8 @@ enum Magic {
     Odc,
 }
 
-/// A cpio archive being read. [`Read`] yields the current member; errors are [`CpioError`]s inside [`io::Error`].
-///
-/// Headers are read in small pieces, so the input should be buffered.
+/// A cpio archive being read; the input should be buffered. [`Read`] yields the current member, and [`CpioError`]s
+/// inside [`io::Error`].
 #[derive(Debug)]
 pub struct CpioReader<R> {
     input: R,
@@ -463,7 +459,6 @@ impl<R: Read> Read for CpioReader<R> {
     }
 }
 
-/// Fields have at most 11 digits, so nothing overflows.
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
     digits.iter().try_fold(0u64, |value, &digit| {
         Some(value * u64::from(radix) + u64::from(char::from(digit).to_digit(radix)?))
@@ -472,8 +467,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 
 const ODC_SHORT_MAX: u32 = 0o777_777;
 
-/// A cpio archive being written. Headers are written as given, except that inode number 0 becomes the next of 1, 2, 3,
-/// …
+/// A cpio archive being written. Headers are written as given, but inode number 0 becomes the next of 1, 2, 3, …
 #[derive(Debug)]
 pub struct CpioWriter<W> {
     out: W,
@@ -488,10 +482,8 @@ impl<W: Write> CpioWriter<W> {
         Self { out, position: 0, form, last_ino: 0 }
     }
 
-    /// Writes a member. `data` must have exactly the announced length.
-    ///
-    /// Refuses a file called `TRAILER!!!`, the end of the archive for every reader. After an error the archive is
-    /// unusable.
+    /// Writes a member. `data` must have exactly the announced length. A file called `TRAILER!!!` is refused, because
+    /// it ends the archive for every reader. After an error the archive is unusable.
     pub fn write_member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), CpioError> {
         let unwritable = |reason| Err(CpioError::Unwritable { name: header.shown(), reason });
         if header.name == TRAILER {

@@ -54,8 +54,7 @@ pub enum DatastreamError {
     /// An archive that is damaged or ends too early.
     #[error("{archive}: {source}{}", after(.last.as_deref()))]
     Archive {
-        /// The archive in messages: `package SUNWx`, with its part if there are several, or `datastream table of
-        /// contents`.
+        /// The archive in messages: `package SUNWx`, with its part if several, or `datastream table of contents`.
         archive: String,
         /// The name of the last member before the fault, if any.
         last: Option<String>,
@@ -130,9 +129,8 @@ const HEADER_BLOCK: usize = 512;
 
 const LONGEST_HEADER: usize = 1 << 20;
 
-/// A datastream being read. [`Read`] yields the current member; errors are [`DatastreamError`]s inside [`io::Error`].
-///
-/// Headers are read in small pieces, so the input should be buffered.
+/// A datastream being read; the input should be buffered. [`Read`] yields the current member, and [`DatastreamError`]s
+/// inside [`io::Error`].
 #[derive(Debug)]
 pub struct DatastreamReader<R> {
     archive: cpio::CpioReader<R>,
@@ -447,8 +445,7 @@ impl<W: Write> DatastreamWriter<W> {
         Ok(Self { out, parts, written: 0 })
     }
 
-    /// Starts the next part, in the order of packages. [`CpioFormat::for_size`] gives the format for the largest
-    /// member.
+    /// Starts the next part, in the order of packages. [`CpioFormat::for_size`] gives its format.
     pub fn begin_part(self, form: CpioFormat) -> Result<PartWriter<W>, DatastreamError> {
         let Self { out, parts, written } = self;
         if written >= parts.len() {

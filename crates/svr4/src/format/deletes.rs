@@ -1,8 +1,6 @@
-//! The `deletes` file of a patch, in its `install` directory: one deleted path per line, absolute or relative to
-//! BASEDIR.
+//! The `deletes` file of a patch: one deleted path per line, absolute or relative to BASEDIR.
 //!
-//! Blanks around a line are not part of the path, as in classic packages. Special bytes are `\ooo` escapes. There are
-//! no comments: a path may start with `#`.
+//! Blanks around a line are not part of the path. Special bytes are `\ooo` escapes. There are no comments.
 
 use crate::package::{PackagePath, PathError, escape, unescape};
 

@@ -1,6 +1,4 @@
-//! The `obsoleted_by` file of a save directory: patches that obsolete its own patch, one word per line.
-//!
-//! [`PatchId`](crate::patch::PatchId) decides if a word is a patch id.
+//! The `obsoleted_by` file of a save directory: words for the patches that obsolete its own patch, one per line.
 
 use super::lines::{LineTooLong, numbered};
 

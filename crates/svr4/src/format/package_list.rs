@@ -1,7 +1,4 @@
-//! The packages of another machine, from `pkginfo -x` or `pkginfo -l`.
-//!
-//! `-x` has two lines for each package, `INSTANCE NAME` and, indented, `(ARCH) VERSION`; `-l` has a block of `WORD:
-//! VALUE` lines.
+//! The packages of another machine: `pkginfo -x` with two lines for each, or `pkginfo -l` with blocks of `WORD: VALUE`.
 
 use super::lines::{LineTooLong, numbered};
 

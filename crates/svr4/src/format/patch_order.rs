@@ -1,6 +1,6 @@
 //! Lists of patches: `patch_order` of a cluster, and operators' lists, one word per line; `#` starts a comment.
 //!
-//! [`PatchId`](crate::patch::PatchId) decides if a word is a patch id. `CLUSTER_README` only gives the cluster's name.
+//! `CLUSTER_README` only gives the cluster's name.
 
 use std::collections::HashSet;
 

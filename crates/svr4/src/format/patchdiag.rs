@@ -1,14 +1,12 @@
 //! `patchdiag.xref`, the cross-reference of patches: eleven fields between bars per patch revision, in byte order.
 //!
-//! Lines without six digits and a bar at their start are comments or the frame of a saved page, and are skipped; any
-//! other line must be complete. Writing keeps a file, except for the order of items within a field.
+//! Lines that do not start with six digits and a bar are skipped; any other line must be complete.
 
 use std::fmt;
 
 use crate::format::lines::{LONGEST_LINE, numbered};
 use crate::patch::PatchId;
 
-/// The first line before and after its date.
 const HEADER: (&[u8], &str) = (b"## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF ", " ##");
 
 /// A cross-reference file.
@@ -166,8 +164,8 @@ impl PatchdiagLine {
         line
     }
 
-    /// Returns the patch that contains an obsolete one by its synopsis: `Obsoleted by: ID-REV`, or `OBSOLETED by ID`
-    /// for revision 01 or later.
+    /// Returns the patch in the synopsis of an obsolete one: `Obsoleted by: ID-REV`, or `OBSOLETED by ID` (revision
+    /// 01).
     pub fn obsoleted_by(&self) -> Option<PatchId> {
         let synopsis = self.is_obsolete.then(|| String::from_utf8_lossy(&self.synopsis))?;
         let named = behind(&synopsis, "Obsoleted by").find_map(|text| {

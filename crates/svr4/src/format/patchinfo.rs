@@ -1,6 +1,5 @@
-//! The `patchinfo` file of a delivered patch, beside its packages: `NAME="value"` lines with lists of words.
-//!
-//! It is optional, and unknown names are kept. [`patch`](crate::patch) interprets the words.
+//! The optional `patchinfo` file of a delivered patch: `NAME="value"` lines with lists of words, interpreted by
+//! [`patch`](crate::patch).
 
 use crate::package::Params;
 

@@ -1,10 +1,7 @@
 //! prototype(4): the recipe of a package, one line per object, with commands between them.
 //!
-//! Single numbered lines let a caller report all faults at once. Special paths have `\ooo` escapes (see [`escape`]).
-//! Nothing is looked up or expanded.
-//!
-//! Extra fields at the end of a line are ignored, because real files have modes after symbolic links;
-//! [`PrototypeEntry::has_more`] reports them.
+//! Nothing is looked up or expanded. Extra fields at the end of a line are ignored and reported
+//! ([`PrototypeEntry::has_more`]), because real files have modes after symbolic links.
 
 #[cfg(test)]
 mod tests;
@@ -280,8 +277,7 @@ fn attributes(fields: &mut Fields<'_>) -> Result<PrototypeAttributes, PrototypeP
     })
 }
 
-/// A variable with a lower-case initial belongs to the build, one with an upper-case initial to the installation
-/// (prototype(4)).
+/// A lower-case initial belongs to the build, an upper-case one to the installation (prototype(4)).
 fn account(
     field: Option<&[u8]>,
     error: FieldError,
@@ -295,14 +291,12 @@ fn account(
     Ok(name.map_or(AttributeSetting::Kept, AttributeSetting::Value))
 }
 
-/// Parses `$variable` of the build.
 fn build_variable(field: &[u8]) -> Result<String, PrototypeProblem> {
     let name = field.strip_prefix(b"$").and_then(variable_name);
     let name = name.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
     name.ok_or_else(|| PrototypeProblem::Variable(shown(field)))
 }
 
-/// A letter, then letters, digits and `_ - .`.
 fn variable_name(bytes: &[u8]) -> Option<String> {
     let fits = bytes.len() <= LONGEST_NAME
         && bytes.first().is_some_and(u8::is_ascii_alphabetic)

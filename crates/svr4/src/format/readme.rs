@@ -56,8 +56,7 @@ pub fn reboot_request(text: &[u8]) -> Option<ReadmeReboot> {
     REQUESTS.iter().find(|(_, words)| asks(words)).map(|(request, _)| *request)
 }
 
-/// Returns the first field with this label (without colon), up to the next label, trimmed. Bytes that are not UTF-8
-/// become U+FFFD.
+/// Returns the first field with this label (without colon), trimmed; it ends at the next label.
 pub fn field(text: &[u8], label: &str) -> Option<String> {
     let mut lines = text.split(|&byte| byte == b'\n');
     let first = lines.find_map(|line| after_label(line, label))?;

@@ -1,6 +1,4 @@
-//! The `remote` file of a save directory: a pointer to an undo archive stored elsewhere (`patchadd -B`).
-//!
-//! Four lines in the form of Sun's patch scripts; others are ignored.
+//! The `remote` file of a save directory: a pointer in four lines to an undo archive stored elsewhere (`patchadd -B`).
 
 use super::lines::{LineTooLong, numbered};
 

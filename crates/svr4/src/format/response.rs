@@ -1,7 +1,6 @@
 //! The response file that request and checkinstall scripts write and `pkgadd -r` reads.
 //!
-//! Shell scripts source it, and the engine reads it as pkginfo(4). The writer refuses values that the two would read
-//! differently.
+//! The writer refuses values that a shell and pkginfo(4) would read differently.
 
 use crate::package::Params;
 
@@ -13,8 +12,7 @@ const READ_ONLY: [&str; 8] = ["PATH", "NAME", "PKG", "PKGINST", "VERSION", "ARCH
 /// The answers in a response file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
-    /// The variables: each name once, in the place of its first and with the value of its last assignment, as in a
-    /// shell.
+    /// Each name once, in the place of its first and with the value of its last assignment, as in a shell.
     pub params: Params,
     /// The names that were skipped because a response cannot change them.
     pub read_only: Vec<String>,

@@ -1,6 +1,5 @@
-//! The accounts of a root, from its own `etc/passwd` and `etc/group`, not the machine's name service.
-//!
-//! An account with the number 2^32-1 is unknown: it tells system calls to leave the owner unchanged.
+//! The accounts of a root, from its own `etc/passwd` and `etc/group`. An account with the number 2^32-1 is unknown: it
+//! tells system calls to leave the owner unchanged.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,6 @@
-//! The System V checksum of pkgmap(4) and contents(4), as of `sum -s`: bytes added modulo 2^32, folded twice to 16
-//! bits.
+//! The System V checksum of pkgmap(4), as of `sum -s`: bytes added modulo 2^32, folded twice to 16 bits.
 //!
-//! The 64-bit Linux port of the old tools computes other values, which are not supported. The algorithm is weak and
-//! only serves compatibility.
+//! The 64-bit Linux port of the old tools computes other values, which are not supported.
 
 use std::io::{self, Read};
 

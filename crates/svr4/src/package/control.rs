@@ -1,7 +1,7 @@
 //! Dangerous characters in text from strangers: terminal controls, invisible characters, and changes of direction.
 //!
-//! One set ([`is_hidden`]) serves everything that is shown. Printed text escapes its bytes as `\ooo`, as in pkgmap(5);
-//! newlines, tabs, and bytes that are not UTF-8 stay, except single bytes of C1. Documents use `\u{202e}`.
+//! Printed text escapes bytes as `\ooo`, but keeps newlines, tabs, and bytes that are not UTF-8. Documents use
+//! `\u{202e}`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

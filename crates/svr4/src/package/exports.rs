@@ -1,8 +1,7 @@
 //! The choice of package parameters that scripts get as environment variables.
 //!
-//! A loader, shell or interpreter acts on some names before a script begins, so a package could run its own code in
-//! every program of a script. No script gets such variables. Because no list of bad names is complete, scripts of
-//! others (standard classes, the root, the running system) only get the names they are written for.
+//! No script gets a variable on which a loader, shell or interpreter acts, because a package could run code in every
+//! program of a script. Scripts of others only get the names they are written for.
 
 use super::Params;
 

@@ -1,5 +1,4 @@
-//! One object of a package, as in pkgmap(4) and contents(4) lines: type, class, attributes, content. The path is apart,
-//! because the two files write it differently.
+//! One object of a package, as in pkgmap(4) and contents(4) lines, without its path.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;

@@ -32,8 +32,7 @@ pub struct Params {
     names: String,
     values: Vec<u8>,
     lines: Vec<Line>,
-    /// Positions by hash, for long lists only. Such lists are cloned for every patch of a package, so no entry owns
-    /// memory.
+    /// Positions by hash, for long lists only. Owns no memory, because lists are cloned for every patch of a package.
     index: HashMap<u64, Positions>,
     hasher: RandomState,
 }
@@ -54,7 +53,6 @@ struct StoredParam {
 struct Line {
     /// A removed parameter leaves a gap.
     stored: Option<StoredParam>,
-    /// The next position with the same hash.
     next: Option<usize>,
 }
 

@@ -1,7 +1,5 @@
-//! Paths of package objects: as in a pkgmap, and inside the root.
-//!
-//! Both are checked on creation, so that no `..`, NUL or impossible name leads a later step out of the root. Paths are
-//! bytes, not always UTF-8.
+//! Paths of package objects: as in a pkgmap, and inside the root. Both are checked on creation, so that no `..`, NUL or
+//! impossible name leads a later step out of the root.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt::{self, Write as _};
@@ -121,8 +119,7 @@ impl ObjectPath {
         std::iter::successors(parent_of(&self.0), |above| parent_of(above))
     }
 
-    /// Resolves the target of a hard link at this path (pkgmap(4)): absolute in the root, or relative to the link's
-    /// directory.
+    /// Resolves the target of a hard link at this path: absolute, or relative to the link's directory (pkgmap(4)).
     pub fn link_source(&self, target: &[u8]) -> Result<Self, PathError> {
         if target.first() == Some(&b'/') {
             return Self::new(target);

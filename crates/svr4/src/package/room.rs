@@ -1,6 +1,5 @@
-//! A check for available memory before a large collection is built: a failed allocation would end the program.
-//!
-//! On a system that overcommits memory the answer is always yes.
+//! A check for memory before a large collection is built: a failed allocation would end the program. On a system that
+//! overcommits memory the answer is always yes.
 
 use std::hint::black_box;
 

@@ -1,7 +1,6 @@
 //! Variables in owners, groups and link targets of an object.
 //!
 //! Only names with an upper-case initial belong to an installation (pkgmap(4)); others belonged to the build.
-//! [`PackagePath::resolve`](super::PackagePath::resolve) handles paths.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,5 @@
-//! The patches applied to a root, and their relations to each other and to another patch.
-//!
-//! A patch provides itself and every lower revision, likewise each patch that it obsoletes, and in turn the patches
-//! that those obsolete. Each question returns the ids for a good message; `conflict` has those about incompatibilities.
+//! The patches applied to a root, and their relations. A patch provides itself and every lower revision, likewise each
+//! patch that it obsoletes, and in turn the patches that those obsolete.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -136,8 +134,8 @@ impl AppliedPatches {
         itself_or_later(&self.lost, id).is_some()
     }
 
-    /// Records an application, as [`PatchRecords::record_applied`] does, at the cost of one patch. The result equals
-    /// [`new`](Self::new) with the changed records. Returns false if the package is unknown or has the patch already.
+    /// Records an application at the cost of one patch; the result equals [`new`](Self::new) with changed records.
+    /// Returns false if the package is unknown or has the patch already.
     pub fn record_applied(&mut self, package: &PkgInst, id: &PatchId, installed: &InstalledInfo) -> bool {
         let place = self.places.get(package).copied();
         let Some(records) = place.and_then(|place| self.packages.get_mut(place)) else { return false };
@@ -154,8 +152,8 @@ impl AppliedPatches {
         true
     }
 
-    /// Records a backout from all packages, as [`PatchRecords::record_backed_out`] does. The result equals
-    /// [`new`](Self::new) with the changed records. Returns false if the patch is not applied.
+    /// Records a backout from all packages; the result equals [`new`](Self::new) with changed records. Returns false if
+    /// the patch is not applied.
     pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
         let Some(patch) = self.patches.remove(id) else { return false };
         for place in patch.packages.iter().filter_map(|package| self.places.get(package)) {
@@ -280,11 +278,9 @@ impl AppliedPatches {
         self.iter().filter(|patch| self.superseded(&patch.id).is_none())
     }
 
-    /// Returns how `id`, a patch for these packages, relates to the applied ones, by the first refusal in the order of
-    /// patchadd(1M): applied, later revision, obsoleted.
-    ///
-    /// A later revision counts only if one of these packages records it: another package may be delivered with its
-    /// maker's PATCHLIST.
+    /// Returns the relation of `id`, a patch for these packages, by the first refusal of patchadd(1M): applied, later
+    /// revision, obsoleted. A later revision counts only if one of these packages records it: another package may be
+    /// delivered with its maker's PATCHLIST.
     pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
         let remaining: Vec<PkgInst> =
             packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
@@ -417,11 +413,8 @@ impl AppliedPatches {
 struct Provided(HashMap<String, (PatchId, PatchId)>);
 
 impl Provided {
-    /// Follows the obsoletions of `applied` patches. A record that still says `Installed:` counts even if PATCHLIST
-    /// lost its patch.
-    ///
-    /// An id is followed only if it raises the revision of its base, so the walk is finite: revisions include the
-    /// obsoletions of lower ones.
+    /// Follows the obsoletions of `applied` patches, including records that still say `Installed:` without a PATCHLIST
+    /// entry. An id is followed only if it raises the revision of its base, so the walk is finite.
     fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
         let claims = claims(packages);
         let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();

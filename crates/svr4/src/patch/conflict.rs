@@ -1,7 +1,5 @@
-//! Incompatibilities between an incoming patch and the applied ones, in both directions.
-//!
-//! An incompatibility names one revision or, with revision zero, all. A later revision is the vendor's repair and does
-//! not conflict.
+//! Incompatibilities between an incoming patch and the applied ones, in both directions. They name one revision or,
+//! with revision zero, all. A later revision is the vendor's repair and does not conflict.
 
 use super::{AppliedPatches, PatchId, PatchList};
 
@@ -29,8 +27,8 @@ pub enum PatchConflict<'a> {
 impl AppliedPatches {
     /// Returns the first conflict with `incoming`, given its own two lists.
     ///
-    /// Only effective applied patches count, because the successor of a superseded one has its own lists. A patch that
-    /// an applied one has explicitly obsoleted counts as contained, with the exception of [`PatchList::beyond`].
+    /// Only effective applied patches count, and those that they have explicitly obsoleted, except by
+    /// [`PatchList::beyond`].
     pub fn incompatible_with<'a>(
         &'a self,
         incoming: &'a PatchId,

@@ -1,7 +1,5 @@
-//! The fixes of a patch: ids of vulnerabilities and reports in `PATCH_FIXES`.
-//!
-//! A package records them under the name of the patch, so that the root knows them without the patch. No rule depends
-//! on them.
+//! The fixes of a patch: ids of vulnerabilities and reports in `PATCH_FIXES`. A package records them under the patch's
+//! name, so that the root knows them without the patch. No rule depends on them.
 
 use super::PatchId;
 use super::list::words;

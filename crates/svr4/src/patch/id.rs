@@ -1,7 +1,4 @@
-//! The identity of a patch: a base code and a revision.
-//!
-//! Every id is safe as a file name and as a word of a list. It keeps its spelling; `105181-5` and `105181-05` are
-//! equal.
+//! The identity of a patch: a base code and a revision, safe as a file name. `105181-5` and `105181-05` are equal.
 
 use std::cmp::Ordering;
 use std::fmt;

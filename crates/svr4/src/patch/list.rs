@@ -1,8 +1,5 @@
-//! Lists of patches: plain (PATCHLIST, `SUNW_OBSOLETES`, `SUNW_INCOMPAT`), requirements (`SUNW_REQUIRES`) with
-//! alternatives `( a | b )`, and obsoletion counts (`PATCH_OBSOLETES`).
-//!
-//! Lists keep their order and have no entry twice. A count `id@n` says that *n* applied patches obsolete *id*
-//! explicitly: a patch obsoleted by two others stays obsolete until both are gone.
+//! Lists of patches: plain, requirements (`SUNW_REQUIRES`) with alternatives `( a | b )`, and obsoletion counts
+//! (`PATCH_OBSOLETES`): `id@n` says that *n* applied patches obsolete *id*, which stays obsolete until all are gone.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -298,9 +295,8 @@ impl Extend<Requirement> for Requirements {
     }
 }
 
-/// Obsoleted patches, each once, with a count above zero.
-///
-/// The classic scripts write the order of an awk array, so readers must ignore it. Here old entries keep their places.
+/// Obsoleted patches, each once, with a count above zero. Readers must ignore the order: the classic scripts write that
+/// of an awk array.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
 
@@ -316,8 +312,7 @@ pub enum ObsoleteCountsError {
 }
 
 impl ObsoleteCounts {
-    /// Parses `id@count` words separated by blanks, commas or both. The first entry for an id counts, as in the classic
-    /// scripts; count zero is dropped.
+    /// Parses `id@count` words separated by blanks, commas or both. The first for an id counts; count zero is dropped.
     pub fn parse(value: &str, separator: &str) -> Result<Self, ObsoleteCountsError> {
         let (mut known, mut entries) = (HashSet::new(), Vec::new());
         for word in words(value) {

@@ -1,6 +1,4 @@
 //! The patch macros: parameters with which a sparse package describes its patch.
-//!
-//! The caller checks that all packages of a patch name the same id.
 
 use super::{
     FIXES, FixList, InstalledInfo, PatchId, PatchIdError, PatchList, PatchListError, Requirements,

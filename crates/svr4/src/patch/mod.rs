@@ -1,7 +1,7 @@
-//! The values of a patch: ids, lists, obsoletion counts, records, and relations between patches.
+//! The values of a patch, and relations between patches.
 //!
-//! Applied patches come from installed packages ([`PatchRecords`]), offered ones from sparse packages
-//! ([`PatchMacros`]). [`AppliedPatches`] answers the questions of patchadd(1M) and patchrm(1M).
+//! [`PatchRecords`] come from installed packages, [`PatchMacros`] from sparse packages, and [`AppliedPatches`] answers
+//! the questions of patchadd(1M) and patchrm(1M).
 
 mod applied_patches;
 mod conflict;

@@ -1,8 +1,5 @@
-//! The patch records of one installed package. PATCHLIST, `PATCH_OBSOLETES` and `PATCH_INFO_` lines always change
-//! together.
-//!
-//! `PATCH_INFO_` is read in every form of the classic scripts and never fails, because an old record must not prevent a
-//! backout. The writer produces one normal form.
+//! The patch records of one installed package: PATCHLIST, `PATCH_OBSOLETES` and `PATCH_INFO_` lines, which change
+//! together. Reading `PATCH_INFO_` never fails, because an old record must not prevent a backout.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -58,8 +55,7 @@ impl PatchRecords {
         Self { package, list, obsoletes, infos }
     }
 
-    /// Reads the records of an installed package. The two lists must be intact, because rules depend on them.
-    /// Unreadable `PATCH_INFO_` lines are skipped.
+    /// Reads the records. The two lists must be intact for rules; unreadable `PATCH_INFO_` lines are skipped.
     pub fn from_params(
         package: &PkgInst,
         params: &Params,
@@ -85,8 +81,7 @@ impl PatchRecords {
         self.infos.get(id).filter(|_| self.list.contains(id)).and_then(PatchInfo::installed)
     }
 
-    /// Records an application. Returns false, with nothing changed, for an applied patch: its files may be installed
-    /// again, but must not be counted again.
+    /// Records an application. Returns false for an applied patch: its files may come again, but must not count again.
     pub fn record_applied(&mut self, id: &PatchId, installed: InstalledInfo) -> bool {
         // A patch that comes back keeps its old spelling, so that PATCH_INFO_$id is found.
         let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known).clone();
@@ -229,7 +224,6 @@ fn parts(value: &str) -> Option<[InfoPart<'_>; 5]> {
 /// Words with single blanks between them, borrowed from the value while it has this form.
 #[derive(Default)]
 struct InfoPart<'v> {
-    /// Range of the borrowed words in the value.
     place: Range<usize>,
     words: Cow<'v, str>,
 }
