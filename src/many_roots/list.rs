@@ -52,8 +52,7 @@ impl ManyRoots {
         self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// Roots changed at a time: more than processors, because a small change mostly waits for the disk, and one flush
-    /// serves all.
+    /// Roots changed at a time: more than processors, because changes wait for the disk, and one flush serves all.
     pub(super) fn changing_jobs(&self) -> NonZeroUsize {
         self.jobs.unwrap_or_else(|| self.jobs().saturating_mul(TWO).max(FEWEST_CHANGING))
     }

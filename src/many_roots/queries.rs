@@ -1,7 +1,6 @@
 //! A query about many roots: answers in the order of the roots, and one summary.
 //!
-//! Nothing is locked or changed, so no root waits for another, the owner does not matter, and a signal may end the
-//! command at any moment.
+//! Nothing is locked or changed, so no root waits for another, and a signal may end the command at any moment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -315,8 +315,7 @@ impl RunReport {
         self.counts = counts;
     }
 
-    /// Lists packages kept from being built by faults of the tree, and those left out of the set for more than a
-    /// conflict.
+    /// Lists packages not built because of faults of the tree, and those left out of the set for more than a conflict.
     pub fn faults(&self) -> Vec<String> {
         let faulty = self.packages.iter().filter(|package| package.fault.is_some());
         let faulty = faulty

@@ -1,5 +1,4 @@
-//! The report for the textfile collector of Prometheus's `node_exporter`: numbers of each host, and the history of the
-//! root itself.
+//! The report for the textfile collector of Prometheus's `node_exporter`: numbers of hosts, history of the root.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

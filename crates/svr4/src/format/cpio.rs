@@ -229,8 +229,7 @@ enum Magic {
     Odc,
 }
 
-/// A cpio archive being read; the input should be buffered. [`Read`] yields the current member, and [`CpioError`]s
-/// inside [`io::Error`].
+/// A cpio archive read from buffered input. [`Read`] yields the current member, with [`CpioError`]s in [`io::Error`].
 #[derive(Debug)]
 pub struct CpioReader<R> {
     input: R,

@@ -129,8 +129,8 @@ const HEADER_BLOCK: usize = 512;
 
 const LONGEST_HEADER: usize = 1 << 20;
 
-/// A datastream being read; the input should be buffered. [`Read`] yields the current member, and [`DatastreamError`]s
-/// inside [`io::Error`].
+/// A datastream read from buffered input. [`Read`] yields the current member, and [`DatastreamError`]s in
+/// [`io::Error`].
 #[derive(Debug)]
 pub struct DatastreamReader<R> {
     archive: cpio::CpioReader<R>,

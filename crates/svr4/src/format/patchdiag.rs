@@ -164,8 +164,7 @@ impl PatchdiagLine {
         line
     }
 
-    /// Returns the patch in the synopsis of an obsolete one: `Obsoleted by: ID-REV`, or `OBSOLETED by ID` (revision
-    /// 01).
+    /// Returns the patch in the synopsis of an obsolete one: `Obsoleted by: ID-REV`, or `OBSOLETED by ID` (revision 1).
     pub fn obsoleted_by(&self) -> Option<PatchId> {
         let synopsis = self.is_obsolete.then(|| String::from_utf8_lossy(&self.synopsis))?;
         let named = behind(&synopsis, "Obsoleted by").find_map(|text| {

@@ -1,7 +1,6 @@
 //! Dangerous characters in text from strangers: terminal controls, invisible characters, and changes of direction.
 //!
-//! Printed text escapes bytes as `\ooo`, but keeps newlines, tabs, and bytes that are not UTF-8. Documents use
-//! `\u{202e}`.
+//! Printed text escapes bytes as `\ooo`, except newlines, tabs, and invalid UTF-8. Documents use `\u{202e}`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

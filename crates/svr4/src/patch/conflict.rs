@@ -27,8 +27,7 @@ pub enum PatchConflict<'a> {
 impl AppliedPatches {
     /// Returns the first conflict with `incoming`, given its own two lists.
     ///
-    /// Only effective applied patches count, and those that they have explicitly obsoleted, except by
-    /// [`PatchList::beyond`].
+    /// Only effective patches count, and those that they have explicitly obsoleted, except by [`PatchList::beyond`].
     pub fn incompatible_with<'a>(
         &'a self,
         incoming: &'a PatchId,

@@ -295,8 +295,7 @@ impl Extend<Requirement> for Requirements {
     }
 }
 
-/// Obsoleted patches, each once, with a count above zero. Readers must ignore the order: the classic scripts write that
-/// of an awk array.
+/// Obsoleted patches with counts above zero. Readers ignore the order: the classic scripts write that of an awk array.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
 
