@@ -32,9 +32,6 @@ const LARGEST_DIGEST: u64 = 4096;
 
 const COMMAND: &str = "recover";
 
-/// As the history names them.
-const BACKING_OUT: [&str; 2] = ["patchrm", "remove"];
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedUndo {
     pub patch: String,
