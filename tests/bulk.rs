@@ -415,6 +415,29 @@ fn control_groups(begin: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Makes two tests of a story that takes long: builds of root, and those of an ordinary user.
+macro_rules! for_everybody {
+    ($($story:ident,)+) => {
+        $(
+            mod $story {
+                #[test]
+                fn as_root() {
+                    if crate::scenario::is_root() {
+                        super::$story(false);
+                    }
+                }
+
+                #[test]
+                fn as_an_ordinary_user() {
+                    super::$story(true);
+                }
+            }
+        )+
+    };
+}
+
+pub(crate) use for_everybody;
+
 /// Root, if the test is root, and an ordinary user.
 pub(crate) fn everybody() -> Vec<bool> {
     if is_root() { vec![false, true] } else { vec![true] }

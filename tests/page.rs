@@ -89,42 +89,51 @@ fn without_its_script_the_page_says_the_same() {
     }
 }
 
-#[test]
-fn the_table_is_sorted_and_filtered() {
-    let Some(browser) = browser("the table is sorted and filtered") else { return };
-    let stage = stage();
+/// The rows of the table once a script has taken some steps.
+fn rows_after(browser: &str, stage: &Scenario, steps: &str) -> Vec<String> {
     let page = fs::read_to_string(stage.beside("page.html")).unwrap();
-    let play = |steps: &str| {
-        // The policy allows no other script, so that one has to go for the steps to be taken.
-        let (before, rest) = page.split_once("<meta http-equiv").unwrap();
-        let (_, after) = rest.split_once('>').unwrap();
-        let played =
-            format!("{before}{after}").replace("</body>", &format!("<script>{steps}</script></body>"));
-        fs::write(stage.beside("played.html"), played).unwrap();
-        let (document, console) = shown(browser, &stage, &stage.beside("played.html"), &[]);
-        assert_eq!(console, "", "{steps}");
-        rows(&document)
-    };
+    // The policy allows no other script, so that one has to go for the steps to be taken.
+    let (before, rest) = page.split_once("<meta http-equiv").unwrap();
+    let (_, after) = rest.split_once('>').unwrap();
+    let played = format!("{before}{after}").replace("</body>", &format!("<script>{steps}</script></body>"));
+    fs::write(stage.beside("played.html"), played).unwrap();
+    let (document, console) = shown(browser, stage, &stage.beside("played.html"), &[]);
+    assert_eq!(console, "", "{steps}");
+    rows(&document)
+}
+
+#[test]
+fn the_table_is_sorted() {
+    let Some(browser) = browser("the table is sorted") else { return };
+    let stage = stage();
     let sort = |column: usize, times: usize| {
         let click = format!("document.querySelectorAll('thead button')[{column}].click();");
-        play(&click.repeat(times))
+        rows_after(browser, &stage, &click.repeat(times))
     };
     assert_eq!(sort(0, 1), ["100001", "100002", "100003", "100004"]);
     assert_eq!(sort(0, 2), ["100004", "100003", "100002", "100001"]);
     assert_eq!(sort(6, 1), ["100002", "100001", "100004", "100003"], "ages are numbers");
     assert_eq!(sort(2, 1)[3], "100001", "synopses are words");
+}
+
+#[test]
+fn the_table_is_filtered_by_words_and_kinds() {
+    let Some(browser) = browser("the table is filtered") else { return };
+    let stage = stage();
     let search = |words: &str| {
-        play(&format!(
+        let steps = format!(
             "const i=document.querySelector('input');i.value='{words}';i.dispatchEvent(new Event('input'));"
-        ))
+        );
+        rows_after(browser, &stage, &steps)
     };
     assert_eq!(search("WEB server"), ["100001"]);
     assert_eq!(search("100"), ["100003", "100001", "100002", "100004"]);
     assert!(search("nothing").is_empty());
     let choose = |kind: &str| {
-        play(&format!(
+        let steps = format!(
             "const s=document.querySelector('select');s.value='{kind}';s.dispatchEvent(new Event('change'));"
-        ))
+        );
+        rows_after(browser, &stage, &steps)
     };
     assert_eq!(choose("missing"), ["100003", "100001", "100002"]);
     assert_eq!(choose("security"), ["100002"]);

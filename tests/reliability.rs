@@ -100,6 +100,21 @@ pub(crate) fn sample_or_whole<T>(sample: T, whole: T) -> T {
     if is_whole() { whole } else { sample }
 }
 
+/// A part of the items for a test that shares them with others; everything in the whole suite.
+pub(crate) fn part_of<T>(
+    items: impl Iterator<Item = T>,
+    part: usize,
+    parts: usize,
+) -> impl Iterator<Item = T> {
+    let (first, step) = sample_or_whole((part, parts), (0, 1));
+    items.skip(first).step_by(step)
+}
+
+/// Whether a part has nothing to do: the figures of the whole suite are those of one test, the first.
+pub(crate) fn is_all_in_first(part: usize) -> bool {
+    is_whole() && part > 0
+}
+
 /// The first and the last number of random stories that are asked for: `PATCHADM_RANDOM_STORIES=400-900`.
 pub(crate) fn range_asked_for() -> Option<(u64, u64)> {
     let asked = std::env::var("PATCHADM_RANDOM_STORIES").ok()?;

@@ -331,6 +331,7 @@ fn examination<'a>(
             certificate_file: network.certificate_file.clone(),
             certificate_directories: network.certificate_directories.clone(),
             proxies: network.proxies.clone(),
+            local_hosts: None,
             patience: Patience::default(),
         },
         is_offline,

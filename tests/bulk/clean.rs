@@ -2,8 +2,12 @@
 
 use std::net::TcpListener;
 
-use super::{BulkBuild, everybody, mark};
+use super::{BulkBuild, everybody, for_everybody, mark};
 use crate::tree::{Tree, assert_same};
+
+for_everybody! {
+    a_build_has_no_network_unless_it_is_configured,
+}
 
 /// Prints everything that a build sees.
 const WORLD: &str = include_str!("../../testdata/bulk/world/build");
@@ -66,34 +70,31 @@ fn a_build_sees_this_world_and_no_other_whatever_was_built_before() {
     }
 }
 
-#[test]
-fn a_build_has_no_network_unless_it_is_configured() {
-    for is_ordinary in everybody() {
-        let settings = "slot=local 1\ncheck=none\n";
-        let Some(build) = BulkBuild::of_recipes("a_build_has_no_network…", is_ordinary, settings) else {
-            continue;
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let calls = "for at in 127.0.0.1/PORT 192.0.2.1/80; do\n\
-            bash -c \"echo > /dev/tcp/$at\" 2>&1 | sed 's/.*: //'\ndone\nmkdir -p $DESTDIR/opt\n";
-        build.recipe("calls", "", &calls.replace("PORT", &port.to_string()));
-        build.run("").ends(0);
-        let said = build.log("calls-1.0");
-        if said.contains("not found") {
-            crate::missing("bash", "a_build_has_no_network…");
-            continue;
-        }
-        assert_eq!(
-            said,
-            "Connection refused\nConnection refused\nNetwork is unreachable\nNetwork is unreachable\n"
-        );
-        assert!(listener.accept().is_err(), "somebody called");
-        // It is configured: the same build reaches the host.
-        build.set("network=calls\n");
-        build.change("calls/build", (" 192.0.2.1/80", ""));
-        build.run("").ends(0);
-        assert!(listener.accept().is_ok(), "{}", build.log("calls-1.0"));
+fn a_build_has_no_network_unless_it_is_configured(is_ordinary: bool) {
+    let settings = "slot=local 1\ncheck=none\n";
+    let Some(build) = BulkBuild::of_recipes("a_build_has_no_network…", is_ordinary, settings) else {
+        return;
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let calls = "for at in 127.0.0.1/PORT 192.0.2.1/80; do\n\
+        bash -c \"echo > /dev/tcp/$at\" 2>&1 | sed 's/.*: //'\ndone\nmkdir -p $DESTDIR/opt\n";
+    build.recipe("calls", "", &calls.replace("PORT", &port.to_string()));
+    build.run("").ends(0);
+    let said = build.log("calls-1.0");
+    if said.contains("not found") {
+        crate::missing("bash", "a_build_has_no_network…");
+        return;
     }
+    assert_eq!(
+        said,
+        "Connection refused\nConnection refused\nNetwork is unreachable\nNetwork is unreachable\n"
+    );
+    assert!(listener.accept().is_err(), "somebody called");
+    // It is configured: the same build reaches the host.
+    build.set("network=calls\n");
+    build.change("calls/build", (" 192.0.2.1/80", ""));
+    build.run("").ends(0);
+    assert!(listener.accept().is_ok(), "{}", build.log("calls-1.0"));
 }

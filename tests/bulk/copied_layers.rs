@@ -5,9 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{BulkBuild, BulkRun, assert_same_results, everybody, mark};
+use super::{BulkBuild, BulkRun, assert_same_results, for_everybody, mark};
 use crate::everyman::become_ordinary;
 use crate::scenario::is_root;
+
+for_everybody! {
+    where_overlays_are_refused_trees_are_copied_which_is_told_once_and_the_results_are_the_same,
+}
 
 /// A program that runs another one, for which and for all below which fsopen(2) is not permitted.
 const REFUSES: &str = "#include <errno.h>\n#include <linux/filter.h>\n#include <linux/seccomp.h>\n\
@@ -74,39 +78,34 @@ fn without_overlay(command: &Command, refuses: &Path, is_ordinary: bool) -> Comm
     inside
 }
 
-#[test]
-fn where_overlays_are_refused_trees_are_copied_which_is_told_once_and_the_results_are_the_same() {
+fn where_overlays_are_refused_trees_are_copied_which_is_told_once_and_the_results_are_the_same(
+    is_ordinary: bool,
+) {
     let test = "where_overlays_are_refused…";
-    for is_ordinary in everybody() {
-        let mark = mark();
-        let Some(build) = with_tree(test, is_ordinary, &mark) else { continue };
-        let expected = build.run("").ends(0);
-        let copying = with_tree(test, is_ordinary, &mark).unwrap();
-        let Some(refuses) = refusing(test, &copying) else { return };
-        let scan = copying.command(&format!("scan {}", copying.work().display()));
-        let scanned = without_overlay(&scan, &refuses, is_ordinary).output().unwrap();
-        assert!(scanned.status.success(), "{}", String::from_utf8_lossy(&scanned.stderr));
-        let running = without_overlay(&copying.running(""), &refuses, is_ordinary).output().unwrap();
-        let run = BulkRun::of(&running).ends(0);
-        assert_eq!(run.in_state("done").len(), RECIPES.len());
-        assert_same_results(&copying.results(&run), &build.results(&expected));
-        assert_eq!(run.report["leftovers"], expected.report["leftovers"]);
-        assert!(
-            run.report["leftovers"].to_string().contains("/opt/one-1.0.left"),
-            "{}",
-            run.report["leftovers"]
-        );
-        let notes = run.report["notes"].as_array().unwrap();
-        let words = "slot local: overlay file systems are refused: Operation not permitted (os error 1): \
-            every sandbox gets a copy of its tree";
-        assert_eq!(notes.iter().filter(|note| *note == words).count(), 1, "{notes:?}");
-        copying.assert_nothing_left(&mark);
-        // Once they are allowed, nothing is copied any more, and nothing is built again.
-        let again = copying.run("").ends(0);
-        assert_eq!(again.in_state("up-to-date").len(), RECIPES.len());
-        assert!(!again.report["notes"].to_string().contains("copy of its tree"));
-        assert_eq!(fs::read_to_string(copying.work().join("build/layers")).unwrap(), "overlay\n");
-    }
+    let mark = mark();
+    let Some(build) = with_tree(test, is_ordinary, &mark) else { return };
+    let expected = build.run("").ends(0);
+    let copying = with_tree(test, is_ordinary, &mark).unwrap();
+    let Some(refuses) = refusing(test, &copying) else { return };
+    let scan = copying.command(&format!("scan {}", copying.work().display()));
+    let scanned = without_overlay(&scan, &refuses, is_ordinary).output().unwrap();
+    assert!(scanned.status.success(), "{}", String::from_utf8_lossy(&scanned.stderr));
+    let running = without_overlay(&copying.running(""), &refuses, is_ordinary).output().unwrap();
+    let run = BulkRun::of(&running).ends(0);
+    assert_eq!(run.in_state("done").len(), RECIPES.len());
+    assert_same_results(&copying.results(&run), &build.results(&expected));
+    assert_eq!(run.report["leftovers"], expected.report["leftovers"]);
+    assert!(run.report["leftovers"].to_string().contains("/opt/one-1.0.left"), "{}", run.report["leftovers"]);
+    let notes = run.report["notes"].as_array().unwrap();
+    let words = "slot local: overlay file systems are refused: Operation not permitted (os error 1): \
+        every sandbox gets a copy of its tree";
+    assert_eq!(notes.iter().filter(|note| *note == words).count(), 1, "{notes:?}");
+    copying.assert_nothing_left(&mark);
+    // Once they are allowed, nothing is copied any more, and nothing is built again.
+    let again = copying.run("").ends(0);
+    assert_eq!(again.in_state("up-to-date").len(), RECIPES.len());
+    assert!(!again.report["notes"].to_string().contains("copy of its tree"));
+    assert_eq!(fs::read_to_string(copying.work().join("build/layers")).unwrap(), "overlay\n");
 }
 
 #[test]

@@ -5,8 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::whole_tree::libraries_of;
-use super::{BulkBuild, BulkRun, everybody};
+use super::{BulkBuild, BulkRun, for_everybody};
 use crate::tree::{Tree, assert_same};
+
+for_everybody! {
+    what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it_changes,
+}
 
 /// The programs of the system.
 const PROGRAMS: [&str; 9] = ["sh", "cat", "mkdir", "find", "cp", "ln", "ls", "rm", "sleep"];
@@ -37,74 +41,71 @@ pub(super) fn make_system(at: &Path) {
     }
 }
 
-#[test]
-fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it_changes() {
-    for is_ordinary in everybody() {
-        let test = "what_is_built_on_a_directory…";
-        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, "slot=local 2\n") else { return };
-        let system = build.scenario.beside("system");
-        make_system(&system);
-        // The base is recognised by what it holds.
-        let conf = build.work().join("bulk.conf");
-        let text = fs::read_to_string(&conf).unwrap().replace("\nbase_id=echo base\n", "\n");
-        fs::write(&conf, format!("{text}base={}\n", system.display())).unwrap();
-        let script = "cat /etc/issue > \"$DESTDIR/issue-of-$PKGNAME\"\nls /bin > \"$DESTDIR/bin-of-$PKGNAME\"\n\
-                      cat /issue-of-* > \"$DESTDIR/needed-by-$PKGNAME\" 2> /dev/null || :\n";
-        build.recipe("one", "", script);
-        build.recipe("two", "ALL_DEPENDS=one-[0-9]*\n", script);
-        let package_of =
-            |run: &BulkRun| build.work().join(format!("sets/{}/packages/two.pkg", run.report["run"]));
-        let hidden = build.scenario.beside("hidden");
-        let libraries = libraries_of(Path::new(env!("CARGO_BIN_EXE_patchadm")));
-        let of_c = libraries.iter().find(|path| path.contains("/libc.")).unwrap();
-        let of_c = system.join(of_c.trim_start_matches('/'));
-        fs::rename(&of_c, &hidden).unwrap();
-        let said = build.run("").ends(1).said;
-        assert!(
-            said.contains("patchadm does not run in it: exit 127; the base must have the libraries"),
-            "{said}"
-        );
-        fs::rename(&hidden, &of_c).unwrap();
-        if !is_ordinary {
-            // The state of the base does not tell of it, so it gets another one.
-            set_capability(&system.join("bin/ls"));
-            fs::write(system.join("etc/issue"), "a small system\n").unwrap();
-        }
-        let run = build.run("").ends(0);
-        let says = "/bin/ls of the base has capabilities, and its copy in sandboxes has none";
-        let notes = |run: &BulkRun| run.report["notes"].to_string();
-        assert_eq!(notes(&run).contains(says), !is_ordinary, "{}", notes(&run));
-        assert_eq!(run.in_state("done"), ["one", "two"]);
-        let package = package_of(&run);
-        let mut programs = PROGRAMS;
-        programs.sort_unstable();
-        let of = |name: &str| content(&build, &package, name);
-        assert_eq!(of("bin-of-two-1.0"), programs.join("\n") + "\n");
-        assert_eq!(
-            (of("issue-of-two-1.0"), of("needed-by-two-1.0")),
-            ("a small system\n".to_owned(), "a small system\n".to_owned())
-        );
-        let run = build.run("").ends(0);
-        assert_eq!(run.in_state("up-to-date"), ["one", "two"]);
-        assert!(!notes(&run).contains(says), "it is copied once: {}", notes(&run));
-
-        fs::write(system.join("etc/issue"), "a larger system\n").unwrap();
-        let before = Tree::of(&system, &[]);
-        let run = build.run("").ends(0);
-        assert_eq!(run.in_state("done"), ["one", "two"], "{:#}", run.report);
-        let package = package_of(&run);
-        assert_eq!(content(&build, &package, "issue-of-two-1.0"), "a larger system\n");
-        let why = build.action("why @WORK@ one").ok();
-        assert!(why.contains("base"), "{why}");
-        if !is_ordinary {
-            assert!(copies(&build).len() > 1, "{:?}", copies(&build));
-            let used = fs::read_to_string(build.work().join("build/base.copy")).unwrap();
-            build.action("prune @WORK@").ok();
-            assert_eq!(copies(&build), [used]);
-            assert_eq!(build.run("").ends(0).in_state("up-to-date"), ["one", "two"]);
-        }
-        assert_same(&Tree::of(&system, &[]), &before);
+fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it_changes(is_ordinary: bool) {
+    let test = "what_is_built_on_a_directory…";
+    let Some(build) = BulkBuild::of_recipes(test, is_ordinary, "slot=local 2\n") else { return };
+    let system = build.scenario.beside("system");
+    make_system(&system);
+    // The base is recognised by what it holds.
+    let conf = build.work().join("bulk.conf");
+    let text = fs::read_to_string(&conf).unwrap().replace("\nbase_id=echo base\n", "\n");
+    fs::write(&conf, format!("{text}base={}\n", system.display())).unwrap();
+    let script = "cat /etc/issue > \"$DESTDIR/issue-of-$PKGNAME\"\nls /bin > \"$DESTDIR/bin-of-$PKGNAME\"\n\
+                  cat /issue-of-* > \"$DESTDIR/needed-by-$PKGNAME\" 2> /dev/null || :\n";
+    build.recipe("one", "", script);
+    build.recipe("two", "ALL_DEPENDS=one-[0-9]*\n", script);
+    let package_of =
+        |run: &BulkRun| build.work().join(format!("sets/{}/packages/two.pkg", run.report["run"]));
+    let hidden = build.scenario.beside("hidden");
+    let libraries = libraries_of(Path::new(env!("CARGO_BIN_EXE_patchadm")));
+    let of_c = libraries.iter().find(|path| path.contains("/libc.")).unwrap();
+    let of_c = system.join(of_c.trim_start_matches('/'));
+    fs::rename(&of_c, &hidden).unwrap();
+    let said = build.run("").ends(1).said;
+    assert!(
+        said.contains("patchadm does not run in it: exit 127; the base must have the libraries"),
+        "{said}"
+    );
+    fs::rename(&hidden, &of_c).unwrap();
+    if !is_ordinary {
+        // The state of the base does not tell of it, so it gets another one.
+        set_capability(&system.join("bin/ls"));
+        fs::write(system.join("etc/issue"), "a small system\n").unwrap();
     }
+    let run = build.run("").ends(0);
+    let says = "/bin/ls of the base has capabilities, and its copy in sandboxes has none";
+    let notes = |run: &BulkRun| run.report["notes"].to_string();
+    assert_eq!(notes(&run).contains(says), !is_ordinary, "{}", notes(&run));
+    assert_eq!(run.in_state("done"), ["one", "two"]);
+    let package = package_of(&run);
+    let mut programs = PROGRAMS;
+    programs.sort_unstable();
+    let of = |name: &str| content(&build, &package, name);
+    assert_eq!(of("bin-of-two-1.0"), programs.join("\n") + "\n");
+    assert_eq!(
+        (of("issue-of-two-1.0"), of("needed-by-two-1.0")),
+        ("a small system\n".to_owned(), "a small system\n".to_owned())
+    );
+    let run = build.run("").ends(0);
+    assert_eq!(run.in_state("up-to-date"), ["one", "two"]);
+    assert!(!notes(&run).contains(says), "it is copied once: {}", notes(&run));
+
+    fs::write(system.join("etc/issue"), "a larger system\n").unwrap();
+    let before = Tree::of(&system, &[]);
+    let run = build.run("").ends(0);
+    assert_eq!(run.in_state("done"), ["one", "two"], "{:#}", run.report);
+    let package = package_of(&run);
+    assert_eq!(content(&build, &package, "issue-of-two-1.0"), "a larger system\n");
+    let why = build.action("why @WORK@ one").ok();
+    assert!(why.contains("base"), "{why}");
+    if !is_ordinary {
+        assert!(copies(&build).len() > 1, "{:?}", copies(&build));
+        let used = fs::read_to_string(build.work().join("build/base.copy")).unwrap();
+        build.action("prune @WORK@").ok();
+        assert_eq!(copies(&build), [used]);
+        assert_eq!(build.run("").ends(0).in_state("up-to-date"), ["one", "two"]);
+    }
+    assert_same(&Tree::of(&system, &[]), &before);
 }
 
 #[test]

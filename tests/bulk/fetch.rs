@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 
 use patchadm_inputs::sha256::Sha256;
 
-use super::{BulkBuild, BulkRun, everybody, mark};
+use super::{BulkBuild, BulkRun, for_everybody, mark};
+
+for_everybody! {
+    what_fetch_brings_is_taken_where_it_is_right_and_a_failure_of_it_is_one_of_the_distfile,
+}
 
 /// What upstream has.
 const SOURCE: &str = "int main(void) { return 0; }\n";
@@ -60,36 +64,35 @@ fn distfiles(build: &BulkBuild) -> Vec<String> {
     names
 }
 
-#[test]
-fn what_fetch_brings_is_taken_where_it_is_right_and_a_failure_of_it_is_one_of_the_distfile() {
-    for is_ordinary in everybody() {
-        let mark = mark();
-        let Some(build) = with_fetch("what_fetch_brings…", is_ordinary, &mark) else { continue };
-        let began = Instant::now();
-        let run: BulkRun = build.run("").ends(5);
-        assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
-        assert_eq!(run.in_state("done"), ["elsewhere", "right"], "{}", build.who());
-        for (name, reason) in FAILING {
-            let package = format!("{name}-1.0");
-            assert_eq!(run.package(&package)["cause"], "distfile", "{package}");
-            assert!(run.detail(&package).starts_with(reason), "{}: {}", build.who(), run.detail(&package));
-        }
-        assert!(run.detail("fails-1.0").ends_with(&format!(" {mark} no such mirror")));
-        assert_eq!(distfiles(&build), ["elsewhere", "right"]);
-        assert_eq!(fs::read_to_string(build.work().join("distfiles/right")).unwrap(), SOURCE);
-        assert!(!build.tree().join("written").exists() && !fs::exists("/usr/written").unwrap());
-        assert!(!fs::exists("/tmp/written").unwrap());
-        build.assert_nothing_left(&mark);
-        // What is there is not fetched again, and what failed is tried again.
-        fs::write(
-            build.scenario.beside("driver/fetch"),
-            "#!/bin/sh\n[ $1 = none ] || exit 9\nprintf 'int main(void) { return 0; }\\n' > $DISTDIR/$1\n",
-        )
-        .unwrap();
-        let run = build.run("").ends(5);
-        assert_eq!((run.in_state("done"), run.in_state("failed").len()), (vec!["none".to_owned()], 5));
-        assert!(run.detail("hangs-1.0").ends_with("fetch: exit 9"), "{}", run.detail("hangs-1.0"));
+fn what_fetch_brings_is_taken_where_it_is_right_and_a_failure_of_it_is_one_of_the_distfile(
+    is_ordinary: bool,
+) {
+    let mark = mark();
+    let Some(build) = with_fetch("what_fetch_brings…", is_ordinary, &mark) else { return };
+    let began = Instant::now();
+    let run: BulkRun = build.run("").ends(5);
+    assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
+    assert_eq!(run.in_state("done"), ["elsewhere", "right"], "{}", build.who());
+    for (name, reason) in FAILING {
+        let package = format!("{name}-1.0");
+        assert_eq!(run.package(&package)["cause"], "distfile", "{package}");
+        assert!(run.detail(&package).starts_with(reason), "{}: {}", build.who(), run.detail(&package));
     }
+    assert!(run.detail("fails-1.0").ends_with(&format!(" {mark} no such mirror")));
+    assert_eq!(distfiles(&build), ["elsewhere", "right"]);
+    assert_eq!(fs::read_to_string(build.work().join("distfiles/right")).unwrap(), SOURCE);
+    assert!(!build.tree().join("written").exists() && !fs::exists("/usr/written").unwrap());
+    assert!(!fs::exists("/tmp/written").unwrap());
+    build.assert_nothing_left(&mark);
+    // What is there is not fetched again, and what failed is tried again.
+    fs::write(
+        build.scenario.beside("driver/fetch"),
+        "#!/bin/sh\n[ $1 = none ] || exit 9\nprintf 'int main(void) { return 0; }\\n' > $DISTDIR/$1\n",
+    )
+    .unwrap();
+    let run = build.run("").ends(5);
+    assert_eq!((run.in_state("done"), run.in_state("failed").len()), (vec!["none".to_owned()], 5));
+    assert!(run.detail("hangs-1.0").ends_with("fetch: exit 9"), "{}", run.detail("hangs-1.0"));
 }
 
 #[test]

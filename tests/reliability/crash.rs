@@ -17,7 +17,7 @@ use crate::reliability::promotions::PROMOTED;
 use crate::reliability::stories::{
     Command, ELSEWHERE, EXCHANGED, MENDED, SCRIPTED, STORIES, Story, Trial, is_asked_for,
 };
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::{figures, is_all_in_first, part_of, sample_or_whole};
 
 /// A door that counts.
 fn counting() -> (Door, Arc<AtomicUsize>) {
@@ -159,9 +159,32 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 
 #[test]
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
+    kill_at_changes(0);
+}
+
+#[test]
+fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery_2() {
+    kill_at_changes(1);
+}
+
+#[test]
+fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery_3() {
+    kill_at_changes(2);
+}
+
+#[test]
+fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery_4() {
+    kill_at_changes(3);
+}
+
+/// Kills each story of a part before its changes.
+fn kill_at_changes(part: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
     let (mut tried, known) = (0, AtomicUsize::new(0));
     let told = STORIES.iter().chain(&SCRIPTED).chain(&MENDED).chain(&ELSEWHERE).chain(&EXCHANGED);
-    for story in told.chain(&PROMOTED).map(|told| told()).filter(is_asked_for) {
+    for story in part_of(told.chain(&PROMOTED), part, 4).map(|told| told()).filter(is_asked_for) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));

@@ -15,7 +15,7 @@ use crate::reliability::crash::{Legal, changes_of, dead_after, in_parallel, spre
 use crate::reliability::stories::{
     SCRIPTED, STORIES, Story, Told, Trial, first_run, is_asked_for, library_dropped,
 };
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::{figures, is_all_in_first, part_of, sample_or_whole};
 
 /// What happens to the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,11 +134,34 @@ fn a_package_of_kept_libraries_that_still_has_to_go_proves_nothing() {
 
 #[test]
 fn whenever_the_journal_is_lost_a_command_is_done_or_not_done_or_it_is_said_that_nobody_knows() {
+    lose_journals(0);
+}
+
+#[test]
+fn whenever_the_journal_is_lost_a_command_is_done_or_not_done_or_it_is_said_that_nobody_knows_2() {
+    lose_journals(1);
+}
+
+#[test]
+fn whenever_the_journal_is_lost_a_command_is_done_or_not_done_or_it_is_said_that_nobody_knows_3() {
+    lose_journals(2);
+}
+
+#[test]
+fn whenever_the_journal_is_lost_a_command_is_done_or_not_done_or_it_is_said_that_nobody_knows_4() {
+    lose_journals(3);
+}
+
+/// Loses the journal in each story of a part.
+fn lose_journals(part: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
     let counts = Counts::default();
     let first: Told = first_run;
     let without = [first].into_iter().chain(STORIES).map(|told| (told, false));
     let stories = without.chain(SCRIPTED.map(|told| (told, true)));
-    for (told, has_scripts) in stories.step_by(sample_or_whole(3, 1)) {
+    for (told, has_scripts) in part_of(stories.step_by(sample_or_whole(3, 1)), part, 4) {
         let story = told();
         if !is_asked_for(&story) {
             continue;

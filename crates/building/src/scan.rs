@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use patchadm_bulk_values::cache::{FileNumber, ScanCache};
@@ -184,6 +185,7 @@ struct TreeScan<'a> {
     /// True for unchanged files among those checked.
     unchanged: BTreeMap<usize, bool>,
     texts: BTreeMap<String, Result<String, String>>,
+    room: PrintRoom,
     counts: (usize, usize),
     notes: Vec<String>,
 }
@@ -193,7 +195,8 @@ impl<'a> TreeScan<'a> {
         let reader = request.base.0.ids.reader(request.user.id());
         let files = TreeFiles::open(&request.work.conf, request.driver, reader);
         let (unchanged, texts) = (BTreeMap::new(), BTreeMap::new());
-        Self { request, files, cache, unchanged, texts, counts: (0, 0), notes: Vec::new() }
+        let room = PrintRoom { used: AtomicU64::new(0), limit: LARGEST_OF_TREE };
+        Self { request, files, cache, unchanged, texts, room, counts: (0, 0), notes: Vec::new() }
     }
     /// Returns all locations, or the requested ones.
     fn wanted(&mut self) -> Result<Vec<Location>, ScanError> {
@@ -274,6 +277,7 @@ impl<'a> TreeScan<'a> {
             match self.known(location.as_str()) {
                 Some(text) => {
                     self.counts.1 += 1;
+                    self.room.use_of(text.len());
                     self.texts.insert(location.as_str().to_owned(), Ok(text));
                 }
                 None => open.push(location),
@@ -396,7 +400,7 @@ impl<'a> TreeScan<'a> {
                 }
                 called => called?,
             };
-            done.push((location, printed));
+            done.push((location, self.room.within(printed)));
             step.advance(1);
             match take() {
                 Some(another) => location = another,
@@ -407,6 +411,31 @@ impl<'a> TreeScan<'a> {
 }
 
 const MOST_PRINTED: u64 = (16 << 20) + 1;
+
+/// The most bytes that all locations print together, which are held; a tree of 29,000 packages prints a fifth of it.
+const LARGEST_OF_TREE: u64 = 1 << 30;
+
+/// The room for what all locations print.
+struct PrintRoom {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl PrintRoom {
+    fn use_of(&self, bytes: usize) -> u64 {
+        self.used.fetch_add(bytes as u64, Ordering::Relaxed).saturating_add(bytes as u64)
+    }
+
+    /// Drops what does not fit: then its location fails.
+    fn within(&self, printed: Printed) -> Printed {
+        let bytes = printed.as_ref().map_or(0, Vec::len);
+        if self.use_of(bytes) <= self.limit || bytes == 0 {
+            return printed;
+        }
+        self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
+        Err(format!("scan: it prints {bytes} bytes, and all locations together more than {}", self.limit))
+    }
+}
 
 /// Time for making a sandbox on a busy machine, not charged to the call.
 const TO_MAKE: Duration = Duration::from_secs(5);
@@ -648,6 +677,18 @@ mod tests {
         assert!(reason("+2e+2e+").ends_with("a part of it is . or .."), "{refused:?}");
         assert!(reason("+2fx+2f+2fy+").ends_with("a part of it is empty"), "{refused:?}");
         assert!(reason("+ff+c3+a9").contains("is no location"), "{refused:?}");
+    }
+
+    #[test]
+    fn what_no_longer_fits_into_the_room_for_all_locations_is_dropped_and_less_still_fits() {
+        let room = PrintRoom { used: AtomicU64::new(0), limit: 10 };
+        room.use_of(4);
+        assert_eq!(room.within(Ok(b"12345".to_vec())), Ok(b"12345".to_vec()));
+        let dropped = room.within(Ok(b"12".to_vec())).unwrap_err();
+        assert_eq!(dropped, "scan: it prints 2 bytes, and all locations together more than 10");
+        assert_eq!(room.within(Ok(b"1".to_vec())), Ok(b"1".to_vec()));
+        assert_eq!(room.within(Err("exit 1".to_owned())), Err("exit 1".to_owned()));
+        assert_eq!(room.within(Ok(Vec::new())), Ok(Vec::new()));
     }
 
     #[test]

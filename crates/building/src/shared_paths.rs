@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use patchadm_bulk_values::report::SharedPath;
-use patchadm_inputs::source::{self, Extent, Origin, SourceError};
+use patchadm_inputs::source::SourceError;
 use patchadm_rootfs::{FileType, Root, RootError, never};
 use patchadm_svr4::package::ObjectPath;
 
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::package_limits::open_package;
 
 /// A conflict with an earlier package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Conflict {
 }
 
 pub(crate) fn delivery_of(file: &Path) -> Result<Delivery, SourceError> {
-    let (_, image) = source::open(Origin::Path(file), Extent::Unchecked)?;
+    let (_, image) = open_package(file)?;
     Ok(Delivery::of_all(&image))
 }
 

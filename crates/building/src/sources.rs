@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use patchadm_bulk_values::records::{BY_DIGEST, Record};
 use patchadm_core::process::{close_inherited, leave_session_keyring};
-use patchadm_inputs::http::{Address, HttpAnswer, HttpClient, HttpRequest, HttpSettings};
+use patchadm_inputs::http::{
+    Address, HttpAnswer, HttpClient, HttpError, HttpProblem, HttpRequest, HttpSettings,
+};
 use patchadm_inputs::password::without_password;
 use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_inputs::sign::sha256_text;
@@ -563,7 +565,11 @@ fn print_answer(url: &str, http: &HttpSettings, output: &mut dyn Write) -> Resul
     let address = Address::parse(url).map_err(|error| error.to_string())?;
     let client = HttpClient::new(http);
     let answer = client.get(&HttpRequest::whole(&address), &never);
-    let HttpAnswer::Content(mut body) = answer.map_err(|error| error.to_string())? else {
+    let failed = |error: HttpError| match error.problem {
+        HttpProblem::Local(_) => format!("{error}, and is no `local_source` of bulk.conf"),
+        _ => error.to_string(),
+    };
+    let HttpAnswer::Content(mut body) = answer.map_err(failed)? else {
         return Err("the server says that nothing has changed".to_owned());
     };
     while let Some(bytes) = body.next_bytes(&never).map_err(|error| error.to_string())? {

@@ -1,4 +1,4 @@
-//! Full file systems, the reserve that every writer leaves, and signals between tasks that found no space.
+//! Full file systems, and the reserve that every writer leaves.
 //!
 //! Builds leave the largest reserve. A run and its tasks leave half of it, so that builds give way before the results of
 //! others are refused; the rest is for the journal and the report of a run that ends for lack of space.
@@ -7,36 +7,31 @@ use std::borrow::Borrow;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_rootfs::{Dir, RootError, Timestamp, random};
-use patchadm_svr4::package::Mode;
+use patchadm_rootfs::{Dir, RootError};
 
-use crate::work::{PROGRAM, build_directory};
-
-/// Less free space counts as full. A program that found none may have removed its files already.
+/// The free space below which a file system counts as full. A program that found none may have removed its files
+/// already.
 const LEAST: u64 = 4 << 20;
-
-/// Touched in `build_dir` by every task that found no space.
-const FULL: &[u8] = b"tasks.full";
 
 /// Returns true if a file system has no space left for an ordinary user, or if a failed command may have had no quota.
 pub(crate) fn is_full_or_over_quota(directory: &Path) -> bool {
     is_full(directory) || Dir::of_host(directory).is_ok_and(|dir| !can_hold(&dir, LEAST))
 }
 
-/// True without space for an ordinary user. An unknown size is not full.
+/// Returns true if a file system has no space left for an ordinary user. If its size is unknown, it is not full.
 pub(crate) fn is_full(directory: &Path) -> bool {
     let Ok(seen) = rustix::fs::statvfs(directory) else { return false };
     let has_no_bytes = seen.f_blocks > 0 && seen.f_bavail.saturating_mul(seen.f_frsize) < LEAST;
     has_no_bytes || seen.f_files > 0 && seen.f_favail == 0
 }
 
-/// Less free space is scarce, and so is less than a twentieth of the file system.
+/// The free space of a file system that is watched closely if less is left: a twentieth of it, and at least this.
 const LEAST_SCARCE: u64 = 256 << 20;
 
-/// Free space that no build may take: at most this, or a fiftieth of the file system.
+/// The free space that no build may take: a fiftieth of the file system, but at most this.
 const LARGEST_RESERVE: u64 = 512 << 20;
 
-/// Space that an ordinary user can still write.
+/// The space of a file system that an ordinary user can still write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FreeSpace {
     pub(crate) bytes: u64,
@@ -44,7 +39,7 @@ pub(crate) struct FreeSpace {
 }
 
 impl FreeSpace {
-    /// `None` if unknown.
+    /// Returns the space of the file system of a directory; `None` if it is unknown.
     pub(crate) fn of(directory: &Path) -> Option<Self> {
         Self::in_answer(&rustix::fs::statvfs(directory).ok()?)
     }
@@ -54,17 +49,17 @@ impl FreeSpace {
         (seen.f_blocks > 0).then(|| Self { bytes: bytes(seen.f_bavail), total: bytes(seen.f_blocks) })
     }
 
-    /// Like `of`, for directories of one task, which are on one file system.
+    /// Returns the same for directories of one task, which are on one file system.
     pub(crate) fn of_all(directories: &[PathBuf]) -> Option<Self> {
         Self::of(directories.first()?)
     }
 
-    /// True if a build could take the rest before the next regular check.
+    /// Returns true if so little is left that a build could take it before the next regular look.
     pub(crate) fn is_scarce(self) -> bool {
         self.bytes < LEAST_SCARCE.max(self.total / 20)
     }
 
-    /// True if a build has to give way before the file system is full.
+    /// Returns true if so little is left that a build has to give way before the file system is full.
     pub(crate) fn is_below_reserve(self) -> bool {
         self.bytes < (self.total / 50).clamp(LEAST, LARGEST_RESERVE)
     }
@@ -91,7 +86,7 @@ pub(crate) fn must_have_room(dir: &Dir, bytes: u64) -> Result<(), RootError> {
 
 /// Returns false if there is no space, or no quota, for a file of this size in a directory.
 pub(crate) fn can_hold(dir: &Dir, bytes: u64) -> bool {
-    let made = dir.create_private(PROGRAM).and_then(|(name, file)| {
+    let made = dir.create_private("space").and_then(|(name, file)| {
         // Without a name, nothing is left of it if this process is killed.
         dir.remove(&name)?;
         file.reserve(bytes)
@@ -127,48 +122,6 @@ impl<D: Borrow<Dir>> RoomWatch<D> {
     }
 }
 
-/// Signals between tasks on one machine that the build directory was full: the first task to notice makes room, and
-/// another one may fail for the same reason but check later.
-///
-/// The signal is the time of a file, which needs no free space.
-#[derive(Debug)]
-pub(crate) struct SpaceSigns {
-    build_dir: PathBuf,
-    begin: Option<Timestamp>,
-}
-
-impl SpaceSigns {
-    pub(crate) fn begin(build_dir: &Path) -> Self {
-        let begin = build_directory(build_dir).and_then(|dir| {
-            if dir.look(FULL)?.is_none() {
-                dir.replace_file(PROGRAM, FULL, b"", Mode::of(0o644))?;
-            }
-            last_sign(&dir)
-        });
-        Self { build_dir: build_dir.to_owned(), begin: begin.ok().flatten() }
-    }
-
-    /// True if a task has found no space since.
-    pub(crate) fn has_sign(&self) -> bool {
-        build_directory(&self.build_dir).and_then(|dir| last_sign(&dir)).is_ok_and(|last| last != self.begin)
-    }
-
-    /// Does nothing if the file is missing.
-    pub(crate) fn give(&self) -> Result<(), RootError> {
-        let dir = build_directory(&self.build_dir)?;
-        if dir.look(FULL)?.is_some() {
-            // Any time but that of another signal.
-            let seconds = i64::try_from(random()? >> 34).unwrap_or_default();
-            dir.set_mtime(FULL, Timestamp::whole(seconds))?;
-        }
-        Ok(())
-    }
-}
-
-fn last_sign(dir: &Dir) -> Result<Option<Timestamp>, RootError> {
-    Ok(dir.look(FULL)?.map(|seen| seen.mtime))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,20 +155,5 @@ mod tests {
         assert!(RoomWatch::begin(&place, u64::MAX / 2).is_err());
         assert!(can_hold(&place, 1 << 10));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_task_learns_that_another_one_has_found_no_space_whenever_it_looks() {
-        let dir = tempfile::tempdir().unwrap();
-        let build_dir = dir.path().join("build");
-        let (finds, fails) = (SpaceSigns::begin(&build_dir), SpaceSigns::begin(&build_dir));
-        assert!(!finds.has_sign() && !fails.has_sign());
-        finds.give().unwrap();
-        assert!(fails.has_sign());
-        // Earlier signals do not concern a task that begins now.
-        let later = SpaceSigns::begin(&build_dir);
-        assert!(!later.has_sign());
-        fails.give().unwrap();
-        assert!(later.has_sign() && finds.has_sign());
     }
 }

@@ -1,5 +1,6 @@
 //! Walks and copies trees. Copies share blocks if the file system supports it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -154,6 +155,9 @@ pub(crate) fn copy_tree(
     Ok(walk.left_out)
 }
 
+/// The bytes of a copy after which it is asked for room again.
+const BETWEEN_LOOKS: u64 = 16 << 20;
+
 fn copy_attributes(
     target: &Dir,
     name: &[u8],
@@ -191,6 +195,16 @@ pub(crate) fn each_below<E: From<RootError>>(
         }
     }
     Ok(())
+}
+
+/// Returns the sorted names in a directory; `None` if it has more than `most`, which are not remembered.
+pub(crate) fn names_up_to(dir: &Dir, most: usize) -> Result<Option<Vec<Vec<u8>>>, RootError> {
+    let count = Cell::new(0);
+    let names = dir.names_that_are(|_| {
+        count.set(count.get() + 1);
+        count.get() <= most
+    })?;
+    Ok((count.get() <= most).then_some(names))
 }
 
 fn last_first(dir: &Dir) -> Result<Vec<Vec<u8>>, RootError> {
@@ -440,6 +454,18 @@ mod tests {
         }
         let copied = copy_tree((&from, &to), TreeKind::Layer, None, &|| Some(15));
         assert_eq!(copied.unwrap_err().errno(), Some(Errno::INTR), "before a file, too");
+    }
+
+    #[test]
+    fn no_more_names_than_wanted_are_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b", "a", "c"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let top = Dir::of_host(dir.path()).unwrap();
+        let names = [b"a", b"b", b"c"].map(|name| name.to_vec()).to_vec();
+        assert_eq!(names_up_to(&top, 3).unwrap(), Some(names));
+        assert_eq!(names_up_to(&top, 2).unwrap(), None);
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct Configuration {
     pub distfiles: PathBuf,
     /// Directories for `file:` sources.
     pub file_sources: Vec<PathBuf>,
+    /// The hosts of this machine or its link from which sources may come.
+    pub local_sources: Vec<String>,
+    /// The system that builds see.
     pub base: Base,
     /// The output of this command identifies the base.
     pub base_id: Option<Vec<String>>,
@@ -124,6 +127,7 @@ impl Configuration {
             pool: lines.path("pool")?,
             distfiles: lines.path("distfiles")?,
             file_sources: lines.each("file_source", value::absolute_path)?,
+            local_sources: lines.each("local_source", value::host)?,
             base: read_base(&lines)?,
             base_id: lines.some("base_id", value::program)?,
             mounts: lines.each("mount", SandboxMount::parse)?,

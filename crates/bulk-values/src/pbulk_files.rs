@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
+use patchadm_svr4::package::control::is_hidden;
+
 use crate::journal::PackageState;
 
 /// A package of a run in pbulk's terms.
@@ -103,7 +105,7 @@ pub fn status(status: &PbulkStatus<'_>) -> String {
     for (name, value) in lines {
         let Some(value) = value else { continue };
         // Writing to a string does not fail.
-        let _ = writeln!(out, "{name}={}", value.split(char::is_control).collect::<Vec<_>>().join(" "));
+        let _ = writeln!(out, "{name}={}", value.split(is_hidden).collect::<Vec<_>>().join(" "));
     }
     out
 }
@@ -197,7 +199,7 @@ mod tests {
     fn the_status_has_one_line_for_each_value() {
         let began = "2026-11-26T08:00:00Z";
         let of = |ended| {
-            let platform = "Linux/x86_64\nX=1";
+            let platform = "Linux/x86_64\nX=1\u{202e}2";
             status(&PbulkStatus {
                 platform,
                 compiler: None,
@@ -206,7 +208,7 @@ mod tests {
                 base_url: "https://example.org/bulk",
             })
         };
-        let expected = "PLATFORM=Linux/x86_64 X=1\nBUILD_START_ISO=2026-11-26T08:00:00Z\n\
+        let expected = "PLATFORM=Linux/x86_64 X=1 2\nBUILD_START_ISO=2026-11-26T08:00:00Z\n\
                         BUILD_START_DIR=20261126.0800\nBASE_URL=https://example.org/bulk\n";
         assert_eq!(of(None), expected);
         assert!(of(Some("2026-11-26T09:00:00Z")).ends_with("\nBUILD_END_ISO=2026-11-26T09:00:00Z\n"));

@@ -108,12 +108,12 @@ impl VerbGroup {
 }
 
 impl Applet {
-    /// True if a link with this name, or the name as first argument, means this command and not `patchadm`.
+    /// Returns true if a link with this name, or the name as first argument, means this command and not `patchadm`.
     pub fn has_own_name(&self) -> bool {
         matches!(self.kind, AppletKind::Classic | AppletKind::ForScripts)
     }
 
-    /// The name before diagnostics: its own, or that of the program.
+    /// Returns the name before its diagnostics: its own, or that of the program.
     pub fn program(&self, of: &'static str) -> &'static str {
         if self.has_own_name() { self.name } else { of }
     }
@@ -160,7 +160,7 @@ impl Invocation {
         Some(*work)
     }
 
-    /// False also if an option asks for help.
+    /// Returns false also if an option asks for help.
     pub fn has_only_options(&self) -> bool {
         let asks = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|option| word == option);
         !self.is_asked_for_options
@@ -173,7 +173,7 @@ impl Invocation {
         WorkBar::new(doing, surroundings.stderr_is_terminal && !surroundings.is_quiet && !self.in_json)
     }
 
-    /// True at a terminal, unless `is_agreed`.
+    /// Returns true at a terminal, unless `is_agreed`.
     pub fn may_ask(&self, is_agreed: bool) -> bool {
         let surroundings = &self.surroundings;
         !is_agreed && !self.in_json && surroundings.stdin_is_terminal && surroundings.stdout_is_terminal

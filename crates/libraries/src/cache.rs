@@ -63,13 +63,13 @@ impl FactsCache {
         self.mounts.iter().position(|known| known == mount).and_then(|at| u32::try_from(at).ok())
     }
 
-    /// `None` if the times cannot be represented.
+    /// Returns the key of a file on a mount; `None` if its times cannot be represented.
     pub fn key(mount: u32, status: &ObjectStatus) -> Option<FileKey> {
         let (mtime, ctime) = (nanoseconds(status.mtime)?, nanoseconds(status.ctime)?);
         Some(FileKey { mount, inode: status.inode.number, size: status.size, mtime, ctime })
     }
 
-    /// `Some(None)` if the file is no program or library.
+    /// Returns `Some(None)` if the file is no program or library.
     pub fn file(&self, key: &FileKey) -> Option<Option<&Arc<ElfFacts>>> {
         let at = self.entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
         self.entries.get(at).map(|(_, facts)| facts.as_ref())
@@ -83,7 +83,7 @@ impl FactsCache {
         self.entries.is_empty()
     }
 
-    /// The scan began at `since`.
+    /// Makes a cache of the files that a scan found. The scan began at `since`.
     pub fn new(
         mounts: Vec<MountName>,
         files: impl IntoIterator<Item = (FileKey, Option<Arc<ElfFacts>>)>,
@@ -96,7 +96,7 @@ impl FactsCache {
         Self { mounts, entries }
     }
 
-    /// A damaged file gives an empty cache.
+    /// Reads the file. A damaged file gives an empty cache.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::read(bytes).unwrap_or_default()
     }

@@ -43,7 +43,7 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// True if only a choice keeps the library from staying.
+    /// Returns true if only a choice keeps the library from staying.
     pub(super) const fn is_choice(self) -> bool {
         matches!(self, Self::Forbidden | Self::NotAsked)
     }
@@ -88,7 +88,7 @@ pub struct Consumer {
 }
 
 pub trait SymbolSource {
-    /// `None` if the symbols cannot be read: then nothing counts as missing.
+    /// Returns `None` if the symbols cannot be read: then nothing counts as missing.
     fn symbols(&self, file: &Arc<LibraryFile>) -> Option<Arc<ElfSymbols>>;
 }
 
@@ -127,7 +127,7 @@ impl LibraryChange<'_> {
         tree
     }
 
-    /// The paths at which the trees differ, with and without candidates.
+    /// Returns the paths at which the trees of the change differ, with and without candidates.
     pub(super) fn differences(&self) -> Differences {
         let paths =
             self.before.unlike(self.after).into_iter().chain(self.candidates.keys()).chain(self.brought);

@@ -187,7 +187,7 @@ impl Examination<'_, '_> {
         false
     }
 
-    /// The library that served a need: in the program or, if the program did not load the object, by itself.
+    /// Finds the library that served a need: in the program or, if the program did not load the object, by itself.
     fn served_before(&mut self, one: ObjectInBoth<'_>, need: &Need) -> Option<Served> {
         if let Some((was, old)) = one.was.zip(one.old) {
             let same = was.needs_of(old).find(|other| need.is_same(other))?;
@@ -197,7 +197,7 @@ impl Examination<'_, '_> {
         alone.iter().find(|(other, _)| need.is_same(other)).map(|(_, served)| served.clone())
     }
 
-    /// The libraries that an object found by itself before the change.
+    /// Returns the libraries that an object found by itself before the change.
     fn alone(&mut self, path: &ObjectPath) -> Rc<[(Need, Served)]> {
         if let Some(known) = self.alone.get(path) {
             return known.clone();
@@ -216,7 +216,7 @@ impl Examination<'_, '_> {
         served
     }
 
-    /// True if the need is met only because the program loads another object that has the missing symbols.
+    /// Returns true if the need is met only because the program loads another object that has the missing symbols.
     fn depends_on_program(&self, one: ObjectInBoth<'_>, need: &Need, served: Option<&Served>) -> bool {
         let files = served.zip(one.now.found(need)).map(|(old, new)| (&old.way.file, &new.way.file));
         files.is_some_and(|files| self.comparisons.lacks_symbols(&one.object.way.file, files))
@@ -254,7 +254,7 @@ impl ObjectInBoth<'_> {
         found.needs.extend(needs);
     }
 
-    /// True if the same file serves the same need of the same file as before, or nothing served it before.
+    /// Returns true if the same file serves the same need of the same file as before, or nothing served it before.
     fn is_met_as_before(&self, need: &Need) -> bool {
         let before = self.was.zip(self.old);
         let before = before

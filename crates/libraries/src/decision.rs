@@ -84,7 +84,7 @@ impl LibraryChange<'_> {
         LibraryDecision { kept: staying.kept, lost, dropped, unneeded, served }
     }
 
-    /// True if a library with the needed name stays for the consumer, even if another one served it before.
+    /// Returns true if a library with the needed name stays for the consumer, even if another one served it before.
     fn is_met_by(&self, need: &CountedNeed, kept: &BTreeMap<ObjectPath, BTreeSet<Consumer>>) -> bool {
         kept.iter().filter(|(_, consumers)| consumers.contains(&need.consumer)).any(|(path, _)| {
             match self.candidates.get(path).map(|candidate| &candidate.node) {

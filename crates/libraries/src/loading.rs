@@ -39,7 +39,7 @@ pub struct Need {
 }
 
 impl Need {
-    /// True for the same need, whatever was found, in a loading with the same names.
+    /// Returns true for the same need, whatever was found, in a loading with the same names.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.key, self.source) == (other.key, other.source)
     }
@@ -120,12 +120,12 @@ impl<'t> Loader<'t> {
         Self::naming(tree, settings, &Rc::default())
     }
 
-    /// The loader shares the numbers of these names.
+    /// Makes a loader that shares the numbers of these names.
     pub(super) fn naming(tree: &'t LibraryTree, settings: &'t LoaderSettings, names: &Rc<Names>) -> Self {
         Self::noticing(tree, settings, names, Differences::none())
     }
 
-    /// Also records which programs reach one of these differences.
+    /// Makes a loader that also records which programs reach one of these differences.
     pub(super) fn noticing(
         tree: &'t LibraryTree,
         settings: &'t LoaderSettings,
@@ -151,7 +151,7 @@ impl<'t> Loader<'t> {
         self.search.file_number(file)
     }
 
-    /// True if a difference was reached since the last call.
+    /// Returns true if a difference was reached since the last call.
     pub(super) fn take_met(&mut self) -> bool {
         self.search.take_met()
     }
@@ -220,7 +220,7 @@ impl<'t> Loader<'t> {
         })
     }
 
-    /// From the object at an index on, breadth first.
+    /// Loads the needs of the objects from an index on, breadth first.
     fn load_needs(&mut self, loading: &mut Loading, from: usize) {
         let mut next = from;
         while let Some(object) = loading.objects.get(next) {
@@ -236,7 +236,7 @@ impl<'t> Loader<'t> {
         }
     }
 
-    /// For an object that inherits nothing: its needs are searched once for all loadings.
+    /// Loads the needs of an object that inherits nothing: they are searched once for all loadings.
     fn load_own_needs(&mut self, loading: &mut Loading, by: usize) {
         let Some(number) = loading.objects.get(by).map(|object| object.number.index()) else { return };
         if self.own_needs.len() <= number {
@@ -353,7 +353,7 @@ impl<'t> Loader<'t> {
 }
 
 impl LoadedObject {
-    /// True if an own or inherited RPATH applies to the libraries of the objects that it loads.
+    /// Returns true if an RPATH, its own or an inherited one, applies to the libraries of the objects that it loads.
     fn hands_rpath_on(&self) -> bool {
         self.inherits_rpath || self.way.file.facts.rpath.is_some()
     }
@@ -381,7 +381,7 @@ impl Loading {
         self.names.text(need.key)
     }
 
-    /// A note may have several names.
+    /// Returns all names that satisfy a need: a note may have several.
     fn names_for(&self, object: &LoadedObject, need: &Need) -> Vec<String> {
         let key = self.key(need);
         let notes = object.way.file.facts.dlopen.iter();
@@ -390,7 +390,7 @@ impl Loading {
         own.map_or_else(|| vec![self.name(need).to_string()], |note| note.soname.clone())
     }
 
-    /// All needs of one object must be added before those of another, except for `Dlopen`.
+    /// Adds a need of an object. All needs of one object must be added before those of another, except for `Dlopen`.
     fn push(&mut self, by: usize, need: Need) {
         let Some(object) = self.objects.get_mut(by) else { return };
         if need.source == NeedSource::Dlopen {

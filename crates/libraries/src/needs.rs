@@ -138,7 +138,7 @@ pub(super) fn served(
     Some(Served::by(object, same.name, &loading.found(same)?.way, versions))
 }
 
-/// True if a need is met with every version.
+/// Returns true if a need is met with every version.
 pub(super) fn is_served(
     loading: &Loading,
     object: &LoadedObject,
@@ -164,12 +164,12 @@ pub(super) struct VersionComparisons {
 }
 
 impl VersionComparisons {
-    /// The keys hold numbers of these names; a loader must share them.
+    /// Returns the names whose numbers the keys have; a loader must share them.
     pub(super) fn names(&self) -> &Rc<Names> {
         &self.names
     }
 
-    /// The needed versions that the library does not define.
+    /// Returns the versions that a consumer needs of a library of this name and that the library does not define.
     pub(super) fn missing(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -197,8 +197,8 @@ impl<'c> Comparisons<'c> {
         Self { versions, source, gone: RefCell::default(), used: RefCell::default() }
     }
 
-    /// Symbols that the consumer had from the old library and that its new closure lacks. The closure begins with the
-    /// program.
+    /// Returns the symbols that an old library gave a consumer and that no file of its new closure has. The closure
+    /// begins with the program.
     fn symbols_missing<'f>(
         &self,
         consumer: &Arc<LibraryFile>,
@@ -228,8 +228,8 @@ impl<'c> Comparisons<'c> {
             && self.symbols_lacked(consumer, (old, new)).is_some_and(|lacked| !lacked.is_empty())
     }
 
-    /// Symbols that the consumer had from the old library and that the new one lacks; `None` if a file cannot be read.
-    /// The consumer is read only if the new library lacks anything.
+    /// Returns the symbols that an old library gave a consumer and that the new one lacks; `None` if a file cannot be
+    /// read. The consumer is read only if the new library lacks anything at all.
     fn symbols_lacked(
         &self,
         consumer: &Arc<LibraryFile>,

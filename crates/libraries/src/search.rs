@@ -125,7 +125,7 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// Nothing is found once a signal came.
+    /// Makes the search find nothing once a signal asks for the end.
     pub(super) fn ended_by(&mut self, interrupt: Interrupt<'t>) {
         self.interrupt = interrupt;
     }
@@ -143,7 +143,7 @@ impl<'t> Search<'t> {
         self.inherited_left > 0
     }
 
-    /// True if a difference was reached since the last call.
+    /// Returns true if a difference was reached since the last call.
     pub(super) fn take_met(&mut self) -> bool {
         std::mem::take(&mut self.has_met)
     }
@@ -208,7 +208,7 @@ impl<'t> Search<'t> {
         self.settings
     }
 
-    /// The chain begins with the object that needs the name, then the one that loaded it, and so on.
+    /// Searches a name for the first object of a chain: the one that needs it, the one that loaded that, and so on.
     pub(super) fn find(
         &mut self,
         kind: &LoaderKind,
@@ -326,7 +326,7 @@ impl<'t> Search<'t> {
         names.iter().rev().find_map(|file| self.file(directory.as_bytes(), machine, file))
     }
 
-    /// In the syntax of RPATH and RUNPATH.
+    /// Searches a list of directories, as RPATH and RUNPATH write it.
     fn in_list(
         &mut self,
         list: &str,
@@ -374,7 +374,7 @@ impl<'t> Search<'t> {
     }
 }
 
-/// By directory and SONAME, sorted.
+/// Returns the names of the libraries of a tree by directory and SONAME, sorted.
 fn named_files(tree: &LibraryTree) -> NamedFiles<'_> {
     let mut named = NamedFiles::new();
     for (path, file) in tree.files().filter(|(path, _)| is_library_name(path.name())) {
@@ -468,7 +468,7 @@ fn default_directories(machine: ElfMachine) -> Vec<String> {
     own.chain(wide.iter().chain(&["/lib", "/usr/lib"]).map(|at| (*at).to_owned())).collect()
 }
 
-/// The values depend on how the loader was built.
+/// Returns the values that `$LIB` may have, depending on how the loader was built.
 fn lib_names(machine: ElfMachine) -> Vec<String> {
     let own = multiarch(machine).iter().map(|name| format!("lib/{name}"));
     let wide = machine.is_64.then(|| "lib64".to_owned());

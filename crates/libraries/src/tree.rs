@@ -64,7 +64,7 @@ impl LibraryTree {
         self.set(path, Some(Node::Link(target.into())));
     }
 
-    /// An object of another kind may take its place.
+    /// Removes the object at a path; an object of another kind may take its place.
     pub fn remove(&mut self, path: &ObjectPath) {
         self.set(path.clone(), None);
     }
@@ -107,7 +107,7 @@ impl LibraryTree {
         }
     }
 
-    /// In no order.
+    /// Returns the programs and libraries with their paths, in no order.
     pub fn files(&self) -> impl Iterator<Item = (&ObjectPath, &Arc<LibraryFile>)> {
         self.nodes().filter_map(|(path, node)| match node {
             Node::File(file) => Some((path, file)),
@@ -130,7 +130,7 @@ impl LibraryTree {
     }
 }
 
-/// True if `ldconfig` looks at files of this name.
+/// Returns true if `ldconfig` looks at a file of this name.
 pub(super) fn is_library_name(name: &[u8]) -> bool {
     (name.starts_with(b"lib") || name.starts_with(b"ld-")) && name.windows(3).any(|part| part == b".so")
 }
@@ -151,7 +151,7 @@ impl Differences {
         &NONE
     }
 
-    /// `files` are what the trees have there.
+    /// Adds a path, with the libraries that the trees have there.
     pub(super) fn add<'f>(&mut self, path: &ObjectPath, files: impl IntoIterator<Item = &'f LibraryFile>) {
         let directory = path.parent_bytes().filter(|_| is_library_name(path.name()));
         for soname in files.into_iter().filter_map(|file| file.facts.soname.as_ref()) {
@@ -208,12 +208,12 @@ impl LinkMap for TreeLinks<'_> {
 }
 
 impl<'t> Follower<'t> {
-    /// Notes when a path reaches one of these differences.
+    /// Makes a follower that notes when a path reaches one of these differences.
     pub(super) fn noticing(tree: &'t LibraryTree, differences: &'t Differences) -> Self {
         Self { tree, differences, links: LinkFollower::new(TreeLinks { tree, differences }) }
     }
 
-    /// `None` if the path leads to no program or library.
+    /// Follows an absolute path. Returns `None` if it leads to no program or library.
     pub fn follow(&mut self, path: &[u8]) -> Option<Way> {
         self.follow_noticing(path, &mut false)
     }
@@ -223,7 +223,7 @@ impl<'t> Follower<'t> {
         self.way_to(followed)
     }
 
-    /// A directory without known files is assumed to exist.
+    /// Follows the path of a directory. A directory without any known file is assumed to exist.
     pub(super) fn follow_directory(&mut self, path: &[u8], has_met: &mut bool) -> Option<Followed> {
         self.links.follow(Followed::default(), path, has_met)
     }

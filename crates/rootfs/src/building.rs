@@ -29,7 +29,7 @@ impl NewTree {
         Self { top, made: BTreeSet::new(), last: None }
     }
 
-    /// Missing directories of the host on the way to `path` are made.
+    /// Begins a tree below a directory of the host, which is made, with those above it, if missing.
     pub fn at(path: &Path) -> Result<Self> {
         let (mut there, mut missing) = (path, Vec::new());
         loop {
@@ -64,7 +64,7 @@ impl NewTree {
         Ok(file)
     }
 
-    /// `from` must be in the tree already.
+    /// Makes `name` another name of the file `from`, which is in the tree already.
     pub fn link(&mut self, from: &[u8], name: &[u8]) -> Result<()> {
         let (above, from) = directory_and_name(from);
         let source = self.enter(above)?.again()?;
@@ -135,7 +135,7 @@ pub struct UnnamedDirectory {
 }
 
 impl UnnamedDirectory {
-    /// `program` becomes part of the private name.
+    /// Begins the directory `name` of `parent`; `program` becomes part of its private name.
     pub fn begin(parent: &Dir, program: &str, name: &[u8]) -> Result<Self> {
         let parent = parent.again()?;
         let (private, dir) = parent.make_private(program)?;

@@ -31,7 +31,7 @@ impl Root {
     }
 }
 
-/// `named` is the path as given, for messages.
+/// Returns the container tree that an open directory or file is in, if any. `named` is its path as given.
 pub(crate) fn container_tree(opened: impl AsFd, named: &[u8]) -> Result<Option<ForeignTree>> {
     let table = mounts::table()?;
     let table = parse(&table);
@@ -127,8 +127,8 @@ fn way_into(
     mount.map_or(TreeWay::Named, |mount| TreeWay::Mount(text(&mount.point)))
 }
 
-/// True in or below the directory of an engine. A mount that contains `/` itself does not count: showing the whole
-/// machine to an engine does not make it a container.
+/// Returns true if a place is in the directory of an engine, or in a mount below it. A mount that contains `/` itself
+/// does not count: showing the whole machine to an engine does not make it a container.
 fn is_seen_in(table: &[Mount], place: &Place, system: &SystemRoot, engine: &Location) -> bool {
     let home = place_of(table, system.mount, b"/");
     let within = table.iter().filter(|mount| below(&mount.point, &engine.path).is_some());

@@ -43,7 +43,7 @@ impl Root {
         optional(self.dir(physical))
     }
 
-    /// For the place of an object, which may be beyond a link
+    /// Like [`dir_if_there`](Self::dir_if_there), for the place of an object, which may be beyond a link
     /// ([`Resolver::locate_object`](super::Resolver::locate_object)): no directory is there.
     pub fn dir_of_object(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
         match self.dir_if_there(physical) {
@@ -59,7 +59,7 @@ impl Dir {
         Self { fd, path, root, has_records }
     }
 
-    /// On a guarded root, a directory of records must belong to the superuser.
+    /// Wraps an opened directory. On a guarded root, a directory of records must belong to the superuser.
     pub(crate) fn entered(fd: OwnedFd, path: ObjectPath, root: Root) -> Result<Self> {
         if let Some(guard) = root.guard() {
             guard.directory(&root, &fd, &path)?;
@@ -198,7 +198,7 @@ impl Dir {
         })
     }
 
-    /// The magic number of statfs(2).
+    /// Returns the type of the file system: the magic number of statfs(2).
     pub fn file_system_magic(&self) -> Result<u64> {
         let stat = again(|| rustix::fs::fstatfs(&self.fd))
             .map_err(|errno| self.error("look at the file system of", b"", errno))?;
@@ -206,8 +206,8 @@ impl Dir {
         Ok(stat.f_type as u64 & 0xffff_ffff)
     }
 
-    /// True if new objects inherit a project id from the directory (`FS_PROJINHERIT_FL`), so that nothing can be
-    /// renamed into it from elsewhere. False if the file system has no such flags.
+    /// Returns true if new objects inherit a project id from the directory (`FS_PROJINHERIT_FL`), so that nothing can
+    /// be renamed into it from elsewhere. Returns false if the file system has no such flags.
     pub fn hands_down_project(&self) -> bool {
         const PROJECT_INHERIT: u32 = 0x2000_0000;
         rustix::fs::ioctl_getflags(&self.fd).is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0)
@@ -218,14 +218,14 @@ impl Dir {
         rustix::fs::accessat(&self.fd, ".", access, AtFlags::EACCESS).is_ok()
     }
 
-    /// True if the file system, or the mount that leads to the directory, is read-only.
+    /// Returns true if the file system, or the mount that leads to the directory, is read-only.
     pub fn is_read_only(&self) -> Result<bool> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
             .map_err(|errno| self.error("look at the file system of", b"", errno))?;
         Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
     }
 
-    /// An empty name means the directory itself.
+    /// Returns the path of `name` in the directory, or its own path for an empty name.
     pub fn at(&self, name: &[u8]) -> ObjectPath {
         // A name that forms no path (too long in total) is shown by its directory; the call on it fails anyway.
         if name.is_empty() {
@@ -235,7 +235,7 @@ impl Dir {
         }
     }
 
-    /// EEXIST, for an object at `name` that must stay.
+    /// Returns the error (EEXIST) for replacing an object at `name` that must stay.
     pub fn refused(&self, name: &[u8]) -> RootError {
         self.error("replace", name, Errno::EXIST)
     }
@@ -252,7 +252,7 @@ impl Dir {
         self.root.show(&self.at(name))
     }
 
-    /// A name with several components could leave this directory.
+    /// Checks that `name` is a single component, so that a call with it cannot leave this directory.
     pub(crate) fn must_be_single(&self, name: &[u8]) -> Result<()> {
         let is_single = !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| b"/\0".contains(byte));
         if holds("root.single-name", is_single) {
@@ -267,7 +267,7 @@ impl Dir {
         flagged.unwrap_or_else(|| RootError::Call { action, path: self.show(name), errno })
     }
 
-    /// The error for an immutable or append-only object, or an object in such a directory.
+    /// Returns the error for an immutable or append-only object, or for an object in such a directory.
     pub(crate) fn flagged(&self, action: &'static str, name: &[u8]) -> Option<RootError> {
         let flag_of = |seen: Option<ObjectStatus>| seen.and_then(|seen| seen.flag());
         let own = ObjectStatus::at(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok();

@@ -82,8 +82,8 @@ impl Dir {
         Ok(others.into_iter().next())
     }
 
-    /// True if this directory is `other` or below it, by its place on the file system. Parts of `other` mounted
-    /// elsewhere count.
+    /// Returns true if this directory is `other`, or below it, by its place on its file system: a part of `other` that
+    /// is mounted elsewhere counts as well.
     pub fn is_within(&self, other: &Self) -> Result<bool> {
         let table = table()?;
         let table = parse(&table);
@@ -99,7 +99,7 @@ impl Dir {
         Ok(areas.any(|area| area.contains(&place.device, &place.path)))
     }
 
-    /// The type in the mount table of this process; `None` if its mount is not in that table.
+    /// Returns the type in the mount table of this process; `None` if its mount is not in that table.
     pub fn file_system_type(&self) -> Result<Option<String>> {
         let table = table()?;
         let mount = self.itself()?.mount;
@@ -128,7 +128,7 @@ fn found_in(table: &[Mount], place: &Place) -> Option<String> {
     })
 }
 
-/// One table for each other namespace and root directory, with a process in it. Unreadable tables are skipped.
+/// Returns the tables of other namespaces, each with the number of a process in it.
 fn other_tables() -> Vec<(u32, Vec<u8>)> {
     let view = |process: &Path| -> Option<(PathBuf, PathBuf)> {
         Some((fs::read_link(process.join("ns/mnt")).ok()?, fs::read_link(process.join("root")).ok()?))

@@ -63,18 +63,18 @@ impl Door {
         Self { watcher: Some(Box::new(watcher)), witness: None, for_many: false }
     }
 
-    /// True if changes must come in the same order in every run.
+    /// Returns true if changes must come in the same order in every run.
     pub(crate) fn is_watched(&self) -> bool {
         self.watcher.is_some() && !self.for_many
     }
 
-    /// For changes by several threads in any order.
+    /// Makes the same door for changes made by several threads side by side, in any order.
     #[must_use]
     pub fn for_many(self) -> Self {
         Self { for_many: true, ..self }
     }
 
-    /// `witness` receives the result of every change that the watcher let through.
+    /// Makes the same door with a `witness`, which receives the result of every change that the watcher let through.
     #[must_use]
     pub fn witnessed(
         self,

@@ -77,7 +77,7 @@ impl RootError {
         !matches!(self, Self::Flagged(_)) && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
 
-    /// True if the file system, or the caller's quota, is full, or only its reserve is left.
+    /// Returns true if the file system, or the caller's quota, is full, or only its reserve is left.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }

@@ -23,7 +23,7 @@ pub enum AtPath {
 pub trait LinkMap {
     fn at(&self, path: &[u8]) -> AtPath;
 
-    /// True if paths that reach this one are to be reported.
+    /// Returns true if paths that reach this path are to be reported.
     fn is_marked(&self, path: &[u8]) -> bool {
         let _ = path;
         false

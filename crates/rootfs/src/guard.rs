@@ -75,7 +75,7 @@ impl RecordGuard {
         self.check(root, physical, file).map(Some)
     }
 
-    /// The target of a link among the records is a record, too.
+    /// Adds the target of a symbolic link among the records to the records.
     pub(crate) fn link(&self, root: &Root, physical: &ObjectPath, link: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if !self.is_record(physical) {
@@ -229,7 +229,7 @@ fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
     trace_from(root, top, path.as_bytes(), path)
 }
 
-/// Like [`trace`], below `tree`, whose own way was checked and cannot change any more.
+/// Like [`trace`], for a path below `tree`, whose own way has been checked and cannot change any more.
 fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPath) -> Result<RecordArea> {
     match path.as_bytes().strip_prefix(tree.as_bytes()) {
         Some(below) if path.is_below(tree) => trace_from(root, found.clone(), below, path),

@@ -27,7 +27,7 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// For the whole seconds of a pkgmap.
+    /// Makes the time of a whole second, as in a pkgmap.
     pub fn whole(seconds: i64) -> Self {
         Self { seconds, nanoseconds: 0 }
     }
@@ -155,7 +155,7 @@ pub enum FileType {
 }
 
 impl FileType {
-    /// `None` for a hard link: it has the type of its source.
+    /// Returns the type of the file that a pkgmap's type makes; `None` for a hard link, which has that of its source.
     pub fn of(ftype: Ftype) -> Option<Self> {
         Some(match ftype {
             Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information => Self::Regular,
@@ -168,7 +168,7 @@ impl FileType {
         })
     }
 
-    /// `None` for a socket, which a pkgmap cannot hold.
+    /// Returns the plain type that a pkgmap has for such a file; `None` for a socket.
     pub fn ftype(self) -> Option<Ftype> {
         Some(match self {
             Self::Regular => Ftype::File,
@@ -181,7 +181,7 @@ impl FileType {
         })
     }
 
-    /// The letter of find(1) `-type`, as in journals.
+    /// Returns the letter of find(1) `-type`, which journals hold.
     pub fn letter(self) -> char {
         match self {
             Self::Regular => 'f',
@@ -251,7 +251,7 @@ pub struct ObjectStatus {
 }
 
 impl ObjectStatus {
-    /// `shown` names the file in an error.
+    /// Returns the status of an open file; `shown` names it in an error.
     pub fn of(file: impl AsFd, shown: impl FnOnce() -> String) -> Result<Self> {
         Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
     }
@@ -309,7 +309,7 @@ impl ObjectStatus {
         Some((flag, if flag == "is immutable" { 'i' } else { 'a' }))
     }
 
-    /// True if identity, size, mtime and ctime are the same.
+    /// Returns true if the object is unchanged between two looks: same identity, size, mtime and ctime.
     pub fn is_untouched(&self, later: &Self) -> bool {
         self.inode == later.inode
             && self.size == later.size
@@ -317,7 +317,7 @@ impl ObjectStatus {
             && self.ctime == later.ctime
     }
 
-    /// For an object that was read whole in between.
+    /// Like [`is_untouched`](Self::is_untouched), for an object that was read whole in between.
     pub fn is_untouched_in(&self, read: &Live) -> bool {
         let is_same = (self.inode, self.mtime, self.ctime) == (read.inode, read.mtime, read.ctime);
         is_same && read.size().is_none_or(|size| size == self.size)
@@ -348,7 +348,7 @@ pub const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 /// The POSIX access list of new objects in a directory.
 pub const DEFAULT_LIST: &[u8] = b"system.posix_acl_default";
 
-/// True for a label of a security module.
+/// Returns true if an extended attribute is a label of a security module.
 pub fn is_label(key: &[u8]) -> bool {
     key == b"security.selinux" || key.starts_with(b"security.SMACK64")
 }

@@ -69,7 +69,7 @@ impl LockHolder {
         self.since
     }
 
-    /// `process 1234 (patchadd)`, `process 1234` or `another process`.
+    /// Describes the holder: `process 1234 (patchadd)`, `process 1234`, or `another process`.
     pub fn describe(&self) -> String {
         match (self.process(), self.program()) {
             (Some(pid), Some(program)) => format!("process {pid} ({program})"),
@@ -192,7 +192,7 @@ impl Lock {
         Ok(is_held.then(|| holder(&file)))
     }
 
-    /// True also if other processes share it.
+    /// Returns true if another process holds the lock file `name` of a directory, alone or with others.
     pub fn is_file_held(dir: &Dir, name: &[u8]) -> Result<bool, RootError> {
         match dir.open_regular(name) {
             Ok(file) => held_by_others(&file).map_err(|errno| dir.error("ask for the lock of", name, errno)),
@@ -333,7 +333,7 @@ fn directory_of(root: &Root, path: &ObjectPath) -> Result<Option<Dir>, RootError
     root.dir_if_there(&root.resolver().locate_dir(&above)?)
 }
 
-/// `None` if it is missing or not writable for the caller.
+/// Returns `None` if it is missing or not writable for the caller.
 fn open_foreign(directory: &Dir, name: &[u8]) -> Result<Option<File>, RootError> {
     let wrong = || directory.error("lock", name, Errno::INVAL);
     match directory.look(name)? {

@@ -64,7 +64,7 @@ impl Dir {
         Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
     }
 
-    /// The status of this directory for `.`; `None` if the name is missing.
+    /// Returns the status of `name`, or of this directory for `.`; `None` if it is missing.
     pub fn look(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         self.must_be_single(name)?;
         match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -138,7 +138,7 @@ impl Dir {
         Err(self.error("read a steady state of", name, Errno::AGAIN))
     }
 
-    /// `None` if the file changes meanwhile.
+    /// Reads a regular file; `None` if it changes meanwhile.
     fn live_file(
         &self,
         name: &[u8],
@@ -199,7 +199,7 @@ impl Dir {
         .map_err(|(action, errno)| self.error(action, name, errno).through_proc())
     }
 
-    /// False if the file system has none.
+    /// Returns false if the file system has none.
     pub fn has_xattr(&self, name: &[u8], key: &[u8]) -> Result<bool> {
         let (path, mut nothing) = (self.magic_path(name), [0u8; 0]);
         match again(|| rustix::fs::lgetxattr(path.as_slice(), key, &mut nothing[..])) {
@@ -230,7 +230,7 @@ impl Dir {
         }
     }
 
-    /// `None` if the name is missing. Refuses anything but a regular file, unopened.
+    /// Returns `None` if the name is missing. Refuses anything but a regular file, unopened.
     pub fn open_seen(&self, name: &[u8]) -> Result<Option<(File, ObjectStatus)>> {
         match self.look(name)? {
             Some(seen) if seen.file_type == FileType::Regular => optional(self.open_file(name)),
@@ -283,7 +283,7 @@ impl Dir {
         }
     }
 
-    /// `None` also for anything but a regular file.
+    /// Reads like [`read`](Self::read), and also returns `None` for anything but a regular file.
     pub fn read_regular(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
         if self.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
             return Ok(None);

@@ -16,7 +16,7 @@ const TABLE: &str = "/proc/self/mountinfo";
 /// Access lists that permission bits do not reflect.
 pub(crate) const LISTS: [&[u8]; 3] = [b"system.nfs4_acl", b"system.nfs4_acl_xdr", b"system.richacl"];
 
-/// The kernel does not report the table's size; a few large reads are cheaper.
+/// Reads the table of this process. The kernel does not report its size; a few large reads are cheaper.
 pub(crate) fn table() -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(1 << 14);
     let read = File::open(TABLE).and_then(|mut file| file.read_to_end(&mut text));
@@ -86,7 +86,7 @@ fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)
     (!rule::holds("root.mount.user", user == 0)).then_some((user, Distrust::ForeignMount))
 }
 
-/// `user_id` of FUSE, 0 for all others, `None` if the mount is not in the table.
+/// Returns the user who mounted a file system: `user_id` of FUSE, 0 for all others, `None` if it is not in the table.
 fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     let text = String::from_utf8_lossy(table);
     let line = text
@@ -101,7 +101,7 @@ fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     Some(user.filter(|_| is_fuse).and_then(|user| user.parse().ok()).unwrap_or(0))
 }
 
-/// True on the mount of `/`. The table hides that mount if `/` of this process is no mount point.
+/// Returns true on the mount of `/`. The table hides that mount if `/` of this process is no mount point.
 fn is_of_system(seen: &ObjectStatus) -> bool {
     let system = rustix::fs::open(
         "/",
@@ -159,7 +159,7 @@ pub(crate) fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place
     Some(Place { device: mount.device.clone(), path: joined(&mount.root, below) })
 }
 
-/// Without a leading slash.
+/// Returns the part of a path below a directory, without a leading slash.
 pub(crate) fn below<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(directory.strip_suffix(b"/").unwrap_or(directory))?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }

@@ -24,7 +24,7 @@ pub struct OpenObject {
 }
 
 impl Dir {
-    /// `None` if the name is missing.
+    /// Returns `None` if the name is missing.
     pub fn hold(&self, name: &[u8]) -> Result<Option<OpenObject>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let held = self.place(name).and_then(|(directory, there)| {
@@ -40,7 +40,7 @@ impl OpenObject {
         ObjectStatus::of_file(&self.fd).map_err(|errno| self.error("look at", errno))
     }
 
-    /// `None` for anything but a regular file, which is not opened. Reads at most the initial number of bytes.
+    /// Returns `None` for anything but a regular file, which is not opened. Reads at most the initial number of bytes.
     pub fn sums(&self) -> Result<Option<Sums>> {
         self.sums_until(&never)
     }
@@ -187,7 +187,7 @@ impl OpenObject {
         Ok(true)
     }
 
-    /// True if a file gets another owner and set-id bits or capabilities while others could write to it.
+    /// Returns true if a file gets another owner and set-id bits or file capabilities, while others could write to it.
     fn could_be_forged(&self, seen: &ObjectStatus, rights: ObjectRights) -> Result<bool> {
         if seen.file_type != FileType::Regular
             || rights.other_owner(seen).is_none()

@@ -71,7 +71,7 @@ impl RecordGuard {
     }
 }
 
-/// True in the stage of a run: objects of all owners, below a private directory.
+/// Returns true for a path in the stage of a run: objects of all owners, below a private directory.
 fn is_of_stage(stages: &ObjectPath, physical: &ObjectPath) -> bool {
     physical.is_below(stages) && physical.parent().is_some_and(|parent| parent.is_below(stages))
 }

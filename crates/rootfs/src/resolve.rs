@@ -24,7 +24,7 @@ impl<'a> Resolver<'a> {
         Self { root, known: RefCell::default() }
     }
 
-    /// The object need not exist. Its own name is not followed.
+    /// Returns the physical path of an object, existing or not: its directory resolved, its own name unchanged.
     pub fn locate(&self, path: &ObjectPath) -> Result<ObjectPath> {
         let Some(parent) = path.parent_bytes() else { return Ok(path.clone()) };
         match self.known.borrow().get(parent) {
@@ -128,7 +128,7 @@ impl<'a> Resolver<'a> {
 }
 
 impl Root {
-    /// True if an unprivileged caller may work on the root.
+    /// Returns true if the root directory belongs to the caller, so that an unprivileged caller may work on it.
     pub fn is_own(&self) -> Result<bool> {
         self.dir(&ObjectPath::root())?.is_own()
     }
@@ -150,7 +150,7 @@ impl Root {
         }
     }
 
-    /// Sorted; `None` if it is missing.
+    /// Returns the names in a directory, sorted, or `None` if it is missing.
     pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>> {
         let physical = self.resolver().locate_dir(path)?;
         self.dir_if_there(&physical)?.map(|dir| dir.names()).transpose()

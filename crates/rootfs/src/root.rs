@@ -91,7 +91,7 @@ impl Root {
         Self { for_superuser: true, ..self }
     }
 
-    /// The program that called the caller holds the locks of these files.
+    /// Marks lock files of other programs as locked for the caller: the program that called it holds their locks.
     #[must_use]
     pub fn with_held_locks(self, files: Vec<ObjectPath>) -> Self {
         Self { held_locks: Arc::new(files), ..self }
@@ -121,14 +121,14 @@ impl Root {
         self.seen().map(|seen| (seen.uid, seen.gid))
     }
 
-    /// True if the root directory is `/` of this process.
+    /// Returns true if the root directory is `/` of this process.
     pub fn is_system_itself(&self) -> Result<bool> {
         let (own, system) = (self.seen()?, Self::open(Path::new("/"))?.seen()?);
         let place = |seen: &ObjectStatus| (seen.inode, seen.file_system, seen.mount);
         Ok(place(&own) == place(&system))
     }
 
-    /// With all links resolved.
+    /// Returns the path of the open root directory, with all links resolved.
     pub fn physical_path(&self) -> Result<PathBuf> {
         use std::os::fd::AsRawFd as _;
         let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
@@ -195,17 +195,17 @@ impl Root {
         format!("{}{}", self.prefix.display().to_string().trim_end_matches('/'), path)
     }
 
-    /// Only the superuser can set owners.
+    /// Returns true if owners can be set, because the caller is the superuser.
     pub fn is_privileged(&self) -> bool {
         self.privileged
     }
 
-    /// One if the order of changes is watched.
+    /// Returns the number of threads that work on the root: one if the order of changes is watched.
     pub fn workers(&self) -> usize {
         if self.door.is_watched() { 1 } else { cores() }
     }
 
-    /// Physical paths, with that of the root directory.
+    /// Returns the physical paths of all mount points inside the root, the root directory included.
     pub fn mount_points(&self) -> Result<Vec<ObjectPath>> {
         let text = mounts::table()?;
         let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| mounts::table_error(&error))?;
@@ -224,7 +224,7 @@ impl Root {
         Ok(found)
     }
 
-    /// A physical path contains no symbolic link.
+    /// Opens a directory by its physical path, which contains no symbolic link.
     pub(crate) fn open_directory(&self, physical: &ObjectPath) -> Result<OwnedFd> {
         if self.is_showing() {
             return self.walk(physical);
@@ -240,7 +240,7 @@ impl Root {
             .map_err(|errno| self.error("open", physical, errno))
     }
 
-    /// `None` if there is no link.
+    /// Returns `None` if there is no link.
     pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
         if self.is_showing() {
             return self.shown_link(physical);

@@ -20,7 +20,7 @@ impl ShownNames {
 }
 
 impl Root {
-    /// The result is read-only.
+    /// Returns the same root, read-only, with these names shown.
     #[must_use]
     pub fn showing(&self, names: ShownNames) -> Self {
         let door = Door::watched(|_| Err(Errno::ROFS)).for_many();

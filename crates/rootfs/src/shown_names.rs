@@ -55,7 +55,7 @@ impl ShownNames {
         self.attributes.insert((seen.inode, seen.file_system), attributes);
     }
 
-    /// `names` are the names that the directory really has.
+    /// Returns the names that a directory shows, given the `names` that it really has.
     pub fn names(&self, directory: &ObjectPath, mut names: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let Some(shown) = self.directories.get(directory) else { return names };
         names.retain(|name| !shown.contains_key(name));

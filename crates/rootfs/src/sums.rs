@@ -172,7 +172,7 @@ fn note(bytes: &[u8]) {
     DIGESTED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
 }
 
-/// In this process, so far.
+/// Returns the number of bytes that this process has digested so far.
 pub fn digested_bytes() -> u64 {
     DIGESTED.load(Ordering::Relaxed)
 }

@@ -69,13 +69,13 @@ pub fn strange_above(path: &Path) -> Result<Option<ForeignObject>> {
     Ok(look_along(path)?.0)
 }
 
-/// Also checks the target: a directory in which something is to be made.
+/// Like [`strange_above`], but for a directory in which something is to be made: it is checked as well.
 pub fn strange_along(path: &Path) -> Result<Option<ForeignObject>> {
     let (objects, last) = objects_on_way(path)?;
     Ok(objects.iter().find_map(strange).or_else(|| strange(&last)))
 }
 
-/// Also returns the status of the target.
+/// Like [`strange_above`], and also returns the status of the object that the path leads to.
 pub fn look_along(path: &Path) -> Result<(Option<ForeignObject>, ObjectStatus)> {
     let (objects, last) = objects_on_way(path)?;
     Ok((objects.iter().find_map(strange), last.seen))
@@ -111,7 +111,7 @@ fn strange(object: &ObjectOnWay) -> Option<ForeignObject> {
     })
 }
 
-/// True for the user id that stands for all users outside this user namespace. Nobody inside can act as they do.
+/// Returns true if a user id stands for all users outside this user namespace. Nobody inside can act as they do.
 fn is_of_other_namespace(uid: u32) -> bool {
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u32>().ok();
     if number("/proc/sys/kernel/overflowuid") != Some(uid) {

@@ -71,7 +71,7 @@ impl WorkMeter {
         step
     }
 
-    /// `None` while nothing can be counted.
+    /// Returns the current step; `None` while nothing can be counted.
     pub fn step(&self) -> Option<WorkStep> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -93,7 +93,7 @@ impl WorkStep {
         self.0.done.fetch_add(units, Ordering::Relaxed);
     }
 
-    /// Bytes read advance the step.
+    /// Wraps a reader, so that its bytes advance the step.
     pub fn counting<R: Read>(&self, inner: R) -> CountedRead<'_, R> {
         CountedRead { inner, step: self }
     }
@@ -106,7 +106,7 @@ impl WorkStep {
         self.0.units
     }
 
-    /// At most the total, even if something was read twice.
+    /// Returns the number of units done, at most the total, even if something was read twice.
     pub fn done(&self) -> u64 {
         self.0.done.load(Ordering::Relaxed).min(self.0.units)
     }

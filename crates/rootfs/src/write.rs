@@ -92,7 +92,7 @@ impl Dir {
         again(|| root.door().make(step, &mut work)).map_err(|errno| self.error(action, name, errno))
     }
 
-    /// Private until its mode is set.
+    /// Makes a new file, private until its mode is set.
     pub fn create(&self, name: &[u8]) -> Result<WritableFile> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = self.change(ChangeCall::Create, "create", name, || {
@@ -127,7 +127,7 @@ impl Dir {
         Ok(Some(WritableFile::new(fd.into(), self.at(name), self.root().clone())))
     }
 
-    /// Like [`Dir::open_writable`], but makes a missing file with `mode`.
+    /// Opens a file for reading and writing like [`Dir::open_writable`], and makes it with `mode` if it is missing.
     pub fn open_or_create(&self, name: &[u8], mode: Mode) -> Result<WritableFile> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for _ in 0..MOST_TRIES {
@@ -207,7 +207,7 @@ impl Dir {
         })
     }
 
-    /// Both names must exist; any type.
+    /// Exchanges two existing names of any type.
     pub fn exchange(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Exchange, "exchange", name, (other, other_name), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::EXCHANGE)
@@ -235,7 +235,7 @@ impl Dir {
         })
     }
 
-    /// A missing name is fine.
+    /// Removes a name other than a directory; a missing name is ignored.
     pub fn remove(&self, name: &[u8]) -> Result<()> {
         optional(self.change(ChangeCall::Unlink, "remove", name, || {
             rustix::fs::unlinkat(self.fd(), name, AtFlags::empty())
@@ -257,8 +257,8 @@ impl Dir {
         }
     }
 
-    /// For a new object. chown(2) clears set-id bits and file capabilities: an object whose bytes stay gets its owner
-    /// from [`OpenObject::set_rights`](crate::OpenObject::set_rights).
+    /// Sets owner and group of `name` itself, a new object. chown(2) clears set-id bits and file capabilities: an
+    /// object whose bytes stay gets its owner from [`OpenObject::set_rights`](crate::OpenObject::set_rights).
     pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         self.change(ChangeCall::SetOwner, "set the owner of", name, || {
@@ -311,7 +311,7 @@ impl Dir {
         })
     }
 
-    /// An empty name means this directory.
+    /// Sets an extended attribute of `name` itself (of this directory for an empty name).
     pub fn set_xattr(&self, name: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
         let path = self.magic_path(name);
         self.change_either(ChangeCall::SetXattr, "set an extended attribute of", name, || {
@@ -320,7 +320,7 @@ impl Dir {
         .map_err(RootError::through_proc)
     }
 
-    /// An empty name means this directory.
+    /// Removes an extended attribute of `name` itself (of this directory for an empty name).
     pub fn remove_xattr(&self, name: &[u8], key: &[u8]) -> Result<()> {
         let path = self.magic_path(name);
         self.change_either(ChangeCall::SetXattr, "remove an extended attribute of", name, || {
@@ -363,7 +363,7 @@ impl WritableFile {
         &self.root
     }
 
-    /// Only the superuser can set owners.
+    /// Returns true if owners can be set, because the caller is the superuser.
     pub fn is_privileged(&self) -> bool {
         self.root.is_privileged()
     }
@@ -499,7 +499,7 @@ impl WritableFile {
         self.file.rewind().map_err(|error| self.write_error(&error))
     }
 
-    /// For a new file. Call it first: chown(2) clears set-id bits and file capabilities.
+    /// Sets owner and group of a new file. Call it first: chown(2) clears set-id bits and file capabilities.
     pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
         self.change(ChangeCall::SetOwner, "set the owner of", || {
             rustix::fs::fchown(&self.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
@@ -518,7 +518,7 @@ impl WritableFile {
         })
     }
 
-    /// Call it last.
+    /// Sets the modification time. Call it last.
     pub fn set_mtime(&self, mtime: Timestamp) -> Result<()> {
         let times = timestamps(mtime);
         self.change(ChangeCall::SetTimes, "set the time of", || rustix::fs::futimens(&self.file, &times))

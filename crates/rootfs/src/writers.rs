@@ -69,7 +69,7 @@ fn judge(bits: u32, is_own_group: bool, ask: impl Fn(&[u8], &mut [u8]) -> rustix
     }
 }
 
-/// True if a POSIX access list gives its right to write to a user or group that is not the superuser's, or is
+/// Returns true if a POSIX access list gives its right to write to a user or group that is not the superuser's, or is
 /// malformed.
 fn names_a_writer(list: &[u8]) -> bool {
     let Some(([2, 0, 0, 0], entries)) = list.split_at_checked(4) else { return true };

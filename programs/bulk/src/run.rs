@@ -104,6 +104,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         certificate_file: network.certificate_file.clone(),
         certificate_directories: network.certificate_directories.clone(),
         proxies: network.proxies.clone(),
+        // Recipes name the addresses.
+        local_hosts: Some(work.conf.local_sources.clone()),
         ..HttpSettings::default()
     };
     let mut notes = Vec::new();

@@ -74,7 +74,7 @@ fn on_each(test: &str, play: impl Fn(&Disk) + Sync) {
 fn a_power_cut_before_any_change_to_undo_data_leaves_a_command_done_or_not_done() {
     let tried = AtomicUsize::new(0);
     on_each("power cuts before changes to undo data", |disk| {
-        for story in stories().step_by(sample_or_whole(12, 1)) {
+        for story in stories().step_by(sample_or_whole(24, 1)) {
             let legal = Legal::of(&story);
             for number in spread(changes_of(&story), sample_or_whole(2, 40)) {
                 cut(disk, &story, &legal, number);

@@ -15,7 +15,7 @@ use patchadm_releases::{
     ChangeKind, CompareOptions, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep, compare,
 };
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp, accounts_of};
-use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
 use patchadm_svr4::package::{Accounts, ObjectPath, PathError};
 use patchadm_svr4::places;
 use patchadm_svr4::places::OWN_LOG;
@@ -332,7 +332,8 @@ fn is_left_out(path: &ObjectPath) -> bool {
     names.into_iter().any(|name| shown == name.as_bytes())
 }
 
-const LARGEST: u64 = 1 << 30;
+/// The largest `contents` in bytes, as in the checks of installations.
+const LARGEST_CONTENTS: u64 = 256 << 20;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RecordState {
@@ -342,7 +343,7 @@ pub(super) struct RecordState {
 
 impl RecordState {
     pub(super) fn read(root: &Root) -> Result<Self, RootError> {
-        let contents = root.read(&places::contents(), LARGEST)?.unwrap_or_default();
+        let contents = root.read(&places::contents(), LARGEST_CONTENTS)?.unwrap_or_default();
         let lines = contents.split_inclusive(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#"));
         let contents = Digest::of(&lines.collect::<Vec<_>>().concat());
         let mut packages = BTreeMap::new();
@@ -351,7 +352,9 @@ impl RecordState {
                 if dir.look(&name)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
                     continue;
                 }
-                let Some(text) = dir.dir(&name)?.read_regular(b"pkginfo", LARGEST)? else { continue };
+                let Some(text) = dir.dir(&name)?.read_regular(b"pkginfo", LARGEST_FILE as u64)? else {
+                    continue;
+                };
                 packages.insert(String::from_utf8_lossy(&name).into_owned(), said(&text));
             }
         }

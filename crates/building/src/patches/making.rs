@@ -15,6 +15,7 @@ use super::units::{LibraryChanges, Providers};
 use super::{MadePatches, PatchesError, PatchesRequest};
 use crate::object_places::root_of_base;
 use crate::set::{BaseLibraries, CURRENT, EarlierSet, RELEASED, read_set, set_of_link, verify_set};
+use crate::space::must_have_room;
 use crate::task::place::remove_abandoned;
 use crate::work::{Work, WorkError};
 
@@ -24,6 +25,9 @@ const LARGEST_IDS: u64 = 16 << 20;
 
 pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, PatchesError> {
     let (work, cores) = (request.work, request.cores);
+    if !request.is_dry_run {
+        must_have_room(&work.dir, 0)?;
+    }
     let released = set_behind(work, RELEASED)?.ok_or(PatchesError::NothingReleased)?;
     let newest = set_behind(work, CURRENT)?.ok_or(PatchesError::NoSet)?;
     for set in [&released, &newest] {

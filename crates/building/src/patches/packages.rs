@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use patchadm_bulk_values::report::SharedPath;
 use patchadm_inputs::sign::sha256_text;
-use patchadm_inputs::source::{Extent, Origin, PackageImage, open};
+use patchadm_inputs::source::PackageImage;
 use patchadm_making::build::{LibraryFeature, needed_features, provided_features};
 use patchadm_making::release::identify;
 use patchadm_rootfs::{Root, side_by_side};
@@ -14,6 +14,7 @@ use patchadm_svr4::package::ObjectPath;
 
 use super::PatchesError;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::package_limits::open_package;
 use crate::set::{DeliveredObjects, EarlierSet, FILES, PACKAGES};
 use crate::shared_paths::{conflict_with_base, conflicts};
 use crate::task::installing::PackageFile;
@@ -202,7 +203,7 @@ fn read_packages(
     is_restricted: bool,
 ) -> Result<Vec<PackageOfSet>, PatchesError> {
     let path = file.directory.join(&file.file);
-    let (_, image) = open(Origin::Path(&path), Extent::Unchecked)?;
+    let (_, image) = open_package(&path)?;
     let delivered = Arc::new(DeliveredObjects::read(&path)?);
     let facts = || delivered.files.iter().map(|(_, file)| &*file.facts);
     let provides: BTreeSet<_> = facts().flat_map(provided_features).collect();

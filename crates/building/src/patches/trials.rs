@@ -33,7 +33,9 @@ use crate::task::installing::{
 };
 use crate::task::order::{StepError, TaskError};
 use crate::task::place::{TaskPlace, remove_all};
-use crate::task::sandbox_run::{Ticks, fail_if_full, memory_file, run_installer, run_work_in_sandbox};
+use crate::task::sandbox_run::{
+    Ticks, fail_if_full, fail_without_room, memory_file, run_installer, run_work_in_sandbox,
+};
 use crate::tree_copy::copy_file;
 
 pub(super) struct BulkTrials<'a> {
@@ -676,7 +678,7 @@ impl RunningTrial<'_> {
             Some(EnclosureEnd::Exited(0)) => return Ok(None),
             end => end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string()),
         };
-        fail_if_full(&self.place.path)?;
+        fail_without_room(self.place, SandboxTrial::room(self.place)?.saturating_sub(ROOM))?;
         self.judge(TrialStep::Failed, None)?;
         Ok(Some(format!("{verb}: {how}")))
     }

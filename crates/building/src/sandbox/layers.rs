@@ -1,6 +1,5 @@
 //! Tree, environment and rights of a command in a sandbox.
 
-use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,8 @@ use rustix::io::Errno;
 
 use super::watch::SandboxLimits;
 use crate::ids::{BUILD_ID, SandboxIds};
-use crate::tree_copy::{TreeKind, copy_tree};
+use crate::space::FreeSpace;
+use crate::tree_copy::{TreeKind, copy_tree, names_up_to};
 use crate::work::{made, unlinked_directory};
 
 const HOST_NAME: &str = "build";
@@ -92,13 +92,21 @@ fn hide_temporary_files(upper: &Dir, layers: &[PathBuf]) -> Result<(), RootError
     let (base, var) = (Dir::of_host(base)?, upper.dir(b"var")?);
     for (place, own) in [("/tmp", upper.dir(b"tmp")?), ("/var/tmp", var.dir(b"tmp")?)] {
         let path = ObjectPath::new(place.as_bytes()).unwrap_or_else(|_| ObjectPath::root());
-        let Some(of_base) = base.root().dir_of_object(&path)? else { continue };
+        let of_base = match base.root().dir_of_object(&path) {
+            // A build cannot read it either.
+            Err(error) if error.is_refused_access() => continue,
+            of_base => of_base?,
+        };
+        let Some(of_base) = of_base else { continue };
         if of_base.itself()?.mode.bits() & 0o1002 != 0o1002 || !has_names(&of_base)? {
             continue;
         }
         let mut is_hidden = false;
         for layer in above {
-            is_hidden |= Root::open(layer)?.dir_of_object(&path)?.is_some();
+            is_hidden |= match Root::open(layer)?.dir_of_object(&path) {
+                Err(error) if error.is_refused_access() => true,
+                own => own?.is_some(),
+            };
         }
         if !is_hidden {
             match own.set_xattr(b"", OPAQUE, b"y") {
@@ -112,12 +120,7 @@ fn hide_temporary_files(upper: &Dir, layers: &[PathBuf]) -> Result<(), RootError
 }
 
 fn has_names(dir: &Dir) -> Result<bool, RootError> {
-    let has_some = Cell::new(false);
-    dir.names_that_are(|_| {
-        has_some.set(true);
-        false
-    })?;
-    Ok(has_some.get())
+    Ok(names_up_to(dir, 0)?.is_none())
 }
 
 /// True if the lowest layer has empty world-writable temporary directories and no layer above changes them.

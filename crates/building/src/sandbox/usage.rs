@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,15 +13,21 @@ use patchadm_core::namespaces::open_segments;
 use patchadm_core::process::MappedFile;
 use patchadm_rootfs::{Descent, Dir, FileType, RootError};
 
+use crate::tree_copy::names_up_to;
+
 const LEAST: u64 = 4096;
 
 /// Deepest level examined: in a bind mount the way back takes time by the square of the depth.
 const DEEPEST: usize = 4096;
 
+/// The most names of a directory that are looked at. Further names of one file take no blocks of their own.
+const MOST_NAMES: usize = 2 << 20;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsedSpace {
     pub(crate) bytes: u64,
-    /// The first unreadable directory, which could contain anything. Starts with the name of its top directory.
+    /// The first directory that is unreadable, or too large to be read, and could contain anything. Starts with
+    /// the name of its top directory.
     pub(crate) closed: Option<String>,
 }
 
@@ -52,7 +58,7 @@ impl SpaceWalk {
     /// Fails if a directory was moved meanwhile and the way back is lost.
     fn add(&mut self, top: &Path, dir: &Dir) -> Result<(), RootError> {
         let mut descent = Descent::below(dir);
-        let mut rest = vec![self.look_at(dir)];
+        let mut rest = vec![self.look_at(top, dir)];
         while let Some(directories) = rest.last_mut() {
             if self.used.bytes > self.most {
                 break;
@@ -77,16 +83,20 @@ impl SpaceWalk {
                 self.used.closed.get_or_insert_with(|| shown(top, descent.here()));
                 continue;
             }
-            rest.push(self.look_at(&below));
+            rest.push(self.look_at(top, &below));
             descent.enter(&name, below)?;
         }
         Ok(())
     }
 
     /// Counts a directory's objects and returns its subdirectories.
-    fn look_at(&mut self, dir: &Dir) -> Vec<Vec<u8>> {
+    fn look_at(&mut self, top: &Path, dir: &Dir) -> Vec<Vec<u8>> {
         let mut directories = Vec::new();
-        for name in dir.names().unwrap_or_default() {
+        let names = names_up_to(dir, MOST_NAMES).unwrap_or_else(|_| Some(Vec::new()));
+        if names.is_none() {
+            self.used.closed.get_or_insert_with(|| shown(top, dir));
+        }
+        for name in names.unwrap_or_default() {
             let Ok(Some(seen)) = dir.look(&name) else { continue };
             if seen.links < 2 || self.seen_files.insert((seen.file_system, seen.inode.number)) {
                 self.used.bytes += seen.allocated.max(LEAST);
@@ -231,8 +241,8 @@ impl OpenFiles {
 
     /// Adds unlinked disk files that a process maps.
     fn take_mapped(&mut self, process: &Path, file_systems: &BTreeSet<u64>) {
-        let maps = fs::read(process.join("maps")).unwrap_or_default();
-        for mapped in maps.split(|&byte| byte == b'\n').filter_map(MappedFile::of_line) {
+        for line in lines_of(&process.join("maps")) {
+            let Some(mapped) = MappedFile::of_line(&line) else { continue };
             let id = id(&mapped);
             let is_known = self.disk.contains_key(&id) || self.memory.contains_key(&id);
             if is_known || !mapped.path.ends_with(b" (deleted)") || is_memory(&mapped) {
@@ -254,9 +264,9 @@ impl OpenFiles {
     pub(super) fn mapped_memory(&self, processes: &[u32], without_segments: bool) -> u64 {
         let mut bytes = 0_u64;
         for process in processes {
-            let maps = fs::read(format!("/proc/{process}/smaps")).unwrap_or_default();
             let mut counts = false;
-            for line in maps.split(|&byte| byte == b'\n') {
+            for line in lines_of(Path::new(&format!("/proc/{process}/smaps"))) {
+                let line = line.as_slice();
                 let field = |name: &str| {
                     let value = str::from_utf8(line).ok()?.strip_prefix(name)?.trim();
                     value.strip_suffix(" kB")?.parse::<u64>().ok()
@@ -279,6 +289,13 @@ impl OpenFiles {
         }
         bytes
     }
+}
+
+/// Returns the lines of a file in `/proc`, one at a time: a process has tens of thousands of mappings, with paths that it
+/// chooses.
+fn lines_of(path: &Path) -> impl Iterator<Item = Vec<u8>> {
+    let file = File::open(path).ok().map(BufReader::new);
+    file.into_iter().flat_map(|file| file.split(b'\n').map_while(Result::ok))
 }
 
 fn id(mapped: &MappedFile<'_>) -> FileId {

@@ -1,7 +1,6 @@
 //! Objects that an installation must not change: other packages' records, the operator's settings, and parts of the
 //! tree that sandboxes need.
 
-use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +11,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 use crate::base::PLACES;
-use crate::tree_copy::each_below;
+use crate::tree_copy::{each_below, names_up_to};
 
 const SETTINGS: [&str; 3] = ["/etc/patchadm", "/etc/patchadm/keys", "/var/sadm/install/admin"];
 
@@ -45,7 +44,8 @@ const STAGED: &str = "patchadm/stage/";
 
 const BELOW_PACKAGES: &str = "pkg/";
 
-const LARGEST_CONTENTS: u64 = 1 << 30;
+/// The largest `contents` in bytes, of which two are held: several million objects.
+const LARGEST_CONTENTS: u64 = 256 << 20;
 
 /// The most objects that are remembered below one directory, and the most bytes of their names: packages choose both.
 const MOST_OBJECTS: usize = 500_000;
@@ -100,15 +100,10 @@ impl GuardedState {
         let (mut settings, mut overfull) = (BTreeSet::new(), None);
         for directory in SETTINGS {
             let Some(dir) = root.dir_if_there(&fixed(directory))? else { continue };
-            let count = Cell::new(0);
-            let is_remembered = |_: &[u8]| {
-                count.set(count.get() + 1);
-                count.get() <= MOST_OBJECTS
-            };
-            let names = dir.names_that_are(is_remembered)?;
-            if count.get() > MOST_OBJECTS {
+            let Some(names) = names_up_to(&dir, MOST_OBJECTS)? else {
                 overfull = Some(directory);
-            }
+                continue;
+            };
             settings
                 .extend(names.iter().map(|name| format!("{directory}/{}", String::from_utf8_lossy(name))));
         }

@@ -23,13 +23,13 @@ use super::place::{TaskPlace, must_end, remove_all, remove_within_time};
 use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
 use crate::base::BaseLayer;
 use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
-use crate::runs::read_bounded;
 use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
     installer,
 };
 use crate::shared_paths::{conflicts, delivery_of};
-use crate::tree_copy::{copy_file, each_below};
+use crate::space::RoomWatch;
+use crate::tree_copy::{copy_file, digest_of_file, each_below};
 use crate::work::{PROGRAM, build_directory, made_private};
 
 /// Answers for an unattended installation: no check blocks, and any question fails.
@@ -510,19 +510,38 @@ pub(crate) const COMPLETE: &[u8] = b"complete";
 
 pub(crate) const CHECKED: &[u8] = b"checked";
 
-const LARGEST_MARK: u64 = 1 << 30;
+/// The largest list in bytes. It is never held: only its digest is compared.
+const LARGEST_LIST: u64 = 256 << 20;
+
+/// The largest file that names a run.
+const LARGEST_CHECKED: u64 = 4096;
+
+/// The bytes of a list that are written at a time.
+const PART_OF_LIST: usize = 1 << 16;
 
 /// Marks a set as complete before its rename.
 fn mark_complete(dir: &Dir, session: &str) -> Result<(), RootError> {
     mark_checked(dir, session)?;
-    dir.create(COMPLETE)?.put(list_of(dir)?.as_bytes())
+    let (mut file, mut room) = (dir.create(COMPLETE)?, RoomWatch::begin(dir, 0)?);
+    let mut text = Vec::with_capacity(PART_OF_LIST);
+    let mut put = |text: &mut Vec<u8>| {
+        room.add(text)?;
+        file.put(text)?;
+        text.clear();
+        Ok(())
+    };
+    each_line(dir, LARGEST_LIST, |line| {
+        text.extend_from_slice(line);
+        if text.len() < PART_OF_LIST { Ok(()) } else { put(&mut text) }
+    })?;
+    put(&mut text)
 }
 
 /// True if a task of the same run has verified the set.
 fn is_checked(sets: &Dir, name: &str, session: &str) -> Result<bool, RootError> {
     let Some(dir) = find(sets, name)? else { return Ok(false) };
     let is_complete = dir.look(COMPLETE)?.is_some();
-    Ok(is_complete && dir.read_regular(CHECKED, LARGEST_MARK)?.as_deref() == Some(session.as_bytes()))
+    Ok(is_complete && dir.read_regular(CHECKED, LARGEST_CHECKED)?.as_deref() == Some(session.as_bytes()))
 }
 
 /// Checks that a set is complete. Renames an incomplete one, because a build may still use it.
@@ -531,8 +550,8 @@ pub(super) fn is_whole(sets: &Dir, name: &str, session: &str) -> Result<bool, Ro
         remove_all(sets, name.as_bytes())?;
         return Ok(false);
     };
-    let list = read_bounded(&dir, COMPLETE, LARGEST_MARK)?.unwrap_or_default();
-    if list.is_some() && list == list_of(&dir).ok().map(String::into_bytes) {
+    let list = noted_list(&dir)?;
+    if list.is_some() && list == digest_of_list(&dir).ok() {
         mark_checked(&dir, session)?;
         return Ok(true);
     }
@@ -554,19 +573,45 @@ fn mark_checked(dir: &Dir, session: &str) -> Result<(), RootError> {
     dir.replace_cache(PROGRAM, CHECKED, session.as_bytes(), Mode::of(0o644))
 }
 
-/// Returns type, size and name of each object, one per line. Skips unreadable directories.
-fn list_of(dir: &Dir) -> Result<String, RootError> {
-    let (mut list, layer) = (String::new(), dir.dir(LAYER.as_bytes())?);
+/// Returns the digest of the list of a set, or `None` if it has none.
+fn noted_list(dir: &Dir) -> Result<Option<Digest>, RootError> {
+    if dir.look(COMPLETE)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return Ok(None);
+    }
+    digest_of_file(&dir.open_regular(COMPLETE)?, |error| dir.read_error(COMPLETE, error)).map(Some)
+}
+
+/// Returns the digest of the list that a layer should have.
+fn digest_of_list(dir: &Dir) -> Result<Digest, RootError> {
+    let mut hasher = blake3::Hasher::new();
+    each_line(dir, LARGEST_LIST, |line| {
+        hasher.update(line);
+        Ok(())
+    })?;
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+}
+
+/// Gives type, size and name of each object, one per line, of at most `limit` bytes in all. Skips unreadable
+/// directories.
+fn each_line(
+    dir: &Dir,
+    limit: u64,
+    mut visit: impl FnMut(&[u8]) -> Result<(), RootError>,
+) -> Result<(), RootError> {
+    let (mut left, layer) = (limit, dir.dir(LAYER.as_bytes())?);
     each_below::<RootError>(&layer, |above, name, seen| {
         let size = if seen.file_type == FileType::Regular { seen.size } else { 0 };
         let path = above.at(name);
         // The directory gets its name later.
         let path = path.relative().strip_prefix(layer.path().relative()).unwrap_or_default();
         let line = format!("{} {size} {}\n", seen.file_type.letter(), path.escape_ascii());
-        list.push_str(&line);
+        left = left.checked_sub(line.len() as u64).ok_or_else(|| RootError::TooLarge {
+            path: format!("the list of all objects up to {}", path.escape_ascii()),
+            limit,
+        })?;
+        visit(line.as_bytes())?;
         Ok(seen.file_type == FileType::Directory && is_readable(above, name)?)
-    })?;
-    Ok(list)
+    })
 }
 
 fn is_readable(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
@@ -602,6 +647,36 @@ mod tests {
         assert!(is_whole(&sets, "set", "run 2").unwrap());
         assert!(is_checked(&sets, "set", "run 2").unwrap());
         assert!(!is_checked(&sets, "other", "run 2").unwrap() && !is_whole(&sets, "other", "run 2").unwrap());
+    }
+
+    #[test]
+    fn the_list_of_a_layer_has_a_limit_and_is_written_in_parts_and_not_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let sets = made(dir.path());
+        let set = sets.dir(b"set").unwrap();
+        let mut lines = 0;
+        let mut list = |limit| {
+            each_line(&set, limit, |_| {
+                lines += 1;
+                Ok(())
+            })
+        };
+        list(1_000).unwrap();
+        let refused = list(30).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the list of all objects up to /opt/deep/file is larger than 30 bytes"
+        );
+        assert!(matches!(left_by_packages(refused), Ok(Installed::Refused(_))), "its packages did that");
+        assert_eq!(lines, 4 + 2);
+        let long = "n".repeat(200);
+        for number in 0..500 {
+            fs::write(dir.path().join(format!("set/layer/{number}{long}")), "").unwrap();
+        }
+        fs::remove_file(dir.path().join("set/complete")).unwrap();
+        mark_complete(&set, "run 3").unwrap();
+        assert!(fs::metadata(dir.path().join("set/complete")).unwrap().len() > PART_OF_LIST as u64);
+        assert!(is_whole(&sets, "set", "run 4").unwrap());
     }
 
     #[test]

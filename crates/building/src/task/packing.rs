@@ -29,6 +29,7 @@ use super::build_sandbox::TaskInputs;
 use super::order::{StepError, TaskError, TaskFailure, over_limit};
 use super::place::VIEW;
 use super::sandbox_run::{Ticks, fail_if_full, memory_file, run_work};
+use crate::package_limits::{must_have_small_lists, must_have_small_settings, open_package};
 use crate::pool::{LOG, RESULT, UNFLUSHED};
 use crate::sandbox::{SandboxLimits, StopCause, TaskLog, enclosure_of_work};
 use crate::tree_copy::{copy_file, each_below};
@@ -314,7 +315,9 @@ fn transfer(
     result: &mut PackedResult,
 ) -> Result<(), StepError> {
     for package in packages {
-        let params = parameters(&Dir::of_host(from)?.dir(package.as_bytes())?)?;
+        let directory = Dir::of_host(from)?.dir(package.as_bytes())?;
+        must_have_small_lists(&directory)?.map_err(wrong)?;
+        let params = parameters(&directory)?;
         let name = format!("{}.pkg", params.text("PKG"));
         must_be_notable(&params)?;
         if result.packages.iter().any(|(known, _)| *known == name) {
@@ -322,6 +325,8 @@ fn transfer(
         }
         let stream = input.to.join(&name);
         translate(from, vec![package.clone()], TransferDestination::Stream(stream))?;
+        let (_, image) = open_package(&from.join(package)).map_err(|error| wrong(error.to_string()))?;
+        image.packages.iter().try_for_each(must_have_small_settings).map_err(wrong)?;
         result.packages.push((name, params));
     }
     Ok(())

@@ -23,8 +23,8 @@ use crate::sandbox::{
     BuildRoot, BuildUser, INSTALLER, LayerKind, SandboxCommand, SandboxError, SandboxLimits, TaskLog,
     environment, installer,
 };
-use crate::space::is_full;
-use crate::work::Work;
+use crate::space::{is_full, must_have_room};
+use crate::work::{Work, build_directory};
 
 /// Makes the program a probe.
 pub const PROBE_PROCESS: &str = "__bulk-probe";
@@ -83,6 +83,9 @@ fn look(order: &ProbeOrder, answer: &mut ProbeAnswer) -> Result<(), ProbeFailure
     let user = build_user(&work.conf);
     let base = base_layer(&work.conf, (ids, user), &order.base, &never).map_err(|error| other(&error))?;
     remove_abandoned(&work.conf.build_dir, &work.id, &never).map_err(|error| other(&error))?;
+    if let Err(error) = build_directory(&work.conf.build_dir).and_then(|dir| must_have_room(&dir, 0)) {
+        return Err(ProbeFailure::Other(format!("no space is left: {error}")));
+    }
     if is_full(&work.conf.build_dir) {
         return Err(ProbeFailure::Other("no space is left".to_owned()));
     }

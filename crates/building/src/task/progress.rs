@@ -13,7 +13,8 @@ use patchadm_bulk_values::journal::FailureCause;
 use patchadm_rootfs::RootError;
 
 use super::order::{StepError, TaskError, TaskEvent, TaskFailure};
-use crate::space::{SpaceSigns, is_full, is_full_or_over_quota};
+use crate::space::{is_full, is_full_or_over_quota};
+use crate::space_signs::SpaceSigns;
 
 pub(super) struct TaskTeller {
     shared: Arc<Mutex<EventOutput>>,

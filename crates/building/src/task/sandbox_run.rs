@@ -198,7 +198,7 @@ pub(crate) fn fail_if_full(build_dir: &Path) -> Result<(), TaskError> {
 
 /// Turns the failure of a command into a failure of the machine if there is no space for all that it may write. A command
 /// that found none has removed its files, so the file system need not be full any more.
-pub(super) fn fail_without_room(place: &TaskPlace, bytes: u64) -> Result<(), TaskError> {
+pub(crate) fn fail_without_room(place: &TaskPlace, bytes: u64) -> Result<(), TaskError> {
     fail_if_full(&place.path)?;
     must_have_room(&place.dir, bytes).map_err(|error| TaskError::NoRoom(error.to_string()))?;
     if !can_hold(&place.dir, bytes) {

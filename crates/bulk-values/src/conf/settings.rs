@@ -49,6 +49,11 @@ pub(super) const NAMES: &[SettingName] = &[
     with("pool", "pool", "The results; may be shared by several working directories"),
     with("distfiles", "distfiles", "The sources that were fetched; may be shared, too"),
     repeatable("file_source", "PATH", "A directory of the machine from which `file:` sources may come"),
+    repeatable(
+        "local_source",
+        "HOST",
+        "A host from which sources may come although its address is one of the machine or its link",
+    ),
     with("base", "host", "The system that builds see: `host`, or a directory with a whole system"),
     without("base_id", "COMMAND", "A command whose output stands for the state of the base"),
     with("host", HOST, "With base=host: what of the host builds see, read-only, if it exists"),

@@ -1,5 +1,6 @@
 //! Parsers for values of `bulk.conf`. They return a value, or a reason without the line number.
 
+use std::net::Ipv6Addr;
 use std::path::{Component, Path, PathBuf};
 
 /// In bytes; the suffixes `K`, `M`, `G`, `T` are powers of 1024.
@@ -54,6 +55,16 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
         return Err(format!("`{text}` is no absolute path"));
     }
     path(text, Path::new("/"))
+}
+
+/// Parses a host as it stands in a web address, without its port; returns it without brackets.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if host.parse::<Ipv6Addr>().is_err() && (host.is_empty() || !host.bytes().all(is_plain)) {
+        return Err(format!("`{text}` is no host: its name or address, without a port"));
+    }
+    Ok(host.to_ascii_lowercase())
 }
 
 /// Splits words as sh does, without a shell: quotes and backslashes protect, but `$`, `*`, `|`, … mean nothing.

@@ -1,8 +1,6 @@
-//! Runs a plan completely or not at all. This is the only code that changes a root.
-//!
-//! The [front page](crate) describes the protocol, patchadm-transaction(7) the reason for each step. At any instant every
-//! path holds the whole old or the whole new object; after recovery, all objects and records are as before or all are as
-//! after; and no bytes written by anyone else are lost.
+//! Runs a plan completely or not at all; the only code that changes a root. The [front page](crate) describes the
+//! protocol, patchadm-transaction(7) the reasons. At any instant, every path holds the whole old or the whole new
+//! object, and no bytes by anyone else are lost.
 
 mod archive;
 mod error;

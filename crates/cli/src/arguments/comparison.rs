@@ -15,9 +15,9 @@ use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::depots::{
     Depot, DepotError, DepotLocation, DepotProgress, FetchSession, fetch_bytes, open_depot,
 };
-use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::failure::{Failure, IgnoredDepot};
 use patchadm_core::operation::patches::apply::demands;
-use patchadm_core::operation::session::{IgnoredDepot, RootAndPolicy};
+use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::http::Address;
 use patchadm_inputs::password::without_password;
 use patchadm_inputs::sign::{Demand, DemandWord};

@@ -5,12 +5,12 @@ use patchadm_inputs::duration::{DAY, duration};
 
 use crate::surroundings::Zone;
 
-/// In seconds.
+/// Reads a duration, in seconds.
 pub fn age(text: &str) -> Result<u64, String> {
     duration(text).map_err(|error| error.to_string())
 }
 
-/// In seconds, also without a unit, as for `timeout`(1).
+/// Reads the duration of a wait or a limit, in seconds. A number without a unit is one of seconds, as for `timeout`(1).
 pub fn seconds(text: &str) -> Result<u64, String> {
     text.parse().or_else(|_| age(text))
 }

@@ -84,6 +84,7 @@ impl FetchOptions {
                 certificate_file: network.certificate_file.clone(),
                 certificate_directories: network.certificate_directories.clone(),
                 proxies,
+                local_hosts: None,
                 patience: if self.is_impatient { impatience() } else { Patience::default() },
             },
             wait: wait.map(Duration::from_secs),
@@ -94,7 +95,7 @@ impl FetchOptions {
     }
 }
 
-/// For a server whose answer is welcome but not necessary.
+/// Returns how long a server is waited for whose answer is welcome and not necessary.
 fn impatience() -> Patience {
     let (connect, first_byte, slow) =
         (Duration::from_secs(2), Duration::from_secs(3), Duration::from_secs(3));

@@ -142,7 +142,7 @@ impl RootOption {
         &self.roots
     }
 
-    /// If false, the root is `/` by default.
+    /// Returns true if the root was named. Otherwise it is `/` by default.
     pub fn is_named(&self, call: &Invocation) -> bool {
         !self.roots.is_empty() || call.surroundings.install_root.is_some()
     }
@@ -202,7 +202,7 @@ fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
     });
 }
 
-/// The first user of the policy checks it.
+/// Reads a policy file; the first user of the policy checks it.
 fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
     let refused = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NotFound),
@@ -215,7 +215,7 @@ fn is_set(matches: &ArgMatches, option: &str) -> bool {
     matches!(matches.try_get_one(option), Ok(Some(true)))
 }
 
-/// Without the options that clap adds.
+/// Returns the description of a command's arguments, without the options that clap adds.
 pub fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
     let command =
         if is_of_verbs(call.program) { of_verb(A::command()) } else { A::command().mut_args(as_classic) };
@@ -228,7 +228,7 @@ pub fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
         .mut_args(repeatable)
 }
 
-/// A verb accepts several roots only if it also has the option for lists of them.
+/// Returns the options of a verb. It accepts several roots only if it also has the option for lists of them.
 fn of_verb(command: clap::Command) -> clap::Command {
     let has_lists = command.get_arguments().any(|arg| arg.get_id() == ROOT_LISTS);
     let single =
@@ -236,7 +236,7 @@ fn of_verb(command: clap::Command) -> clap::Command {
     arranged(&command.mut_args(single))
 }
 
-/// Only letters of SVR4, without long names or headings.
+/// Returns an option of a classic command: only letters that SVR4 has, without long names, and no headings.
 fn as_classic(arg: clap::Arg) -> clap::Arg {
     let arg = if arg.get_id() == ROOT { arg.action(ArgAction::Set) } else { arg };
     let arg = arg.help_heading(None);

@@ -10,7 +10,7 @@ pub fn object_path(text: &str) -> Result<ObjectPath, String> {
     ObjectPath::new(text.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// May be relative to the root.
+/// Reads a directory of a root, which may be named relative to it.
 pub fn directory_of_root(text: &str) -> Result<ObjectPath, String> {
     staged_path(text.as_bytes()).map_err(|error| error.to_string())
 }

@@ -69,7 +69,7 @@ impl ScriptOptions {
     }
 }
 
-/// `trace` shows the commands of scripts.
+/// Returns how scripts are run: `trace` shows their commands.
 pub fn script_settings(call: &Invocation, trace: bool, limit: ScriptTimeout) -> ScriptSettings {
     ScriptSettings { trace, limit: limit.seconds, ..call.surroundings.script_settings() }
 }

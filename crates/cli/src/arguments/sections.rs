@@ -107,7 +107,7 @@ fn placed(arg: Arg, is_long: bool) -> Arg {
     arg.hide_short_help(is_left_out)
 }
 
-/// The place of the option's heading; 0 without one.
+/// Returns the place of the heading of an option; 0 without one.
 fn rank(arg: &Arg) -> usize {
     let heading = arg.get_help_heading();
     let place = HEADINGS.iter().position(|(name, _)| Some(*name) == heading);

@@ -49,7 +49,7 @@ pub const fn classic_beside(name: &'static str, about: &'static str, sibling: &'
     Applet { name, kind: AppletKind::Classic, about, work: Work::Beside(sibling) }
 }
 
-/// No list shows the command.
+/// Returns a command that no list shows.
 pub const fn hidden(name: &'static str, kind: AppletKind, run: RunCommand) -> Applet {
     Applet { name, kind, about: "", work: Work::Here(run) }
 }
@@ -135,7 +135,7 @@ struct ChosenCommand {
     arguments: Vec<OsString>,
 }
 
-/// By the name of the program, else by the first word that is not a global option.
+/// Finds the command: by the name of the program, else by the first word that is not a global option.
 fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
     let mut words = words.into_iter();
     let called = words.next().map(PathBuf::from).unwrap_or_default();

@@ -66,7 +66,7 @@ pub fn answer(call: &Invocation, command: &str, usage: &'static str) -> anyhow::
     }
 }
 
-/// For an action that its verb does not have, or that prints no document.
+/// Returns the message about an action that its verb does not have, or that prints no document.
 fn unknown_schema(of: &Program, verb: &str, command: &str) -> String {
     let known: Vec<String> = actions(of, verb).collect();
     let meant = similar(command, known.iter().map(String::as_str)).unwrap_or(verb);

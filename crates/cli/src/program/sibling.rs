@@ -121,7 +121,7 @@ impl Sibling {
         NotRun::Failed { path, reason }
     }
 
-    /// Scripts run the program directly, without a check of its version.
+    /// Finds the program for the commands of scripts, which run it directly and do not check its version.
     pub fn find_for_scripts(&self, running: Option<&Path>) -> Option<PathBuf> {
         trusted_in(running, LIBEXEC, self.name).ok().flatten()
     }
@@ -205,7 +205,7 @@ fn check_rights(path: &Path, seen: &Metadata) -> Result<(), NotRun> {
     }
 }
 
-/// True for the superuser's group, and for an ordinary user's own.
+/// Returns true for the superuser's group, and for an ordinary user's own.
 fn is_own_group(seen: &Metadata) -> bool {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     seen.gid() == 0 || (!uid.is_root() && seen.gid() == gid.as_raw())

@@ -21,7 +21,7 @@ use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
 
-/// Empty if nothing helps.
+/// Returns the next step for the user; empty if nothing helps.
 pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();
@@ -58,7 +58,7 @@ pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
     }
 }
 
-/// For a failure before anything is read for a plan, or after that of a script.
+/// Returns the hint after a failure that comes before anything is read for a plan, and after that of a script.
 fn before_anything(wording: &Wording, failure: &Failure) -> String {
     match failure {
         Failure::Unvouched(_) => {
@@ -134,7 +134,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
     }
 }
 
-/// The number alone names a run.
+/// Returns the number of a run, which is enough to name it.
 fn number_of(run: &str) -> &str {
     run.split_once('-').map_or(run, |(number, _)| number)
 }
@@ -196,7 +196,7 @@ fn of_transaction(wording: &Wording, command: Command, error: &TransactionError)
     }
 }
 
-/// True if the undo data could be kept elsewhere.
+/// Returns true if the undo data could be kept elsewhere.
 fn is_of_undo_data(command: Command, phase: Phase) -> bool {
     command == Command::Patchadd && phase == Phase::Snapshot
 }
@@ -278,7 +278,7 @@ fn without_trusted_key(wording: &Wording, condition: &str) -> String {
     format!("Trust the key of its publisher ({trust}), or use {option} if {condition}.")
 }
 
-/// For damage that stops nothing.
+/// Returns a damaged record that stops nothing, as a note.
 pub fn damage_remark(damage: &RecordDamage) -> String {
     format!("{damage}. {}", mending(damage))
 }
@@ -356,7 +356,7 @@ pub(super) fn errno_of(problem: &SourceProblem) -> Option<Errno> {
     Errno::from_io_error(error).or_else(inside)
 }
 
-/// True for limits of this process, not faults of its input.
+/// Returns true for limits of this process, not faults of its input.
 pub(super) fn is_of_process(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }

@@ -15,7 +15,7 @@ macro_rules! causes {
             /// In the order of the manual.
             pub const ALL: &[Self] = &[$(Self::$cause,)*];
 
-            /// `cause` of JSON documents.
+            /// Returns the name, which is `cause` of JSON documents.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$cause => $name,)* }
             }

@@ -31,8 +31,8 @@ use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 
-/// True if the planner or a check of trust refuses the operation. A word that is no id is wrong usage, and a patch that
-/// the depot lacks is a missing operand.
+/// Returns true if the planner or a check of trust refuses the operation. A word that is no id is wrong usage, and a
+/// patch that the depot lacks is a missing operand.
 pub fn is_refusal(failure: &Failure) -> bool {
     match failure {
         Failure::Refused(refusal) => {

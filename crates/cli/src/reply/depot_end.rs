@@ -17,7 +17,7 @@ const NO_FIT: u8 = 10;
 /// The named input is damaged.
 const DAMAGED: u8 = 33;
 
-/// The same codes for every command.
+/// Returns the exit for a depot that cannot be used. Every command has the same codes for it.
 pub fn depot_exit(error: &DepotError) -> Exit {
     if let Some(signal) = error.signal() {
         return Exit::by_signal(signal);
@@ -79,7 +79,7 @@ pub fn depot_advice(error: &DepotError) -> String {
     }
 }
 
-/// Paths and addresses keep their letters at the beginning of a sentence.
+/// Returns true if the text of an error begins with a path or an address, whose letters stay as they are.
 pub fn begins_with_place(error: &DepotError) -> bool {
     matches!(
         error,

@@ -34,7 +34,7 @@ pub enum ExitTable {
 }
 
 impl ExitTable {
-    /// By the name before diagnostics.
+    /// Returns the table of a command, by the name before its diagnostics.
     pub fn of(program: &str) -> Self {
         if is_of_verbs(program) { Self::Verbs } else { Self::Classic }
     }
@@ -63,7 +63,7 @@ impl Exit {
         Self { classic: Some(classic), cause, kind: ExitKind::Plain }
     }
 
-    /// The general failure of classic commands, 1.
+    /// Returns the general failure of classic commands, 1.
     pub const fn failed(cause: ExitCause) -> Self {
         Self::new(1, cause)
     }
@@ -104,7 +104,7 @@ impl Exit {
         Self::new(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX), ExitCause::Signal)
     }
 
-    /// The code of a classic command, or of a verb if no classic command ends like this.
+    /// Returns the code of a classic command; the one of a verb if no classic command ends like this.
     pub const fn code(self) -> u8 {
         match self.classic {
             Some(code) => code,
@@ -123,7 +123,7 @@ impl Exit {
         }
     }
 
-    /// The code that a classic command would have used, if any.
+    /// Returns the code that a classic command would have used, if there is one.
     pub fn classic_code(self) -> Option<u8> {
         self.classic
     }
@@ -173,7 +173,7 @@ pub fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
     })
 }
 
-/// `None` unless the type of an error in the chain determines it.
+/// Returns `None` unless the type of an error in the chain determines it.
 fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitCause> {
     let of_query = |error: &'e QueryError| match error {
         QueryError::Database(error) => of_database(error),

@@ -131,7 +131,7 @@ fn depot_number(command: Command, error: &DepotError) -> u8 {
     }
 }
 
-/// A trial has ended, or should have.
+/// Returns the exit code of a command for a trial that has ended, or should have.
 fn trial_number(command: Command, failure: &Failure) -> u8 {
     match failure {
         Failure::StuckTrial { failure, .. } => stuck_number(command, failure),
@@ -152,7 +152,7 @@ fn stuck_number(command: Command, failure: &Failure) -> u8 {
     }
 }
 
-/// Archives that are rewritten or moved: missing, damaged, or without space.
+/// Returns the exit codes about archives that are written again or moved: missing, damaged, and without space for them.
 fn archives_number(failure: &Failure) -> Option<u8> {
     match failure {
         Failure::Archive(
@@ -177,7 +177,7 @@ const LOCKED: u8 = Exit::LOCKED.code();
 const UNFINISHED: u8 = Exit::UNFINISHED.code();
 const SIGNATURE: u8 = Exit::SIGNATURE.code();
 
-/// A user other than the superuser may change the root.
+/// Returns the exit code of a command for a root that a user other than the superuser may change.
 fn untrusted_number(command: Command) -> u8 {
     if is_about_packages(command) { 1 } else { 3 }
 }
@@ -185,7 +185,7 @@ fn untrusted_number(command: Command) -> u8 {
 /// Verbs use it in place of a command's name.
 const VERBS: &str = "patchadm";
 
-/// By the command's name. Queries have one code for everything.
+/// Returns the exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
 pub fn damaged_code(program: &str) -> Exit {
     let code = match program {
         "patchadd" => 28,
@@ -208,7 +208,7 @@ fn is_about_objects(command: Command) -> bool {
     matches!(command, Command::Installf | Command::Removef)
 }
 
-/// The code of the classic command, but a held lock is the same for all verbs.
+/// Returns the code of the classic command, but a held lock is the same for all verbs.
 pub fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
@@ -315,7 +315,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     }
 }
 
-/// For a query: the error, and the next step.
+/// Returns the end of a verb that only asks, and could not: the error, and the next step.
 pub fn query_refused(root: &Root, failure: &Failure) -> Stop {
     let wording = Wording::of_verbs(root.prefix());
     let message = hinted(&failure.to_string(), &hint(&wording, Command::Patchadd, failure));
@@ -343,7 +343,7 @@ pub fn change_or_plan_failed(root: &Root, command: Command, failure: &Failure, i
     }
 }
 
-/// A root without package database; each command has its own code for it.
+/// Refuses a root without package database, with the code that the command has for it.
 pub fn must_have_records(root: &Root, code: u8) -> anyhow::Result<()> {
     match must_have_database(root) {
         Err(failed @ Failure::NoDatabase(_)) => {
@@ -364,7 +364,7 @@ pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Fai
     format!("{}\n{}{hint}", said(patch, failure), state(failure))
 }
 
-/// A name that the user typed keeps its small letter.
+/// Returns the failure as a sentence; a name that the user typed keeps its small letter.
 fn said(patch: Option<&str>, failure: &Failure) -> String {
     let text = without_numbers(&failure.to_string());
     match failure {
@@ -407,7 +407,7 @@ pub fn reason(failure: &Failure) -> String {
     }
 }
 
-/// One line each: the failure, the condition of the root and the next step.
+/// Returns the failure, the condition of the root and the next step: one line each.
 pub fn described(wording: &Wording, command: Command, failure: &Failure) -> String {
     described_as(failure.to_string(), wording, command, failure)
 }
@@ -433,7 +433,7 @@ fn described_as(text: String, wording: &Wording, command: Command, failure: &Fai
     hinted(&joined([text, left]), &hint(wording, command, failure))
 }
 
-/// The message alone if there is no hint.
+/// Returns a message with the next step as a hint; the message alone if there is no next step.
 pub fn hinted(message: &str, hint: &str) -> String {
     if hint.is_empty() {
         return message.to_owned();
@@ -462,7 +462,7 @@ pub struct Undone {
 }
 
 impl Undone {
-    /// A refusal names its subject itself.
+    /// Describes a failed change of `subject`; a refusal names its subject itself.
     pub fn of(root: &Path, command: Command, subject: &str, failure: &Failure) -> Self {
         let wording = Wording::of_verbs(root);
         if let Failure::Refused(refusal) = failure {
@@ -491,14 +491,14 @@ impl Undone {
         Self { what, ..Self::of(root, command, subject, failure) }
     }
 
-    /// The sentence with its reason, details, the condition of the root, the hint.
+    /// Returns the sentence with its reason, details, the condition of the root, the hint.
     pub fn text(&self) -> String {
         let Self { what, why, left, hint } = self;
         hinted(&joined([format!("{what}: {why}"), left.clone()]), hint)
     }
 }
 
-/// Capital at the beginning, full stop at the end.
+/// Returns a text as a sentence: a capital at its beginning, a full stop at its end.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first =

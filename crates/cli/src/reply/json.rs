@@ -44,7 +44,7 @@ pub struct DocumentHead<'a> {
 }
 
 impl DocumentHead<'_> {
-    /// `body`, a struct or map, supplies the other fields.
+    /// Returns a document whose other fields are those of `body`, a struct or map.
     pub fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
         let root = self.root.map(|root| root.display().to_string());
         let exit_code = self.exit.number(self.table);
@@ -65,7 +65,7 @@ impl<B: Serialize> JsonDocument<B> {
     }
 }
 
-/// The texts need not be UTF-8.
+/// Serializes texts that need not be UTF-8.
 pub fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
 }

@@ -47,7 +47,7 @@ impl KeptShlibs {
         Self { entries: libraries.iter().map(entry).collect(), sentences: sentences(libraries) }
     }
 
-    /// True if the patch is in force for everybody.
+    /// Returns true if the patch is in force for everybody.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -129,17 +129,17 @@ impl ListedPatch {
         format!("{state}{by}")
     }
 
-    /// Applied, but its fix is lost at some paths.
+    /// Returns true if it stands, and lost its fix at some paths.
     pub fn is_partly_lost(&self) -> bool {
         self.state.contains(&"partly-lost")
     }
 
-    /// All states of a patch that lost its fix at some paths.
+    /// Returns the state in words; of a patch that lost its fix at some paths, all that it is.
     pub fn state_or_states(&self) -> String {
         if self.is_partly_lost() { self.state.join(", ").replace('-', " ") } else { self.state_text() }
     }
 
-    /// `width` is that of the ids.
+    /// Returns the line of a list in which ids are this wide.
     pub fn line(&self, width: usize) -> String {
         self.parts(width).into_iter().map(|(_, text)| text).collect()
     }

@@ -45,7 +45,7 @@ impl MergeEntry {
         }
     }
 
-    /// `path`, which may have other `names`, is the edited file or the one beside it.
+    /// Returns true if a path, which may have other names, is the edited file or the one beside it.
     pub fn is_about(&self, path: &ObjectPath, names: &[ObjectPath]) -> bool {
         let mut names = std::iter::once(path).chain(names).map(ToString::to_string);
         names.any(|name| name == self.path || name == self.beside)

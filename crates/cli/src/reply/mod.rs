@@ -62,7 +62,7 @@ pub struct Reply {
 
 /// The serialized fields are those of the JSON document.
 pub trait CommandReport: Serialize {
-    /// Some answers are only an exit code.
+    /// Prints the text face; some answers are only an exit code.
     fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
         Ok(())
     }

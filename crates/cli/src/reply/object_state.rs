@@ -5,7 +5,7 @@ use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, FileType};
 /// Enough digits of a digest to tell two versions apart.
 const SHOWN_DIGITS: usize = 12;
 
-/// Type, size or target, mode, owner and group, beginning of the digest.
+/// Returns the state in words: type, size or target, mode, owner and group, the beginning of the digest.
 pub fn state_words(state: Option<&RecordedState>) -> String {
     let Some(state) = state else { return "nothing".to_owned() };
     let mut words = vec![type_word(state.kind).to_owned()];

@@ -36,7 +36,7 @@ impl NativeEntries {
         }
     }
 
-    /// The exit with `--check`. The command's own finding comes first; an unknown state is a finding, too.
+    /// Returns the exit with `--check`. The command's own finding comes first; an unknown state is a finding, too.
     pub fn checked(&self, found: Exit) -> Exit {
         let is_in_order = self.lost.is_empty() && self.stale.is_empty() && self.unknown.is_none();
         if found == Exit::OK && !is_in_order { NATIVE_CHANGED } else { found }
@@ -59,7 +59,7 @@ impl NativeEntries {
         self.lost().map(|(id, told)| format!("{id}: {told}"))
     }
 
-    /// Each with the command that takes the change up.
+    /// Returns the notes about stale registrations, each with the command that takes the change up.
     pub fn remarks(&self) -> impl Iterator<Item = String> {
         self.unknown.iter().cloned().chain(self.stale.iter().map(StaleEntry::sentence))
     }
@@ -99,7 +99,7 @@ impl OvertakenEntry {
         }
     }
 
-    /// `None` if nothing has to be done.
+    /// Returns `None` if nothing has to be done.
     pub fn next_step(&self, wording: &Wording) -> Option<String> {
         let Self { id, name, version, .. } = self;
         let accept = wording.verb(&format!("adopt --refresh --accept {id}"));
@@ -116,7 +116,7 @@ impl OvertakenEntry {
         }
     }
 
-    /// As the host sees them.
+    /// Returns the paths at which the fix is lost, as the host sees them.
     pub fn shown_paths(&self, root: &Root) -> Vec<String> {
         let show = |path: &String| {
             ObjectPath::new(path.as_bytes()).map_or_else(|_| path.clone(), |path| root.show(&path))
@@ -124,7 +124,7 @@ impl OvertakenEntry {
         self.paths.iter().map(show).collect()
     }
 
-    /// For `show`.
+    /// Returns the lines of `show` about these paths.
     pub fn path_lines(&self, root: &Root) -> impl Iterator<Item = (&'static str, String)> {
         let names = std::iter::once("Lost at").chain(std::iter::repeat(""));
         names.zip(self.shown_paths(root))
@@ -164,7 +164,7 @@ impl StaleEntry {
         Self { package: package.to_string(), reason: change.to_string(), advice }
     }
 
-    /// With the command that takes the change up.
+    /// Returns the sentence with the command that takes the change up.
     fn sentence(&self) -> String {
         let Self { package, reason, advice } = self;
         match advice.as_str() {

@@ -30,7 +30,7 @@ struct NativeEntry {
 }
 
 impl PackageEntry {
-    /// A package that its manager upgraded since registration has the present version.
+    /// Gives a package that its manager upgraded since registration the present version.
     pub fn all(root: &Root, packages: &BTreeMap<PkgInst, Params>, overview: &NativeOverview) -> Vec<Self> {
         let distribution = Distribution::of(root);
         let entry = |(package, params): (&PkgInst, &Params)| match overview.changes.get(package) {

@@ -34,7 +34,7 @@ pub struct EndedPackage<'a> {
 }
 
 impl EndedPackage<'_> {
-    /// The code of the package alone, without the tens for a reboot.
+    /// Returns the code that it alone would have, without the tens that stand for a reboot.
     fn exit(&self, command: Command) -> Exit {
         match self.result {
             Ok(_) if self.ending.warned => Exit::new(2, ExitCause::Script),
@@ -43,7 +43,7 @@ impl EndedPackage<'_> {
         }
     }
 
-    /// An undone package asks for none.
+    /// Returns the reboot that the package asks for; one that was undone asks for none.
     fn reboot(&self) -> RebootRequest {
         if self.result.is_ok() { self.ending.reboot } else { RebootRequest::None }
     }
@@ -70,7 +70,7 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
-    /// The word of the package that determines the exit code.
+    /// Returns the word of the package that determines the exit code.
     fn result(&self) -> ResultWord {
         let report = match &self.outcome {
             Err(failed) => return ResultWord::of_failure(failed),
@@ -88,14 +88,14 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
-    /// The root is neither as before nor as after.
+    /// Returns true if the root is neither as before nor as after.
     fn is_half_done(&self) -> bool {
         let failures = self.packages().filter_map(|package| package.result.as_ref().err());
         let mut left = failures.chain(self.outcome.as_ref().err()).map(Failure::left);
         left.any(|left| !matches!(left, RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
-    /// `None` if there are several packages.
+    /// Returns `None` if there are several packages.
     fn shlibs_of_one(&self) -> Option<LibrariesEntry> {
         let mut packages = self.packages();
         let only = packages.next().filter(|_| packages.next().is_none())?;
@@ -106,7 +106,7 @@ impl<T: 'static> EndedPackages<T> {
         self.outcome.iter().flat_map(|report| &report.packages).map(self.package)
     }
 
-    /// The most urgent one.
+    /// Returns the most urgent reboot that any of the packages asks for.
     fn reboot(&self) -> RebootRequest {
         self.packages().map(|package| package.reboot()).max().unwrap_or_default()
     }
@@ -201,7 +201,7 @@ pub fn print_ending(
     drop(output.complain(text));
 }
 
-/// Objects in use are the classic list that scripts read, everything else is an error.
+/// Prints why something failed: objects in use as the classic list that scripts read, everything else as an error.
 fn print_reason(
     output: &mut Output,
     wording: &Wording,
@@ -244,7 +244,7 @@ pub fn explanation(wording: &Wording, command: Command, failed: &Failure) -> Str
     failure::joined([why, left, hint(wording, command, failed)])
 }
 
-/// The end of the sentence `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
+/// Returns the end of the sentence that begins with `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
 pub fn ending(exit: Exit) -> &'static str {
     match exit.code() {
         0 => "was successful.",
@@ -257,8 +257,8 @@ pub fn ending(exit: Exit) -> &'static str {
     }
 }
 
-/// The code that needs the operator most: first those that hold for every command, then those of pkgadd(1M) from 1 on,
-/// then 0.
+/// Returns the code that needs the operator most: first those that hold for every command, then those of pkgadd(1M)
+/// from 1 on, then 0.
 fn together(exits: impl Iterator<Item = Exit>) -> Exit {
     let weight = |exit: &Exit| match exit.code() {
         0 => 0,

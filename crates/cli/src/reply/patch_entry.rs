@@ -115,12 +115,12 @@ pub struct PatchEntry {
 }
 
 impl PatchEntry {
-    /// The patch is in force anyway, or has no package here.
+    /// Returns true if nothing has to be done: the patch is in force anyway or has no package here.
     pub fn is_idle(&self) -> bool {
         matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
     }
 
-    /// Another patch of the command kept it from being tried.
+    /// Returns true if another patch of the command kept it from being tried.
     pub fn is_untried(&self) -> bool {
         self.verdict == "not-tried"
     }
@@ -140,7 +140,7 @@ impl PatchEntry {
         }
     }
 
-    /// None of its packages is installed here in the right version.
+    /// Returns true if none of its packages is installed here in the version that it is for.
     pub fn is_not_applicable(&self) -> bool {
         self.verdict == "not-applicable"
     }
@@ -358,7 +358,7 @@ impl From<&SpaceNeed> for SpaceEntry {
     }
 }
 
-/// Verdict, exit code and reason of a patch that was carried out or planned.
+/// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.
 fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str, Exit, String) {
     let required = because.first().map(|by| format!("required by {by}")).unwrap_or_default();
     match command {

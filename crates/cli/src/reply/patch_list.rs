@@ -75,7 +75,7 @@ pub struct ListReport {
     pub choice: ListChoice,
 }
 
-/// The document of `list --json`.
+/// Returns the document that `list --json` prints about a root.
 pub fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> {
     let choice = ListChoice {
         order: ListOrder::Id,
@@ -92,7 +92,7 @@ pub fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> 
 }
 
 impl ListChoice {
-    /// Patches that ended and are listed.
+    /// Returns the patches that ended and are listed.
     fn wanted<'a>(&self, ended: impl Iterator<Item = &'a OvertakenPatch>) -> Vec<OvertakenEntry> {
         let wants = |one: &&OvertakenPatch| {
             self.fixes.as_ref().is_none_or(|id| one.fixes.iter().any(|fix| fix == id.as_str()))
@@ -183,12 +183,12 @@ impl ListReport {
         below.chain(self.native.lost_paths(&one.id).filter_map(|path| self.lost_at(path, width))).collect()
     }
 
-    /// In longer lists only.
+    /// Returns the line about a path at which a fix is lost, in longer lists.
     fn lost_at(&self, path: &str, width: usize) -> Option<String> {
         self.choice.is_verbose.then(|| format!("{:<width$}  lost at {path}", ""))
     }
 
-    /// With the lines below each patch.
+    /// Returns the lines of the patches, and those below them.
     pub fn lines(&self) -> Vec<String> {
         let width = self.width();
         let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.lines_below(one, width));

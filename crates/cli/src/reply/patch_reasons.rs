@@ -32,7 +32,7 @@ impl From<PatchNeed> for NeedEntry {
 }
 
 impl NeedEntry {
-    /// With its state: `100-01 (applied)`.
+    /// Returns the requirement with its state: `100-01 (applied)`.
     pub fn words(&self) -> String {
         let state = match (&self.contained_in, &self.met_by) {
             (Some(package), _) => format!("contained in {package}"),
@@ -52,7 +52,7 @@ impl From<PackageFit> for FitEntry {
 }
 
 impl FitEntry {
-    /// With its state: `ACMEweb (i386) 1.0 (installed as ACMEweb)`.
+    /// Returns the package with its state: `ACMEweb (i386) 1.0 (installed as ACMEweb)`.
     pub fn words(&self) -> String {
         let state = match (&self.instance, self.installed.as_slice()) {
             (Some(instance), _) => format!("installed as {instance}"),

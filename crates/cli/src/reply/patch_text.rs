@@ -7,7 +7,7 @@ use super::words::{counted, human};
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_rootfs::Root;
 
-/// Package by package and path by path, with the needs of the patch.
+/// Returns the effects of a patch, package by package and path by path, and its needs.
 pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     let mut text = String::new();
     for package in &entry.packages {
@@ -48,7 +48,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     text
 }
 
-/// As far as they are known.
+/// Returns the requirements, the packages and the changes of a refused patch, as far as they are known.
 pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
     let mut text = String::new();
     for need in &entry.needs {
@@ -79,7 +79,7 @@ fn change_lines(root: &Root, change: &ChangeEntry) -> String {
     text
 }
 
-/// Path by path; empty if nothing was done.
+/// Returns the actions, path by path; empty if there were none.
 pub fn done_lines(root: &Root, entry: &PatchEntry) -> String {
     let of_plan = |plan| ChangeEntry::of_plan(plan, &BTreeMap::new(), &ChangedTexts::new());
     entry.carried_out.iter().flat_map(of_plan).map(|change| change_lines(root, &change)).collect()

@@ -7,8 +7,8 @@ use patchadm_changeset::plan::BALLAST;
 /// In the order of the total.
 const ENDS: [&str; 7] = ["applied", "removed", "planned", "skipped", "refused", "failed", "not tried"];
 
-/// `300 patches: 298 applied, 2 refused`. `exit` is the end of the command: a patch with nothing to do was skipped,
-/// unless it is the reason for that end.
+/// Returns how many patches ended in which way: `300 patches: 298 applied, 2 refused`. `exit` is the end of the
+/// command: a patch with nothing to do was skipped, unless it is the reason for that end.
 pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
     let is_skipped = |entry: &PatchEntry| entry.failure.is_some() && entry.is_idle() && entry.exit != exit;
     let end = |entry| if is_skipped(entry) { "skipped" } else { end(entry) };
@@ -45,7 +45,7 @@ pub fn plan_totals(entries: &[PatchEntry]) -> Vec<String> {
     std::iter::once(format!("Objects: {files}.")).chain(space).chain([undo]).collect()
 }
 
-/// With tenths.
+/// Returns a time in seconds, with tenths.
 pub fn seconds(milliseconds: u64) -> String {
     let tenths = milliseconds.saturating_add(50) / 100;
     format!("{}.{} s", tenths / 10, tenths % 10)

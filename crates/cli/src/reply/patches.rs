@@ -83,7 +83,7 @@ pub struct PatchesReport {
 }
 
 impl PatchesReport {
-    /// The command began at `began`.
+    /// Makes the report; the command began at `began`.
     pub fn of(
         root: &Root,
         command: Command,
@@ -210,7 +210,7 @@ impl PatchesReport {
         self.would_change.is_some()
     }
 
-    /// Empty for a single patch.
+    /// Returns the lines that close a report about several patches; none about one.
     pub fn closing_lines(&self) -> Vec<String> {
         if self.patches.len() < 2 {
             return Vec::new();
@@ -282,7 +282,7 @@ fn holders_of(exchanges: &[ExchangeReport]) -> Vec<HolderEntry> {
     exchanges.iter().flat_map(|exchange| &exchange.holders).map(HolderEntry::from).collect()
 }
 
-/// The failure left something of its run behind.
+/// Returns true if a failure left something of its run behind.
 fn is_half_done(failure: &Failure) -> bool {
     !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
 }
@@ -335,7 +335,7 @@ fn followed(report: &ApplyReport) -> &AfterRun {
     report.trial.as_ref().map_or(&report.after, |trial| &trial.after)
 }
 
-/// The word of the patch that determines the exit code.
+/// Returns the word of the patch that determines the exit code.
 fn result_of(failure: Option<&Failure>, exit: Exit, entries: &[PatchEntry]) -> ResultWord {
     if let Some(failure) = failure {
         return ResultWord::of_failure(failure);
@@ -367,7 +367,7 @@ fn exit(entries: &[PatchEntry]) -> Exit {
     first_failure(entries)
 }
 
-/// The code of the first failure; if no named patch has a package here, that of the first patch.
+/// Returns the code of the first failure; if no named patch has a package here, that of the first patch.
 fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
     match entries.first() {
         Some(first) if entries.iter().all(PatchEntry::is_not_applicable) => first.exit,
@@ -375,8 +375,8 @@ fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
     }
 }
 
-/// For many roots, and for classic commands with several patches. A patch that is in force anyway, or has no package
-/// here, is no failure.
+/// Returns the exit code of a verb on many roots, and of a classic command with several patches. A patch that is in
+/// force anyway, or has no package here, is no failure.
 fn first_failure(entries: &[PatchEntry]) -> Exit {
     entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
 }

@@ -136,7 +136,7 @@ pub struct PackageEntry {
 }
 
 impl PromotionAnswer {
-    /// The command began at `began`.
+    /// Makes the report; the command began at `began`.
     pub fn of(root: &Root, report: PromoteReport, is_plan: bool, began: Instant) -> Self {
         let bytes = report.bytes();
         let PromoteReport { stage, id, base, two_way, .. } = &report;
@@ -254,7 +254,7 @@ impl From<&PathReport> for PathEntry {
     }
 }
 
-/// For an interrupted refresh that was completed first, or will be.
+/// Returns the sentence about an interrupted refresh that was completed first, or will be.
 pub fn refreshed_sentence(count: usize, is_plan: bool) -> String {
     let paths = if count == 1 { "1 path".to_owned() } else { format!("{count} paths") };
     if is_plan {
@@ -324,7 +324,7 @@ fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failu
     }
 }
 
-/// A brought patch has its undo data with it.
+/// Returns the receipt of the run for a patch that it brought: its undo data came along.
 fn receipt_of(run: &Receipt, plan: &Plan) -> Receipt {
     Receipt {
         run: run.run.clone(),

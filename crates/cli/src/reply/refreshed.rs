@@ -225,7 +225,7 @@ impl RefreshedEntry {
 }
 
 impl EndedEntry {
-    /// It stands, and lost its fix at some paths.
+    /// Returns the entry of a patch that stands and lost its fix at some paths.
     fn of_standing(patch: OvertakenPatch) -> Self {
         Self::of(EndedPatch { patch, packages: Vec::new(), required_by: Vec::new() })
     }

@@ -64,12 +64,12 @@ impl TrialEntry {
         Self { run: outcome.record.run, until, state, check, error, exit, confirm }
     }
 
-    /// `None` if the trial does not determine them.
+    /// Returns `None` if the trial does not determine them.
     pub fn exit(&self) -> Option<(Exit, ResultWord)> {
         self.exit
     }
 
-    /// In sentences, the output of a failed check before the last.
+    /// Returns the trial in sentences, the output of a failed check before the last.
     pub fn lines(&self, zone: Zone) -> Vec<String> {
         let until = zone.minute_of(&self.until);
         let mut lines = Vec::new();

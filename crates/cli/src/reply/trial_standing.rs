@@ -49,7 +49,7 @@ impl TrialStanding {
         self.patches.iter().any(|id| id == patch)
     }
 
-    /// With its run and patches, as a sentence.
+    /// Returns the trial with its run and its patches, as a sentence.
     pub fn remark(&self) -> String {
         format!("run {} ({}): {}", self.run, self.patches.join(", "), self.sentence)
     }

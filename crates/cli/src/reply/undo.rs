@@ -58,7 +58,7 @@ impl UndoEntry {
         [UndoState::Saved, UndoState::Classic].iter().any(|state| state.word() == self.state)
     }
 
-    /// The old files are kept as they were.
+    /// Returns true if the old files are kept as they were.
     fn is_files(&self) -> bool {
         self.path.as_ref().is_some_and(|path| path.ends_with(UndoFormat::Files.suffix()))
     }
@@ -78,7 +78,7 @@ impl UndoEntry {
     }
 }
 
-/// The worst state of all packages, else the size of all.
+/// Returns the worst state of all packages, else the size of all.
 pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
     let any = |state: UndoState| undo.iter().any(|one| one.state == state.word());
     for state in [UndoState::Lost, UndoState::Damaged] {
@@ -102,13 +102,13 @@ pub fn undo_in_brief(undo: &[UndoEntry]) -> String {
     }
 }
 
-/// Before compression.
+/// Returns the size of the objects that an archive keeps, before compression.
 pub(super) fn saved_bytes(undo: &UndoArchive) -> u64 {
     undo.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
 }
 
-/// The bytes on disk, as every query shows them. `written` are the archive's bytes, with old files that are kept
-/// elsewhere.
+/// Returns the bytes on disk, as every query shows them. `written` are the archive's bytes, with old files that are
+/// kept elsewhere.
 fn on_disk(root: &Root, undo: &UndoArchive, written: u64) -> u64 {
     if undo.format == UndoFormat::Files || undo.place != UndoPlace::Save {
         return written;

@@ -15,8 +15,8 @@ const MOST_LINES: usize = 10_000;
 /// Lines around a change.
 const CONTEXT: usize = 3;
 
-/// `None` if a file is not UTF-8 text, or has too many lines. A missing side is `None`, shown as `/dev/null` like in
-/// diff(1).
+/// Returns `None` if a file is not UTF-8 text, or has too many lines. A missing side is `None`, shown as `/dev/null`
+/// like in diff(1).
 pub fn unified_diff(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Option<String> {
     let [old, new] = [before, after].map(|side| side.map(text));
     if [old, new].contains(&Some(None)) {
@@ -31,7 +31,7 @@ pub fn text_difference(path: &str, before: Option<&str>, after: Option<&str>) ->
     difference(names, before.unwrap_or_default(), after.unwrap_or_default())
 }
 
-/// Added and removed lines get the colours of their states.
+/// Prints a difference, lines that come and lines that go in the colours of their states.
 pub fn print_difference(output: &mut Output, difference: &str) -> io::Result<()> {
     for line in difference.lines() {
         let shade = match line.as_bytes().first() {
@@ -58,7 +58,7 @@ fn difference(names: [Option<String>; 2], before: &str, after: &str) -> Option<S
     Some(text)
 }
 
-/// Each with its newline.
+/// Returns the lines of a text, each with its newline.
 fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
@@ -100,7 +100,7 @@ fn range(lines: Range<usize>) -> String {
     }
 }
 
-/// UTF-8 without NUL, of not too many lines.
+/// Returns a text that people can read: UTF-8 without NUL, of not too many lines.
 fn text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))?;
     (text.lines().count() <= MOST_LINES).then_some(text)

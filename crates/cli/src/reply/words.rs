@@ -8,7 +8,7 @@ use crate::surroundings::Output;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_planning::plan::refusal::Wording;
 
-/// In binary units.
+/// Returns a size in binary units.
 pub fn human(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -23,7 +23,7 @@ pub fn human(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// `1 object`, `2 objects`.
+/// Returns a number of things: `1 object`, `2 objects`.
 pub fn counted(count: impl Display, thing: &str) -> String {
     let count = count.to_string();
     if count == "1" { format!("1 {thing}") } else { format!("{count} {thing}s") }
@@ -48,13 +48,13 @@ pub fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
     notes.iter().try_for_each(|note| output.note(note))
 }
 
-/// The name, if any, and the value.
+/// Returns a line of a description: the name, if it has one, and the value.
 pub fn named_value(name: &str, value: &str) -> String {
     let colon = if name.is_empty() { ' ' } else { ':' };
     format!("{name:>12}{colon} {value}")
 }
 
-/// `None` if no run was interrupted.
+/// Returns the outcome of a recovery as a sentence; `None` if no run was interrupted.
 pub fn recovery_sentence(found: &Recovered) -> Option<String> {
     match found {
         Recovered::Nothing | Recovered::PassedOver { .. } => None,
@@ -79,7 +79,7 @@ pub fn recovery_sentence(found: &Recovered) -> Option<String> {
     }
 }
 
-/// The command that repairs the root after an interrupted run, to be typed anywhere.
+/// Returns the command that puts a root right after an interrupted run, to be typed anywhere.
 pub fn recover_command(root: &Path) -> String {
     Wording::of_verbs(root).verb("recover").trim_matches('`').to_owned()
 }

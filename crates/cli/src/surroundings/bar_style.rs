@@ -47,7 +47,7 @@ impl From<WorkUnit> for BarUnit {
     }
 }
 
-/// A bar that takes the available room, or words only.
+/// Returns a line that fits into a terminal of any width: a bar that takes the available room, or words only.
 pub(super) fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
     let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
     // Templates of this program are valid; an invalid one would only change the look.

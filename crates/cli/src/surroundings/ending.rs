@@ -60,7 +60,7 @@ impl<'a> EndingRun<'a> {
         };
     }
 
-    /// `None` while a run is being committed.
+    /// Returns `None` while a run is being committed.
     pub fn interrupt(&self) -> Option<i32> {
         let signal = (self.signal)()?;
         let course = self.course.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +120,7 @@ pub fn with_acknowledged_signals<T>(
     })?
 }
 
-/// The ends that wake the telling thread, that the work writes to, and one for each signal.
+/// Opens the end that wakes the telling thread, the end that the work writes to, and one for each signal.
 fn waking_ends() -> io::Result<(UnixStream, UnixStream, Vec<UnixStream>)> {
     let (told, teller) = UnixStream::pair()?;
     let of_signals = SIGNALS.iter().map(|_| teller.try_clone()).collect::<io::Result<_>>()?;

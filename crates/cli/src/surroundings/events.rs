@@ -43,7 +43,7 @@ impl EventReceiver {
         }
     }
 
-    /// The value of `PATCHADM_EVENTS`; `None` if the variable is not needed.
+    /// Returns the value of `PATCHADM_EVENTS` that names it; `None` if the variable is not needed.
     pub fn variable(&self) -> Option<String> {
         match self {
             Self::OfMachine => None,

@@ -101,7 +101,7 @@ fn word(doing: PatchWork) -> &'static str {
     }
 }
 
-/// The end of the last part of an address, without control characters.
+/// Returns the end of the last part of an address, without control characters.
 fn short(address: &str) -> String {
     let name = address.rsplit('/').next().unwrap_or(address);
     let name = String::from_utf8_lossy(&printable(name.as_bytes())).into_owned();

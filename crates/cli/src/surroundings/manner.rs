@@ -35,8 +35,8 @@ pub enum WhenToColour {
 }
 
 impl WhenToColour {
-    /// `value_of` returns variables that are set and not empty. `NO_COLOR` wins over `CLICOLOR_FORCE`; a dumb terminal
-    /// shows no colours.
+    /// Returns the settings of the environment. `value_of` knows its variables that are set and not empty. `NO_COLOR`
+    /// wins over `CLICOLOR_FORCE`; a dumb terminal shows no colours.
     pub fn of(value_of: impl Fn(&str) -> Option<OsString>) -> Self {
         if value_of("NO_COLOR").is_some() {
             return Self::Never;
@@ -93,7 +93,7 @@ pub fn width_of_help() -> usize {
     columns(std::io::stdout()).map_or(WIDEST_HELP, |columns| columns.clamp(NARROWEST_HELP, WIDEST_HELP))
 }
 
-/// `None` for anything but a terminal, and for one that does not tell.
+/// Returns `None` for anything but a terminal, and for one that does not tell.
 pub fn columns(stream: impl std::os::fd::AsFd) -> Option<usize> {
     if !stream.as_fd().is_terminal() {
         return None;

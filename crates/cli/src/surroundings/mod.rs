@@ -1,5 +1,7 @@
-//! Environment, clock, host, user and terminal. Only this module reads them; everything else gets values.
-//! `SOURCE_DATE_EPOCH` fixes the clock, so that runs can be repeated.
+//! Everything a command takes from its surroundings: environment, clock, host, user, terminal.
+//!
+//! This is the one place that reads them; everything else gets them as values. `SOURCE_DATE_EPOCH` fixes the clock, so
+//! that runs can be repeated; `TZ` counts through the local time zone.
 
 pub mod bar;
 mod bar_style;
@@ -38,119 +40,125 @@ use patchadm_inputs::database::{RecordReader, policy};
 use patchadm_inputs::native::NativeManager;
 use patchadm_rootfs::{Root, accounts_of, may_others_write_at, strange_above};
 
-/// Names the receiver of events of runs.
+/// The variable that says who is told of runs.
 pub const EVENTS: &str = "PATCHADM_EVENTS";
 
-/// Set if this process acts for the superuser as the owner of a root.
+/// The variable that tells a process that it does as the owner of a root what the superuser asked for.
 pub const AS_OWNER: &str = "PATCHADM_AS_OWNER";
 
-/// Used unless `TMPDIR` names a directory.
+/// Where temporary directories are made unless `TMPDIR` names a place.
 const TEMPORARY: &str = "/var/tmp";
 
-/// Read once, when a command begins.
+/// The surroundings of a command when it begins.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// The first word of the command line.
     pub called: PathBuf,
-    /// `PKG_INSTALL_ROOT`, if set and not empty.
+    /// `PKG_INSTALL_ROOT`, where it is set and not empty.
     pub install_root: Option<PathBuf>,
-    /// The root that contains `DPKG_ADMINDIR`: the dpkg that calls its hook has its records there.
+    /// The root below which `DPKG_ADMINDIR` is, the directory of the records of the dpkg that calls its hook.
     pub dpkg_root: Option<PathBuf>,
-    /// `DPKG_FRONTEND_LOCKED`: the calling program holds the frontend lock of dpkg.
+    /// Whether `DPKG_FRONTEND_LOCKED` is set: the program that calls holds the frontend lock of dpkg.
     pub is_dpkg_locked: bool,
-    /// `PATCHADM_NATIVE_UPGRADE`: replaces `native_upgrade` of the policy.
+    /// `PATCHADM_NATIVE_UPGRADE`: counts in the place of `native_upgrade` in the policy.
     pub native_upgrade: Option<String>,
-    /// `PATCHADM_RUN`: the run whose script started this command.
+    /// `PATCHADM_RUN`: the run whose script started this command, where one did.
     pub run: Option<String>,
-    /// `PATCHADM_TRUST`: that run's decision about the owner of the root.
+    /// `PATCHADM_TRUST`: what that run answered to the question whose the root is.
     pub trust: Option<String>,
-    /// `PATCHADM_AS_OWNER`: this process acts for the superuser as the owner of a root.
+    /// `PATCHADM_AS_OWNER`: this process does as the owner of a root what the superuser asked for.
     pub for_superuser: bool,
-    /// The file of the running program, if the system tells.
+    /// The file of the running program, where the system tells.
     pub binary: Option<PathBuf>,
-    /// Fixed by `SOURCE_DATE_EPOCH`.
+    /// The moment that counts as now.
     pub now: DateTime<Utc>,
-    /// The caller's; the program has one of its own.
+    /// The file mode creation mask of the caller; the program has one of its own.
     pub umask: u32,
-    /// For durations: this clock is never set.
+    /// When the command began, by a clock that is never set: for durations.
     pub began: Instant,
-    /// For shown moments.
+    /// The time zone in which moments are shown.
     pub zone: Zone,
+    /// The names of this machine, from uname(2).
     pub machine: Machine,
-    /// Processors that the program may use.
+    /// The number of processors that the program may use.
     pub processors: usize,
-    /// The parent of private directories: `TMPDIR`, else `/var/tmp`.
+    /// The directory for private directories: `TMPDIR`, else `/var/tmp`.
     pub temporary: PathBuf,
+    /// The home directory of the caller.
     pub home: Option<PathBuf>,
+    /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
-    /// If true, the user can be asked.
+    /// Whether standard input is a terminal, so that the user can be asked.
     pub stdin_is_terminal: bool,
+    /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
-    /// The width of help: that of the terminal, at most 100 columns.
+    /// How wide help is: as the terminal of standard output, 100 columns at most and without one.
     pub width: usize,
-    /// `NO_COLOR`, `CLICOLOR_FORCE`, `TERM`.
+    /// When the environment wants colours: `NO_COLOR`, `CLICOLOR_FORCE`, `TERM`.
     pub colours: WhenToColour,
     /// The file of `--policy` with its text; known once the arguments are read.
     pub policy: Option<(PathBuf, Vec<u8>)>,
     /// The command line without secrets, as the history keeps it; known once the command is chosen.
     pub typed: Option<String>,
-    /// Known once the arguments are read.
+    /// Whether only errors are to be said; known once the arguments are read.
     pub is_quiet: bool,
-    /// LANG, `LC_*`, TZ.
+    /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
     pub locale: Vec<(String, OsString)>,
     /// Proxies, certificates and the place of the cache.
     pub network: NetworkSurroundings,
-    /// `PATCHADM_EVENTS`.
+    /// `PATCHADM_EVENTS`: who is told of runs.
     pub events: EventReceiver,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zone {
-    /// The zone of this machine or of `TZ`.
-    Local,
-    Utc,
-}
-
+/// The fields of uname(2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
-    /// `uname -s`.
+    /// Name of the operating system, `uname -s`.
     pub system: String,
-    /// `uname -n`.
+    /// Name of this host, `uname -n`.
     pub node: String,
-    /// `uname -r`.
+    /// Release of the system, `uname -r`.
     pub release: String,
-    /// `uname -v`.
+    /// Version of that release, `uname -v`.
     pub version: String,
-    /// `uname -m`.
+    /// Kind of hardware, `uname -m`.
     pub hardware: String,
     /// NIS domain; empty if there is none.
     pub domain: String,
 }
 
+/// The reasons why the surroundings make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SurroundingsError {
+    /// `SOURCE_DATE_EPOCH` is no moment.
     #[error("SOURCE_DATE_EPOCH is not a number of seconds since 1970: <{0}>")]
     Epoch(String),
+    /// `PATCHADM_EVENTS` names nobody who could be told of runs.
     #[error("PATCHADM_EVENTS is none, journal:SOCKET or syslog:SOCKET, and not <{0}>")]
     Events(String),
-    /// Somebody else may exchange its entries.
+    /// Somebody else may exchange what is in `TMPDIR`.
     #[error("TMPDIR is {path}, and {reason}: whoever that is could exchange what is made there")]
     Temporary {
+        /// The directory.
         path: String,
-        /// Its owner.
+        /// Whose it is.
         reason: String,
     },
+    /// `TMPDIR` is no directory, or cannot be read.
     #[error("TMPDIR is {path}, {reason}: unset TMPDIR, or name a directory that exists")]
     NoTemporary {
+        /// The directory.
         path: String,
-        /// As a clause.
+        /// What is wrong, as a clause.
         reason: String,
     },
+    /// `-R` and `PKG_INSTALL_ROOT` name different roots.
     #[error("Command line install root contends with environment.")]
     RootContends,
 }
 
 impl Surroundings {
+    /// Reads the surroundings.
     pub fn read() -> Result<Self, SurroundingsError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Ok(Self {
@@ -185,7 +193,7 @@ impl Surroundings {
         })
     }
 
-    /// `-R`, else `PKG_INSTALL_ROOT`, else `/`. Fails if both are given and differ.
+    /// Returns the root to work on: `-R`, else `PKG_INSTALL_ROOT`, else `/`. Both, and not the same, is an error.
     pub fn root(&self, option: Option<&Path>) -> Result<PathBuf, SurroundingsError> {
         match (option, &self.install_root) {
             (Some(option), Some(environment)) if option != environment => {
@@ -197,7 +205,7 @@ impl Surroundings {
         }
     }
 
-    /// Applies the policy of `--policy`.
+    /// Returns the root under the policy that the caller named, if one was.
     pub fn under_policy(&self, root: Root) -> Root {
         match &self.policy {
             None => root,
@@ -205,45 +213,45 @@ impl Surroundings {
         }
     }
 
-    /// Marks the locks that the calling program holds for this one.
+    /// Returns the root with the locks that the program that calls holds for this one.
     pub fn under_locks(&self, root: Root) -> Root {
         if self.is_dpkg_locked { root.with_held_locks(NativeManager::Dpkg.lock_files()) } else { root }
     }
 
-    /// A command that a script of a run started takes part in that run.
+    /// Makes the reader of the records of `root`: a command that a script of a run started has a part in that run.
     pub fn reader<'a>(&'a self, root: &'a Root) -> RecordReader<'a> {
         RecordReader::within(root, self.run.as_deref())
     }
 
-    /// For scripts that nobody asked for.
+    /// Returns how scripts are run that nobody asked for.
     pub fn script_settings(&self) -> ScriptSettings {
         let (temporary, locale) = (self.temporary.clone(), self.locale.clone());
         let executable = PathBuf::from("/proc/self/exe");
         ScriptSettings { executable, temporary, locale, ..ScriptSettings::default() }
     }
 
-    /// For a command that gets the whole environment.
+    /// Returns the whole environment, for a command that is to have it.
     pub fn environment() -> Vec<(OsString, OsString)> {
         std::env::vars_os().collect()
     }
 
-    /// For a shell that inherits nothing else.
+    /// Returns the kind of the caller's terminal, for a shell that inherits nothing else.
     pub fn terminal() -> Option<OsString> {
         std::env::var_os("TERM").filter(|terminal| !terminal.is_empty())
     }
 
-    /// `PATH` of the caller.
+    /// Returns the directories in which the caller's shell looks for programs.
     pub fn search_path() -> Vec<PathBuf> {
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
     }
 
-    /// Shell and working directory of the caller, if known.
+    /// Returns the shell of the caller, and the working directory, if the system tells.
     pub fn shell_and_directory() -> (Option<OsString>, Option<PathBuf>) {
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
         (shell, std::env::current_dir().ok())
     }
 
-    /// From the accounts of this machine; the number if there is no name.
+    /// Returns the name of the caller from the accounts of this machine; the number if there is none.
     pub fn user() -> String {
         let uid = rustix::process::getuid().as_raw();
         let accounts = Root::open(Path::new("/")).and_then(|host| accounts_of(&host, &host));
@@ -261,7 +269,7 @@ impl Zone {
         if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
     }
 
-    /// The moment of a local time; the first one if it occurs twice.
+    /// Returns the moment of a local time; the first one if it occurs twice.
     pub fn moment(self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         match self {
             Self::Local => Local.from_local_datetime(&wall).earliest().map(|local| local.with_timezone(&Utc)),
@@ -269,7 +277,7 @@ impl Zone {
         }
     }
 
-    /// The local time of a moment (seconds since 1970); 1970 if it is beyond any calendar.
+    /// Returns the local time of a moment (seconds since 1970); 1970 if it is beyond any calendar.
     pub fn at(self, seconds: i64) -> NaiveDateTime {
         let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
         match self {
@@ -295,7 +303,7 @@ impl Machine {
     }
 }
 
-/// Sorted by name.
+/// Language and time zone, sorted by name.
 fn locale(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<(String, OsString)> {
     let named = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let counts = |name: &str| matches!(name, "LANG" | "TZ") || name.starts_with("LC_");
@@ -309,7 +317,7 @@ fn event_receiver(variable: Option<&OsStr>) -> Result<EventReceiver, Surrounding
     EventReceiver::of(variable).ok_or_else(|| SurroundingsError::Events(shown()))
 }
 
-/// Only the caller and the superuser may be able to rename entries of the directory.
+/// Returns the directory for private directories. Nobody but the caller and the superuser may rename what is in it.
 fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
     let Some(path) = named else { return Ok(PathBuf::from(TEMPORARY)) };
     let shown = || path.display().to_string().escape_debug().to_string();
@@ -317,7 +325,7 @@ fn temporary(named: Option<PathBuf>) -> Result<PathBuf, SurroundingsError> {
     let seen = match path.metadata() {
         Ok(seen) if seen.is_dir() => seen,
         Ok(_) => return absent("which is no directory".to_owned()),
-        // As if unset: in a chroot it is often missing, and a stranger could make it at any moment.
+        // As if it were unset: in a chroot it often is missing, and a stranger could make it at any moment.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PathBuf::from(TEMPORARY)),
         Err(error) => return absent(format!("which cannot be looked at ({})", error.kind())),
     };
@@ -344,7 +352,7 @@ fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
         .ok_or_else(|| SurroundingsError::Epoch(epoch.to_string_lossy().escape_debug().to_string()))
 }
 
-/// Returns the root with its dpkg records in this directory; `None` if dpkg does not keep them there.
+/// Returns the root whose records of dpkg are in this directory; `None` if it is not where dpkg has them.
 fn root_of_dpkg(records: &Path) -> Option<PathBuf> {
     let above = records.ends_with("var/lib/dpkg").then(|| records.ancestors().nth(3))??;
     Some(if above.as_os_str().is_empty() { PathBuf::from(".") } else { above.to_owned() })

@@ -21,7 +21,7 @@ impl Surroundings {
         self.now = self.moment().wall;
     }
 
-    /// `SOURCE_DATE_EPOCH` fixes only the wall clock.
+    /// Returns the clocks as they stand now. `SOURCE_DATE_EPOCH` fixes the clock on the wall alone.
     pub fn moment(&self) -> Moment {
         let is_fixed = std::env::var_os("SOURCE_DATE_EPOCH").is_some_and(|epoch| !epoch.is_empty());
         let wall = if is_fixed { self.now } else { Utc::now() };

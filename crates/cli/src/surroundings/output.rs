@@ -14,7 +14,7 @@ use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::control::{EscapedSet, PieceEscaper, escaped, shortened};
 
-/// False for the name of a classic command.
+/// Returns false for the name of a classic command.
 pub fn is_of_verbs(program: &str) -> bool {
     program == "patchadm" || program.starts_with("patchadm-")
 }
@@ -102,7 +102,7 @@ impl Output {
         self.manner.is_verbose
     }
 
-    /// Like [`print`](Self::print), in a colour; `None` is plain.
+    /// Writes to standard output as [`print`](Self::print) does, in the colour that says this; `None` is plain.
     pub fn shaded(&mut self, shade: Option<Shade>, text: impl AsRef<[u8]>) -> io::Result<()> {
         match shade.filter(|_| self.manner.colours_report && !text.as_ref().is_empty()) {
             None => self.print(text),
@@ -227,7 +227,7 @@ impl Output {
         flushed
     }
 
-    /// The name before diagnostics.
+    /// Returns the name before diagnostics.
     pub fn program(&self) -> &str {
         &self.program
     }

@@ -52,7 +52,7 @@ impl Confirmation<'_> {
         })?
     }
 
-    /// The end of the input is a no.
+    /// Writes the question until the line that is read is an answer. No line is a no.
     fn answer(
         self,
         write: &mut dyn FnMut(&str) -> io::Result<()>,
@@ -85,7 +85,7 @@ pub fn agreed(output: &mut Output, against: &[String], question: &str, help: &st
     yes(output, question, help)
 }
 
-/// The end of the input is a no.
+/// Asks on standard error and reads the answer from standard input; the end of the input is no.
 fn yes(output: &mut Output, question: &str, help: &str) -> bool {
     loop {
         let Some(line) = answer(output, question) else { return false };
@@ -97,7 +97,7 @@ fn yes(output: &mut Output, question: &str, help: &str) -> bool {
     }
 }
 
-/// An empty answer is `default`; `None` at the end of the input.
+/// Asks for words, which the empty answer leaves at `default`; none at the end of the input.
 pub fn words(output: &mut Output, question: &str, default: &str) -> Option<Vec<String>> {
     let line = answer(output, question)?;
     let words = line.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned);

@@ -27,7 +27,7 @@ pub(super) enum EventKind {
 }
 
 impl EventKind {
-    /// The journal finds all events of the kind by this id.
+    /// Returns the id of the message, by which the journal finds all events of the kind.
     fn message_id(self) -> &'static str {
         match self {
             Self::Done => "b9d04953c598422ab1f59a682d17f3d8",
@@ -38,7 +38,7 @@ impl EventKind {
         }
     }
 
-    /// By syslog(3): 5 is a notice, 4 a warning.
+    /// Returns its priority by syslog(3): 5 is a notice, 4 a warning.
     fn priority(self) -> u8 {
         match self {
             Self::Done | Self::OnTrial | Self::Confirmed => 5,
@@ -78,7 +78,7 @@ impl RunEvent {
         &self.entry.run
     }
 
-    /// One line for people.
+    /// Returns the event in one line for people.
     fn message(&self) -> String {
         let HistoryEntry { run, command, result, user, duration, .. } = &self.entry;
         let number = run.split_once('-').map_or(run.as_str(), |(number, _)| number);
@@ -89,7 +89,7 @@ impl RunEvent {
         format!("run {number} of {root}: {command}{blank}{subject}: {result} by {user} in {seconds}")
     }
 
-    /// In the native form of systemd's journal.
+    /// Returns the fields of the event for the journal of systemd, in its native form.
     pub(super) fn journal_fields(&self) -> Vec<u8> {
         let entry = &self.entry;
         let trial_end = entry.trial_end.as_ref();
@@ -121,7 +121,7 @@ impl RunEvent {
         })
     }
 
-    /// A line by RFC 3164, facility `daemon`; `stamp` is its time, as in `Nov 20 07:00:00`.
+    /// Returns a line by RFC 3164, facility `daemon`; `stamp` is its time, as in `Nov 20 07:00:00`.
     pub(super) fn syslog_line(&self, stamp: &str, process: u32) -> Vec<u8> {
         const DAEMON: u8 = 3 << 3;
         let priority = DAEMON | self.kind.priority();
@@ -155,7 +155,7 @@ fn add_field(bytes: &mut Vec<u8>, name: &str, value: &str) {
     bytes.push(b'\n');
 }
 
-/// Separated by blanks; of a long list the first words, and the number of the others.
+/// Returns words with blanks between them; of very many the first, and the number of the others.
 fn listed(words: &[String]) -> String {
     let mut text = String::new();
     for (at, word) in words.iter().enumerate() {

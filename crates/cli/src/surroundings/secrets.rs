@@ -60,7 +60,7 @@ impl Secrets {
     }
 }
 
-/// The possible value of an option, or the operand.
+/// Returns the possible value of an option, or the operand.
 fn value_of(argument: &str) -> Option<&str> {
     match argument.strip_prefix('-') {
         None => Some(argument),
@@ -69,7 +69,7 @@ fn value_of(argument: &str) -> Option<&str> {
     }
 }
 
-/// With and without a fragment behind it.
+/// Returns the query of an address, with and without a fragment behind it.
 fn queries_of(value: &str) -> Vec<&str> {
     let query = query_of(value);
     let without_fragment = query.and_then(|query| query.split('#').next());
@@ -103,7 +103,7 @@ fn start_in_path(before: &str) -> Option<usize> {
     of_scheme.or_else(|| colons.next().filter(is_first).map(|_| first))
 }
 
-/// `None` if the colon is the one before the password.
+/// Returns `None` if the colon is the one before the password.
 fn behind_scheme(before: &str, colon: usize) -> Option<usize> {
     let rest = before.get(colon + 1..)?;
     let slashes = rest.bytes().take_while(|byte| *byte == b'/').count();

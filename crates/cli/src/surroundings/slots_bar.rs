@@ -20,7 +20,7 @@ pub struct SlotsBar {
 }
 
 impl SlotsBar {
-    /// `None` if standard error is no terminal that can draw bars.
+    /// Returns `None` if standard error is no terminal that can draw bars.
     pub fn new(packages: usize) -> Option<Self> {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         if bars.is_hidden() {

@@ -30,7 +30,7 @@ impl WorkBar {
         Self { meter, drawing }
     }
 
-    /// `None` if the bar is never drawn: for work that is counted only for it.
+    /// Returns the meter of the work if the bar is ever drawn: for work that would be counted only for it.
     pub fn watched(&self) -> Option<&WorkMeter> {
         self.drawing.as_ref().map(|_| &self.meter)
     }

@@ -91,7 +91,7 @@ impl OwnIds {
     }
 }
 
-/// A range of ids, as in user_namespaces(7).
+/// A range of ids, as in `user_namespaces(7)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMapping {
     pub inside: u32,

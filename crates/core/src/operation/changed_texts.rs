@@ -1,4 +1,4 @@
-//! Texts of changed files, before and after, for whoever sees a plan. A plan may go into a log that others read, so it
+//! Texts of changed files, before and after, in a plan. A plan may go into a log that others read, so it
 //! shows only files that everybody may read. Sizes are limited: per file, in total, and of bytes read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::depots::DepotError;
 use super::patches::undo_file::UndoFileFault;
 use super::plan_file::PlanFault;
-use super::root_and_policy::IgnoredDepot;
 use super::scripts::failure::ScriptFailure;
 use super::trial::ConfirmRefusal;
 use crate::script::ScriptError;
@@ -213,6 +212,17 @@ impl From<ViewError> for Failure {
     fn from(error: ViewError) -> Self {
         Self::Database(error.into())
     }
+}
+
+/// A depot that the policy of a root names and that is not used, because the caller is the superuser and the root another one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`depot` in {policy} is ignored: whoever writes that file must not choose what root fetches; use -M DEPOT or --policy FILE, \
+     or set `depot` in /etc/patchadm/policy"
+)]
+pub struct IgnoredDepot {
+    /// The path of the policy.
+    pub policy: String,
 }
 
 fn how_to_name_depot(ignored: Option<&IgnoredDepot>) -> String {

@@ -666,7 +666,7 @@ const MOST: u32 = 1000;
 /// 256 MiB.
 const LARGEST: u64 = 256 << 20;
 
-/// Where a damaged record is kept, and the change that writes it; `None` if it was renamed at once.
+/// The copy of a damaged record, and the change that writes it; `None` if it was renamed at once.
 struct KeptRecord {
     shown: String,
     change: Option<RecordChange>,

@@ -38,7 +38,7 @@ pub enum HookManager {
 }
 
 impl HookManager {
-    /// Stable.
+    /// This word never changes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Apt => "apt",
@@ -111,7 +111,7 @@ pub enum HookState {
 }
 
 impl HookState {
-    /// Stable.
+    /// This word never changes.
     pub fn word(self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -133,7 +133,7 @@ pub enum HookAction {
 }
 
 impl HookAction {
-    /// Stable.
+    /// This word never changes.
     pub fn word(self) -> &'static str {
         match self {
             Self::Installed => "installed",

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::failure::Failure;
+use super::failure::{Failure, IgnoredDepot};
 use super::foreseen_root::ForeseenRoot;
 use super::overtaken_list::{EndedPatches, list_of, list_text};
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
@@ -35,17 +35,6 @@ const PORTION: usize = 100;
 
 /// The directory of moved undo archives (`patchrm -B`), and the signal that ends it.
 type SurveyWay<'a> = (Option<&'a Path>, Interrupt<'a>);
-
-/// A depot that the policy of a root names and that is not used, because the caller is the superuser and the root another one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`depot` in {policy} is ignored: whoever writes that file must not choose what root fetches; use -M DEPOT or --policy FILE, \
-     or set `depot` in /etc/patchadm/policy"
-)]
-pub struct IgnoredDepot {
-    /// The path of the policy.
-    policy: String,
-}
 
 /// The basis of every plan, whether it is performed or only shown.
 pub struct RootAndPolicy {

@@ -1,6 +1,5 @@
-//! Files that processes run or map. `/proc/PID/exe` and `map_files` lead to the file itself, even in another root or
-//! without a name. `maps` is the fallback without `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`: its devices differ from
-//! stat(2) on btrfs and overlayfs.
+//! Files that processes run or map, from `/proc/PID/exe` and `map_files`. `maps` is the fallback without
+//! `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`: its devices differ from stat(2) on btrfs and overlayfs.
 //!
 //! `var/sadm/patchadm/replaced` lists files that runs have replaced or deleted since boot (running system only):
 //! processes may still use them.

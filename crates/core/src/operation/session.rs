@@ -31,7 +31,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
 pub use super::caller::{Caller, HistoryListener};
-pub use super::root_and_policy::{IgnoredDepot, RootAndPolicy};
+pub use super::root_and_policy::RootAndPolicy;
 
 /// A run that deletes undo data because the policy limits it.
 pub(super) const UNDO_LIMIT: &str = "undo-limit";

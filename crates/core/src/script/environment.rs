@@ -60,7 +60,7 @@ pub enum ScriptOrigin {
 pub struct EnvironmentInput<'a> {
     /// The delivered parameters, or, at a removal, the installed ones.
     pub package: &'a Params,
-    /// Those of the installed instance in an update. They fill in where the package has none.
+    /// The installed instance in an update. Its parameters fill in where the package has none.
     pub installed: Option<&'a Params>,
     /// Answers so far, from the response file, request and checkinstall.
     pub response: &'a Params,

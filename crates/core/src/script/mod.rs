@@ -1,7 +1,6 @@
-//! Runs procedure scripts in a second process, the [`ScriptHost`], which holds `script.lock` and has a private
-//! directory with tools. If the program dies, the second process ends the script and its descendants; if both die,
-//! [`end_leftovers`] does at the next start. So no script runs while its work is undone. Daemons that a script leaves
-//! behind on purpose live on.
+//! Runs procedure scripts in a second process, the [`ScriptHost`], which holds `script.lock`. If the program dies, it
+//! ends the script and its descendants; if both die, [`end_leftovers`] does at the next start. So no script runs while
+//! its work is undone. Daemons that a script leaves behind live on.
 
 mod channel;
 mod child;

@@ -1,8 +1,6 @@
-//! The policy file of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
-//!
-//! Every setting is optional and an empty value sets nothing. The first line of a name counts, as in all files of this
-//! syntax. Blanks around a name do not count. Unknown names and values, and lines without a value, are errors, because a
-//! misspelt policy would otherwise be no policy.
+//! Reads `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file. Every setting is optional, and an
+//! empty value sets nothing. Blanks around a name do not count. Unknown names and values, and lines without a value, are errors: a
+//! misspelt policy would be no policy.
 
 use std::path::{Path, PathBuf};
 
@@ -60,22 +58,15 @@ const SETTINGS: [&str; 34] = [
     "untrusted_roots",
 ];
 
-/// Settings that say which roots the superuser trusts. Only the host may set them.
+/// Only the host may set which roots the superuser trusts.
 const OF_THE_HOST: [&str; 3] = ["trusted_roots", "as_owner_roots", "untrusted_roots"];
 
-/// Reasons why a policy is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// The file could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// It is not a parameter file.
     #[error("{path}: {reason}")]
-    Syntax {
-        path: String,
-        /// The fault, with its line.
-        reason: ParamsError,
-    },
+    Syntax { path: String, reason: ParamsError },
     /// A line has no separator between name and value.
     #[error("{path}, line {line}: not a setting: write NAME=VALUE")]
     NoValue {
@@ -83,13 +74,11 @@ pub enum PolicyError {
         /// Counted from 1.
         line: usize,
     },
-    /// It is the policy of the host, and a user other than the superuser may change it.
+    /// A user other than the superuser may change the host's policy.
     #[error("the policy of this host does not count, because others may write it: {0}")]
     NotTheHosts(Box<Untrusted>),
-    /// A setting is unknown, unsupported, or has an impossible value.
     #[error("{path}, line {line}: {name}: {reason}")]
     Setting {
-        /// The path of the file.
         path: String,
         /// Counted from 1.
         line: usize,
@@ -98,8 +87,8 @@ pub enum PolicyError {
     },
 }
 
-/// Returns the policy of a root, or the one the caller uses instead; defaults if there is none. Settings for the host
-/// only are errors in another root.
+/// Returns the policy of the root, or the caller's instead; defaults if there is none. Settings for the host only are
+/// errors in another root.
 pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
     let (shown, text) = match root.text_instead(&path) {
@@ -124,21 +113,20 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     Ok(policy)
 }
 
-/// Returns the root with the policy in the caller's file `path` instead of its own.
+/// Replaces the root's policy by the caller's file `path`.
 pub fn instead(root: Root, path: &Path, text: &[u8]) -> Root {
     root.with_text_instead(places::policy(), path.display().to_string(), text.to_vec())
 }
 
-/// True if the policy comes from the caller instead of the root.
 pub fn is_of_caller(root: &Root) -> bool {
     root.text_instead(&places::policy()).is_some()
 }
 
-/// Returns the policy of the running system, which limits that of another root; defaults if there is none. The file and
-/// its parent directories must belong to the superuser and be writable for nobody else.
+/// Returns the policy of the running system, a limit for other roots; defaults if there is none. File and parent
+/// directories must be the superuser's alone.
 pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
-    // Without a setting it does not matter who could make one.
+    // Without a file it does not matter who could write one.
     if host.read(&path, LARGEST_FILE as u64)?.is_none() {
         return Ok(Policy::default());
     }
@@ -151,7 +139,6 @@ pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
     }
 }
 
-/// Parses a policy; `path` is used in errors.
 pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
     let file =
         ParamFile::parse(text).map_err(|reason| PolicyError::Syntax { path: path.to_owned(), reason })?;
@@ -169,7 +156,7 @@ pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
         seen.push(name);
         let value = str::from_utf8(value).map_err(|_| "it is not UTF-8".to_owned());
         let mut set_shown = |value: &str| {
-            // Whatever a setting is, its value may be an address with a password.
+            // Any value may be an address with a password.
             let without_passwords = |reason: String| reason.replace(value, &without_password(value));
             set(&mut policy, name, value).map_err(without_passwords)
         };
@@ -297,7 +284,7 @@ fn program(value: &str) -> Result<ObjectPath, String> {
     path.ok_or_else(|| format!("<{value}> is not the absolute path of a file"))
 }
 
-/// A depot: an address, or an absolute path, which means the same in every working directory.
+/// Accepts an address, or an absolute path: the same in every working directory.
 fn depot(value: &str) -> Result<String, String> {
     let schemes = ["http://", "https://", "file:/"];
     if value.starts_with('/') || schemes.iter().any(|scheme| value.starts_with(scheme)) {
@@ -325,14 +312,14 @@ fn separator(value: &str) -> Result<String, String> {
     }
 }
 
-/// The fault of a pattern, without its multi-line picture.
+/// Without the multi-line picture.
 fn regex_reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     format!("not a regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
-/// The line that sets `name` first, after continued lines are joined.
+/// Returns the first line that sets `name`, after continued lines are joined.
 fn line_of(text: &[u8], name: &str) -> usize {
     let mut continued = false;
     for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {

@@ -48,7 +48,7 @@ impl ElfFacts {
         (self.needed.len() + later).saturating_mul(directories)
     }
 
-    /// It has an interpreter, or a fixed address.
+    /// Returns true if it is started as a program: it has an interpreter, or a fixed address.
     pub fn is_program(&self) -> bool {
         self.interpreter.is_some() || self.file_type == elf::abi::ET_EXEC
     }

@@ -40,7 +40,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// `None` for anything but an ELF program or library.
+    /// Reads the headers. Returns `None` if the file is not an ELF file, or neither a program nor a library.
     pub(super) fn read(source: &mut dyn ElfSource) -> Result<Option<Self>, ElfError> {
         let head = source.slice(0, abi::EI_NIDENT + ELF64_EHDR_TAILSIZE)?;
         if !head.starts_with(&MAGIC) {
@@ -63,7 +63,7 @@ impl Layout {
         }))
     }
 
-    /// The last one counts, as in the loader.
+    /// Returns the segment of a type that counts: the last, as in the loader.
     pub(super) fn segment(&self, segment_type: u32) -> Option<&ProgramHeader> {
         self.segments.iter().rfind(|segment| segment.p_type == segment_type)
     }
@@ -72,7 +72,7 @@ impl Layout {
         self.segments.iter().filter(|segment| segment.p_type == abi::PT_NOTE)
     }
 
-    /// The first one counts, as in the kernel.
+    /// Returns the path of the interpreter: the first that is named, as in the kernel.
     pub(super) fn interpreter(&self, source: &mut dyn ElfSource) -> Result<Option<String>, ElfError> {
         let Some(segment) = self.segments.iter().find(|segment| segment.p_type == abi::PT_INTERP) else {
             return Ok(None);
@@ -111,7 +111,7 @@ impl Layout {
         Some((header.e_phoff, header.e_phoff.saturating_add(size)))
     }
 
-    /// True if the section headers call the dynamic section empty, although the program headers still name it.
+    /// Returns true if the section headers call the dynamic section empty, although the program headers still name it.
     pub(super) fn is_debug_data(&self, source: &mut dyn ElfSource) -> bool {
         let Some(segment) = self.segment(abi::PT_DYNAMIC) else { return false };
         let is_empty = |section: SectionHeader| {
@@ -121,7 +121,7 @@ impl Layout {
         self.sections(source).into_iter().flatten().any(is_empty)
     }
 
-    /// `None` if they are cut off.
+    /// Reads the section headers; `None` if they are cut off.
     pub(super) fn sections(&self, source: &mut dyn ElfSource) -> Option<Vec<SectionHeader>> {
         let size = if self.class == Class::ELF64 { 64 } else { 40 };
         let (offset, count) = self.sections;
@@ -252,7 +252,7 @@ impl DynamicSection {
         }
     }
 
-    /// Begin and end of the parts that can hold the tables, at their largest.
+    /// Returns begin and end of the parts of the file that can hold the tables, at their largest.
     pub(super) fn parts(&self, layout: &Layout) -> Vec<(u64, u64)> {
         let offset = |address: u64| layout.offset_of(address).ok().filter(|_| address != 0);
         let (strings, size) = (offset(self.strings.0), self.strings.1);
@@ -271,7 +271,7 @@ impl DynamicSection {
         tables.chain(versions).chain(strings).collect()
     }
 
-    /// The sum over all tables is limited.
+    /// Counts entries of tables; the sum over all tables is limited.
     pub(super) fn count_entries(&mut self, count: usize) -> Result<(), ElfError> {
         self.entries = self.entries.saturating_add(count);
         if self.entries > MOST_ENTRIES { Err(ElfError::TooMany) } else { Ok(()) }
@@ -294,7 +294,7 @@ impl DynamicSection {
         if self.name_bytes > most.min(MOST_NAME_BYTES) { Err(ElfError::LongNames) } else { Ok(text) }
     }
 
-    /// The caller limits the total.
+    /// Reads the name of a symbol; the caller limits the total.
     pub(super) fn symbol(
         &self,
         source: &mut dyn ElfSource,

@@ -77,7 +77,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// The range of the requested bytes in this piece, if it has them all or the file ends in it.
+    /// Returns the range of the requested bytes in this piece, if it has them all or the file ends in it.
     fn range(&self, offset: u64, length: usize) -> Option<(usize, usize)> {
         let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
         let end = start.checked_add(length)?;

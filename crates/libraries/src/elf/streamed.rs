@@ -110,7 +110,7 @@ impl PartsKeeper {
 }
 
 impl StreamedParts {
-    /// `None` if this pass has everything.
+    /// Returns the parts that a second pass has to keep, if this pass lacked any.
     pub fn missing(mut self) -> Option<MissingParts> {
         if !self.is_incomplete {
             return None;

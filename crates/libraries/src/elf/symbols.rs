@@ -26,7 +26,7 @@ pub struct ElfSymbols {
     pub undefined: SymbolNames,
 }
 
-/// Empty for anything but a dynamically linked program or library.
+/// Reads the symbols of a file. Returns none if it is not a program or library that is linked dynamically.
 pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> {
     let mut symbols = ElfSymbols::default();
     let Some(layout) = Layout::read(source)? else { return Ok(symbols) };
@@ -70,7 +70,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
     Ok(symbols)
 }
 
-/// The largest number that a table states.
+/// Returns the number of symbols: the largest that a table states.
 fn count(source: &mut dyn ElfSource, layout: &Layout, dynamic: &DynamicSection) -> Result<u64, ElfError> {
     let by_hash = if dynamic.hash == 0 { 0 } else { by_old_hash(source, layout, dynamic.hash)? };
     let by_gnu = if dynamic.gnu_hash == 0 { 0 } else { by_gnu_hash(source, layout, dynamic.gnu_hash)? };
@@ -88,7 +88,7 @@ fn by_old_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Res
     layout.word(source.slice(offset.saturating_add(4), 4)?).map(u64::from)
 }
 
-/// The last chain of the table ends with the last symbol.
+/// Returns the number of symbols: the last chain of the table ends with the last symbol.
 fn by_gnu_hash(source: &mut dyn ElfSource, layout: &Layout, address: u64) -> Result<u64, ElfError> {
     let offset = layout.offset_of(address)?;
     let mut header = [0; 3];
@@ -146,7 +146,7 @@ impl SymbolNames {
         self.places.binary_search_by(|place| self.at(*place).cmp(name)).is_ok()
     }
 
-    /// In their order.
+    /// Returns the names that another set lacks, in their order.
     pub fn missing_in<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = &'s str> {
         let mut others = other.iter().peekable();
         self.iter().filter(move |name| {
@@ -159,7 +159,7 @@ impl SymbolNames {
         self.text.len()
     }
 
-    /// The names are a set only after [`sort`](Self::sort).
+    /// Adds a name. The names are a set only after [`sort`](Self::sort).
     pub(super) fn push(&mut self, name: &str) {
         let begin = self.text.len();
         self.text.push_str(name);

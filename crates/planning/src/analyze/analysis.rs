@@ -67,7 +67,7 @@ impl FlagOrigin {
 }
 
 impl RevisionRelation {
-    /// `<`, `=` or `>`.
+    /// Returns the sign of the relation: `<`, `=` or `>`.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Lower => "<",
@@ -98,7 +98,7 @@ pub fn analyse(reference: &CrossReference, machine: &MachineFacts, request: &Ana
     Analysis { patches: candidates.iter().map(|candidate| question.row(candidate)).collect(), unknown }
 }
 
-/// The patches of the group `missing`, sorted by the bytes of their bases.
+/// Returns the patches of the group `missing`, sorted by the bytes of their bases.
 pub fn missing<'a>(
     reference: &'a CrossReference,
     machine: &'a MachineFacts,
@@ -278,8 +278,8 @@ impl<'a> AnalysisQuestion<'a> {
     }
 }
 
-/// True if the patch is in use and for an installed package, and the machine has neither this or a later revision nor a
-/// patch that contains it.
+/// Returns true if the patch is in use and for an installed package, and the machine has neither this or a later
+/// revision nor a patch that contains it.
 fn is_lacking(machine: &MachineFacts, patch: &ReferencePatch) -> bool {
     !patch.is_out_of_use()
         && machine.installed(patch.id.base()).is_none_or(|installed| *installed < patch.id)

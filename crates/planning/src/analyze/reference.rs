@@ -124,7 +124,7 @@ impl CrossReference {
         self.base(id.base())?.revision(id)
     }
 
-    /// The packages of current revisions; a name may come more than once.
+    /// Returns the names of the packages that current revisions are for; a name may come more than once.
     pub fn package_names(&self) -> impl Iterator<Item = &str> {
         let current = self.bases.values().filter_map(KnownBase::current);
         current.flat_map(|patch| &patch.packages).map(|package| package.name.as_str())
@@ -138,8 +138,8 @@ impl CrossReference {
         self.bases.get(base)
     }
 
-    /// The patch itself, or the last one in the chain of patches that contain it. `None` for a cycle, or if the chain
-    /// leaves the cross-reference.
+    /// Returns the patch itself, or the last one in the chain of patches that contain it. `None` for a cycle, or if the
+    /// chain leaves the cross-reference.
     pub(super) fn in_place_of<'a>(&'a self, id: &'a PatchId) -> Option<(&'a PatchId, &'a KnownBase)> {
         let (mut id, mut seen) = (id, HashSet::new());
         loop {

@@ -53,7 +53,7 @@ pub enum UnwantedPatch {
 }
 
 impl SynopsisPattern {
-    /// A `!` before the regular expression negates it.
+    /// Parses a regular expression, which a `!` before it negates.
     pub fn parse(text: &str) -> Result<Self, RequestError> {
         let (is_negated, pattern) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
         Ok(Self { regex: regex(pattern)?, is_negated })
@@ -65,7 +65,7 @@ impl SynopsisPattern {
 }
 
 impl UnwantedPatch {
-    /// The base of a patch, a patch, or else a regular expression for synopses.
+    /// Parses the base of a patch, a patch, or else a regular expression for synopses.
     pub fn parse(text: &str) -> Result<Self, RequestError> {
         if let Ok(id) = PatchId::new(text) {
             return Ok(Self::Id(id));
@@ -157,7 +157,7 @@ impl Group {
     /// The default list.
     pub const MISSING: Self = Self { kind: GroupKind::Missing, narrowed: Narrowing::None };
 
-    /// In full or short, with a suffix or without.
+    /// Returns the group of this name, in full or short, with a suffix or without.
     pub fn named(name: &str) -> Option<Self> {
         let name = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, name)| name);
         NARROWINGS.iter().find_map(|(suffix, narrowed)| {

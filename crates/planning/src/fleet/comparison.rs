@@ -171,7 +171,7 @@ impl FleetChanges {
         changes
     }
 
-    /// True if both reports have hosts, but none in common.
+    /// Returns true if the reports have no host in common, though both have some.
     pub fn is_of_another_fleet(&self) -> bool {
         self.common == 0 && !self.new_hosts.is_empty() && !self.gone_hosts.is_empty()
     }

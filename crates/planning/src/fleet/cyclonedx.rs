@@ -156,7 +156,7 @@ struct BomAffected {
 }
 
 impl MaterialsDocument {
-    /// `None` if the inventory does not list packages.
+    /// Makes the document about a root; `None` if its inventory does not list packages.
     pub fn of(inventory: &Inventory, maker: &DocumentMaker) -> Option<Self> {
         let packages = inventory.packages.as_ref()?;
         let component = |package: &InventoryPackage| BomComponent::of(package, &inventory.patches);

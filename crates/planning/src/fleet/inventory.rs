@@ -33,7 +33,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// The machine, and the root unless it is the machine's own.
+    /// Returns the name of the host: the machine, and the root, if that is not its own.
     pub fn host(&self) -> String {
         if self.root == "/" { self.machine.clone() } else { format!("{}:{}", self.machine, self.root) }
     }
@@ -121,7 +121,7 @@ impl PatchStanding {
         }
     }
 
-    /// True if the changes of the patch are on the host.
+    /// Returns true if the changes of the patch are on the host.
     pub fn is_applied(self) -> bool {
         matches!(self, Self::Effective | Self::Superseded | Self::Obsoleted | Self::Contained | Self::Other)
     }

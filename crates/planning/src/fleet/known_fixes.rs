@@ -35,7 +35,7 @@ pub(super) fn text_of(document: &impl Serialize) -> String {
     visible_json(&text).into_owned() + "\n"
 }
 
-/// A version 8 UUID (RFC 9562): equal documents get equal ids.
+/// Returns a version 8 UUID (RFC 9562): equal documents get equal ids.
 fn uuid_of(bytes: &[u8]) -> String {
     let mut digits = String::with_capacity(36);
     for (at, byte) in sha256(bytes).iter().take(16).enumerate() {

@@ -61,7 +61,7 @@ struct VexIdentifiers {
 }
 
 impl VexDocument {
-    /// `None` if no patch states its fixes: a document needs statements.
+    /// Returns `None` if no patch states its fixes: a document needs statements.
     pub fn of(inventory: &Inventory, maker: &DocumentMaker) -> Option<Self> {
         let known_at = moment(inventory.at.as_ref().unwrap_or(&maker.now));
         let known = known_fixes(inventory).into_iter();

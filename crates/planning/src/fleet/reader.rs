@@ -68,7 +68,7 @@ pub struct InventoryReader {
 }
 
 impl InventoryReader {
-    /// `name` replaces a missing machine name.
+    /// Reads a document. `name` is the name of the machine if the document does not have it.
     pub fn read(&mut self, text: &[u8], name: &str) -> Result<ReadInventories, InventoryError> {
         if text.trim_ascii().is_empty() {
             return Err(InventoryError::Empty);

@@ -44,8 +44,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Of two inventories of a host the newer one counts. One without a moment is the oldest; of two equally old ones
-    /// the later one counts.
+    /// Collects the hosts. Of two inventories of one host the newer one counts. One without a moment is older than any
+    /// other; of two that are equally old the later one counts.
     pub fn of(inventories: impl IntoIterator<Item = NamedInventory>) -> Self {
         let mut hosts: BTreeMap<String, FleetHost> = BTreeMap::new();
         let mut replaced: Vec<(String, String)> = Vec::new();
@@ -147,7 +147,7 @@ impl FleetPatch {
 }
 
 impl<'f> FleetReport<'f> {
-    /// Without a depot, hosts are compared with the newest patches of any of them.
+    /// Compares the hosts with the index of a depot, or else with the newest patches that any of them has.
     pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Self {
         let newest;
         let reference = if let Some(depot) = depot {
@@ -193,7 +193,7 @@ impl<'f> FleetReport<'f> {
         places.iter().filter_map(|place| self.hosts.get(*place)).map(|host| host.name.as_str())
     }
 
-    /// By kind and subject.
+    /// Returns the findings of all hosts by kind and subject, each with its hosts.
     pub fn findings(&self) -> BTreeMap<&Finding, Vec<usize>> {
         let mut hosts: BTreeMap<&Finding, Vec<usize>> = BTreeMap::new();
         for (place, standing) in self.standings.iter().enumerate() {
@@ -373,7 +373,7 @@ impl FindingKind {
         }
     }
 
-    /// For people.
+    /// Returns the words for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::LostFix => "lost fix",
@@ -465,7 +465,7 @@ pub struct HostGroup {
     pub lacks: Vec<usize>,
 }
 
-/// The largest groups first.
+/// Returns the groups of hosts that have and lack the same patches, the largest ones first.
 pub fn groups(report: &FleetReport<'_>) -> Vec<HostGroup> {
     let mut places: HashMap<(&[usize], &[usize]), usize> = HashMap::new();
     let mut groups: Vec<HostGroup> = Vec::new();

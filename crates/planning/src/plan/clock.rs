@@ -16,12 +16,12 @@ pub struct Now {
 }
 
 impl Now {
-    /// For objects without a time from a package; in whole seconds.
+    /// Returns the time for objects that no package gives a time, in whole seconds.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::whole(self.utc.and_utc().timestamp())
     }
 
-    /// To the nanosecond.
+    /// Returns the time of the run, to the nanosecond.
     pub fn moment(&self) -> Timestamp {
         let utc = self.utc.and_utc();
         Timestamp { seconds: utc.timestamp(), nanoseconds: utc.timestamp_subsec_nanos().min(999_999_999) }
@@ -36,7 +36,7 @@ impl Now {
         self.local.format("%b %d %Y %H:%M").to_string()
     }
 
-    /// The closing lines of `contents`.
+    /// Returns the closing lines of `contents`.
     pub fn trailer(&self, program: &str, package: &PkgInst) -> ContentsTrailer {
         ContentsTrailer { program: program.to_owned(), package: package.clone(), when: self.local }
     }

@@ -34,7 +34,7 @@ pub fn touched_by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, I
     touched
 }
 
-/// `params` give BASEDIR.
+/// Adds the paths that installing `image` as `inst` touches; `params` give BASEDIR.
 pub fn add_package(
     touched: &mut Touched,
     inst: &PkgInst,
@@ -107,8 +107,8 @@ pub fn delivered_files<'i>(
     files
 }
 
-/// True if a patch brings scripts that would run, as far as the installed packages' parameters tell. A patch that is
-/// refused for its scripts brings none.
+/// Returns true if a patch brings scripts that would run, as far as the installed packages' parameters tell. A patch
+/// that is refused for its scripts brings none.
 pub fn brings_scripts(
     image: &Image,
     installed: &BTreeMap<PkgInst, Installed>,
@@ -151,8 +151,8 @@ fn link_source(wanted: &Wanted<'_>) -> Option<ObjectPath> {
     wanted.path.link_source(target).ok()
 }
 
-/// The directory of a symbolic link's target with the same name. If both directories are one, the link would point to
-/// itself.
+/// Returns the directory of a symbolic link's target with the same name. If both directories are one, the link would
+/// point to itself.
 fn directory_of_target(wanted: &Wanted<'_>) -> Option<ObjectPath> {
     let target = wanted.object.target.as_ref().filter(|_| wanted.object.ftype == Ftype::Symlink)?;
     let target = symlink_target(&wanted.path, target)?;

@@ -1,7 +1,6 @@
-//! Objects that an administrator has changed, and their treatment by a patch. An object is edited if its bytes differ
-//! from `contents` and the undo manifests. An unrecorded object is the administrator's unless the patch moves it there:
-//! if `/lib` leads to `usr/lib`, deleting `/lib/x` and delivering `/usr/lib/x` replaces one file. Attributes count in
-//! adopted packages only.
+//! Objects that an administrator has changed, and their treatment. An object is edited if its bytes differ from
+//! `contents` and the undo manifests. An unrecorded object is the administrator's, unless the patch moves it there: if
+//! `/lib` leads to `usr/lib`, deleting `/lib/x` and delivering `/usr/lib/x` replaces one file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -200,7 +199,7 @@ impl<'a> Edits<'a> {
         self.attributes.clone()
     }
 
-    /// `Some` for replacement, `None` for deletion. Directories must come before their contents.
+    /// Decides about an object that is replaced (`Some`) or deleted. Directories must come before their contents.
     pub(super) fn consider(
         &mut self,
         (package, is_by_scripts): (&PkgInst, bool),

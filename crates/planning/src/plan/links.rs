@@ -190,7 +190,7 @@ fn another_name(source: &ObjectPath, body: &Body) -> Body {
     }
 }
 
-/// Links to links come after the links that they name.
+/// Sorts hard links so that links to links come after the links that they name.
 pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec<(T, &'w Wanted<'a>)> {
     let mut links: Vec<_> =
         objects.into_iter().filter(|(_, each)| each.object.ftype == Ftype::Link).collect();

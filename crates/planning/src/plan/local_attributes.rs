@@ -314,8 +314,8 @@ pub(super) fn override_of<'i>(
     (inventory.manager(package) == Some(NativeManager::Dpkg)).then_some(of_path)
 }
 
-/// The entries that do not mirror the mode: named users and groups, and the group if there is a mask. The whole value
-/// if it is no such list.
+/// Returns the entries that do not mirror the mode: named users and groups, and the group if there is a mask. The whole
+/// value if it is no such list.
 pub(super) fn named_entries(list: &[u8]) -> Vec<&[u8]> {
     const USER_OBJ: u16 = 1;
     const GROUP_OBJ: u16 = 4;

@@ -325,7 +325,7 @@ impl PlanBuilder<'_> {
         path.ancestors_bytes().any(|above| self.changes.get(above).is_some_and(|change| turns(change)))
     }
 
-    /// True if other owners are left.
+    /// Removes a package from the owners of a path. True if other owners are left.
     pub(super) fn disown(&mut self, package: &PkgInst, path: &ObjectPath, mut line: ContentsLine) -> bool {
         line.owners.retain(|owner| owner.package != *package);
         let is_shared = !line.owners.is_empty();

@@ -175,8 +175,8 @@ pub(super) fn speak_for_last_patch(new: &mut Params, delivered: &Params, id: &st
     }
 }
 
-/// Names that a patch delivers, changes, or would clear by omission, even if they are empty already: the patch that
-/// emptied one may be backed out first. Without patch records.
+/// Names that a patch delivers, changes, or would clear by omission. The last kind counts even if already empty: the
+/// patch that emptied it may be backed out first. Patch records are excluded.
 pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<String> {
     let mut names: Vec<String> = new
         .iter()
@@ -264,7 +264,7 @@ fn with_info_of<'a>(old: &'a Params, current: &Params) -> Cow<'a, Params> {
     Cow::Owned(whole)
 }
 
-/// For a classic backout package, which does not list the names.
+/// Like [`taken_back`] for a classic backout package, which does not list the names.
 pub(super) fn taken_back_from_foreign(
     current: &Params,
     delivered: &Params,

@@ -126,7 +126,7 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// The package that claimed the path before.
+    /// Returns the package that claimed the same path before.
     pub(super) fn claim(
         &mut self,
         package: &PkgInst,
@@ -227,7 +227,7 @@ impl<'a> PlanBuilder<'a> {
         Ok(Resolved { mode, uid: caller.0, gid: caller.1, recorded })
     }
 
-    /// No place may be claimed afterwards.
+    /// Checks the plan as a whole. No place may be claimed afterwards.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         self.claims = BTreeMap::new();
         let unreadable = self.inventory.native_owners.unreadable();

@@ -32,7 +32,7 @@ pub struct Registering {
     pub discrepancies: Vec<(ObjectPath, Discrepancy)>,
 }
 
-/// The inventory must have the paths and those above them.
+/// Plans the registration of objects. The inventory must have their paths and those above them.
 pub fn register(
     package: &PkgInst,
     registrations: &[Registration],
@@ -193,7 +193,7 @@ pub struct GivingUp {
     pub notes: Vec<String>,
 }
 
-/// The inventory must have the lines of the paths.
+/// Plans that a package gives up objects. The inventory must have the lines of the paths.
 pub fn give_up(
     package: &PkgInst,
     paths: &BTreeSet<ObjectPath>,

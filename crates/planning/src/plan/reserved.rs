@@ -1,7 +1,6 @@
-//! Paths at which no package may deliver an object: the records of packages, and the settings of this program. A
-//! package could rewrite trusted data there, unnoticed by its own run. Directories that SVR4 systems deliver
-//! (`/var/sadm`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are free; `/etc/patchadm` and the default admin file
-//! are reserved.
+//! Paths at which no package may deliver an object: records of packages, and settings of this program. A package could
+//! rewrite trusted data there, unnoticed by its own run. Directories that SVR4 systems deliver (`/var/sadm`,
+//! `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are free.
 
 use patchadm_svr4::places;
 

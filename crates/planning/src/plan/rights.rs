@@ -54,7 +54,7 @@ impl GrantKind {
     }
 }
 
-/// By path.
+/// Returns the set-id programs and devices that a plan makes or changes, by path.
 pub fn grants(plan: &Plan) -> Vec<Grant> {
     plan.changes.iter().filter_map(|change| grant(plan, change)).collect()
 }

@@ -52,7 +52,7 @@ pub struct ScriptSchedule {
 }
 
 impl ScriptSchedule {
-    /// `inventory` is the one of the plan.
+    /// Returns the steps of an installation. `inventory` is the one that it was planned with.
     pub fn of_installation(
         intended: &IntendedInstall,
         image: &PackageImage,
@@ -179,7 +179,7 @@ impl ScriptSchedule {
         }
     }
 
-    /// Undo data describes the records of this package: they are read again before the closing step.
+    /// Returns the package whose records are read again before the closing step, because undo data describes them.
     pub fn saved_package(&self) -> Option<&PkgInst> {
         self.before.as_ref().map(|_| &self.package)
     }
@@ -218,7 +218,7 @@ impl ScriptSchedule {
         Plan { records, contents, undo, ..self.frame.clone() }
     }
 
-    /// `None` if the run does not change the line.
+    /// Returns the final line of a path, if the run changes it.
     pub fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         self.lines.get(path).and_then(Option::as_deref)
     }
@@ -434,7 +434,7 @@ fn is_directory(change: &Change) -> bool {
 // Consecutive classes without a script are one batch. Objects that the script of a class leaves stay without an owner.
 
 impl ScriptSchedule {
-    /// `inventory` is the one of the plan.
+    /// Returns the steps of a removal. `inventory` is the one that it was planned with.
     pub fn of_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Result<Self, Reason> {
         let plan = &intended.plan;
         let package = plan.packages.first().ok_or(Reason::NoSuchPackage)?;
@@ -457,7 +457,7 @@ impl ScriptSchedule {
         })
     }
 
-    /// In the lines of the last batch, regardless of registrations by scripts.
+    /// Removes the package from the lines of the last batch, regardless of the registrations of its scripts.
     pub fn disown(&self, last: &mut Plan) {
         for line in last.contents.values_mut().filter(|_| self.is_removal) {
             if let Some(kept) = line {

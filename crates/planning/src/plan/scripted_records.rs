@@ -16,8 +16,8 @@ use super::script_schedule::steps::MappedObject;
 use super::target::PackageTarget;
 use super::{Action, Body, Change, RecordChange};
 
-/// After an application: the scripts' parameters (`theirs`), with lists that mean the same as the program's (`ours`),
-/// and a sentence for each list that did not.
+/// Returns the parameters after an application: those of the scripts (`theirs`), with lists that mean the same as the
+/// program's (`ours`), and a sentence for each list that did not.
 pub fn reconciled(
     package: &PkgInst,
     id: &PatchId,
@@ -51,7 +51,7 @@ pub fn reconciled(
     (params, notes)
 }
 
-/// After a backout: the scripts' parameters, without the word that names the patch.
+/// Returns the parameters after a backout: those of the scripts, without the word that names the patch.
 pub fn taken_back(theirs: &Params, ours: &Params) -> Params {
     let mut params = theirs.clone();
     params.remove("ACTIVE_PATCH");
@@ -69,7 +69,7 @@ fn speak_alike(params: &mut Params, ours: &Params) {
     }
 }
 
-/// Lists with different meanings.
+/// Returns the lists in which the records differ in meaning.
 pub fn differing(
     package: &PkgInst,
     id: &PatchId,
@@ -101,8 +101,8 @@ fn spelled(applied: &PatchRecords, id: &PatchId) -> String {
     applied.infos.get_key_value(id).map_or_else(|| id.to_string(), |(known, _)| known.to_string())
 }
 
-/// Replaced or deleted paths whose earlier state the undo archive lacks. `now` has the objects after the scripts: an
-/// unchanged object needs no saving.
+/// Returns the paths of a package that were replaced or deleted and whose earlier state the undo archive does not hold.
+/// `now` has the objects after the scripts: an unchanged object needs no saving.
 pub fn unsaved(
     package: &PkgInst,
     changes: &[Box<Change>],

@@ -1,7 +1,6 @@
-//! The procedure scripts of a package, the provider of each class script, and the files of `install` that stay in its
-//! directory of the database. The policy decides if a script may run (patchadm-policy(5)); the program does the work of
-//! stock patch scripts. A system script is trusted like one of the package if it runs delivered content, or if a
-//! package delivered it.
+//! The procedure scripts of a package, the provider of each class script, and the files of `install` that stay. The
+//! policy decides if a script may run (patchadm-policy(5)). A system script is trusted like one of the package if it
+//! runs delivered content, or if a package delivered it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +55,7 @@ pub struct InstallScripts {
 }
 
 impl SystemScripts {
-    /// Of a script that the package does not deliver.
+    /// Returns the provider of a script of this name, if the package does not deliver it.
     pub fn deliverer(&self, name: &str) -> Option<Deliverer> {
         let places = [
             (&self.root, Deliverer::Root),
@@ -107,18 +106,18 @@ impl InstallScripts {
         }
     }
 
-    /// A script runs while the root is changed: such an installation is a run with scripts.
+    /// Returns true if any script runs while the root is changed: such an installation is a run with scripts.
     pub fn take_part(&self) -> bool {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
 
-    /// One of the scripts that change the root came with the package. Scripts of the root, the system and this program
-    /// do not count: the user who installed them has answered for them.
+    /// Returns true if one of the scripts that change the root came with the package. Scripts of the root, of the
+    /// system and of this program do not count: the user who installed them has answered for them.
     pub fn are_own(&self) -> bool {
         self.preinstall || self.postinstall || has_own(&self.classes)
     }
 
-    /// In the order of execution.
+    /// Returns the names of these scripts, in the order in which they run.
     pub fn own_names(&self) -> Vec<String> {
         let own = self.classes.iter().filter(|(_, deliverer)| **deliverer == Deliverer::Package);
         let before = self.preinstall.then(|| "preinstall".to_owned());
@@ -126,7 +125,7 @@ impl InstallScripts {
         before.into_iter().chain(own.map(|(class, _)| format!("i.{class}"))).chain(after).collect()
     }
 
-    /// Stock patch scripts are known.
+    /// Refuses scripts that the policy of the root does not allow. Stock patch scripts are known.
     pub fn check(&self, image: &PackageImage, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
         let fixed = [
             ("request", self.request),
@@ -176,7 +175,7 @@ impl RemoveScripts {
         }
     }
 
-    /// Such a removal is a run with scripts.
+    /// Returns true if there are any: such a removal is a run with scripts.
     pub fn take_part(&self) -> bool {
         self.preremove || self.postremove || !self.classes.is_empty()
     }

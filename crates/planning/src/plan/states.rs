@@ -9,12 +9,12 @@ use patchadm_changeset::format::manifest::{RecordedState, encode, recorded_xattr
 use patchadm_rootfs::{FileType, Live, LiveKind};
 use patchadm_svr4::package::ObjectPath;
 
-/// `None` if the path is free.
+/// Returns the object that a change finds; `None` if the path is free.
 pub fn state_before(change: &Change) -> Option<RecordedState> {
     change.old.as_deref().map(RecordedState::of)
 }
 
-/// `None` if the change leaves no object. `all` are the changes of the plan.
+/// Returns `None` if the change leaves no object. `all` are the changes of the plan.
 pub fn state_after<S: BuildHasher>(
     change: &Change,
     all: &HashMap<&ObjectPath, &Change, S>,
@@ -77,7 +77,7 @@ fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
     }
 }
 
-/// As far as is known.
+/// Returns true if a change leaves the bytes of a regular file as they are, as far as is known.
 pub fn keeps_content(change: &Change) -> bool {
     let Some(old) = change.old.as_deref().filter(|old| matches!(old.kind, LiveKind::Regular { .. })) else {
         return false;

@@ -72,7 +72,7 @@ pub struct OfferedPackage {
 pub struct BadOffer(String);
 
 impl Offer {
-    /// `separator` is that of the index.
+    /// Makes an offer of an entry of an index, whose ids have this separator.
     pub fn of_entry(entry: &DepotPatch, separator: &str) -> Result<Self, BadOffer> {
         let id = PatchId::parse(&entry.id, separator).map_err(|error| BadOffer(error.to_string()))?;
         let bad = |error: &dyn std::fmt::Display| BadOffer(format!("patch {}: {error}", entry.id));
@@ -198,7 +198,7 @@ fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
     })
 }
 
-/// By an option of the command or the policy.
+/// Returns true if an option of the command or the policy leaves a patch out.
 pub fn is_excluded(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
     excluded_by_option(request, policy, id) || excluded_by_policy(policy, id)
 }

@@ -39,18 +39,18 @@ pub enum SetOutcome {
 }
 
 impl Resolution {
-    /// In the order of application.
+    /// Returns the verdicts on the patches that go in, in the order of application.
     pub fn planned(&self) -> impl Iterator<Item = &SetVerdict> {
         self.verdicts.iter().filter(|verdict| verdict.outcome == SetOutcome::Planned)
     }
 
-    /// For each patch that was not named, the patch that needs it.
+    /// Returns, for each patch that goes in without being named, the patch that it goes in for.
     pub fn because(&self) -> BTreeMap<String, String> {
         let first = |verdict: &SetVerdict| Some((verdict.id.clone(), verdict.because.first()?.to_string()));
         self.planned().filter_map(first).collect()
     }
 
-    /// Required patches that are not for this root.
+    /// Returns the patches that are required by those that go in, but are not for this root.
     pub fn void(&self) -> PatchList {
         let mut void = PatchList::new();
         void.extend(self.planned().flat_map(|verdict| verdict.void.iter().cloned()));
@@ -59,7 +59,7 @@ impl Resolution {
 }
 
 impl SetVerdict {
-    /// Empty if the patch goes in because it was named.
+    /// Returns the reason in words; empty if the patch goes in because it was named.
     pub fn reason(&self) -> String {
         match (&self.outcome, self.because.first()) {
             (SetOutcome::Planned, Some(by)) => format!("required by {by}"),

@@ -185,7 +185,7 @@ fn reached(catalogue: &Catalogue<'_>, set: &Selection, place: usize) -> BTreeSet
 
 // A patch is not needed if it was pulled in for one that is gone, or if another patch of the set contains it.
 
-/// True if something was removed. A named patch gives way to one that contains it.
+/// Returns true if something was removed. A named patch gives way to one that contains it.
 pub(super) fn prune(catalogue: &Catalogue<'_>, set: &mut Selection) -> bool {
     let mut was_pruned = prune_pulled_in(catalogue, set);
     let is_contained =

@@ -1,10 +1,6 @@
-//! Removes stages of this program that belong to no unfinished run, and skips everything else.
-//!
-//! A stage can lie on any mount, so others may put something in its place: a file, a link, a directory of theirs, a
-//! journal that lies. None of these may stop a command, least of all at boot. [`domains`] recognizes our own
-//! stages; anything else is neither read nor removed, and a note names it.
-//!
-//! [`domains`]: crate::transaction::stage::domains
+//! Removes our stages of no unfinished run. On any mount, others may put something in their place, which must not stop
+//! a command: [`domains`](crate::transaction::stage::domains) recognizes ours; anything else is neither read nor
+//! removed, but noted.
 
 use rustix::io::Errno;
 
@@ -25,9 +21,8 @@ use patchadm_svr4::places::own_directory;
 
 const MOST_NAMED: usize = 4;
 
-/// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the
-/// last word on what is unfinished, so that no one can swap it in between. `last` is the journal's head of the last
-/// run.
+/// Also removes an unpublished journal. The directory opened here decides what is unfinished, so that nobody can swap
+/// it. `last` is the last run's head.
 pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<RemovedStrays, Cause> {
     let mut strays = RemovedStrays::default();
     let own = root.resolver().locate_dir(&own_directory())?;
@@ -41,7 +36,7 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<R
             of_first_domain(root, (&own, &own.dir(STAGES)?), last, &mut strays)?;
         }
         root_id_file::remove_new(&own)?;
-        // This is removed last: while it exists, no stage counts as that of a lost journal.
+        // Last: while it exists, no stage counts as that of a lost journal.
         journal_file::remove_new_in(&own, published.as_ref())?;
     }
     let last = LastRun::of(root, last)?;
@@ -60,19 +55,16 @@ pub(crate) struct RemovedStrays {
     pub(crate) notes: Vec<String>,
 }
 
-/// A stage of a run that is over, which cannot be removed. Every change fails because of it.
+/// An ended run's stage that cannot be removed, which blocks every change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StuckStage {
-    /// Its path, with the prefix of the root.
+    /// With the prefix of the root.
     pub path: String,
-    /// The run.
     pub run: String,
-    /// Why it cannot be removed.
     pub reason: String,
 }
 
-/// Finds a stage of a run that is over and that nobody may remove. Nothing is removed; what the caller may not look
-/// at is passed over.
+/// Removes nothing; skips unreadable places.
 pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
     let own = root.resolver().locate_dir(&own_directory())?;
     let Some(own) = root.dir_if_there(&own)? else { return Ok(None) };
@@ -162,8 +154,7 @@ impl LastRun {
     }
 }
 
-/// Removes the stages of the first domain, each with the local stages noted in it. Runs after the `last` one had no
-/// journal yet.
+/// Includes local stages noted there. Runs after `last` had no journal yet.
 fn of_first_domain(
     root: &Root,
     (own, stages): (&Dir, &Dir),
@@ -176,7 +167,7 @@ fn of_first_domain(
             FoundStage::Nothing => {}
             FoundStage::Theirs(reason) => passed.push(left(root, &stages.at(&name), &reason)),
             FoundStage::Ours(stage) => {
-                // An empty one is nothing to tell of: its run had only begun to make it, or someone to remove it.
+                // An empty stage is not reported.
                 if stage.run.number > last && !stage.dir.names()?.is_empty() {
                     history_file::keep_interrupted_attempt(own, &stage.dir, &stage.run);
                     strays.bytes += stages.allocated_below(&name).unwrap_or_default();
@@ -191,7 +182,7 @@ fn of_first_domain(
     Ok(())
 }
 
-/// Opens the topmost directory of a mount if a stage can be there. Mounts that the caller may not enter have none.
+/// Mounts that the caller may not enter have no stages.
 fn mounted(root: &Root, mount: &ObjectPath) -> Result<Option<Dir>, Cause> {
     let top = match root.dir_if_there(mount) {
         Err(error) if is_closed(error.errno()) => None,
@@ -233,8 +224,7 @@ fn of_other_domain(root: &Root, top: &Dir, last: &LastRun, strays: &mut RemovedS
         passed.extend(reason.map(|reason| left(root, &holder.at(&name), &reason)));
     }
     strays.notes.extend(shortened(passed, root, &holder));
-    // A run may have been interrupted before its first stage was in the directory, or after its last stage was gone;
-    // and so it is with the directory of undo data, which is empty then.
+    // An interrupted run may leave these directories empty.
     for (above, name) in [(&holder, UNDO), (top, HOLDER)] {
         match above.remove_dir(name) {
             Err(error) if error.errno() == Some(Errno::ROFS) => {}
@@ -260,8 +250,7 @@ fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Ca
     Ok(if is_mount { Err("is a mount point".to_owned()) } else { Ok(holder) })
 }
 
-/// Removes a stage of ours on another file system whose run the journal does not name. Returns the reason if it
-/// stays.
+/// For a run that the journal does not name. Returns the reason if it stays.
 fn stray_of_other_domain(
     root: &Root,
     holder: &Dir,
@@ -312,8 +301,7 @@ fn was_switched(root: &Root, stage: &Dir, copy: &Journal) -> Result<bool, Cause>
     Ok(false)
 }
 
-/// Returns true if a target is already what the op makes of it. An object that only gets other attributes is
-/// recognized by them, if they differ from before.
+/// Recognizes attribute changes only if the attributes differ from before.
 fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
     if op.kind == OpKind::Protect {
         let seen = dir.look(op.path.name())?;

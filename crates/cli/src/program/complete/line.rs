@@ -173,7 +173,7 @@ impl TypedLine {
         self.said.iter().rev().find(|(said, _)| said == id).and_then(|(_, value)| value.as_deref())
     }
 
-    /// Up to the last slash of the current word.
+    /// Returns the directory that the current word begins with, up to its last slash.
     pub(super) fn current_directory(&self) -> Option<&str> {
         self.directory.as_deref()
     }

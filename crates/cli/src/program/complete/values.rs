@@ -26,7 +26,7 @@ impl Candidate {
         Self { value: value.to_owned(), about: about.to_owned() }
     }
 
-    /// Names come from strangers and may contain newlines.
+    /// Returns true if it can be handed over: names come from strangers.
     pub(super) fn is_one_line(&self) -> bool {
         !self.value.chars().any(char::is_control)
     }
@@ -105,7 +105,7 @@ fn of_argument(
     }
 }
 
-/// `None` if the root cannot be opened.
+/// Returns `None` if the root cannot be opened.
 fn root(line: &TypedLine, surroundings: &Surroundings) -> Option<Root> {
     let path = surroundings.root(line.root().as_deref()).ok()?;
     Root::open(&absolute_root(&path).ok()?).ok()
@@ -116,7 +116,7 @@ fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     ids.iter().map(|(id, packages)| Candidate::new(id, packages)).collect()
 }
 
-/// For a command that takes packages from a directory, those in it.
+/// Returns the packages of the root; for a command that takes them from a directory, those in it.
 fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     let names = match line.value_of("device").map(PathBuf::from) {
         Some(device) => {
@@ -130,7 +130,7 @@ fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
     names.iter().map(|name| Candidate::new(name, "")).collect()
 }
 
-/// With the directory of the current word before each.
+/// Returns the patches of the directory that the current word is in, with that directory before them.
 fn patches(line: &TypedLine) -> Vec<Candidate> {
     let (directory, prefix) = match line.current_directory() {
         Some(directory) => (PathBuf::from(directory), directory),

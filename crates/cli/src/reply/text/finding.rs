@@ -13,7 +13,7 @@ pub fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
     format!("ERROR: {path}\n{}", details.collect::<String>())
 }
 
-/// Without indentation.
+/// Returns the line of one finding, without indentation.
 pub fn detail(finding: &Finding, zone: Zone) -> String {
     let differ =
         |what: &str, expected: &str, actual: &str| format!("{what} <{expected}> expected <{actual}> actual");
@@ -51,7 +51,7 @@ pub fn detail(finding: &Finding, zone: Zone) -> String {
     }
 }
 
-/// For a repair that failed.
+/// Returns the line of a repair that failed.
 fn unable(unfixed: &UnfixedReason) -> String {
     match unfixed {
         UnfixedReason::Attributes => "unable to fix attributes".to_owned(),

@@ -1,8 +1,8 @@
 //! Folds messages into lines, as puttext(1) does. A word is never cut: one longer than a line has a line of its own. As
 //! with the classic tool, a line is shorter than the width.
 
-/// White space, newlines included, is one blank; the two characters `\n` begin a new line. `width` is in columns; a
-/// character takes one.
+/// Returns the lines of a message. White space of any length, including newlines, is one blank; the two characters `\n`
+/// begin a new line. `width` is in columns; a character takes one.
 pub fn fold(text: &[u8], width: usize) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     for paragraph in paragraphs(text) {

@@ -15,7 +15,7 @@ pub fn long(line: &ContentsLine, path: &str, zone: Zone) -> String {
     listed(&line.object, path, &owners, status, zone)
 }
 
-/// For a package that is not installed. `path` is as in the pkgmap.
+/// Returns the long listing of an object of a package that is not installed. `path` is as the pkgmap writes it.
 pub fn spooled(object: &Object, path: &str, package: &str, zone: Zone) -> String {
     listed(object, path, &[package], "spooled", zone)
 }
@@ -37,7 +37,7 @@ fn listed(object: &Object, path: &str, packages: &[&str], status: &str, zone: Zo
     text
 }
 
-/// Spelled as the classic tool does.
+/// Returns the name of a type in the listing, spelled as the classic tool spells it.
 pub fn type_name(ftype: Ftype) -> &'static str {
     match ftype {
         Ftype::File => "regular file",

@@ -24,7 +24,7 @@ const FIELDS: [&str; 13] = [
 ];
 const SHOWN_EMPTY: usize = 6;
 
-/// Category, instance padded to `width`, name.
+/// Returns the line of the short listing: category, instance padded to `width`, name.
 pub fn short(package: &ListedPackage, width: usize) -> Vec<u8> {
     let category = value(package, "CATEGORY");
     let first = category.split(|byte| *byte == b',').next().unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn short(package: &ListedPackage, width: usize) -> Vec<u8> {
     line
 }
 
-/// Two lines.
+/// Returns the two lines of the extracted listing.
 pub fn extracted(package: &ListedPackage, width: usize) -> Vec<u8> {
     let mut text = fit(package.instance.as_bytes(), width);
     text.extend(b"  ");
@@ -52,7 +52,7 @@ pub fn extracted(package: &ListedPackage, width: usize) -> Vec<u8> {
     text
 }
 
-/// All fields, and a blank line.
+/// Returns all fields, and a blank line.
 pub fn long(package: &ListedPackage) -> Vec<u8> {
     let mut text = Vec::new();
     field(&mut text, "PKGINST", package.instance.as_bytes());
@@ -102,7 +102,7 @@ fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
     text.push(b'\n');
 }
 
-/// Always on one line: ARCH and CATEGORY without white space.
+/// Returns a parameter as listings show it, always on one line: ARCH and CATEGORY without white space.
 fn value(package: &ListedPackage, name: &str) -> Vec<u8> {
     let value = package.params.get(name).unwrap_or_default();
     if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { controls_on_one_line(value) }

@@ -4,7 +4,7 @@
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::AppliedPatch;
 
-/// With its newline.
+/// Returns the line, with its newline.
 pub fn line(patch: &AppliedPatch) -> String {
     let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
     format!(
@@ -17,7 +17,7 @@ pub fn line(patch: &AppliedPatch) -> String {
     )
 }
 
-/// Without a patch, the line `none` instead, which differs between commands.
+/// Returns all lines; without a patch, the line `none` instead (the commands differ in it).
 pub fn listing(patches: &[AppliedPatch], none: &str) -> String {
     if patches.is_empty() { format!("{none}\n") } else { patches.iter().map(line).collect() }
 }

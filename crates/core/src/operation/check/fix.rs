@@ -1,8 +1,6 @@
-//! Repairs attributes, times, directories, links and devices, and removes hidden files. Each repair is one change of
-//! one name; this is no transaction. Content is never changed, no bytes are lost, and files of dpkg or rpm stay unless
+//! Repairs attributes, times, directories, links and devices, and removes hidden files. This is no transaction: each
+//! repair is one change of one name. Content is never changed, no bytes are lost, and files of dpkg or rpm stay unless
 //! adopted.
-//! Only recorded bytes get set-id bits or their owner: otherwise a user who replaced a program would get a set-id
-//! program. The 16-bit sum of `contents` can be forged, so a patch's BLAKE3 must match, too, if there is one.
 
 use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
@@ -132,7 +130,8 @@ fn make_node(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(
     set_attributes(comparison, line).map(drop)
 }
 
-/// Skips objects with other than the recorded bytes, and returns that.
+/// Only recorded bytes get set-id bits or their owner: otherwise a user who replaced a program would get a set-id
+/// program. The 16-bit sum of `contents` can be forged, so a patch's BLAKE3 must match, too, if there is one.
 fn set_attributes(
     comparison: &ObjectComparison<'_>,
     line: &ContentsLine,

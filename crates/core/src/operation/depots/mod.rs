@@ -7,7 +7,6 @@
 //! ```
 //! A directory without an index is indexed in memory. Remote files go through the cache ([`patchadm_inputs::cache`]).
 //! Fetched files live as long as the [`FetchSession`]. Only [`Depot::remember`] needs a locked root.
-//! Everything happens before a root is locked, except [`Depot::remember`].
 
 mod depot;
 mod directory_digest;

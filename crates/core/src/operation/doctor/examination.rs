@@ -126,7 +126,7 @@ pub enum FindingState {
 impl FindingState {
     pub const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Limited, Self::Attention];
 
-    /// Stable.
+    /// This word never changes.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",

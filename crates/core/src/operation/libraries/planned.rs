@@ -160,7 +160,7 @@ pub(super) struct PlannedFiles {
 }
 
 impl PlannedFiles {
-    /// A second pass reads members of which the first one did not keep enough. Unreadable ones are unknown; the run
+    /// A second pass reads members that the first one kept only in part. Unreadable ones are unknown; the run
     /// reports errors of its source.
     pub(super) fn read(root: &Root, content: &mut dyn ContentSource, wanted: &BTreeSet<MemberKey>) -> Self {
         let mut read = Self::default();

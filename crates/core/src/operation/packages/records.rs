@@ -31,7 +31,7 @@ pub(super) fn add_owned(
     Ok(())
 }
 
-/// Excludes `package`.
+/// Reads those of all packages but `package`.
 pub(super) fn add_depend_files(
     view: &RecordView<'_>,
     package: &PkgInst,

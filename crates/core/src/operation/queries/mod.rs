@@ -1,4 +1,4 @@
-//! Queries about a root or a source, answered without a lock and without a change.
+//! Queries about a root or a source, without a lock or changes.
 
 pub mod applied_patches;
 pub mod inspect;

@@ -69,7 +69,7 @@ pub struct LibraryReport {
 
 const WAYS_OF_NEEDING: [&str; 6] = ["needed", "interp", "dlopen", "preload", "mapped", "policy"];
 
-/// The word of a record for a kind of need; `None` for an unknown word.
+/// Returns the word of a record for a way of needing a library; `None` if there is no such word.
 pub fn way_of_needing(word: &str) -> Option<&'static str> {
     WAYS_OF_NEEDING.into_iter().find(|known| *known == word)
 }

@@ -135,7 +135,7 @@ impl KeptInput<'_> {
         }
     }
 
-    /// The dpkg or rpm package that owns a path now, unless it is the unchanged origin of the kept package.
+    /// Returns the dpkg or rpm package that owns a path now, unless it is the unchanged origin of the kept package.
     fn native_owner(&self, keeper: &PkgInst, path: &ObjectPath) -> Option<&NativeOwner> {
         let owners = [&self.kept.native_owners, &self.inventory.native_owners];
         let owners = owners.into_iter().find(|owners| !owners.of(path).is_empty())?;
@@ -548,7 +548,7 @@ fn line_of_nobody(change: &Change, inventory: &Inventory) -> Option<ContentsLine
 }
 
 impl KeptSettlement {
-    /// Kept objects present before and after the plan.
+    /// Returns the kept objects that are there before and after the plan.
     pub fn staying(&self) -> BTreeMap<ObjectPath, Live> {
         let stays =
             |(path, live): &(&ObjectPath, &Live)| !live.is_directory() && !self.changes.contains_key(*path);

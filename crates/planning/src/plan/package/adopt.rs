@@ -175,7 +175,7 @@ impl Adoptions {
         Ok(found)
     }
 
-    /// `None` if nothing was adopted. Takes the inventory of any of the adoptions.
+    /// Returns the plan; `None` if nothing was adopted. The inventory is that of any of the adoptions.
     pub fn plan(self, inventory: &Inventory, now: &Now) -> Result<Option<Plan>, Refusal> {
         let packages: Vec<PkgInst> = self.packages.into_keys().collect();
         let Some(last) = packages.last() else { return Ok(None) };
@@ -296,7 +296,7 @@ impl<'a> Adoption<'a> {
         first
     }
 
-    /// The line without the package itself: after a lost record, its old lines are still there.
+    /// Returns the line without the package itself: after a lost record, its old lines are still there.
     fn line(&self, path: &ObjectPath) -> Option<Cow<'a, ContentsLine>> {
         let package = &self.software.package;
         let others = self.others.lines.get(path).and_then(Option::as_deref);
@@ -429,8 +429,8 @@ fn refused(found: String) -> Reason {
     Reason::Administration { found, answer: None }
 }
 
-/// The inventory must have every line of the package. Refuses a package that was not adopted, and one with patches,
-/// which could not be backed out afterwards.
+/// Plans that a package is forgotten. The inventory must have every line that it owns. A package that was not adopted
+/// is refused, and so is one with patches, which could not be backed out afterwards.
 pub fn forget(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Refusal> {
     plan(package, inventory, now).map_err(|reason| reason.shown(inventory).of(Command::Forget, package))
 }

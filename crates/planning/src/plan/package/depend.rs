@@ -117,7 +117,7 @@ fn means_installed(dependency: &Dependency, package: &PkgInst, installed: &Insta
     means(dependency, InstanceFacts { package, params: &installed.params, compatible: &compatible })
 }
 
-/// True if a package has one of the versions, or is compatible with one.
+/// Returns true if a package has one of the versions, or is compatible with one.
 pub fn fits_version(dependency: &Dependency, params: &Params, compatible: &[String]) -> bool {
     let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
     let version = params.text("VERSION");

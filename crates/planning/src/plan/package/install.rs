@@ -115,8 +115,8 @@ impl IntendedInstall {
         }
     }
 
-    /// For a package that is restored at the end. Until then its parameters are the scripts' answers, and no ledger
-    /// lines are judged by them.
+    /// Returns a copy for a package that is restored at the end. Until then its parameters are those that scripts
+    /// answered, and no lines of a ledger are judged by them.
     #[must_use]
     pub fn without_ledger(&self) -> Self {
         let mut intended = self.clone();
@@ -124,7 +124,7 @@ impl IntendedInstall {
         intended
     }
 
-    /// In its record as well.
+    /// Sets the parameters of the package, in its record as well.
     pub fn set_params(&mut self, params: Params) -> Result<(), Reason> {
         let Some(package) = self.plan.packages.first() else { return Ok(()) };
         let path = package_path(package, b"pkginfo")?;
@@ -675,7 +675,7 @@ impl Installation<'_> {
         }
     }
 
-    /// A root other than `/` records `/` explicitly. A patch does not change the BASEDIR of its packages.
+    /// Records `/` explicitly in another root than `/`. A patch does not change the BASEDIR of its packages.
     fn say_where_paths_begin(&self, old: &Params, delivered: &mut Params) {
         let is_said = old.get("BASEDIR").is_some() || delivered.get("BASEDIR").is_some();
         if self.options.is_other_root && !is_said && !is_patch(&self.delivered.params) {

@@ -177,14 +177,14 @@ pub fn is_of_patch(delivered: &Params) -> bool {
     target::is_patch(delivered)
 }
 
-/// The parameters of a package that was installed at `now` and never patched. Environment and script answers are
-/// unknown.
+/// Returns the parameters of a package that was installed at `now` and never patched. Its environment and the answers
+/// of its scripts are not known.
 pub fn installed_params(package: &PkgInst, delivered: &Params, now: &Now) -> Params {
     merged(package, &Params::new(), delivered, &Params::new(), now)
 }
 
-/// The parameters saved by an undo archive. The `PATCH_INFO` lines that it left out follow the first one that it has:
-/// unless moved, all of them stand there.
+/// Returns the parameters that an undo archive saved. `PATCH_INFO` of the patches that it left out follows the first
+/// one that it has, because they all stand there unless they are moved.
 pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Params {
     let mut whole = Params::with_room_of(found);
     let mut left_out = left_out.into_iter();
@@ -198,8 +198,8 @@ pub fn with_patch_info(found: &Params, left_out: Vec<(String, Vec<u8>)>) -> Para
     whole
 }
 
-/// The parameters after a patch at `now`, computed from the earlier ones; `None` if the delivered ones are not of that
-/// patch. Script answers are unknown.
+/// Returns the parameters of a package after a patch that was applied at `now`, computed from the earlier ones; `None`
+/// if the delivered parameters are not those of that patch. The answers of its scripts are not known.
 pub fn patched_params(
     package: &PkgInst,
     old: &Params,

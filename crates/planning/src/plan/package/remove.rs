@@ -211,7 +211,7 @@ pub enum Fate {
 }
 
 impl RemovalPortion {
-    /// The input of the class script: without shared paths, unless they are meant to be edited.
+    /// Returns the input of the class script: without shared paths, unless they are meant to be edited.
     pub fn listed(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.iter().filter(|going| going.fate != Fate::Shared).map(|going| &going.path)
     }
@@ -260,8 +260,8 @@ fn portions(package: &PkgInst, inventory: &Inventory, scripts: &RemoveScripts) -
     portions
 }
 
-/// The first turn from `turn` on at which the engine can remove a directory. Class scripts do not see directories of
-/// other classes.
+/// Returns the first turn from `turn` on at which the engine can remove a directory. Class scripts do not see
+/// directories of other classes.
 fn engine_turn(portions: &mut Vec<RemovalPortion>, own_turn: usize, turn: usize) -> usize {
     let is_fit = |(at, portion): &(usize, &RemovalPortion)| *at == own_turn || portion.deliverer.is_none();
     let found = portions.iter().enumerate().skip(turn).find(is_fit).map(|(at, _)| at);

@@ -55,8 +55,8 @@ pub fn may_back_out(
     rules().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
-/// False if several patches with these manifests have a path that is one of several names of a file: a change of one
-/// name changes the others, too.
+/// Returns false if several patches with these manifests have a path that is one of several names of a file: a change
+/// of one name changes the others, too.
 pub fn may_go_as_one(manifests: &[&Manifest]) -> bool {
     let records = || manifests.iter().flat_map(|manifest| &manifest.objects);
     let is_name = |record: &&ObjectRecord| {
@@ -103,7 +103,7 @@ fn may_go(
     Ok(patch.packages.clone())
 }
 
-/// The packages of a patch that could be backed out according to the records, unless it was left half applied;
+/// Returns the packages of a patch that could be backed out according to the records, unless it was left half applied;
 /// otherwise the refusal.
 pub fn packages_to_go(
     id: &PatchId,
@@ -425,8 +425,8 @@ impl<'a> Backout<'a> {
         patch_directories(self.going, self.sources.archives, self.inventory)
     }
 
-    /// An archive of another patch or package would restore foreign files. The ledger says if it belongs to this root,
-    /// not the header: a root may get another marker.
+    /// An archive of another patch or package would restore foreign files. The ledger says if it belongs to
+    /// this root, not the header: a root may get another marker.
     fn check_header(&self, id: &PatchId, package: &PkgInst, manifest: &Manifest) -> Result<(), Reason> {
         let header = &manifest.header;
         let bad = |reason: String| Err(Reason::BadUndoData { package: package.clone(), reason });

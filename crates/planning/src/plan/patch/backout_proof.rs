@@ -26,7 +26,7 @@ use crate::plan::{Action, Body, Change, NewObject, Plan, UndoArchive, UndoPlace}
 
 type ProofContext<'a> = (&'a str, &'a Now, Interrupt<'a>);
 
-/// The plan was made for `inventory`.
+/// Refuses a plan whose undo data would not allow the backout of its patch. The plan was made for `inventory`.
 pub fn must_have_way_back(
     plan: &Plan,
     id: &PatchId,
@@ -44,7 +44,7 @@ pub fn must_have_way_back(
     }
 }
 
-/// On the root as it is after the plan.
+/// Plans the backout of the patch of a plan, on the root as it is after the plan.
 pub fn plan_backout(
     plan: &Plan,
     id: &PatchId,
@@ -113,8 +113,8 @@ fn image(undo: &UndoArchive) -> PackageImage {
     image
 }
 
-/// True if every change can trivially be reversed: the object is in its own place and has one name, its type stays, no
-/// link above it changes, and without privileges nothing changes that only root can restore.
+/// Returns true if every change can trivially be reversed: the object is in its own place and has one name, its type
+/// stays, no link above it changes, and without privileges nothing changes that only root can restore.
 pub(in crate::plan) fn is_plain(plan: &Plan, inventory: &Inventory) -> bool {
     let is_on_link = |path: &ObjectPath| inventory.physical.get(path).is_some_and(|place| place != path);
     let is_plain = |change: &Change| !is_on_link(&change.path) && is_plain_change(plan, change, inventory);

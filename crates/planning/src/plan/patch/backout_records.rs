@@ -170,7 +170,7 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
     })
 }
 
-/// From the manifest or the saved pkginfo.
+/// Returns the lines of applied patches that an archive has, in its manifest or in the pkginfo that it saved.
 pub fn info_of_others(manifest: &Manifest, old: &Params) -> BTreeMap<String, String> {
     let list = old.text("PATCHLIST");
     let saved = list.split_whitespace().filter_map(|id| {

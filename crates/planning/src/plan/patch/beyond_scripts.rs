@@ -11,7 +11,7 @@ use crate::plan::{Action, Body, Change, NewObject};
 use patchadm_rootfs::LiveKind;
 use patchadm_svr4::package::ObjectPath;
 
-/// `shown` is a path with the prefix of the root.
+/// Refuses a patch if the scripts that run cannot do their part. `shown` is a path with the prefix of the root.
 pub fn check_scripts_can(
     scripted: &PatchPlan,
     command: Command,
@@ -33,8 +33,8 @@ pub fn check_scripts_can(
     Ok(())
 }
 
-/// For packages whose scripts build an undo package: objects below a symbolic link that becomes a directory, with the
-/// link.
+/// Returns the objects of packages whose scripts build an undo package that are below a symbolic link which becomes a
+/// directory, each with the link.
 pub fn below_turning_links(scripted: &PatchPlan) -> Vec<(&ObjectPath, &ObjectPath)> {
     let becomes_directory = |change: &&Change| {
         let is_link = change.old.as_ref().is_some_and(|old| matches!(old.kind, LiveKind::Symlink(_)));
@@ -89,12 +89,12 @@ fn turned_into_link(change: &Change) -> Option<(&ObjectPath, &[u8])> {
     }
 }
 
-/// True if scripts may save the earlier state: the patch is applied for the first time and can be backed out.
+/// Returns true if scripts may save the earlier state: the patch is applied for the first time and can be backed out.
 pub fn keeps_undo_data(scripted: &PatchPlan, command: Command) -> bool {
     command == Command::Patchadd && !scripted.no_undo && !scripted.again
 }
 
-/// True if scripts run only at the request of the user.
+/// Returns true if scripts run only at the request of the user.
 pub fn is_by_choice(scripted: &PatchPlan) -> bool {
     let mut planned = scripted.parts.iter().flat_map(|part| &part.chosen.planned);
     planned.all(|script| script.why == ScriptReason::Forced)

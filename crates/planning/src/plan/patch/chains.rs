@@ -1,7 +1,6 @@
-//! Backout in the middle: later patches with the same paths stay. The chain of a path has the patches of a package that
-//! deliver or delete it, in order; a run is a part whose patches all go. The state saved by its first patch passes to
-//! the undo data of the next staying patch (`rewrite`), or else to the live tree. If the result cannot be known,
-//! `later` refuses.
+//! Backout in the middle: later patches with the same paths stay. The chain of a path has the patches that deliver or
+//! delete it; a run is a part whose patches all go. The state saved by its first patch passes to the next staying patch
+//! (`rewrite`), else to the live tree. `later` refuses if the result cannot be known.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -191,7 +190,7 @@ impl<'a> Chains<'a> {
         records.filter(move |one| !stays(one)).map(|(_, record)| record)
     }
 
-    /// A staying patch between run and heir with objects below the path.
+    /// Returns a staying patch between run and heir with objects below the path.
     pub(super) fn used_below(&self, run: &Run<'_>) -> Option<&PatchId> {
         let until = run.heir.map_or(usize::MAX, |heir| heir.at);
         let between = run.saver().unwrap_or(run.first()).at + 1..until;

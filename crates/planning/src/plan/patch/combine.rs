@@ -23,7 +23,7 @@ pub struct Single<'a> {
 
 type Chain<'a> = Vec<(usize, &'a Change)>;
 
-/// `None` if there is no patch.
+/// Returns `None` if there is no patch.
 pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
     patches.last().map(|last| combine(patches, last.plan))
 }

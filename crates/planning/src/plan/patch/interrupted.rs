@@ -20,12 +20,12 @@ pub struct Interrupted {
 }
 
 impl Interrupted {
-    /// The patch can neither be backed out nor applied.
+    /// Returns the refusal of patchrm(1M), because the patch can neither be backed out nor applied.
     pub fn refusal(&self) -> Refusal {
         self.reason().of(Command::Patchrm, &self.patch)
     }
 
-    /// Interruption and possible actions in one sentence.
+    /// Describes the interruption and the possible actions in one sentence.
     pub fn told(&self, wording: &Wording) -> String {
         let refusal = self.refusal();
         format!("{}: {}; {}", self.patch, refusal.why(), refusal.hint(wording))
@@ -36,7 +36,7 @@ impl Interrupted {
     }
 }
 
-/// At most one of the package's records and one of those put aside.
+/// Returns the patches that were left half applied to a package: at most one of its records and one of those put aside.
 pub fn interrupted(package: &PkgInst, installed: &Installed, separator: &str) -> Vec<Interrupted> {
     let traces = &installed.interruption;
     let recorded = locked_by(installed, separator);

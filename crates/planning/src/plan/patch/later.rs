@@ -202,8 +202,8 @@ pub fn may_leave(
     ask().map_err(|reason: Reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
-/// True if a later patch may have objects below a directory or link that this patch made, without having its path. A
-/// directory on the way to its objects is handed down.
+/// Returns true if a patch with this manifest made a directory or link that a later patch may have objects below
+/// without having its path. A directory on the way to its objects is handed down.
 pub fn makes_room(manifest: &Manifest) -> bool {
     let is_room = |state: &RecordedState| matches!(state.kind, FileType::Directory | FileType::Symlink);
     let is_made =

@@ -62,7 +62,7 @@ pub enum PathStanding {
 }
 
 impl PathStanding {
-    /// The patches keep their claim on the path.
+    /// Returns true if the patches keep their claim on the path.
     pub fn is_claimed(self) -> bool {
         matches!(self, Self::Held | Self::Added)
     }
@@ -428,7 +428,7 @@ pub struct Trimmed {
 }
 
 impl Trimmed {
-    /// The path was added by the patch; its object stays.
+    /// Removes a path that the patch had added; its object stays.
     pub fn give_up(&mut self, path: &str) {
         self.manifest.objects.retain(|record| record.path != path);
         self.left_out.insert(path.to_owned());
@@ -533,8 +533,8 @@ pub struct SavedEdit<'a> {
 }
 
 impl SavedEdit<'_> {
-    /// The escaped name under which the patch kept the bytes beside its path, if they are still there and not at the
-    /// path itself.
+    /// Returns the name under which the patch kept the bytes beside its path, escaped, if they are still there and not
+    /// at the path itself.
     pub fn kept_beside(&self, inventory: &Inventory) -> Option<(ObjectPath, String)> {
         let path = self.record.object_path()?;
         let name = [path.as_bytes(), format!(".edited-{}", self.id).as_bytes()].concat();
@@ -550,8 +550,8 @@ impl SavedEdit<'_> {
     }
 }
 
-/// Edits that only undo data of this patch has. `differing` are the paths that differed from the native records at
-/// registration.
+/// Returns the edits of administrators that only undo data of this patch has. `differing` are the paths that differed
+/// from the native records when the package was registered.
 pub fn saved_edits<'i>(
     patch: &TrimmedPatch<'_>,
     image: &'i PackageImage,

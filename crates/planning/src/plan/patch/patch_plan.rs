@@ -76,7 +76,7 @@ pub struct PackagePlan {
 }
 
 impl PackagePlan {
-    /// Files whose content the package's own class scripts decide.
+    /// Returns the files of classes whose script belongs to the package, which decides about their content.
     pub fn by_own_scripts(&self) -> BTreeSet<ObjectPath> {
         let own: BTreeSet<&str> = self.chosen.own_classes().collect();
         let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
@@ -150,7 +150,7 @@ impl PatchPlan {
         }
     }
 
-    /// Files whose content only a class action script knows.
+    /// Returns the files whose content only a class action script knows.
     pub fn known_to_scripts(&self) -> BTreeSet<ObjectPath> {
         self.parts.iter().flat_map(PackagePlan::known_to_scripts).cloned().collect()
     }
@@ -159,7 +159,7 @@ impl PatchPlan {
         !self.hooks.is_empty() || self.parts.iter().any(|part| part.chosen.has_scripts())
     }
 
-    /// In the order of execution; those of packages stand between those of the patch.
+    /// Returns every script in the order of execution; those of packages stand between those of the patch.
     pub fn scripts(&self) -> Vec<PlannedScript> {
         let (before, after): (Vec<_>, Vec<_>) =
             self.hooks.iter().cloned().partition(|hook| hook.name.starts_with("pre"));
@@ -167,7 +167,7 @@ impl PatchPlan {
         before.into_iter().chain(packages).chain(after).collect()
     }
 
-    /// As an installation of its own.
+    /// Returns the part of the plan for one package, as an installation of its own.
     pub fn intended(&self, part: &PackagePlan, now: &Now) -> IntendedInstall {
         let (plan, owners) = (&self.plan, self.owners());
         let mine: Vec<_> =
@@ -207,7 +207,7 @@ impl PatchPlan {
         }
     }
 
-    /// The part for the patch as a whole, after all packages, with rewritten undo data of staying patches.
+    /// Returns the part for the patch as a whole, after all packages, with rewritten undo data of staying patches.
     pub fn remainder(&self) -> Plan {
         let of_package = |record: &RecordChange| self.parts.iter().any(|part| is_of(record, &part.package));
         // The patch does nothing for packages of kept libraries.

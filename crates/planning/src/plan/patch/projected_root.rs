@@ -467,7 +467,7 @@ fn directory(inode: Inode, when: Timestamp) -> Live {
 const ACCOUNTS: [&[u8]; 2] = [b"/etc/passwd", b"/etc/group"];
 
 impl ProjectedRoot {
-    /// Decided before a patch that touches these paths is planned.
+    /// Returns true if the run ends before a patch that touches these paths, which is decided before it is planned.
     pub fn ends_before(&self, touched: &Touched) -> bool {
         if self.patches == 0 {
             return false;
@@ -496,7 +496,7 @@ impl ProjectedRoot {
             || records.filter_map(ObjectRecord::object_path).any(|path| self.uncertain.contains(&path))
     }
 
-    /// For the run with one more patch.
+    /// Refuses if a file system has no room for the run with one more patch.
     pub fn check_room(&self, plan: &Plan) -> Result<(), Reason> {
         enough(&self.needs_with(plan))
     }

@@ -45,7 +45,7 @@ struct Restored<'a> {
     has_claim: bool,
 }
 
-/// By path over all packages: one package may restore the directory of another's object.
+/// Works path by path over all packages: one package may restore the directory of another's object.
 pub(super) fn restore(
     draft: &mut PlanBuilder<'_>,
     packages: &[Restoring<'_>],

@@ -513,7 +513,7 @@ fn set<'t>(params: &mut Params, values: impl Iterator<Item = (&'t String, &'t Op
 // The archive gets another form with the same content: objects pass from the old archive through the run, the manifest
 // stays, digest, ledger and pointer follow.
 
-/// `save` is the save directory of the patch.
+/// Adds the rewriting of an archive in another form to a plan. `save` is the save directory of the patch.
 pub fn repack(plan: &mut Plan, later: &LaterUndo<'_>, save: &Save, format: UndoFormat) -> Result<(), Reason> {
     let RewrittenUndo { mut archive, versions } = Rewriting::of(later, &HashMap::new())?.unchanged()?;
     archive.format = format;

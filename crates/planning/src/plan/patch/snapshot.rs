@@ -18,7 +18,7 @@ use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
 use crate::plan::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
-/// The objects whose states [`completed`] needs.
+/// Returns the objects of `archive`, whose states [`completed`] needs.
 pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
     archive.manifest.objects.iter().filter_map(ObjectRecord::object_path).collect()
 }
@@ -32,7 +32,7 @@ pub(super) fn expected(archives: &[UndoArchive], parts: &[PackagePlan]) -> Vec<U
     archives.map(|archive| UndoArchive { place: UndoPlace::Snapshot, ..archive }).collect()
 }
 
-/// Objects that a snapshot made from `archive` holds in their earlier state.
+/// Returns the objects that a snapshot made from `archive` holds in their earlier state.
 pub fn held(archive: &UndoArchive) -> BTreeSet<&ObjectPath> {
     archive.saved.iter().map(|(_, path)| path).collect()
 }
@@ -67,7 +67,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     archive
 }
 
-/// False if there is nothing to record.
+/// Returns false if there is nothing to record.
 fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
     let Some(path) = record.object_path() else { return true };
     let is_named = record.delivered || record.became.is_none();
@@ -85,7 +85,7 @@ fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
         || lines.into_iter().any(Option::is_some)
 }
 
-/// The data of class scripts is in `save/<class>`.
+/// Adds the data of class scripts in `save/<class>`.
 pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &Installed, after: &Installed) {
     let is_kept = |name: &[u8]| name.starts_with(b"save/") && !name.starts_with(b"save/pspool/");
     let replaced = changed(before, after).filter(|(name, _)| is_kept(name));
@@ -95,7 +95,7 @@ pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &I
     names.sort();
 }
 
-/// The directory for the snapshot, or only its manifest: that of the archive with this index in the plan.
+/// Returns the directory for the snapshot, or only its manifest: that of the archive with this index in the plan.
 pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Reason> {
     let save = format!("save/{}", archive.patch);
     let (directory, file, content) = match SNAPSHOT.split_once('/') {

@@ -36,8 +36,8 @@ pub(super) struct TakingOver<'a> {
     pub(super) separator: &'a str,
 }
 
-/// Staying patches whose undo data changes in a backout, by package: they share paths, parameters or record files.
-/// `archives` are those of the backed-out patches.
+/// Returns the patches that stay and whose undo data changes when these are backed out, by package: they have paths,
+/// parameters or record files of theirs. `archives` are those of the patches that are backed out.
 pub fn taking_over(
     going: &[GoingPatch],
     archives: &[BackoutArchive<'_>],

@@ -400,8 +400,8 @@ fn saved_entry(
     Ok(Some(PkgmapEntry { part: 1, path: target.write(path)?, object }))
 }
 
-/// The list for class scripts separates two paths with a blank. Such files are saved without class; the manifest has
-/// it.
+/// The list for class scripts separates two paths with a blank. Such files are saved without class; the
+/// manifest has it.
 fn can_be_listed(path: &ObjectPath) -> bool {
     !path.as_bytes().iter().any(u8::is_ascii_whitespace)
 }

@@ -60,12 +60,12 @@ impl Facts {
     }
 }
 
-/// The patch's facts about itself: the union of its patchinfo and its packages, which must name one patch.
+/// Returns the patch's facts about itself: the union of its patchinfo and its packages, which must name one patch.
 pub fn declared(image: &Image, separator: &str) -> Result<PatchMacros, Reason> {
     image.patch_macros(separator).map_err(no_patch)
 }
 
-/// In the order of `packages`.
+/// Returns the patch records of some packages, in their order.
 pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<PatchRecords>, Reason> {
     let read = |(package, installed): &(&PkgInst, &Installed)| {
         PatchRecords::from_params(package, &installed.params, separator)
@@ -233,7 +233,7 @@ fn missed(package: &PackageImage, inventory: &Inventory) -> String {
     }
 }
 
-/// `PKG (ARCH) VERSION`.
+/// Returns a package in words: `PKG (ARCH) VERSION`.
 pub fn named_version(params: &Params) -> String {
     format!("{} ({}) {}", params.text("PKG"), params.text("ARCH"), params.text("VERSION"))
 }

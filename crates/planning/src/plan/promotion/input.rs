@@ -61,7 +61,7 @@ pub struct NamesOfFiles {
 }
 
 impl NamesOfFiles {
-    /// Each name comes with the number of its file.
+    /// Collects names, each with the number of its file.
     pub fn of(names: impl Iterator<Item = (ObjectPath, u32)>) -> Self {
         let mut by_number: BTreeMap<u32, Vec<ObjectPath>> = BTreeMap::new();
         for (path, number) in names {
@@ -77,7 +77,7 @@ impl NamesOfFiles {
         found
     }
 
-    /// Sorted; empty if the file has only this name.
+    /// Returns all names of the file at a path, sorted; none if it has only this one.
     pub fn all(&self, path: &ObjectPath) -> &[ObjectPath] {
         let file = self.file_of.get(path).and_then(|file| self.files.get(*file));
         file.map(Vec::as_slice).unwrap_or_default()
@@ -179,17 +179,17 @@ impl NewPackage {
 }
 
 impl BroughtPatches {
-    /// The package is removed as it is: with all records, or for another version.
+    /// Returns true if a package is removed as it is: with all of its records, or for another version.
     pub fn goes(&self, package: &PkgInst) -> bool {
         self.gone.contains(package) || self.packages.get(package).is_some_and(|of| of.replaces)
     }
 
-    /// Paths changed in object or line.
+    /// Returns every path that they changed, in object or line.
     pub fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
         self.objects.keys().chain(self.lines.keys())
     }
 
-    /// Paths that get something other than a directory.
+    /// Returns the paths that get something other than a directory.
     pub fn not_directories<'a>(
         &'a self,
         object: impl Fn(&ObjectPath) -> Option<&'a Live>,

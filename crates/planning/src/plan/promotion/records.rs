@@ -205,7 +205,7 @@ impl NewPatches {
         self.saves.iter().map(directory).collect()
     }
 
-    /// Records the state of each path before the first of these patches.
+    /// Records, for every path, the state before the first of these patches.
     fn take_out_of(&self, objects: &mut Vec<ObjectRecord>) {
         let mut found: BTreeMap<String, &FoundByPatch> =
             self.found.iter().map(|(path, found)| (encode(path.as_bytes()), found)).collect();

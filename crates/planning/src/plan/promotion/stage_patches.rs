@@ -71,8 +71,8 @@ fn planned(
 }
 
 impl BroughtPackage {
-    /// The parameters of the source, with records that only the other tree has (if `there`), and without patches that
-    /// stay there.
+    /// Returns the parameters of the source, with records that only the other tree has (if `there`), and without
+    /// patches that stay there.
     pub fn parameters(&self, there: &Installed) -> Params {
         let mut new = self.staged.params.clone();
         let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();

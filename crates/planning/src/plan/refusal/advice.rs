@@ -6,7 +6,7 @@ use patchadm_inputs::native::{NativeChange, UnfinishedChange};
 use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
 impl Refusal {
-    /// Empty if no command would help.
+    /// Returns the next step; empty if there is no command for it.
     pub fn hint(&self, wording: &Wording) -> String {
         if self.command == Command::Patchadd && matches!(*self.reason, Reason::Obsoleted { .. }) {
             return String::new();

@@ -48,7 +48,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// As history and journal have it.
+    /// Returns its name, as history and journal have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Patchadd => "patchadd",
@@ -345,7 +345,7 @@ impl Reason {
         Refusal { command, subject, reason, way_out: WayOut::Unknown }
     }
 
-    /// The applied patch that prevents the backout of another.
+    /// Returns the applied patch that prevents the backout of another.
     pub fn stands_in_the_way(&self) -> Option<String> {
         match self {
             Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } | Self::Needed { by, .. } => {
@@ -359,7 +359,7 @@ impl Reason {
         }
     }
 
-    /// On a patch that `command` leaves out for this reason.
+    /// Returns the verdict on a patch that `command` leaves out for this reason.
     pub fn verdict(&self, command: Command) -> &'static str {
         match self {
             Self::AlreadyApplied(_) => "already-applied",
@@ -459,7 +459,7 @@ impl Reason {
         }
     }
 
-    /// With every path as the host sees it.
+    /// Returns the reason with every path as the host sees it.
     #[must_use]
     pub fn shown(self, inventory: &Inventory) -> Self {
         let show = |path: ObjectPath| inventory.show(&path);

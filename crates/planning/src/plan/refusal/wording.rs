@@ -45,12 +45,12 @@ impl Wording {
         Self { is_classic: true, ..Self::of_verbs(root) }
     }
 
-    /// `patchadm -R ROOT WORDS`; also for a classic command as a verb.
+    /// Returns a verb, or a classic command as one: `patchadm -R ROOT WORDS`.
     pub fn verb(&self, words: &str) -> String {
         format!("`patchadm{} {words}`", self.option())
     }
 
-    /// By its own name if a classic command was called.
+    /// Returns a classic command, by its own name if a classic command was called.
     pub fn command(&self, name: &str, words: &str) -> String {
         let by = if self.is_classic { "" } else { "patchadm " };
         format!("`{by}{name}{} {words}`", self.option())
@@ -74,7 +74,7 @@ impl Wording {
         if self.is_classic { "-n" } else { "--allow-unsigned" }
     }
 
-    /// `None` for classic commands.
+    /// Returns `None` for classic commands.
     pub fn wait(&self) -> Option<&'static str> {
         (!self.is_classic).then_some("--wait DURATION")
     }
@@ -86,12 +86,12 @@ impl Wording {
         }
     }
 
-    /// As the host sees it.
+    /// Returns a path of the root as the host sees it.
     pub fn path(&self, below: &str) -> String {
         format!("{}/{below}", self.root.trim_end_matches('/'))
     }
 
-    /// Quoted if a shell needs it.
+    /// Returns a word of a command, quoted if a shell needs it.
     pub fn quoted(word: &str) -> String {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+,@%:=~".contains(letter);
         if !word.is_empty() && word.chars().all(is_plain) {

@@ -4,7 +4,7 @@ use super::{Command, EditedAttribute, ObjectInUse, ObjectProblem, Reason, Refusa
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 impl Refusal {
-    /// Without a full stop: `patch 100-01 was not applied`.
+    /// Returns the change that did not happen, without a full stop: `patch 100-01 was not applied`.
     pub fn what(&self) -> String {
         format!("{} was not {}", self.subject_with_kind(), self.command.participle())
     }
@@ -32,7 +32,7 @@ impl Refusal {
         }
     }
 
-    /// With ids, packages and paths, without a full stop.
+    /// Returns the reason, with ids, packages and paths, without a full stop.
     pub fn why(&self) -> String {
         self.reason.sentence()
     }
@@ -79,8 +79,8 @@ impl Refusal {
         }
     }
 
-    /// The sentence after `ERROR: `, in lines, without the line that ends every refusal (`Patchadd is terminating.`). A
-    /// list of objects in use stands without `ERROR: `.
+    /// Returns the sentence of the classic commands after `ERROR: `; lines are separated by newlines. The line that
+    /// ends every refusal (`Patchadd is terminating.`) is not in it. A list of objects in use stands without `ERROR: `.
     pub fn classic(&self) -> String {
         let id = &self.subject;
         match &*self.reason {
@@ -117,12 +117,12 @@ impl Refusal {
 }
 
 impl Reason {
-    /// With ids, packages and paths, without a full stop.
+    /// Returns the reason with ids, packages and paths, without a full stop.
     pub fn sentence(&self) -> String {
         self.conflict().unwrap_or_else(|| self.obstacle())
     }
 
-    /// Without full stop; `None` if asking would not help.
+    /// Returns the question for the user, as a sentence without full stop; `None` if asking would not help.
     pub fn question(&self) -> Option<String> {
         let is_question = matches!(self, Self::Interaction { .. } | Self::InUse { is_question: true, .. });
         is_question.then(|| self.obstacle())

@@ -118,7 +118,7 @@ impl<'a> BackOutInput<'a> {
         Self { is_steady: true, ..self }
     }
 
-    /// Forgets records.
+    /// Forgets records that were read, because the root has changed.
     pub(in crate::operation::patches) fn afresh(&self) -> Self {
         Self {
             choice: self.choice.clone(),

@@ -169,7 +169,7 @@ impl Facts {
         held.collect()
     }
 
-    /// Returns patches of which a part was handed over, now or before.
+    /// Returns patches that handed a part over, now or before.
     pub(super) fn overtaken(&self, package: &PkgInst, trimmed: &BTreeMap<OfPackage, Trimmed>) -> Vec<String> {
         let installed = self.packages.get(package);
         let before = installed.map(|one| one.params.text(NATIVE_OVERTAKEN).into_owned()).unwrap_or_default();

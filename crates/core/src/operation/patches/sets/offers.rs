@@ -234,7 +234,6 @@ fn listed(path: &Path) -> Result<Vec<String>, Failure> {
 
 /// Returns missing patches by base, and patches named in addition. Excludes requirements, which the resolver adds with
 /// their reason, and bases that an option or the policy excludes.
-/// excludes in every revision: nobody named it.
 pub(super) fn missing_patches(
     (root, policy): (&Root, &Policy),
     depot: &SetDepot,
