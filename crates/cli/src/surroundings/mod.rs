@@ -259,34 +259,6 @@ impl Surroundings {
     }
 }
 
-impl Zone {
-    /// Interprets `TZ`. A path outside the system's zones is read only if it is a regular file: a device has no end.
-    fn of(variable: Option<&OsStr>) -> Self {
-        let Some(name) = variable else { return Self::Local };
-        let bytes = name.as_encoded_bytes();
-        let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b":").unwrap_or(bytes)));
-        let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
-        if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
-    }
-
-    /// Returns the moment of a local time; the first one if it occurs twice.
-    pub fn moment(self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
-        match self {
-            Self::Local => Local.from_local_datetime(&wall).earliest().map(|local| local.with_timezone(&Utc)),
-            Self::Utc => Some(wall.and_utc()),
-        }
-    }
-
-    /// Returns the local time of a moment (seconds since 1970); 1970 if it is beyond any calendar.
-    pub fn at(self, seconds: i64) -> NaiveDateTime {
-        let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-        match self {
-            Self::Local => moment.with_timezone(&Local).naive_local(),
-            Self::Utc => moment.naive_utc(),
-        }
-    }
-}
-
 impl Machine {
     fn this() -> Self {
         let uname = rustix::system::uname();
