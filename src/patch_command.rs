@@ -37,13 +37,10 @@ use serde::Serialize;
 pub(crate) enum PatchRequest {
     Apply(Box<ApplyCommand>),
     BackOut(BackOutRequest),
-    /// Undoes a run that applied patches.
     UndoApplication(UndoneRun, BackOutRequest),
-    /// Undoes a run that backed patches out.
     UndoBackout(UndoneRun, Box<ApplyCommand>),
 }
 
-/// With the way of fetching them.
 #[derive(Clone, Debug)]
 pub(crate) struct ApplyCommand {
     pub(crate) apply: ApplyRequest,
@@ -52,7 +49,6 @@ pub(crate) struct ApplyCommand {
 }
 
 impl PatchRequest {
-    /// The classic command with this effect.
     pub(crate) fn command(&self) -> Command {
         match self {
             Self::Apply(_) | Self::UndoBackout(..) => Command::Patchadd,
@@ -166,21 +162,18 @@ pub(crate) fn guarded_trial(
     guard_run(root, run, request, caller, &|record| wait_for_end(surroundings, root, record))
 }
 
-/// Translates directories to paths inside a root.
 pub(crate) fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec<ExchangeRequest> {
     let paths: Vec<ObjectPath> = requests.iter().map(|request| request.directory.clone()).collect();
     let inside = inside(root, &paths).into_iter().zip(requests);
     inside.map(|(directory, request)| ExchangeRequest { directory, ..request.clone() }).collect()
 }
 
-/// The way to fetch patches.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetching {
     pub(crate) options: FetchOptions,
     /// Seconds that another command may hold up a download, if given.
     pub(crate) wait: Option<u64>,
     pub(crate) surroundings: Surroundings,
-    /// Show a progress bar.
     pub(crate) has_bar: bool,
 }
 
@@ -207,7 +200,6 @@ impl ApplyCommand {
     }
 }
 
-/// Prints a report in the command's words.
 pub(crate) type PrintPatches = fn(&Root, &PatchesReport, &mut Output) -> anyhow::Result<()>;
 
 #[derive(Serialize)]
@@ -324,7 +316,6 @@ impl SetOptions {
         Ok(())
     }
 
-    /// Reads sources from a plan file.
     pub(crate) fn read(&mut self, options: &PlanOptions) {
         self.depot.depot = options.depot.as_ref().map(OsString::from);
         self.choices = ChoiceOptions {

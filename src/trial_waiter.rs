@@ -19,7 +19,6 @@ use patchadm_inputs::trial::{TrialRecord, TrialState};
 use patchadm_rootfs::Root;
 use patchadm_svr4::places;
 
-/// The command that waits.
 pub(crate) const WAITER: &str = "__trial";
 
 /// Exists if the system's manager can run timers.
@@ -87,7 +86,6 @@ fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
         .map(drop)
 }
 
-/// Sleeps while the record exists.
 fn sleep_beside(record: &Path, mut left: Duration) {
     while !left.is_zero() && record.symlink_metadata().is_ok() {
         thread::sleep(left.min(LOOK));

@@ -48,10 +48,8 @@ impl CallWords {
         Ok(Self { command: call.name, rest })
     }
 
-    /// Returns the command's name and arguments for one root.
     pub(super) fn for_root(&self, root: &Path) -> io::Result<Vec<OsString>> {
         let root = std::path::absolute(root)?;
-        // An action of a verb is a word of its own.
         let command = self.command.split(' ').map(OsString::from);
         Ok(command.chain(["-R".into(), root.into()]).chain(self.rest.clone()).collect())
     }

@@ -31,7 +31,6 @@ use call_words::CallWords;
 /// The name under which the program starts itself to become a root's owner.
 pub(crate) const BECOMING: &str = "__as_owner";
 
-/// The search path of the process.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Kept output about one root of many, in bytes.
@@ -128,7 +127,6 @@ impl RootOwner {
         })
     }
 
-    /// Returns the process to start, which first becomes the owner.
     fn process(&self, surroundings: &Surroundings, words: Vec<OsString>, input: Stdio) -> Command {
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
         let mut command = Command::new("/proc/self/exe");

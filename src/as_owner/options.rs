@@ -30,8 +30,7 @@ impl OwnerOptions {
         [("--as-owner", self.as_owner), ("--trust-root", self.trust_root)]
     }
 
-    /// Opens the root to change or plan for, once its owner is known. A process of the owner gets the arguments `A`,
-    /// and ends the command.
+    /// Opens the root to change or plan for. A process of another owner gets the arguments `A`, and ends the command.
     pub(crate) fn open<A: clap::CommandFactory>(
         self,
         call: &Invocation,
@@ -48,7 +47,6 @@ impl OwnerOptions {
         }
     }
 
-    /// Decides who changes a root: the caller, or a process of the owner.
     pub(crate) fn standing(self, surroundings: &Surroundings, root: Root) -> Result<RootStanding, Failure> {
         let by_run = surroundings.run.as_ref().and(surroundings.trust.as_deref());
         let by_run = by_run.and_then(|word| match word {

@@ -51,7 +51,6 @@ pub(super) fn follow(
     for stream in &mut streams {
         stream.pass_on_rest();
         let rest = stream.escape.rest();
-        // Output without a reader is lost.
         let _ = stream.to.write_all(&rest).and_then(|()| stream.to.flush());
     }
     let status = child.wait()?;
@@ -88,7 +87,6 @@ fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
 }
 
 fn send(handle: &OwnedFd, signal: Signal) {
-    // One that has ended needs no signal.
     let _ = pidfd_send_signal(handle, signal);
 }
 
@@ -98,7 +96,6 @@ fn is_stopped(pid: Pid) -> bool {
     waitid(WaitId::Pid(pid), options).is_ok_and(|status| status.is_some_and(|status| status.stopped()))
 }
 
-/// One of the two outputs of the process.
 struct ChildStream<'a> {
     pipe: Option<OwnedFd>,
     to: &'a mut dyn Write,
@@ -110,7 +107,6 @@ impl<'a> ChildStream<'a> {
         Self { pipe, to, escape: PieceEscaper::new(escaped) }
     }
 
-    /// Passes on one read; returns its bytes.
     fn pass_on(&mut self) -> usize {
         let mut piece = [0; PIECE];
         let Some(pipe) = &self.pipe else { return 0 };

@@ -19,7 +19,6 @@ use patchadm_svr4::format::compress::CompressEncoder;
 
 const USAGE: &str = "compress [-c] [-f] [-v] FILE...";
 
-/// A file would not shrink.
 const NO_SMALLER: u8 = 2;
 
 /// Compress files

@@ -11,11 +11,8 @@ use patchadm_rootfs::Root;
 pub(crate) struct Console<'a, S> {
     pub(crate) output: Output,
     pub(crate) root: &'a Root,
-    /// Print the steps.
     pub(crate) progress: bool,
-    /// Print the outcome.
     pub(crate) outcome: bool,
-    /// Particular to the command.
     pub(crate) details: S,
 }
 
@@ -31,7 +28,6 @@ impl<'a, S> Console<'a, S> {
         drop(self.output.complain(text));
     }
 
-    /// Prints a step if steps are wanted.
     pub(crate) fn print_step(&mut self, text: &str) {
         if self.progress {
             self.print_message(text);

@@ -26,7 +26,6 @@ installf [-c class] [-R root] pkginst path1=path2 [l|s]
 installf [-c class] [-R root] pkginst -
 installf -f [-c class] [-R root] pkginst";
 
-/// Bytes read from standard input.
 const LARGEST_INPUT: u64 = 256 << 20;
 
 /// Register objects as those of a package
@@ -66,7 +65,6 @@ pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow:
         let words: Vec<String> = words.collect();
         let text = format!("{} {} failed: {}", call.program, words.join(" "), why.trim_end());
         let root = root_named(&call.arguments);
-        // The exit code reports the failure of the call itself.
         let _ = root.open(call).map(|root| note_failure(&root, &run, &text));
     }
     result.map(Reply::silent)
@@ -132,7 +130,6 @@ pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
     Ok(lines.map(<[u8]>::to_vec).collect())
 }
 
-/// For a call that changed nothing.
 pub(crate) fn refused(root: &Root, command: Command, error: &InstallfError) -> Stop {
     let exit = match error {
         InstallfError::Failure(failed) => failure::code(command, failed),
@@ -164,7 +161,6 @@ struct InstallfReport {
     discrepancies: Vec<InstallfDiscrepancy>,
 }
 
-/// An object that differs from its declaration.
 #[derive(Serialize)]
 struct InstallfDiscrepancy {
     path: String,

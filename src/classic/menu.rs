@@ -10,7 +10,6 @@ use patchadm_core::operation::queries::select::PackageSelection;
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\
                         all packages). (default: all) [?,??,q]: ";
 
-/// Asks at a terminal; `None` without a choice.
 pub(crate) fn choose(output: &mut Output, device: &Path) -> anyhow::Result<Option<Vec<String>>> {
     let listing = spooled_packages(device, &PackageSelection::default())?;
     output.complain(text(&listing))?;
@@ -37,7 +36,6 @@ fn text(listing: &PackageListing) -> String {
     text
 }
 
-/// Translates numbers into packages.
 fn answer(words: Vec<String>, listing: &PackageListing) -> Option<Vec<String>> {
     if words.iter().any(|word| matches!(word.as_str(), "q" | "?" | "??")) {
         return None;

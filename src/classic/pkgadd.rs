@@ -160,7 +160,6 @@ pub(crate) fn scripts_read_input(call: &Invocation, device: &Path) -> bool {
     !call.surroundings.stdin_is_terminal && !is_device
 }
 
-/// The environment recorded with a package.
 pub(crate) fn environment(call: &Invocation) -> Params {
     let locale = call.surroundings.locale.iter();
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));

@@ -47,7 +47,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, PkgparamReport { parameters, as_assignments: args.verbose }))
 }
 
-/// In the order of printing.
 struct PkgparamReport {
     parameters: Vec<(String, Vec<u8>)>,
     as_assignments: bool,
@@ -71,7 +70,6 @@ impl CommandReport for PkgparamReport {
 }
 
 impl PkgparamArgs {
-    /// Returns the parameters and the requested names.
     fn find(&self, call: &Invocation) -> anyhow::Result<(Params, &[String])> {
         if let Some(file) = &self.file {
             return Ok((parameter_file(file)?, &self.words));

@@ -108,7 +108,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     .reply(&root))
 }
 
-/// Returns installed packages of these categories.
 fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<String>> {
     let refused =
         |cause, message: &str| Stop::Refused { exit: Exit::failed(cause), message: message.to_owned() };

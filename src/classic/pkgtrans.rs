@@ -96,7 +96,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     transfer(call, request)
 }
 
-/// Reports each package as it is moved.
 pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyhow::Result<Reply> {
     let destination = request.to.path().display().to_string();
     let mut output = Output::new(call.program);
@@ -161,7 +160,6 @@ pub(crate) fn code(error: &TranslateError) -> Exit {
     }
 }
 
-/// The classic command's sentence, and the fault.
 fn complaint(error: &TranslateError) -> String {
     let why = match error {
         TranslateError::Source(SourceError {

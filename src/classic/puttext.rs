@@ -14,7 +14,6 @@ use patchadm_cli::surroundings::Output;
 
 const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
 
-/// Default column at which lines end.
 const RIGHT_MARGIN: u16 = 60;
 
 /// Print a message in lines that fit on a screen

@@ -15,7 +15,6 @@ use patchadm_svr4::patch::AppliedPatch;
 
 const USAGE: &str = "showrev [-a|-p] [-R root]";
 
-/// Printed if no patch is applied.
 const NONE: &str = "No patches are installed";
 
 /// Print the revision of the system and its patches
@@ -96,7 +95,6 @@ impl Serialize for SystemBlock {
 pub(super) struct PatchListing {
     #[serde(serialize_with = "as_listed")]
     pub(super) patches: Vec<AppliedPatch>,
-    /// The line if there is no patch.
     #[serde(skip)]
     pub(super) none: &'static str,
 }

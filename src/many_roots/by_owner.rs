@@ -72,7 +72,6 @@ fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
 /// Of printed lines, in characters.
 const LONGEST_LINE: usize = 4096;
 
-/// Printed steps of advice for a root.
 const MOST_STEPS: usize = 20;
 
 fn printable_line(text: &str) -> String {

@@ -40,28 +40,24 @@ pub(crate) struct ManyRoots {
 }
 
 impl ManyRoots {
-    /// Adds the roots of `-R`.
     pub(crate) fn also(&mut self, root: &RootOption) {
         self.named = root.named().to_vec();
     }
 
-    /// True if the command is about many roots.
     pub(crate) fn are_named(&self) -> bool {
         !self.lists.is_empty() || self.named.len() > 1 || self.jobs.is_some()
     }
 
-    /// Roots queried at a time.
     pub(super) fn jobs(&self) -> NonZeroUsize {
         self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// Roots changed at a time: more than processors, because a small change mostly waits for the disk, and one flush
-    /// serves all.
+    /// Roots changed at a time: more than processors, because changes wait for the disk, and one flush serves all.
     pub(super) fn changing_jobs(&self) -> NonZeroUsize {
         self.jobs.unwrap_or_else(|| self.jobs().saturating_mul(TWO).max(FEWEST_CHANGING))
     }
 
-    /// Those of lists first.
+    /// Roots of lists come first.
     pub(super) fn open(&self, call: &Invocation, usage: &'static str) -> anyhow::Result<RootList> {
         let wrong = |message: String| Stop::Usage { message, usage };
         if call.surroundings.install_root.is_some() {

@@ -36,7 +36,6 @@ use patchadm_rootfs::Root;
 use root_report::{RootBody, RootClass, RootReport, failure_line};
 use summary::{ResultCounts, RootsSummary};
 
-/// The task for every root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RootsTask {
     /// The command, as in lock, journal and history.
@@ -45,9 +44,7 @@ pub(crate) struct RootsTask {
     /// Seconds to wait for a root's lock; `None`: as its policy says.
     pub(crate) wait: Option<u64>,
     pub(crate) is_plan: bool,
-    /// The word for roots with a change.
     pub(crate) done: &'static str,
-    /// The word for roots without a change.
     pub(crate) idle: &'static str,
 }
 
@@ -261,14 +258,12 @@ fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> st
     output.flush()
 }
 
-/// For a root where nothing could be tried.
 fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
     let line = failure_line(exit, &error);
     let body = RootBody::Unworked { result: ResultWord::Failed, changed: false, error };
     RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body)
 }
 
-/// For a root without a turn, or with an unfinished one.
 fn without_answer<B>(name: &Path, unanswered: &UnansweredRoot, signal: Option<i32>) -> RootReport<B> {
     let error = unanswered.to_string();
     let (class, exit) = match unanswered {

@@ -1,7 +1,6 @@
 //! A query about many roots: answers in the order of the roots, and one summary.
 //!
-//! Nothing is locked or changed, so no root waits for another, the owner does not matter, and a signal may end the
-//! command at any moment.
+//! Nothing is locked or changed, so no root waits for another, and a signal may end the command at any moment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,7 +22,6 @@ use patchadm_rootfs::Root;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RootsQuery<'a> {
     pub(crate) usage: &'static str,
-    /// The word for roots with an answer.
     pub(crate) answered: &'static str,
     /// The patch that roots may lack, if requested.
     pub(crate) lacking: Option<&'a str>,
@@ -31,7 +29,6 @@ pub(crate) struct RootsQuery<'a> {
 
 pub(crate) struct RootAnswer<B> {
     pub(crate) report: RootReport<B>,
-    /// The root lacks the requested patch.
     pub(crate) is_lacking: bool,
     /// Patches that cannot be backed out there.
     pub(crate) stuck: Vec<String>,
@@ -44,7 +41,6 @@ impl<B> From<RootReport<B>> for RootAnswer<B> {
 }
 
 impl<B> RootAnswer<B> {
-    /// The query failed for this root.
     pub(crate) fn failed(root: &Root, error: &anyhow::Error) -> Self {
         let (exit, error) = (Exit::of(error), format!("{error:#}"));
         let line = failure_line(exit, &error);
@@ -68,7 +64,6 @@ struct RootsAnswer<B> {
 struct AnswersSummary {
     #[serde(flatten)]
     counts: ResultCounts,
-    /// Roots without the requested patch.
     #[serde(skip_serializing_if = "Option::is_none")]
     lacking: Option<Vec<String>>,
     /// Patches that cannot be backed out of some roots.
@@ -88,7 +83,6 @@ impl<B: Serialize> CommandReport for RootsAnswer<B> {
     }
 }
 
-/// Facts about patches in the answers so far.
 #[derive(Default)]
 struct PatchFacts {
     lacking: Vec<String>,

@@ -6,7 +6,6 @@ use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RootClass {
-    /// Something was done, or planned.
     Done,
     /// Everything is in force already.
     Idle,
@@ -21,23 +20,19 @@ pub(crate) enum RootClass {
 #[derive(Debug)]
 pub(crate) struct RootReport<B> {
     pub(crate) class: RootClass,
-    /// The word of the root's document.
     pub(crate) result: ResultWord,
     pub(crate) exit: Exit,
     /// Without the name of the root.
     pub(crate) line: String,
     /// After a refusal or failure, as for this root alone.
     pub(crate) advice: Vec<String>,
-    /// Line by line.
     pub(crate) notes: Vec<String>,
     /// Why it was refused or failed, in the same words for every root.
     pub(crate) reason: Option<String>,
-    /// Reboots required by patches.
     pub(crate) reboots: Vec<&'static str>,
     pub(crate) changed: bool,
     /// A plan would change the root.
     pub(crate) would_change: bool,
-    /// The fields of the root's document.
     pub(crate) body: RootBody<B>,
 }
 
@@ -88,7 +83,6 @@ impl<B> RootReport<B> {
 }
 
 impl<B> RootReport<B> {
-    /// An answer: one line, and more below it.
     pub(crate) fn of_answer(line: String, notes: Vec<String>, body: B) -> Self {
         let body = RootBody::Worked(body);
         Self { notes, ..Self::of_line(RootClass::Done, Exit::OK, line, Path::new("/"), body) }

@@ -14,11 +14,9 @@ const NAMED: usize = 5;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct RootsSummary {
-    /// Kind and exit code of every root, in order.
     ends: Vec<Option<RootEnd>>,
     /// With the indices of their roots.
     reasons: Vec<(String, Vec<usize>)>,
-    /// Reboots required by patches, with numbers of roots.
     reboots: Vec<(&'static str, usize)>,
     changed: bool,
     would_change: bool,
@@ -31,7 +29,6 @@ struct RootEnd {
     exit: Exit,
 }
 
-/// Roots by the word of their documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ResultCounts {
     roots: usize,
@@ -44,7 +41,6 @@ pub(super) struct ResultCounts {
     failed: usize,
 }
 
-/// Roots by kind, for the text.
 #[derive(Clone, Debug)]
 struct ClassCounts {
     roots: usize,
@@ -81,7 +77,6 @@ impl RootsSummary {
         }
     }
 
-    /// True if a root differs now.
     pub(super) fn is_changed(&self) -> bool {
         self.changed
     }
@@ -95,7 +90,6 @@ impl RootsSummary {
         self.ends.iter().flatten().filter(|end| end.class == class).count()
     }
 
-    /// Refused and failed roots.
     pub(super) fn bad(&self) -> usize {
         self.number_of(RootClass::Refused) + self.number_of(RootClass::Failed)
     }

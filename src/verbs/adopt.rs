@@ -37,7 +37,6 @@ patchadm [-R root] adopt --refresh [pkg...] [--accept id] [option...]
 patchadm [-R root] adopt --before-upgrade
 patchadm [-R root] adopt --forget --pkg pkg [option...]";
 
-/// Other packages own objects of the software.
 const CONFLICT: Exit = Exit::of_verb(ExitCause::Dependency);
 
 /// Register existing files or dpkg/rpm packages for patching

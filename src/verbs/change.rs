@@ -76,7 +76,6 @@ pub(super) fn backout(
     }
 }
 
-/// Performs a request. `A` are the arguments of the verb.
 pub(super) fn change<A: clap::CommandFactory>(
     call: &mut Invocation,
     usage: &'static str,
@@ -190,7 +189,6 @@ fn is_id(word: &str) -> bool {
     PatchId::new(word).is_ok() || word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The verb for a plan file of this command.
 fn verb_of(command: &str) -> &str {
     if command == "promote" { "stage promote" } else { command }
 }

@@ -46,12 +46,10 @@ const USAGE: &str = "patchadm [-R root] check [option...] [id|pkg...]\npatchadm 
 /// Undo data is damaged, missing or elsewhere.
 const DAMAGED: Exit = Exit::finding(ExitCause::UndoData);
 
-/// The caller may not read undo data or its records.
 const CLOSED: Exit = Exit::of_verb(ExitCause::NoRights);
 
 const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
-/// Exit if a section needs attention.
 const TO_DO: Exit = Exit::finding(ExitCause::Attention);
 
 /// Check the root: records, files, undo data, and the system around it
@@ -77,7 +75,6 @@ struct CheckArgs {
 
 #[derive(Debug, Serialize)]
 struct CheckReport {
-    /// No findings.
     sound: bool,
     /// Files and undo archives were read.
     contents: bool,
@@ -95,7 +92,6 @@ struct Section {
     state: &'static str,
     text: String,
     command: Option<String>,
-    /// Further lines; the document has them in other fields.
     #[serde(skip)]
     details: Vec<String>,
     #[serde(skip)]
@@ -105,7 +101,6 @@ struct Section {
 /// Compared objects, undo data and records.
 #[derive(Debug, Serialize)]
 struct Comparison {
-    /// Faults of the records themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     records: Vec<DamagedRecord>,
     /// Changes by others since a run; no damage.
@@ -115,7 +110,6 @@ struct Comparison {
     discrepancies: Vec<ObjectDiscrepancy>,
     patches: Vec<PatchState>,
     interrupted: Vec<HalfApplied>,
-    /// Faults of kept libraries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kept_libraries: Vec<KeptFindingEntry>,
     /// Patches with damaged or lost undo data.
@@ -138,7 +132,6 @@ struct Comparison {
 #[derive(Debug, Serialize)]
 struct ChangedRecord {
     path: String,
-    /// The run that wrote it last.
     run: u64,
 }
 
@@ -176,7 +169,6 @@ impl DamagedRecord {
     }
 }
 
-/// A patch that a tool without recovery left half applied.
 #[derive(Debug, Serialize)]
 struct HalfApplied {
     id: String,
@@ -198,14 +190,12 @@ struct PatchState {
     /// Absent if contents were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     removable: Option<RemovableEntry>,
-    /// Undo data and objects were read for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     checked: Option<bool>,
     undo: Vec<VerifiedUndoEntry>,
     /// Old libraries kept because running programs still use them.
     #[serde(skip_serializing_if = "KeptShlibs::is_empty")]
     kept_shlibs: KeptShlibs,
-    /// Its undo data is useless.
     #[serde(skip)]
     is_damaged: bool,
     /// True if the caller may not read its undo data, or its records.
@@ -217,10 +207,8 @@ struct PatchState {
 struct VerifiedUndoEntry {
     #[serde(flatten)]
     undo: UndoEntry,
-    /// The run that wrote it.
     run: Option<String>,
     error: Option<String>,
-    /// It was read to its end.
     #[serde(skip)]
     is_read: bool,
 }
@@ -416,7 +404,6 @@ impl CheckReport {
         }
     }
 
-    /// Sections that need attention, with details.
     fn attention(&self) -> impl Iterator<Item = String> + '_ {
         self.findings.iter().filter(|section| section.is_to_do()).flat_map(|section| {
             let details = section.details.iter().map(|line| format!("  {line}"));
@@ -447,7 +434,6 @@ impl CheckReport {
         RootAnswer { stuck, ..report.into() }
     }
 
-    /// The result in one line.
     fn summary(&self) -> String {
         let of_files = self.findings.iter().find(|section| section.what == "files");
         let wrong: Vec<&str> =

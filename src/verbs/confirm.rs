@@ -54,9 +54,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 struct ConfirmReply {
     result: ResultWord,
     changed: bool,
-    /// The run that confirmed it.
     run: String,
-    /// The run that was on trial.
     confirmed: String,
     patches: Vec<String>,
     /// Patches that can no longer be backed out, because limits of the policy waited for this.

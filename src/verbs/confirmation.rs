@@ -87,7 +87,6 @@ fn as_plan(request: &PatchRequest) -> PatchRequest {
     plan
 }
 
-/// Refuses the request if its plan has changed.
 fn held_to(request: &PatchRequest, plan: PlanFile, call: &Invocation) -> PatchRequest {
     let mut held = request.clone();
     plan_file(&mut held).expected = Some(Arc::new(ExpectedPlan { path: None, plan }));

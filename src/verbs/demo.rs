@@ -59,7 +59,6 @@ struct Demonstration<'a> {
     call: &'a mut Invocation,
     files: DemoDirectory,
     root: Root,
-    /// Printed already.
     printed: BTreeSet<String>,
     step: u32,
 }
@@ -174,7 +173,6 @@ impl Demonstration<'_> {
         only(report.patches)
     }
 
-    /// Compares, and tells how to go on.
     fn proof(&mut self, before: Fingerprint, patched: Fingerprint, after: Fingerprint) -> anyhow::Result<()> {
         self.step += 1;
         self.print(&format!(
@@ -216,7 +214,6 @@ impl Demonstration<'_> {
         self.print(&lines.join("\n"))
     }
 
-    /// Prints what happens, and the command that does it.
     fn print_step(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
         self.step += 1;
         self.print(&format!("\n{}. {title}\n   $ {command}", self.step))
@@ -267,7 +264,6 @@ impl Demonstration<'_> {
     }
 }
 
-/// Returns the report of the one requested patch.
 fn only<T>(patches: Vec<T>) -> anyhow::Result<T> {
     patches.into_iter().next().ok_or_else(|| anyhow::anyhow!("the operation reports on no patch"))
 }

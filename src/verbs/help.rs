@@ -102,7 +102,6 @@ fn unknown(message: String) -> anyhow::Error {
 #[derive(Serialize)]
 struct ExplainReport {
     explained: u8,
-    /// The named command.
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<String>,
     meanings: Vec<CodeMeaning>,
@@ -124,12 +123,10 @@ impl CommandReport for ExplainReport {
     }
 }
 
-/// In the order of codes.
 fn all_meanings() -> Vec<CodeMeaning> {
     (0..=u8::MAX).flat_map(|code| meanings(code, None)).collect()
 }
 
-/// For one command, or for all.
 fn meanings(code: u8, command: Option<&str>) -> Vec<CodeMeaning> {
     let of_verbs = command.is_none_or(|command| !is_classic(command));
     let of_classic = command.is_none_or(is_classic);
@@ -190,7 +187,6 @@ fn by_signal(code: u8) -> Option<CodeMeaning> {
     })
 }
 
-/// The codes of a command, in words.
 fn codes_of(command: &str) -> String {
     let codes: std::collections::BTreeSet<u8> = if is_classic(command) {
         MEANINGS.iter().filter(|one| one.is_about(command)).map(|one| one.code).collect()

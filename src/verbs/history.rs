@@ -75,10 +75,8 @@ struct RunEntry {
     undone_by: Option<String>,
     /// Refreshed registrations, and what the system's package manager had done.
     refreshed: Vec<RefreshRecord>,
-    /// Edited files left in place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     merges: Vec<MergeEntry>,
-    /// The trial of its patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<TrialStart>,
     /// Its effect on an earlier trial.
@@ -87,7 +85,6 @@ struct RunEntry {
     /// Set while the run is on trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     on_trial: Option<TrialStanding>,
-    /// Logs of the one requested run.
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<Vec<String>>,
 }
@@ -154,7 +151,6 @@ fn unknown(root: &Root, what: &str) -> Stop {
     Stop::Refused { exit: Exit::of_verb(ExitCause::Unknown), message }
 }
 
-/// Remarks on skipped lines.
 fn remarks(root: &Root, past: &PastRuns) -> Vec<String> {
     let path = root.show(&patchadm_svr4::places::history());
     let foreign = (past.unreadable > 0).then(|| {
@@ -274,7 +270,6 @@ impl RunEntry {
     }
 }
 
-/// The outcome for an adopted package.
 fn refreshed_words(RefreshRecord { package, manager, name, from, to }: &RefreshRecord) -> String {
     match to {
         Some(to) if to == from => format!("{package}, {name} {to} installed again ({manager})"),

@@ -169,7 +169,6 @@ fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     about_root(call, &root, changed, id, &format!("key {id} {text}"))
 }
 
-/// The root's facts about one key after a change.
 fn about_root(call: &Invocation, root: &Root, changed: bool, id: KeyId, text: &str) -> anyhow::Result<Reply> {
     let (mut keys, ignored) = shown_keys(call, root)?;
     keys.retain(|shown| shown.id == id.to_string());
@@ -185,7 +184,6 @@ fn list(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, KeysReport { result: Some(ResultWord::Done), keys, ignored, text }))
 }
 
-/// Keys of a root, and meaningless files beside them.
 fn shown_keys(call: &Invocation, root: &Root) -> anyhow::Result<(Vec<ShownKey>, Vec<String>)> {
     let keys = read_keys(root).map_err(|error| keys_refused(root, &error))?;
     let today = call.surroundings.now.date_naive();
@@ -256,7 +254,6 @@ fn read_public_key(file: &Path) -> anyhow::Result<PublicKey> {
     Ok(PublicKey::parse(&text).map_err(|error| refused(ExitCause::DamagedInput, &error))?)
 }
 
-/// For keys that cannot be trusted or changed.
 fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
     let exit = match error {
         KeysError::Failed(failure) => return query_refused(root, failure).into(),

@@ -13,7 +13,6 @@ use patchadm_svr4::patch::PatchId;
 
 #[derive(Debug, Serialize)]
 pub(super) struct LackingReport {
-    /// The requested patch.
     pub(super) patch: String,
     pub(super) lacking: bool,
     /// The applied patch with its changes: itself, a later revision, or one that obsoletes it.

@@ -50,7 +50,6 @@ pub(super) fn applied_like(root: &Root, word: &str) -> Option<String> {
     similar_id(word, ids.iter().map(String::as_str)).map(str::to_owned)
 }
 
-/// Returns the path of the file beside a missing one whose name is most like its name, unless it names another patch.
 fn file_like(missing: &Path) -> Option<String> {
     let name = missing.file_name()?.to_str()?;
     let directory = missing.parent().filter(|parent| !parent.as_os_str().is_empty());

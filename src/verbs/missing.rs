@@ -82,7 +82,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, report.exit(), report))
 }
 
-/// Missing patches, and the depot that has them.
 pub(super) struct MissingPatches {
     pub(super) depot: String,
     pub(super) missing: usize,
@@ -114,7 +113,6 @@ fn of_many(call: &mut Invocation, many: &ManyRoots, analysed: &Analysed) -> anyh
     })
 }
 
-/// The comparison, and the request.
 struct Analysed {
     comparison: Comparison,
     choice: AnalysisChoice,

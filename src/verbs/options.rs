@@ -133,7 +133,6 @@ impl UnsignedOption {
         request.allowing_unsigned(self.allow_unsigned)
     }
 
-    /// The option's name, and true if given.
     pub(crate) fn said(self) -> [(&'static str, bool); 1] {
         [("--allow-unsigned", self.allow_unsigned)]
     }

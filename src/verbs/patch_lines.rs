@@ -52,7 +52,6 @@ pub(super) fn print_summary(root: &Root, plan: &PatchesReport, output: &mut Outp
     Ok(())
 }
 
-/// Prints what came before the patches.
 fn print_beginning(report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
     for line in report.preparation.sentences(report.would_change.is_some()) {
@@ -86,7 +85,6 @@ fn print_outcomes(root: &Root, report: &PatchesReport, output: &mut Output) -> a
     Ok(())
 }
 
-/// Prints why the command failed, or that there was nothing to do.
 fn print_end(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report), "the patch", failed),
@@ -103,7 +101,6 @@ fn is_refusal(report: &PatchesReport, entry: &PatchEntry, failed: &Failure) -> b
     !is_idle && !matches!(failed, Failure::NotTried(_) | Failure::NotWithout(_))
 }
 
-/// Prints why a patch was not applied or removed.
 fn print_failure(
     root: &Root,
     report: &PatchesReport,
@@ -139,7 +136,6 @@ fn print_refusal(
     Ok(output.error(&refusal_text(root, (report.command, report.is_plan()), subject, failed))?)
 }
 
-/// Prints differences of texts, and files without one.
 fn print_texts(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
     for change in entry.changes.iter().flatten() {
         if let Some(difference) = &change.diff {

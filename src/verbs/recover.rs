@@ -155,7 +155,6 @@ impl CommandReport for RecoverReport {
     }
 }
 
-/// Actions and findings of recovery, in a line.
 fn sentences(done: &[String], run: &Recovered) -> String {
     let found = recovery_sentence(run);
     let found = found.or_else(|| done.is_empty().then(|| "No run was interrupted.".to_owned()));
@@ -239,7 +238,6 @@ fn before_native(call: &mut Invocation, args: &RecoverArgs) -> anyhow::Result<Re
     Ok(Reply::about(&root, report.exit, report))
 }
 
-/// A hook had nothing to do.
 #[derive(Debug, Serialize)]
 struct Quiet {}
 

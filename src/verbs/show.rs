@@ -98,13 +98,10 @@ struct ShownWord {
 enum Answer {
     Applied(Box<AppliedPatch>),
     Delivered(Box<DeliveredPatch>),
-    /// No longer applied, because dpkg or rpm changed its package.
     Ended(EndedPatch),
     Path(Box<PathAnswer>),
     Fix(FixAnswer),
-    Unknown {
-        reason: String,
-    },
+    Unknown { reason: String },
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -269,7 +266,6 @@ fn other_meaning(root: &Root, word: &Path, text: &str) -> Option<String> {
     is_fix.then(|| format!("{text} is an applied patch; it is also the id of a fix"))
 }
 
-/// Why nothing is shown about a fix.
 fn no_fix(word: &str, query: &ShowQuery) -> String {
     let of_depot = match &query.depot {
         Some(depot) => format!(", and none in {}", depot.display()),

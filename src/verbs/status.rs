@@ -107,7 +107,6 @@ struct StuckEntry {
 
 #[derive(Debug, Default, Serialize)]
 struct MissingEntry {
-    /// The depot of the root's policy.
     depot: Option<String>,
     /// Patches that the root lacks; null if unknown.
     patches: Option<usize>,
@@ -124,7 +123,6 @@ struct MissingEntry {
     ignored_depot: Option<String>,
 }
 
-/// A command and its purpose.
 #[derive(Debug, Serialize)]
 struct NextStep {
     command: String,
@@ -187,7 +185,6 @@ impl StatusReport {
         Ok(report)
     }
 
-    /// For a root without any record.
     fn of_nothing() -> Self {
         Self {
             has_database: false,

@@ -22,7 +22,7 @@ pub struct BaseLayer {
     pub layer: PathBuf,
     pub mounted: Vec<PathBuf>,
     pub kind: LayerKind,
-    /// Owner of the users and groups of its sandboxes.
+    /// Ids of the users and groups of its sandboxes.
     pub ids: SandboxIds,
     /// Remarks if it was just made.
     pub notes: Vec<String>,
@@ -341,8 +341,7 @@ pub fn build_user(conf: &Configuration) -> BuildUser {
     }
 }
 
-/// Returns the user and group that fetch sources, or `None` for the caller. Root must have a `build_user` that is not
-/// root.
+/// Returns the user and group that fetch sources, or `None` for the caller. Root needs a `build_user` other than root.
 pub(crate) fn fetching_user(conf: &Configuration) -> Result<Option<(u32, u32)>, String> {
     let is_root = rustix::process::geteuid().is_root();
     if conf.lacks_build_user(is_root) {

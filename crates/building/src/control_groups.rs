@@ -1,7 +1,7 @@
 //! Control groups that limit memory and processes of a task, in cgroup version 1 or 2.
 //!
-//! Without permission to make a group, the task's watcher measures instead. Groups of killed tasks are removed by the
-//! next task or run.
+//! Without permission to make one, the task's watcher measures instead. The next task or run removes groups of killed
+//! ones.
 
 use std::ffi::OsString;
 use std::fs;

@@ -54,8 +54,7 @@ impl SandboxIds {
         Ok(Self::Own)
     }
 
-    /// Returns the ids of this process's sandboxes, and enters a user namespace with all of its user's ids. The process
-    /// must have one thread.
+    /// Like `of_caller`, and enters a user namespace with all ids of the user. The process must have one thread.
     pub fn of_task(conf: &Configuration) -> Result<Self, String> {
         if geteuid().is_root() {
             return range_of(conf).map(Self::Range);
@@ -114,8 +113,7 @@ impl SandboxIds {
         })
     }
 
-    /// Returns a user's id on this machine, if the caller is root: its permissions apply to the files that a scan
-    /// reports.
+    /// Returns a user's id on this machine, if the caller is root: its permissions apply to files that a scan reports.
     pub(crate) fn reader(self, inside: u32) -> Option<u32> {
         match self {
             Self::Range(range) => Some(range.outside(inside)),

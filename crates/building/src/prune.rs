@@ -214,7 +214,7 @@ pub(super) struct JournalFacts {
 }
 
 impl NeededResults {
-    /// Collects needs of this and all other users of the pool. Fails if one of them is unreadable: it might need
+    /// Collects needs of this and all other users of the pool. Fails if one of them is unreadable: it may need
     /// anything.
     pub(super) fn of(work: &Work, runs: &BTreeSet<u64>, sets: &BTreeSet<u64>) -> Result<Self, String> {
         let mut needed = Self::default();

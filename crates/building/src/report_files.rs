@@ -93,8 +93,7 @@ pub fn write_report(
     write_all(dir, &files)
 }
 
-/// `record` gives the lines of a record in `presolve`, `platform` is like `Linux/x86_64`, `base_url` is the address of
-/// reports.
+/// `record` gives lines of a record in `presolve`, `platform` is like `Linux/x86_64`, `base_url` leads to reports.
 pub fn write_pbulk_files(
     dir: &Dir,
     report: &RunReport,

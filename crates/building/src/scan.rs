@@ -111,8 +111,7 @@ pub(crate) fn repetition_notes(records: &Records) -> Vec<String> {
     repeated.map(note).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// True if no read file has changed and no location was added or removed. With names, only their cached locations
-/// count.
+/// True if no read file has changed and no location was added or removed. Names limit this to their cached locations.
 pub fn is_as_scanned(request: &ScanRequest<'_>) -> Result<bool, ScanError> {
     let dir = request.work.directory(SCAN)?;
     let cache = read_cache(&dir, &mut Vec::new())?;

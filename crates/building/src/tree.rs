@@ -238,8 +238,7 @@ fn pbulk_fields<'a>(records: &'a Records, resolution: &Resolution, index: u32) -
     PbulkFields { depends, found: found.collect(), fail_reason }
 }
 
-/// True if pbulk's files list the package: they identify packages by name, so only the owner of a shared name is
-/// listed.
+/// True if pbulk's files list the package: they identify packages by name, so a shared name stands for its owner.
 pub(crate) fn is_of_pbulk(resolution: &Resolution, index: u32) -> bool {
     !matches!(resolution.state(index), Some(ResolvedState::Prefailed(PrefailReason::Duplicate { .. })))
 }

@@ -444,7 +444,7 @@ mod tests {
         fs::write(from.join("file"), vec![b'x'; 40 * PART]).unwrap();
         let calls = std::sync::atomic::AtomicUsize::new(0);
         let interrupt = || (calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 10).then_some(15);
-        // Where the file system shares blocks, there is no middle.
+        // With shared blocks, there is no middle.
         let source = File::open(from.join("file")).unwrap();
         let is_cloned = Dir::of_host(&to).unwrap().create(b"clone").unwrap().clone_of(&source).unwrap();
         let copied = copy_tree((&from, &to), TreeKind::Layer, None, &interrupt);

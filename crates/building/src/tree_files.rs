@@ -136,8 +136,8 @@ impl TreeFiles {
         Some(status_of(&directory.metadata(&path).ok()?))
     }
 
-    /// Returns the digest of nothing for a non-file or unreadable file, and `None` if it does not exist or only its
-    /// name counts.
+    /// Returns the digest of nothing for a non-file or unreadable file, `None` if it is missing or only its name
+    /// counts.
     pub(crate) fn digest(
         &self,
         path: &Path,

@@ -264,8 +264,7 @@ pub(crate) fn host_path(above: &Path, name: &[u8]) -> PathBuf {
     above.join(OsStr::from_bytes(name))
 }
 
-/// Removes leftovers of interrupted commands. The caller holds the directory's lock. Locked files of others in its pool
-/// stay.
+/// Removes leftovers of interrupted commands. The caller holds the directory's lock. Locked files in its pool stay.
 pub(crate) fn remove_remains(work: &Work) -> Result<(), RootError> {
     work.dir.remove_leftovers(PROGRAM)?;
     work.directory(SCAN)?.remove_leftovers(PROGRAM)?;

@@ -49,8 +49,8 @@ impl ScanEntry {
         self.seen.iter().map(FileNumber)
     }
 
-    /// True if all files that were read are unchanged. `unchanged` answers for [`ScanCache::files`], so that a shared
-    /// file is checked once.
+    /// `unchanged` answers for all [`ScanCache::files`], so that a file shared by thousands of locations is checked
+    /// once.
     pub fn is_unchanged(&self, unchanged: &[bool]) -> bool {
         self.seen.runs().all(|(first, last)| {
             let run = FileNumber(first).index()..=FileNumber(last).index();
@@ -146,8 +146,7 @@ impl ScanCache {
         FileNumber(same.unwrap_or_else(|| self.push_file(path, seen)))
     }
 
-    /// Renews the note of a file with an unchanged digest, so that its status suffices next time. Lasts if the cache is
-    /// rewritten.
+    /// Renews the note of an unchanged file, so that its status suffices from the next rewrite of the cache on.
     pub fn renew_file(&mut self, number: FileNumber, status: FileStatus, noted: i64) {
         let file = self.files.get_mut(number.index());
         if let Some(NotedFile { seen: Seen::File { status: old, noted: then, .. }, .. }) = file {
@@ -193,8 +192,7 @@ impl ScanCache {
         out
     }
 
-    /// Returns the whole cache without unreferenced files and words. This changes the numbers: parse the bytes before
-    /// appending.
+    /// Returns the whole cache without unreferenced files and words, with new numbers: parse it before appending.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut compact = Self::default();
         let mut renumbered: Vec<Option<u32>> = vec![None; self.files.len()];
@@ -264,8 +262,8 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// Compares by status alone if that was settled, otherwise by the digest that `read` returns. `now` is `None` for a
-    /// missing file.
+    /// Compares by settled status alone, otherwise by the digest that `read` returns. `now` is `None` for a missing
+    /// file.
     pub fn is_unchanged(&self, now: Option<&FileStatus>, read: impl FnOnce() -> Option<Digest>) -> bool {
         match (self, now) {
             (Self::Absent, None) => true,

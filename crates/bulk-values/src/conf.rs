@@ -192,8 +192,8 @@ impl Configuration {
         Ok(text)
     }
 
-    /// Returns the configured slots, or this machine with a task for every two cores. `jobs` overrides the tasks of the
-    /// local slot.
+    /// Returns the configured slots, or this machine with a task for every two cores. `jobs` sets tasks of the local
+    /// slot.
     pub fn slots_on(&self, machine_cores: u32, jobs: Option<u32>) -> Vec<Slot> {
         let mut slots = self.slots.clone();
         if slots.is_empty() {
@@ -219,8 +219,7 @@ impl Configuration {
             .map_or_else(|| Slot::local(1).between_signs(), Slot::between_signs)
     }
 
-    /// Applies the general limits, then LIMITS of the record, then matching `limit` lines; the last one wins name by
-    /// name.
+    /// Applies general limits, then LIMITS of the record, then matching `limit` lines; the last one wins name by name.
     pub fn limits_of(
         &self,
         record: &LimitChanges,

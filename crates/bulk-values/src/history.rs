@@ -1,7 +1,6 @@
 //! The history of builds, estimates from it, and the comparison of two runs.
 //!
-//! `history` has a JSON line per build, in order of their ends. It is only informative: unreadable lines are skipped
-//! and counted.
+//! `history` has a JSON line per build, in order of their ends. Unreadable lines are skipped and counted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -163,8 +162,7 @@ pub struct RunDifference {
 }
 
 impl RunDifference {
-    /// Matches a package by PKGNAME, else with the only one of its location and name without version: an update is no
-    /// new package.
+    /// Matches a package by PKGNAME, else the only one of its location and name: an update is no new package.
     pub fn between(earlier: &[RunPackage<'_>], later: &[RunPackage<'_>]) -> Self {
         let partners = partners(earlier, later);
         let met: BTreeSet<&str> = partners.values().map(|partner| partner.package).collect();

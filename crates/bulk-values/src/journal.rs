@@ -1,7 +1,6 @@
 //! The journal of a run: the states of its packages, as JSON lines that fold into a [`RunState`].
 //!
-//! A last line torn by a power cut is dropped. Other damage is an error, because a lost state would lead to wrong
-//! builds and reports.
+//! A last line torn by a power cut is dropped. Other damage is an error: a lost state would lead to wrong builds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -429,8 +428,8 @@ pub struct JournalDamage {
 }
 
 impl RunState {
-    /// Returns the state and the number of complete bytes: cut off the rest before appending. `None` without a complete
-    /// first line.
+    /// Returns the state and the number of complete bytes: cut off the rest before appending. `None` without a first
+    /// line.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, JournalDamage> {
         let Some(last) = bytes.iter().rposition(|&byte| byte == b'\n') else { return Ok(None) };
         let mut state: Option<Self> = None;

@@ -34,7 +34,7 @@ pub struct PackageReport {
     pub more_causes: u64,
     /// Packages not built because of it ([`RunReport::count_breaks`]).
     pub breaks: u64,
-    /// Those that wait for nothing else.
+    /// Packages that wait for nothing else.
     pub breaks_alone: u64,
     /// If known.
     pub key: Option<Key>,
@@ -315,8 +315,7 @@ impl RunReport {
         self.counts = counts;
     }
 
-    /// Lists packages kept from being built by faults of the tree, and those left out of the set for more than a
-    /// conflict.
+    /// Lists packages not built because of faults of the tree, and those left out of the set for more than a conflict.
     pub fn faults(&self) -> Vec<String> {
         let faulty = self.packages.iter().filter(|package| package.fault.is_some());
         let faulty = faulty

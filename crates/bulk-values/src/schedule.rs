@@ -182,8 +182,7 @@ impl<'g> Schedule<'g> {
     }
 }
 
-/// Returns each task's longest path of work to a package without dependents, including both; 0 for others. The tasks
-/// must have no cycle.
+/// Returns each task's longest path of work to a package without dependents, with both ends; tasks have no cycle.
 fn ways(graph: &Graph, work: &[u64], is_task: &dyn Fn(u32) -> bool) -> Vec<u64> {
     let mut ways = vec![0_u64; graph.len()];
     let tasks = |list: &[u32]| list.iter().filter(|&&index| is_task(index)).count();

@@ -92,8 +92,7 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     }
 }
 
-/// Checks the sum that even the oldest header has: of all bytes, with blanks as the checksum. Old programs added signed
-/// bytes.
+/// Checks the sum of all bytes of a header, with blanks as the checksum. Old programs added signed bytes.
 fn is_tar(start: &[u8]) -> bool {
     let Some(block) = start.get(..512) else { return false };
     let field = block.get(148..156).unwrap_or_default().trim_ascii_start();

@@ -1,7 +1,6 @@
 //! Places of boxes in a graph of requirements: in layers, each requirement to the left of its dependents.
 //!
-//! The same graph always gets the same picture, and no boxes overlap. The line that closes a cycle is drawn, but has no
-//! influence.
+//! The same graph always gets the same picture. A line that closes a cycle is drawn, but has no influence.
 
 use std::collections::BTreeMap;
 

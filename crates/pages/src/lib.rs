@@ -1,7 +1,6 @@
 //! Pages for a browser, each one file that requests nothing else.
 //!
-//! The policy allows only the page's own style and script. Everything is there without the script, and untrusted text
-//! is shown as text.
+//! The policy allows only the page's own style and script. Everything is there without the script.
 
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 

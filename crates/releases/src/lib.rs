@@ -1,5 +1,4 @@
-//! Trees as lists of objects, and their comparison. Nothing is opened here: lists come from `patchadm-making` and
-//! `patchadm-core`.
+//! Trees as lists of objects, and their comparison. Lists come from `patchadm-making` and `patchadm-core`.
 
 #![allow(missing_docs, reason = "used by our programs only, where a name says it all")]
 

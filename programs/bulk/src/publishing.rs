@@ -1,4 +1,4 @@
-//! Signing and publishing patches to the configured depot. Without a secret key, patches wait for a signer.
+//! Signs and publishes patches in the configured depot. Without a secret key, patches wait for a signer.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -40,7 +40,7 @@ pub(crate) fn made_patch(made: &MadePatches) -> bool {
 }
 
 impl Publisher {
-    /// Prepares a publication. The key is read before any other work. Returns `None` if nothing has to be published.
+    /// Reads the key before any other work. `None` if nothing has to be published.
     pub(crate) fn of(call: &mut Invocation, work: &Work) -> anyhow::Result<Option<Self>> {
         let Some(depot) = work.conf.depot.clone() else { return Ok(None) };
         if set_of_link(work, RELEASED)?.is_none() {
@@ -58,7 +58,6 @@ impl Publisher {
         }))
     }
 
-    /// Signs unsigned patches if there is a secret key, and publishes signed ones.
     pub(crate) fn publish(&self, interrupt: &dyn Fn() -> Option<i32>) -> anyhow::Result<Published> {
         self.sign()?;
         let sign = |text: &[u8]| match &self.key {

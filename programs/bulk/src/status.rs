@@ -147,7 +147,7 @@ fn status_of(work: &Work, run: Option<u64>) -> anyhow::Result<RunStatus> {
     status.ok_or_else(|| Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message: message() }.into())
 }
 
-/// Prints the status whenever it changes, until the run ends or a signal comes.
+/// Prints the status at each change, until the run ends or a signal comes.
 fn watch(
     call: &mut Invocation,
     work: &Work,
@@ -164,7 +164,7 @@ fn watch(
         let lines = report.lines(call.surroundings.zone);
         if !call.in_json && (lines != shown || !goes_on) {
             if is_drawn && !shown.is_empty() {
-                // Moves to the first line and clears all of them.
+                // Move to the first line and clear all of them.
                 call.output.raw(format!("\x1b[{}A\x1b[J", shown.len()))?;
             }
             if goes_on {

@@ -1,5 +1,3 @@
-//! The inputs and content of a report, independent of its format.
-
 use std::io;
 use std::io::Read as _;
 use std::num::NonZeroUsize;
@@ -35,7 +33,7 @@ pub(crate) struct MadeReport<'f> {
     pub(crate) zone: Zone,
     pub(crate) documents: usize,
     pub(crate) unread: Vec<UnreadInventory>,
-    /// The paths in directories of inventories that are no regular files.
+    /// Paths in directories of inventories that are no regular files.
     pub(crate) passed_over: Vec<PathBuf>,
     pub(crate) fleet: &'f Fleet,
     pub(crate) report: FleetReport<'f>,
@@ -44,7 +42,7 @@ pub(crate) struct MadeReport<'f> {
     pub(crate) two: Option<TwoHosts<'f>>,
     pub(crate) remarks: Vec<String>,
     pub(crate) is_check: bool,
-    /// The author of documents for other programs, if named.
+    /// For documents for other programs.
     pub(crate) author: Option<String>,
 }
 
@@ -79,8 +77,7 @@ impl ComparedWith {
 }
 
 impl<'f> MadeReport<'f> {
-    /// Returns the only host for a document for other programs, and its author. The document's statements about a
-    /// package hold for no other root.
+    /// Returns the author and the only host: a statement about a package holds for no other root.
     pub(crate) fn only_host(&self, what: &str) -> Result<(&'f FleetHost, DocumentMaker), Stop> {
         let [host] = self.fleet.hosts.as_slice() else {
             let hosts = counted(self.fleet.hosts.len(), "host");
@@ -199,7 +196,7 @@ fn source(path: &Path) -> io::Result<InventorySource> {
         return Ok(InventorySource::Path(path.to_owned()));
     }
     let mut text = Vec::new();
-    // One more byte shows that it is too large.
+    // One more byte shows excess.
     io::stdin().lock().take(LARGEST_INVENTORY + 1).read_to_end(&mut text)?;
     Ok(InventorySource::Text { name: "standard input".to_owned(), text })
 }

@@ -1,5 +1,3 @@
-//! The report as text.
-
 use crate::made::{MadeReport, TwoHosts};
 use patchadm_cli::reply::words::{counted, counted_patches};
 use patchadm_cli::surroundings::Zone;
@@ -10,7 +8,7 @@ use patchadm_svr4::package::control::visible;
 
 const NAMES_IN_LINE: usize = 4;
 
-/// Returns the lines of the report. Names and texts of inventories begin no line of their own.
+/// Names and texts of inventories begin no line of their own.
 pub(crate) fn lines(made: &MadeReport<'_>) -> Vec<String> {
     let report = &made.report;
     let mut lines = vec![

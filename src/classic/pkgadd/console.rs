@@ -1,5 +1,3 @@
-//! The messages of pkgadd(1M) about a package.
-
 use std::path::Path;
 
 use super::layout;
@@ -14,7 +12,6 @@ use patchadm_planning::plan::script_schedule::steps::Portion;
 
 pub(crate) struct AddDetails<'a> {
     pub(crate) device: &'a Path,
-    /// Print copyright texts.
     pub(crate) copyright: bool,
     /// Name the vendor of a package without copyright text.
     pub(crate) vendor: bool,

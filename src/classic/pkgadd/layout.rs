@@ -11,7 +11,6 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{CheckAnswer, ConflictAnswer};
 use patchadm_svr4::package::ObjectPath;
 
-/// The lines about a package before anything is done.
 pub(super) fn heading(name: &str, device: &str, package: &PackageImage) -> String {
     let text = |name| package.params.text(name);
     format!(
@@ -38,7 +37,6 @@ pub(super) fn usual_modes(installation: &PlannedInstallation) -> String {
     text
 }
 
-/// The steps up to the first object.
 pub(super) fn steps(installation: &PlannedInstallation, package: &PackageImage, root: &Root) -> String {
     let mut text = String::new();
     if let Some(basedir) = &installation.basedir {
@@ -72,15 +70,12 @@ pub(super) fn steps(installation: &PlannedInstallation, package: &PackageImage, 
     text
 }
 
-/// Precedes the first object.
 pub(super) const PART: &str = "## Installing part 1 of 1.\n";
 
-/// Ends a class.
 pub(super) fn verified(class: &str) -> String {
     format!("[ verifying class <{class}> ]\n")
 }
 
-/// Objects of a batch by class, in a run with scripts.
 pub(super) fn portions(
     installation: &PlannedInstallation,
     portions: &[Portion],

@@ -1,5 +1,3 @@
-//! The messages of pkgrm(1M) about a package, class by class.
-
 use std::fmt::Write as _;
 
 use crate::classic::console::Console;
@@ -19,7 +17,6 @@ pub(super) fn ended(removed: &RemovedPackage) -> EndedPackage<'_> {
     EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending, libraries }
 }
 
-/// The text after an object's path.
 fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",

@@ -38,7 +38,6 @@ struct AllReply {
     notes: Vec<String>,
 }
 
-/// A native package that is not adopted.
 #[derive(Debug, Serialize)]
 struct LeftEntry {
     /// Manager and name there, if known.

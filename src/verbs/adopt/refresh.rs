@@ -1,5 +1,4 @@
-//! `patchadm adopt --refresh`: updates registrations after the system's package manager, and ends patches that it
-//! replaced.
+//! `patchadm adopt --refresh`: updates registrations after the system's package manager, and ends replaced patches.
 
 use serde::Serialize;
 

@@ -10,7 +10,6 @@ use patchadm_rootfs::{Dir, NewTree, Timestamp};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::Mode;
 
-/// Numbers tried for a new directory.
 const MOST_DIRECTORIES: u32 = 10_000;
 
 /// First modification time of delivered files, in seconds since 1970: 1 January 2020.
@@ -172,7 +171,6 @@ fn delivered(name: &str) -> Option<(Mode, i64)> {
     Some((entry.object.attributes.mode?, entry.object.content.mtime?))
 }
 
-/// Writes a new file, with the directories above it.
 fn write(tree: &mut NewTree, name: &str, bytes: &[u8], mode: Mode, mtime: i64) -> io::Result<()> {
     let file = tree.write(name.as_bytes(), bytes, mode)?;
     Ok(file.set_mtime(Timestamp::whole(mtime))?)

@@ -13,9 +13,7 @@ use patchadm_svr4::package::ObjectPath;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    /// Without the top.
     pub(super) objects: u64,
-    /// BLAKE3.
     pub(super) b3: Digest,
 }
 

@@ -6,7 +6,6 @@ use super::code_meaning::CodeMeaning;
 use patchadm_cli::reply::CommandReport;
 use patchadm_cli::surroundings::Output;
 
-/// In the order of codes.
 #[derive(Serialize)]
 pub(super) struct AllCodesReport {
     meanings: Vec<CodeMeaning>,

@@ -9,7 +9,6 @@ use patchadm_cli::reply::ExitCause;
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct CodeMeaning {
     pub(super) code: u8,
-    /// The commands in words.
     #[serde(rename = "command")]
     pub(super) group: &'static str,
     /// Empty for all verbs, or all classic commands.

@@ -12,7 +12,6 @@ use patchadm_cli::reply::ExitCause::{
     UntrustedRoot, Usage,
 };
 
-/// Command by command.
 macro_rules! meanings {
     ($($group:literal, $commands:expr => {
         $($code:literal [$($cause:ident)*] $text:literal $advice:literal)*

@@ -4,7 +4,6 @@ use super::report::AnalysisReport;
 use super::row::{AnalysisRow, UnknownEntry};
 use patchadm_cli::reply::page::{Page, PagePatch, PageSection, PatchState, html_of};
 
-/// Each machine has its section, in order.
 pub(super) fn page_of(sections: Vec<PageSection>, made: &str) -> String {
     let title = match sections.as_slice() {
         [one] => format!("Patches of {}", one.heading),

@@ -16,7 +16,6 @@ use patchadm_core::operation::libraries::LibrariesBeforePatches;
 use patchadm_planning::analyze::{Analysis, CrossReference};
 use patchadm_rootfs::Root;
 
-/// A named patch is unknown.
 const UNKNOWN: Exit = Exit::of_verb(ExitCause::Unknown);
 
 #[derive(Debug)]
@@ -25,14 +24,12 @@ pub(super) enum AnalysedMachine {
     Host(Option<HostNames>),
 }
 
-/// The requested patches, and the machine's state.
 #[derive(Debug, Serialize)]
 pub(super) struct AnalysisReport {
     depot: String,
     /// Another machine than this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
-    /// Day of the cross-reference.
     as_of: Option<String>,
     groups: Vec<String>,
     #[serde(flatten)]
@@ -47,7 +44,6 @@ pub(super) struct AnalysisReport {
     machine: AnalysedMachine,
     #[serde(skip)]
     is_check: bool,
-    /// For a person.
     #[serde(skip)]
     remarks: Vec<String>,
 }
@@ -86,19 +82,16 @@ impl AnalysisReport {
         }
     }
 
-    /// Adds changes by dpkg or rpm.
     pub(super) fn with_native(self, native: NativeEntries) -> Self {
         let remarks: Vec<String> = native.remarks().collect();
         Self { native, ..self }.with_remarks(remarks)
     }
 
-    /// Adds remarks.
     pub(super) fn with_remarks(mut self, remarks: impl IntoIterator<Item = String>) -> Self {
         self.remarks.extend(remarks);
         self
     }
 
-    /// Adds the current trial of the root.
     pub(super) fn on_trial(mut self, root: &Root, trial: Option<TrialStanding>) -> Self {
         self.remarks.extend(trial.as_ref().map(|trial| trial.reminder(root)));
         Self { trial, ..self }
@@ -117,7 +110,6 @@ impl AnalysisReport {
         }
     }
 
-    /// A line for each lost fix.
     pub(super) fn lost_lines(&self) -> impl Iterator<Item = String> {
         self.native.lost_lines()
     }
@@ -126,7 +118,6 @@ impl AnalysisReport {
         self.patches.iter().filter_map(AnalysisEntry::known)
     }
 
-    /// Named patches that are unknown.
     pub(super) fn unknown(&self) -> impl Iterator<Item = &UnknownEntry> {
         self.patches.iter().filter_map(AnalysisEntry::unknown)
     }
@@ -186,7 +177,6 @@ impl AnalysisReport {
         format!("{} ({}/{ages})", self.groups_in_words(), self.rows().count())
     }
 
-    /// The requested groups.
     pub(super) fn groups_in_words(&self) -> String {
         if self.groups.is_empty() { "patches".to_owned() } else { self.groups.join(" ") }
     }

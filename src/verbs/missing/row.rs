@@ -23,7 +23,6 @@ pub(super) enum AnalysisEntry {
 
 #[derive(Debug, Serialize)]
 pub(super) struct AnalysisRow {
-    /// The base.
     pub(super) id: String,
     pub(super) installed: Option<String>,
     pub(super) current: Option<String>,
@@ -48,7 +47,6 @@ pub(super) struct AnalysisRow {
     pub(super) is_missing: bool,
 }
 
-/// A named patch that is unknown.
 #[derive(Debug, Serialize)]
 pub(super) struct UnknownEntry {
     id: String,
@@ -123,7 +121,6 @@ impl From<AnalysedPatch> for AnalysisRow {
 }
 
 impl AnalysisRow {
-    /// All rows fit.
     pub(super) fn widths<'a>(rows: impl Iterator<Item = &'a Self>) -> ColumnWidths {
         let least = ColumnWidths { base: 6, installed: 2, current: 2 };
         rows.fold(least, |widths, row| ColumnWidths {
@@ -133,7 +130,6 @@ impl AnalysisRow {
         })
     }
 
-    /// Column names, and a rule below.
     pub(super) fn head(widths: ColumnWidths) -> [String; 2] {
         let ColumnWidths { base, installed, current } = widths;
         let rule = |width| "-".repeat(width);

@@ -13,7 +13,6 @@ use patchadm_rootfs::Root;
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4, ExitCause::UndoData).as_refusal();
 
-/// Without an archive to bind.
 const NOTHING: &str = "There is no undo archive to be bound.";
 
 #[derive(Debug, Serialize)]
@@ -128,7 +127,6 @@ impl CommandReport for AdoptReport {
     }
 }
 
-/// For an unreadable archive.
 fn lost(one: &UnreadableUndo) -> String {
     let meaning = if one.is_earlier {
         "that version can remove the patch, and this one cannot"

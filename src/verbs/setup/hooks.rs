@@ -53,7 +53,6 @@ struct HooksReport {
     action: HooksAction,
 }
 
-/// As the hooks call it.
 #[derive(Serialize)]
 struct ShownProgram {
     path: &'static str,

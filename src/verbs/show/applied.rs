@@ -39,7 +39,6 @@ pub(super) struct AppliedPatch {
     listed: ListedPatch,
     #[serde(flatten)]
     origin: PatchOrigin,
-    /// The reboot after installation.
     reboot: Option<&'static str>,
     /// Native versions with its fix, as it says.
     fixed_in: Option<String>,
@@ -73,7 +72,6 @@ pub(super) struct AppliedPatch {
     pub(super) remarks: Vec<String>,
 }
 
-/// Why a patch is here, and its dependents.
 #[derive(Debug, Serialize)]
 struct PatchOrigin {
     /// The run that applied it, if the history has it.
@@ -82,7 +80,6 @@ struct PatchOrigin {
     named: Option<bool>,
     /// The patches that required it on application.
     because: Vec<String>,
-    /// The note of the run.
     note: Option<String>,
     needs: Vec<NeedEntry>,
     needed_by: Vec<String>,

@@ -36,14 +36,11 @@ pub(super) struct DeliveredPatch {
     /// Packages, and matching instances of the root.
     fits: Vec<FitEntry>,
     incompatibles: Vec<String>,
-    /// As it says.
     fixes: Vec<String>,
     reboot: Option<&'static str>,
     /// Native versions with its fix, as it says.
     fixed_in: Option<String>,
-    /// Number of files.
     delivers: usize,
-    /// Number of paths.
     deletes: usize,
     /// Effect on each object of the root, with --files or --diff.
     #[serde(rename = "objects", skip_serializing_if = "Option::is_none")]
@@ -61,7 +58,6 @@ pub(super) struct DeliveredPatch {
     pub(super) remark: Option<String>,
 }
 
-/// A delivered object, or a deleted path.
 #[derive(Debug, Serialize)]
 struct ListedObject {
     package: String,

@@ -45,12 +45,10 @@ pub(super) struct FixAnswer {
     offered: Option<Vec<OfferedEntry>>,
 }
 
-/// An applied patch that brought it.
 #[derive(Debug, Serialize)]
 struct BroughtEntry {
     id: String,
     state: Vec<&'static str>,
-    /// Its state in words.
     told: String,
     date: Option<String>,
     date_text: Option<String>,
@@ -59,7 +57,6 @@ struct BroughtEntry {
     sha256: Option<String>,
 }
 
-/// A depot patch that would bring it.
 #[derive(Debug, Serialize)]
 struct OfferedEntry {
     id: String,
@@ -86,7 +83,6 @@ impl FixAnswer {
         Ok((is_here || is_offered).then_some(Self { offered, ..answer }))
     }
 
-    /// The answer about depot patches.
     pub(super) fn offered(root: &Root, fix: &FixId, query: &ShowQuery) -> anyhow::Result<Option<Self>> {
         let offered = offers(root, query, fix)?.filter(|offered| !offered.is_empty());
         Ok(offered.map(|offered| Self {

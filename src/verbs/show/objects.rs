@@ -32,7 +32,6 @@ pub(super) struct ShownObject {
     /// Textual difference, with --diff.
     #[serde(skip_serializing_if = "Option::is_none")]
     diff: Option<String>,
-    /// Why no difference is shown, or its basis.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     #[serde(skip)]
@@ -40,7 +39,7 @@ pub(super) struct ShownObject {
 }
 
 impl PackageObjects {
-    /// Those that `is_wanted` selects.
+    /// Returns the objects that `is_wanted` selects.
     pub(super) fn of(root: &Root, package: PatchedPackage, is_wanted: &dyn Fn(&ObjectPath) -> bool) -> Self {
         let PatchedPackage { package, objects, known } = package;
         let wanted = objects.into_iter().filter(|object| is_wanted(&object.path));
@@ -64,7 +63,6 @@ impl PackageObjects {
         }))
     }
 
-    /// Expected changes.
     pub(super) fn of_delivered(
         root: &Root,
         changes: &DeliveredChanges,
@@ -80,7 +78,6 @@ impl PackageObjects {
         )
     }
 
-    /// The note about unknown objects.
     pub(super) fn remark(&self, id: &str) -> Option<String> {
         let names = if self.objects.is_empty() { "" } else { "; only these names are known" };
         let Self { package, known, .. } = self;

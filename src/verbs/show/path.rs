@@ -37,12 +37,10 @@ pub(super) struct PathAnswer {
     #[serde(rename = "type")]
     ftype: Option<String>,
     packages: Vec<String>,
-    /// The present version.
     current: CurrentVersion,
     patches: Vec<PathPatch>,
     /// True if the list of patches and their changes is complete.
     known: bool,
-    /// Owning packages of dpkg and rpm.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     native: Vec<NativeOwnerEntry>,
     /// Files listed under this path that dpkg diverts elsewhere.
@@ -75,13 +73,11 @@ struct CurrentVersion {
     is_of_patch: bool,
 }
 
-/// A package of dpkg or rpm that owns the path.
 #[derive(Debug, Serialize)]
 struct NativeOwnerEntry {
     manager: &'static str,
     name: String,
     version: String,
-    /// The path as the package lists it.
     listed: String,
     #[serde(skip)]
     is_other_name: bool,
@@ -91,7 +87,6 @@ struct NativeOwnerEntry {
 #[derive(Debug, Serialize)]
 struct DivertedEntry {
     name: String,
-    /// Where its file lies.
     to: String,
     /// The diverting package; null for the administrator.
     by: Option<String>,
@@ -170,7 +165,6 @@ impl PathAnswer {
         }
     }
 
-    /// The note about patches with unknown changes.
     pub(super) fn remark(&self) -> Option<String> {
         (!self.known).then(|| NOT_KNOWN.to_owned())
     }

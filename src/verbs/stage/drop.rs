@@ -42,7 +42,6 @@ struct DropReport {
     result: ResultWord,
     /// The root no longer lists the stage.
     changed: bool,
-    /// Removed objects.
     removed: u64,
     notes: Vec<String>,
     #[serde(skip)]

@@ -21,7 +21,7 @@ pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageErr
     Stop::Ran { exit, result: ResultWord::of_cause(exit.cause()), message }.into()
 }
 
-/// What did not happen, why, and the next step.
+/// Three lines: what did not happen, why, and the next step.
 fn told(root: &Root, undone: &str, error: &StageError) -> String {
     match error {
         StageError::Failure(failure) => {
@@ -75,7 +75,6 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
     }
 }
 
-/// The command for the stage's owner.
 fn as_its_user(wording: &Wording, foreign: &ForeignStage) -> String {
     let action = match foreign.undertake {
         Undertaking::Enter => "enter",

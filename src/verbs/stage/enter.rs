@@ -86,7 +86,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
 }
 
-/// Prints a note about mounts before the command starts.
 fn tell_note(output: &mut Output, note: &EnclosureNote) {
     let program = output.program().to_owned();
     let line = match note {

@@ -63,7 +63,6 @@ struct NewReport {
     stage: ShownStage,
     /// Objects of its base.
     objects: u64,
-    /// Copied bytes.
     bytes: u64,
     /// Files that share blocks with the live ones.
     reflinked: u64,
@@ -79,7 +78,6 @@ struct ShownStage {
     path: String,
 }
 
-/// Something that was not copied.
 #[derive(Serialize)]
 struct KeptEntry {
     path: String,
@@ -137,7 +135,6 @@ impl NewReport {
         }
     }
 
-    /// Omitted objects by reason.
     fn left_out(&self) -> Option<String> {
         let words = [
             ("socket", "socket", "sockets"),

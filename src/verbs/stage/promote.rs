@@ -85,7 +85,6 @@ pub(super) struct PromotionOptions {
     plan: PlanOption,
 }
 
-/// A promotion requested by options or a plan file.
 pub(super) struct AskedPromotion {
     choices: PromotionOptions,
     stage: PathBuf,
@@ -302,7 +301,6 @@ fn confirm(
     Ok(())
 }
 
-/// Promotes, or plans.
 pub(super) fn answer(
     call: &Invocation,
     root: Root,
@@ -353,7 +351,6 @@ impl CommandReport for PromotionFaces {
     }
 }
 
-/// Prints the outcome for each path, and notes for a person.
 fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<()> {
     let PromotionAnswer { end, paths, conflicts, kept, .. } = answer;
     for line in exchange_lines((&answer.exchanges, &[]), end.would_change.is_some()) {

@@ -81,7 +81,6 @@ struct RefreshReply {
     exit: Exit,
 }
 
-/// Added to or removed from the root.
 #[derive(Debug, Serialize)]
 struct PackageEntry {
     name: String,
@@ -103,7 +102,6 @@ impl PackageEntry {
         Self { name: package.package.to_string(), change, brought: package.is_brought(), reason }
     }
 
-    /// The package, and the outcome for its records in the stage.
     fn line(&self, is_plan: bool) -> String {
         let Self { name, change, reason, .. } = self;
         let records = match (reason, is_plan) {

@@ -113,7 +113,6 @@ fn confirm(
     Ok(())
 }
 
-/// Deleted, or to be deleted.
 #[derive(Debug, Serialize)]
 struct CommitReply {
     result: ResultWord,

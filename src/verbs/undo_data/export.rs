@@ -52,7 +52,6 @@ struct UndoExportReply {
     notes: Vec<String>,
 }
 
-/// A patch's archive for a package.
 #[derive(Debug, Serialize)]
 pub(super) struct MovedEntry {
     pub(super) id: String,

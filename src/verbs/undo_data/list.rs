@@ -36,7 +36,6 @@ struct SpaceReply {
     freeable: u64,
     file_systems: Vec<FileSystemEntry>,
     unread: Vec<String>,
-    /// The command that deletes undo data.
     #[serde(skip)]
     commit: String,
 }
@@ -69,14 +68,12 @@ struct AreaEntry {
     bytes: u64,
 }
 
-/// A counted directory.
 #[derive(Debug, Serialize)]
 struct DirectoryEntry {
     path: String,
     bytes: u64,
 }
 
-/// A file system with used space.
 #[derive(Debug, Serialize)]
 struct FileSystemEntry {
     path: String,
@@ -176,7 +173,6 @@ impl FileSystemEntry {
     }
 }
 
-/// An area's name for people.
 fn title(area: &str) -> &str {
     match area {
         "undo" => "undo data",

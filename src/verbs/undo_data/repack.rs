@@ -58,7 +58,6 @@ struct RepackReply {
     notes: Vec<String>,
 }
 
-/// A patch's archive for a package.
 #[derive(Debug, Serialize)]
 struct ArchiveEntry {
     id: String,

@@ -1,5 +1,4 @@
-//! The judge of a trial, inside the sandbox. With the patches, the tree must equal the new packages; without them, its
-//! earlier state.
+//! The judge of a trial, inside the sandbox: compares the tree with the new packages, later with its earlier state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -407,8 +406,7 @@ fn compare_with_packages(
     Ok(differences.into_iter().map(|(_, difference)| difference).collect())
 }
 
-/// Returns the first object that differs from its package or record. An obstacle counts too, because only packages have
-/// written there.
+/// Returns the first object that differs from its package or record. An obstacle counts too: only packages wrote there.
 fn first_change(
     root: &Root,
     packages: &Path,

@@ -187,8 +187,7 @@ impl BulkTrials<'_> {
         loop {
             let mut next = good.midpoint(bad);
             if let Misfit::Refused(Some(number), _) = &found {
-                // Each is installed by itself, so the failing one is known. Those before it may conflict with each
-                // other.
+                // Each is installed by itself, so the failing one is known. Earlier ones may conflict.
                 (bad, next) = (bad.min(number + 1), *number);
             }
             if bad - good <= 1 || !(good..bad).contains(&next) || next == good {

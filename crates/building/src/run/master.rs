@@ -188,7 +188,7 @@ impl Master<'_> {
         }
     }
 
-    /// After the first signal nothing starts and installations end soon, since no build loses work. The second ends all
+    /// After the first signal nothing starts and installations end soon: no build loses work. The second ends all
     /// tasks.
     fn look_at_signals(&mut self) {
         if self.is_ending.is_none() {

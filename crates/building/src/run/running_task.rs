@@ -78,8 +78,8 @@ impl RunningTask {
         self.command.status_within(TO_EXIT).map(|status| status.to_string())
     }
 
-    /// Waits in a thread for the command's exit, at most `may_stay`. Cancels its job unless the task reported its end,
-    /// then reports free room.
+    /// Waits in a thread for the exit, at most `may_stay`. Cancels the job unless the task ended, then reports free
+    /// room.
     pub(super) fn leave(
         self,
         (may_stay, rest): (Duration, Duration),

@@ -247,7 +247,7 @@ mod tests {
         let Ok(below) = messages.recv().unwrap() else { panic!("it ended") };
         assert_eq!(messages.recv().unwrap(), Ok(0));
         assert!(!command.leave(Duration::ZERO).unwrap().success());
-        // What was killed with it takes a moment to be gone.
+        // Processes killed with it take a moment to disappear.
         let until = Instant::now() + Duration::from_secs(10);
         loop {
             let stat = std::fs::read_to_string(format!("/proc/{below}/stat")).unwrap_or_default();

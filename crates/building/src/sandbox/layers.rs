@@ -568,7 +568,7 @@ mod tests {
         assert_eq!(base.mounted.contains(&PathBuf::from("/bin")), !is_link);
         let passwd = std::fs::read_to_string(dir.path().join("etc/passwd")).unwrap();
         assert_eq!(passwd.lines().nth(1), Some("build:x:1000:100:build:/work:/bin/sh"));
-        // What packages may name as owners is that of the host; its people are not there.
+        // Owners named by packages are the host's; its people are not there.
         assert_eq!(
             passwd.lines().skip(3).collect::<Vec<_>>(),
             ["mail:x:8:8::/nonexistent:/usr/sbin/nologin"]

@@ -259,8 +259,7 @@ impl OpenFiles {
         }
     }
 
-    /// Returns the resident size of mapped memory files that no process has open, each once. Segments may be counted
-    /// elsewhere.
+    /// Returns the resident size of mapped memory files that no process has open. Segments may be counted elsewhere.
     pub(super) fn mapped_memory(&self, processes: &[u32], without_segments: bool) -> u64 {
         let mut bytes = 0_u64;
         for process in processes {
@@ -315,8 +314,7 @@ const LONGEST_LIST: u64 = 16 << 20;
 pub(super) struct SegmentLists(BTreeMap<OsString, Option<File>>);
 
 impl SegmentLists {
-    /// Returns the bytes of all segments that these processes see; `None` if no list is readable. `maker` made their
-    /// sandbox.
+    /// Returns the bytes of all segments that these processes see, if a list is readable. `maker` made their sandbox.
     pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> Option<u64> {
         let own = namespace_of("self");
         let mut seen = BTreeMap::new();

@@ -123,8 +123,7 @@ pub struct SandboxWatch<'a> {
 pub(crate) struct TaskGrowth {
     /// Written in the last seconds.
     pub(crate) bytes: u64,
-    /// True if free space is below the reserve and was scarce at the previous check, so that every task has recorded
-    /// its growth.
+    /// True if free space is below the reserve and was scarce before, so that every task has recorded its growth.
     pub(crate) is_decisive: bool,
 }
 
@@ -150,8 +149,7 @@ pub enum SandboxError {
     Log(#[from] patchadm_rootfs::RootError),
 }
 
-/// Runs an enclosed command with `input` as its standard input until it ends or exceeds a limit. No process is left
-/// afterwards.
+/// Runs an enclosed command with this standard input until it ends or exceeds a limit. No process is left afterwards.
 pub fn run_watched(
     enclosure: &Enclosure,
     limits: &SandboxLimits,
@@ -347,8 +345,7 @@ impl<'a> Watcher<'a> {
         self.look_at_disk(watch, &usage.processes)
     }
 
-    /// Returns memory above the limit. Memory files count while a process has them open or mapped, segments while they
-    /// exist.
+    /// Returns memory above the limit. Memory files count while a process has them open or mapped, segments always.
     fn memory_over(&mut self, limit: u64, usage: &ProcessUsage, watch: &SandboxWatch<'_>) -> Option<u64> {
         let began = Instant::now();
         if usage.anonymous <= limit && began < self.next_memory {
@@ -390,8 +387,8 @@ impl<'a> Watcher<'a> {
         self.closed.look(closed.filter(|_| self.limits.disk.is_some())).map(StopCause::Closed)
     }
 
-    /// Kills the command if it still runs, and reaps all processes. The group may have refused resources to one that
-    /// ended by itself.
+    /// Kills the command if it still runs, and reaps all processes. The group may have rejected a request before its
+    /// end.
     fn end(
         mut self,
         followed: Result<Option<StopCause>, SandboxError>,
@@ -438,8 +435,7 @@ impl DiskLooks {
         Self { before, next: now + LOOK_AT_DISK, earliest: now, used: 0, free, marks, was_scarce: false }
     }
 
-    /// True at the scheduled time, or if the file system lost as much space as the limit leaves, or any while space is
-    /// scarce.
+    /// True on schedule, or if the file system lost as much space as the limit leaves, or any while space is scarce.
     fn is_due(&self, now: Instant, limit: u64, free: Option<FreeSpace>) -> bool {
         let is_urgent = || {
             let (Some(then), Some(free)) = (self.free, free) else { return false };

@@ -143,8 +143,7 @@ fn apart(
     Ok((stay, shared_paths, left_out))
 }
 
-/// Removes the locations with the largest shares of the manifest until the rest fits; the last in byte order among
-/// equals.
+/// Removes locations with the largest manifest shares until the rest fits; among equals the last in byte order.
 fn leave_out_too_large(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     room: &ManifestRoom<'_>,
@@ -197,7 +196,7 @@ fn keep_earlier(
     Ok((stay, shared_paths, left_out))
 }
 
-/// Removes packages that depend on a selected package of which the set has no version.
+/// Removes packages that depend on a selected package without a version in the set.
 fn leave_out_dependents(
     entries: &mut Vec<(SetEntry, DeliveredObjects)>,
     selected: &BTreeSet<String>,

@@ -509,8 +509,7 @@ fn names_of(result: &BuildResult) -> Vec<String> {
     result.stored_files().map(|(name, _, _)| name.to_owned()).collect()
 }
 
-/// Returns the previous result if this one only differs as its record allows. It stays, so that dependents need no
-/// rebuild.
+/// Returns the previous result if this one only differs as its record allows, so that dependents need no rebuild.
 fn alike_before(inputs: &TaskInputs<'_>, build: &KeptBuild<'_>) -> Result<Option<PoolEntry>, TaskError> {
     let order = inputs.order;
     let Some(key) = order.previous.as_ref().filter(|_| !order.varies.is_empty()) else { return Ok(None) };

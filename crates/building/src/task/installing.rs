@@ -1,7 +1,6 @@
-//! Lists of packages installed once, as a layer for all tasks that need them.
+//! Lists of packages that `pkgadd` installs once over the base, as a layer for all tasks that need them.
 //!
-//! `pkgadd` installs them in a sandbox over the base. A complete layer is renamed into place; its last file lists its
-//! objects.
+//! A complete layer is renamed into place; its last file lists its objects.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -292,8 +291,7 @@ struct Steps {
 }
 
 impl Steps {
-    /// Returns the first object that existed before its package's installation, and the step that made it. Directories
-    /// may be shared.
+    /// Returns the first object older than its package's installation (except directories), and the step that made it.
     fn intruder(
         &self,
         layer: &Path,

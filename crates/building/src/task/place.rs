@@ -245,8 +245,7 @@ pub(super) fn take_unless_ended(dir: &Dir, lock: &[u8], is_ended: &AtomicBool) -
     })
 }
 
-/// Removes ownerless task directories and control groups of this bulk build, until a signal. The next call removes the
-/// rest.
+/// Removes ownerless task directories and control groups of this bulk build, until a signal. The next call continues.
 pub(crate) fn remove_abandoned(
     build_dir: &Path,
     id: &str,

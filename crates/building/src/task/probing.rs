@@ -120,8 +120,7 @@ fn does_not_run(end: EnclosureEnd, base: &BaseLayer) -> String {
 /// `None` on timeout.
 type TriedSandbox = Result<Option<EnclosureEnd>, TaskError>;
 
-/// Tries an overlay, then a copy, and records the working layer kind. Returns the last attempt, and the reason of a
-/// refusal.
+/// Tries an overlay, then a copy, and records the working layer kind. Returns the last attempt, and why one failed.
 fn try_layers(
     work: &Work,
     base: &BaseLayer,

@@ -55,8 +55,7 @@ pub(crate) fn run_in_sandbox(
     run_quietly(place, &enclosure, &no_input()?, (limits, written), log, ticks)
 }
 
-/// Runs the `patchadm` beside this program in a prepared sandbox. Its process enters the sandbox first, so it loads
-/// nothing from the tree.
+/// Runs the `patchadm` beside this program. Its process enters the sandbox first, so it loads nothing from the tree.
 pub(crate) fn run_installer(
     place: &TaskPlace,
     (root, command): (&BuildRoot, SandboxCommand),

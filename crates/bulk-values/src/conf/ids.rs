@@ -58,8 +58,7 @@ impl IdRange {
         id.checked_sub(self.start).is_some_and(|offset| offset < self.count)
     }
 
-    /// Returns an unused range near a random place in the range for containers. Both lists hold pairs of first id and
-    /// count.
+    /// Returns an unused range near a random place of the range for containers. Lists hold pairs of first id and count.
     pub fn free(random: u64, available: &[(u32, u32)], taken: &[(u32, u32)]) -> Option<Self> {
         let places = u64::from((OF_CONTAINERS.end - OF_CONTAINERS.start) / USUAL);
         let place = u32::try_from(random % places).unwrap_or_default();

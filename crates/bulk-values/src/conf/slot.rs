@@ -132,8 +132,7 @@ impl Slot {
         self.prefix.iter().any(|word| placeholders(word).any(|found| found == name))
     }
 
-    /// Checks an absolute path for a prefix such as ssh, which hands its words to a shell: no blanks, nothing that a
-    /// shell interprets.
+    /// Checks a path for a prefix such as ssh, which hands its words to a shell: no blanks, nothing that it interprets.
     pub fn check_program(&self, program: &str) -> Result<(), ProgramPathError> {
         let error =
             |rule| Err(ProgramPathError { slot: self.name.clone(), program: program.to_owned(), rule });

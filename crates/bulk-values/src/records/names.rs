@@ -63,8 +63,7 @@ impl Location {
         Self(format!("{text}+{}", digest.get(..16).unwrap_or_default()).into())
     }
 
-    /// Resolves a location that a recipe names: `./` and `../` are relative to the recipe, others to the top of the
-    /// tree.
+    /// Resolves a location named by a recipe: `./` and `../` are relative to the recipe, others to the top of the tree.
     pub fn resolve(&self, reference: &str) -> Result<Self, LocationError> {
         let outside = || LocationError { text: shown(reference), reason: "it leads out of the tree" };
         let mut base = &*self.0;

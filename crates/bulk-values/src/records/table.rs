@@ -325,8 +325,7 @@ fn checked_record(
     Ok(record)
 }
 
-/// Returns the indices in `ALL_DEPENDS` that `RUN_DEPENDS` names, in order. An entry without a location matches all
-/// with its pattern.
+/// Returns indices of `RUN_DEPENDS` in `ALL_DEPENDS`, in order. Without a location, an entry matches its pattern.
 fn run_depends(record: &Record, all_depends: &[Arc<Dependency>]) -> Result<Option<Box<[u32]>>, RecordFault> {
     if record.fields().all(|(name, _)| name != "RUN_DEPENDS") {
         return Ok(None);
@@ -362,8 +361,7 @@ pub enum ImportError {
 }
 
 impl Records {
-    /// Reads foreign records with their `PKG_LOCATION`, as a stream. Does not trust results of later steps, such as
-    /// `DEPENDS`.
+    /// Reads foreign records with their `PKG_LOCATION`. Does not trust results of later steps, such as `DEPENDS`.
     pub fn import(mut file: impl BufRead) -> Result<Self, ImportError> {
         let mut records = Self::new();
         let mut reader = RecordReader::new(&mut records.shared, None, MOST_IMPORTED);

@@ -187,8 +187,7 @@ impl Components {
         })
     }
 
-    /// Returns a shortest cycle from the first of these members of one component: each needs the next, and the last
-    /// needs the first.
+    /// Returns a shortest cycle from the first of these members: each needs the next, and the last needs the first.
     pub(super) fn shortest_circle(&self, graph: &Graph, members: &[u32]) -> Vec<u32> {
         let Some(&first) = members.first() else { return Vec::new() };
         let group = self.of[first as usize];

@@ -123,8 +123,7 @@ fn own_reason(record: &Record) -> Option<PrefailReason> {
 }
 
 /// Finds packages whose name belongs to another location since the previous set, or to another record: of a location
-/// that had this `PKGNAME`, of an earlier location in byte order, or an earlier record of the same location. A failed
-/// scan takes no name.
+/// that had this `PKGNAME`, of an earlier location by bytes, or earlier in the same one. Failed scans take no name.
 fn duplicates(records: &Records, holders: &NameHolders) -> HashMap<u32, PrefailReason> {
     let claimants = holders.claimants(records);
     let mut keepers: HashMap<&PkgName, u32> = HashMap::default();
@@ -258,8 +257,7 @@ impl<'a> Chooser<'a> {
         choice
     }
 
-    /// Replaces versions of one name by one that matches all patterns, if possible. Returns false at the comparison
-    /// limit.
+    /// Replaces versions of one name by one that matches all patterns, if possible; false at the comparison limit.
     fn settle_versions(
         &mut self,
         record: &'a Record,
@@ -384,8 +382,7 @@ impl<'a> Candidates<'a> {
         Self { records, versions, by_pkgname, by_name }
     }
 
-    /// Returns the highest matching version; among equals the one from the dependency's location, then the last in byte
-    /// order, as in pbulk.
+    /// Returns the highest matching version; among equals the one from the named location, then the last, as in pbulk.
     fn choose(&self, dependency: &Dependency, pattern: &Pattern) -> Option<u32> {
         let alternatives = pattern.alternatives().iter();
         let matching = alternatives.flat_map(|alternative| {

@@ -24,8 +24,7 @@ fn advice(alike: &[String]) -> String {
     if alike.is_empty() { String::new() } else { format!("; did you mean {}?", alike.join(" or ")) }
 }
 
-/// Returns packages by index. Accepts a `PKGNAME`, a name without version, a location, or the last part of a unique
-/// location.
+/// Accepts a `PKGNAME`, a name without version, a location, or the last part of a unique location.
 pub fn select<'n>(
     records: &Records,
     names: impl IntoIterator<Item = &'n str>,

@@ -1,7 +1,6 @@
 //! Keys of results: digests of everything that their bytes may depend on.
 //!
-//! A key is BLAKE3 of sorted lines `NAME=DIGEST`. Equal keys mean equal inputs, and names of differing inputs explain
-//! different keys.
+//! A key is BLAKE3 of sorted lines `NAME=DIGEST`, so that names of differing inputs explain different keys.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

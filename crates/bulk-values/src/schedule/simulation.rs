@@ -72,7 +72,7 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
-    /// `planned` has the requested packages with their indices, sorted; `work` follows the graph, in milliseconds if
+    /// `planned` has the requested packages with indices, sorted; `work` follows the graph, in milliseconds if
     /// `is_time`.
     pub fn of(
         graph: &Graph,

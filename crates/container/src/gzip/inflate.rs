@@ -1,7 +1,6 @@
 //! Inflates one chunk at a time, without state between chunks.
 //!
-//! libdeflate (in C) is about half as fast again as zlib-rs, which the static build uses, because it needs no C
-//! compiler.
+//! libdeflate (in C) is about half as fast again as zlib-rs, which the static build uses instead.
 
 use std::io;
 

@@ -198,8 +198,7 @@ const BUFFER: usize = 1 << 17;
 
 type Pool = OrderedWorkers<Vec<u8>, io::Result<Vec<u8>>>;
 
-/// The content of a gzip file. Our own members are read ahead once more than the first is needed: that one describes an
-/// archive.
+/// The content of a gzip file. Our own members are read ahead after the first, which describes an archive.
 #[derive(Debug)]
 pub struct GzipDecoder<R> {
     state: DecoderState<R>,
@@ -355,8 +354,7 @@ fn decode(inflater: &mut Inflater, member: &[u8]) -> io::Result<Vec<u8>> {
 
 type Job<T, R> = (T, SyncSender<R>);
 
-/// Threads that return results in the order of items. The caller limits pending items, which use memory
-/// ([`Self::pending`]).
+/// Threads that return results in the order of items. The caller limits pending ones for memory ([`Self::pending`]).
 struct OrderedWorkers<T, R> {
     jobs: Option<Sender<Job<T, R>>>,
     results: VecDeque<Receiver<R>>,

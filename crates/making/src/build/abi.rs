@@ -1,8 +1,7 @@
 //! Libraries and their users: features that a patch removes although others need them, and needs that only another
 //! patch meets.
 //!
-//! Only files that may be programs or libraries by mode or name are examined: changed ones first, others if something
-//! is missing.
+//! Changed files are examined first, others only if something is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

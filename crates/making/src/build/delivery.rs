@@ -23,8 +23,7 @@ pub struct DeliveredObject {
     /// The release with its content.
     pub side: ReleaseSide,
     pub why: DeliveryReason,
-    /// State extended attributes even if there are none: the replaced object may have some, or its directory may give
-    /// it some.
+    /// State even empty extended attributes: the replaced object may have some, or its directory may give it some.
     pub says_xattrs: bool,
 }
 

@@ -45,17 +45,9 @@ pub enum BuildError {
     #[error("{} is a directory and not a patch; it is not replaced", .0.display())]
     Foreign(PathBuf),
     #[error("{origin}: {error}")]
-    Read {
-        /// Where the package was read from.
-        origin: String,
-        error: io::Error,
-    },
+    Read { origin: String, error: io::Error },
     #[error("{origin} changes while it is read: {path} is not what it was")]
-    Changed {
-        /// Where the package was read from.
-        origin: String,
-        path: String,
-    },
+    Changed { origin: String, path: String },
     #[error("cannot write {}: {error}", .path.display())]
     Write { path: PathBuf, error: io::Error },
     #[error(transparent)]

@@ -60,15 +60,7 @@ pub struct PackagePairs<'r> {
 #[non_exhaustive]
 pub enum PairError {
     #[error("{release} has two packages {name} for {arch}: {first} and {second}")]
-    Twice {
-        release: String,
-        name: String,
-        arch: String,
-        /// Where it was read from.
-        first: String,
-        /// Where it was read from.
-        second: String,
-    },
+    Twice { release: String, name: String, arch: String, first: String, second: String },
     #[error("no package of {from} is in {to}")]
     None { from: String, to: String },
     #[error("--pkg names one package, and there are {0}; --pkg-map names each")]
@@ -76,7 +68,6 @@ pub enum PairError {
     /// A package lacks parameters of a sparse package.
     #[error("{origin} does not state its {}; add {}", listed(.missing.iter().map(|one| one.0)), listed(.missing.iter().map(|one| one.1)))]
     Missing {
-        /// Where it was read from.
         origin: String,
         /// Each with the option that gives it.
         missing: Vec<(&'static str, &'static str)>,
@@ -90,13 +81,7 @@ pub enum PairError {
         reason: String,
     },
     #[error("{first} and {second} would both become package {pkg}; --pkg-map tells them apart")]
-    SameName {
-        /// Where it was read from.
-        first: String,
-        /// Where it was read from.
-        second: String,
-        pkg: String,
-    },
+    SameName { first: String, second: String, pkg: String },
 }
 
 pub fn pair<'r>(

@@ -160,8 +160,7 @@ impl SourcePackages {
         if self.is_same() { 0 } else { self.size(files) }
     }
 
-    /// True if the directory lacks a package of the other one that this file may be, by its name. The empty name fits
-    /// every package.
+    /// True if the directory lacks a package that this file may be, by its name. The empty name fits every package.
     fn lacks(&self, side: ReleaseSide, file: &str) -> bool {
         let is_of = |name: &str| {
             let rest = file.strip_prefix(name);

@@ -14,7 +14,7 @@ pub struct DeltaRequest<'a> {
     pub stable: &'a Path,
     /// Made if missing.
     pub work: &'a Path,
-    /// Those in the working directory take precedence.
+    /// Bases in the working directory take precedence.
     pub bases: BTreeMap<String, String>,
     /// Sources to build; all if empty.
     pub only: &'a [String],

@@ -1,7 +1,6 @@
 //! One source: keeps a patch of the present inputs, or builds a new one.
 //!
-//! A patch's key digests everything it is built from. With the same key the same patch would come out, so nothing is
-//! opened.
+//! A patch's key digests everything it is built from. With the same key the same patch comes out: nothing is opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};

@@ -1,7 +1,6 @@
 //! Records in a working directory: `state.json` and `bases`.
 //!
-//! A complete patch is entered by a rename of the file. The next run after a killed one trusts only patches with the
-//! recorded digest.
+//! A complete patch is entered by a rename of the file. After a killed run, only recorded digests are trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -39,7 +39,7 @@ pub struct MakeRequest {
     pub overwrite: bool,
     /// Directories with objects (`-r`).
     pub roots: Vec<PathBuf>,
-    /// Where relative objects lie below `roots` (`-b`).
+    /// The place of relative objects below `roots` (`-b`).
     pub basedir: Option<PathBuf>,
     /// Parameters of the command line, in the order of the pkginfo.
     pub assignments: Params,

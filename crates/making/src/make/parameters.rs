@@ -134,8 +134,7 @@ pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgI
 
 const FIRST_PERSON: u32 = 1000;
 
-/// Warns about an invalid id, and about VERSION and ARCH that are not given: they must equal those of the patched
-/// package.
+/// Warns about an invalid id, and about missing VERSION and ARCH: they must equal those of the patched package.
 pub(super) fn look_at_parameters(
     params: &Params,
     is_given: impl Fn(&str) -> bool,

@@ -33,7 +33,7 @@ pub struct Release {
 }
 
 pub struct ReleasePackage {
-    /// Where it was read from, for messages.
+    /// The file or directory it was read from, for messages.
     pub origin: String,
     pub form: ReleaseForm,
     /// In its own format; `None` for a tree or a tar archive.
@@ -109,8 +109,7 @@ pub struct PackageIdentity {
     pub source: String,
 }
 
-/// True if an extended attribute belongs to an object of a package, not to the machine (labels, security modules, file
-/// systems).
+/// True if an extended attribute belongs to a package's object, not to the machine (labels, security modules).
 pub fn is_kept_attribute(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default")
@@ -121,8 +120,7 @@ fn kept(mut xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     xattrs
 }
 
-/// Content in a second pass, which fails once size or digest differ from the first. Withholds the last byte until the
-/// digest is right.
+/// Content in a second pass, which fails if size or digest differ. Withholds the last byte until the digest is right.
 pub struct Verified<R> {
     inner: R,
     expected: FileContent,

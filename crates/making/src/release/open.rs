@@ -249,8 +249,7 @@ pub fn set_entries(path: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
     Ok(found)
 }
 
-/// Identifies the packages of an entry; only a datastream has several. Trees and tar archives have no name and are
-/// refused.
+/// Identifies the packages of an entry; only a datastream has several. Trees and tar archives have no name.
 pub fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseError> {
     let file = || ArchiveFile::open(path);
     let found = named_form(path).and_then(|form| match form {

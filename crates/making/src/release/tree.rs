@@ -288,8 +288,7 @@ impl ContentReader for TreeContents {
     }
 }
 
-/// Reads objects of a root at some paths, sorted. Follows links above an object within the root. Missing objects are
-/// left out.
+/// Reads existing objects of a root at some paths, sorted. Follows links above an object within the root.
 pub fn objects_at(root: &Root, paths: &[ObjectPath]) -> Result<Vec<ReleaseObject>, ReleaseError> {
     let failed = |problem| ReleaseError { path: root.prefix().to_owned(), problem };
     read_at(root, paths).map_err(failed)

@@ -1,7 +1,6 @@
 //! The payload of an rpm package: a compressed cpio archive of the files in the header.
 //!
-//! Names of one file follow each other, and the last one has the content. With a file of 4 GiB or more, only the header
-//! has names and sizes.
+//! The last name of a file has the content. With a file of 4 GiB or more, only the header has names and sizes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Read};
