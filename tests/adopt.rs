@@ -335,3 +335,23 @@ fn nginx_of_a_merged_usr_is_adopted_and_patched_and_comes_back() {
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     before.assert_again(&stage, "it comes back");
 }
+
+#[test]
+fn a_patch_that_is_built_with_what_adopt_prints_fits() {
+    let stage = Scenario::bare();
+    for (release, text) in [("old", "one\n"), ("new", "two or more\n")] {
+        fs::create_dir_all(stage.beside(release).join("bin")).unwrap();
+        fs::write(stage.beside(release).join("bin/tool"), text).unwrap();
+    }
+    stage.file("/srv/tool/bin/tool", "one\n");
+    let said = stage.run("adopt --pkg ACMEtool --pkg-version 1.0 --dir @ROOT@/srv/tool -R @ROOT@").ok();
+    let hint = said.lines().find_map(|line| line.strip_prefix("hint: patchadm ")).unwrap();
+    let without = stage.run("build --id 100-01 --from old --to new -o made").fails(2);
+    assert!(without.contains("patchadm pkginfo -l"), "{without}");
+    let build = hint.replace("ID", "100-01").replace("OLD", "old").replace("NEW", "new");
+    stage.run(&build.replace("PATCH", "made")).ok();
+    stage.run("add -R @ROOT@ made").ok();
+    assert_eq!(stage.text("/srv/tool/bin/tool"), "two or more\n");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/srv/tool/bin/tool"), "one\n");
+}

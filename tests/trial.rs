@@ -292,7 +292,7 @@ fn while_a_run_is_on_trial_nothing_else_changes_the_root() {
 fn update_and_missing_name_a_trial_although_nothing_is_missing() {
     let (stage, _) = on_trial();
     stage.run("depot index delivered").ok();
-    let reminder = "1 patch is on trial until 2026-11-20T08:00:00Z; `patchadm -R @ROOT@ confirm` keeps it";
+    let reminder = "1 patch is on trial until 2026-11-20 08:00; `patchadm -R @ROOT@ confirm` keeps it";
     for line in [
         "update -R @ROOT@ -M delivered 100-01",
         "update -R @ROOT@ -M delivered --exclude 200-01",

@@ -92,7 +92,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) if wording.wait().is_some() => format!(
             "Register a tree with {}; {} registers a package of dpkg or rpm.",
-            wording.verb("adopt --dir DIR"),
+            wording.verb("adopt --pkg PKG --pkg-version VERSION --dir DIR"),
             wording.verb("add --adopt PATCH")
         ),
         Failure::NoDatabase(_) => {

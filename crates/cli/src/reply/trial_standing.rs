@@ -21,6 +21,9 @@ pub struct TrialStanding {
     /// Without full stop.
     #[serde(skip)]
     pub sentence: String,
+    /// Its deadline for people.
+    #[serde(skip)]
+    deadline: String,
 }
 
 impl TrialStanding {
@@ -31,13 +34,15 @@ impl TrialStanding {
 
     fn of_status(status: &TrialStatus, zone: Zone) -> Self {
         let record = &status.record;
+        let deadline = zone.minute(record.until);
         Self {
             run: record.run.clone(),
             until: record.deadline(),
             over: status.is_over,
             stuck: record.stuck.clone(),
             patches: record.patches.clone(),
-            sentence: status.sentence(&zone.minute(record.until)),
+            sentence: status.sentence(&deadline),
+            deadline,
         }
     }
 
@@ -65,6 +70,6 @@ impl TrialStanding {
             number => (format!("{number} patches are"), "them"),
         };
         let confirm = Wording::of_verbs(root.prefix()).verb("confirm");
-        format!("{what} on trial until {}; {confirm} keeps {them}", self.until)
+        format!("{what} on trial until {}; {confirm} keeps {them}", self.deadline)
     }
 }
