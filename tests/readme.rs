@@ -13,7 +13,7 @@ use std::process::Command;
 use regex::Regex;
 
 use crate::bulk::BulkBuild;
-use crate::scenario::is_root;
+use crate::scenario::{directory, is_root};
 
 /// Commands that have one of these in them are not run.
 const NOT_RUN: [&str; 4] = ["cargo ", "| jq ", "kill -9", "~/opt"];
@@ -207,8 +207,7 @@ fn commands_in(section: &str) -> Vec<Shown> {
 /// Runs the commands in one shell, in a directory of its own; what each prints on both streams. The commands that are
 /// named can be called by their own names.
 pub(crate) fn run(tour: &[Shown], named: &[&str]) -> Vec<String> {
-    let dir = tempfile::tempdir().unwrap();
-    let bin = tempfile::tempdir().unwrap();
+    let (dir, bin) = (directory(), directory());
     for name in named.iter().chain(&["patchadm"]) {
         symlink(env!("CARGO_BIN_EXE_patchadm"), bin.path().join(name)).unwrap();
     }

@@ -2,7 +2,11 @@
 
 use std::process::Command;
 
-use super::{BulkBuild, BulkRun, everybody, mark};
+use super::{BulkBuild, BulkRun, everybody, for_everybody, mark};
+
+for_everybody! {
+    a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left,
+}
 
 /// What each of them does first: it leaves processes that ignore signals, in sessions of their own.
 const DAEMONS: &str = "trap '' TERM HUP INT\n\
@@ -70,32 +74,29 @@ const OVER: [Over; 13] = [
     ("output", "output=100K", "yes", "output", ("", " bytes of output, limit 102400")),
 ];
 
-#[test]
-fn a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left() {
-    for is_ordinary in everybody() {
-        let mark = mark();
-        let settings = format!("slot=local 5\ncheck=none\nenv=MARK={mark}\n");
-        let Some(build) = BulkBuild::of_recipes("a_build_over_a_limit…", is_ordinary, &settings) else {
-            continue;
-        };
-        for (name, limits, script, ..) in OVER {
-            build.recipe(name, &format!("LIMITS={limits}\n"), &format!("{DAEMONS}{script}\n"));
-        }
-        build.recipe("neighbour", "", "for n in 1 2 3 4; do sleep 1; done; mkdir $DESTDIR/opt\n");
-        build.recipe("user", "ALL_DEPENDS=neighbour-[0-9]*\n", "mkdir $DESTDIR/opt\n");
-        let run = build.run("").ends(5);
-        build.assert_nothing_left(&mark);
-        for (name, _, _, cause, (begin, end)) in OVER {
-            let package = format!("{name}-1.0");
-            let failed = run.package(&package);
-            let told = (failed["state"].as_str().unwrap(), failed["cause"].as_str());
-            assert_eq!(told, ("failed", Some(cause)), "{}: {package}", build.who());
-            let detail = run.detail(&package);
-            assert!(detail.starts_with(begin) && detail.ends_with(end), "{package}: {detail}");
-        }
-        assert_eq!(run.in_state("done"), ["neighbour", "user"]);
-        is_remembered_until_a_limit_is_wider(&build, &run);
+fn a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left(is_ordinary: bool) {
+    let mark = mark();
+    let settings = format!("slot=local 5\ncheck=none\nenv=MARK={mark}\n");
+    let Some(build) = BulkBuild::of_recipes("a_build_over_a_limit…", is_ordinary, &settings) else {
+        return;
+    };
+    for (name, limits, script, ..) in OVER {
+        build.recipe(name, &format!("LIMITS={limits}\n"), &format!("{DAEMONS}{script}\n"));
     }
+    build.recipe("neighbour", "", "for n in 1 2 3 4; do sleep 1; done; mkdir $DESTDIR/opt\n");
+    build.recipe("user", "ALL_DEPENDS=neighbour-[0-9]*\n", "mkdir $DESTDIR/opt\n");
+    let run = build.run("").ends(5);
+    build.assert_nothing_left(&mark);
+    for (name, _, _, cause, (begin, end)) in OVER {
+        let package = format!("{name}-1.0");
+        let failed = run.package(&package);
+        let told = (failed["state"].as_str().unwrap(), failed["cause"].as_str());
+        assert_eq!(told, ("failed", Some(cause)), "{}: {package}", build.who());
+        let detail = run.detail(&package);
+        assert!(detail.starts_with(begin) && detail.ends_with(end), "{package}: {detail}");
+    }
+    assert_eq!(run.in_state("done"), ["neighbour", "user"]);
+    is_remembered_until_a_limit_is_wider(&build, &run);
 }
 
 /// A failure by a limit is tried again where that limit is wider now, and only there.

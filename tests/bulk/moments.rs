@@ -277,8 +277,13 @@ fn killed_at_its_results_and_its_set_a_run_comes_to_the_same_sets_and_the_same_n
 }
 
 #[test]
-fn killed_after_its_set_a_run_comes_to_the_same_sets_and_the_same_news() {
-    kill_at("killed_after_its_set…", &MOMENTS[6..]);
+fn killed_at_its_patches_and_their_depot_a_run_comes_to_the_same_sets_and_the_same_news() {
+    kill_at("killed_at_its_patches…", &MOMENTS[6..8]);
+}
+
+#[test]
+fn killed_at_its_report_a_run_comes_to_the_same_sets_and_the_same_news() {
+    kill_at("killed_at_its_report…", &MOMENTS[8..]);
 }
 
 #[test]

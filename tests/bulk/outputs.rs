@@ -1,7 +1,11 @@
 //! What a build leaves that is no result, and packages that cannot be installed.
 
-use super::{BulkBuild, everybody, mark};
+use super::{BulkBuild, everybody, for_everybody, mark};
 use crate::packages::{Package, datastream};
+
+for_everybody! {
+    a_package_whose_scripts_fail_fails_its_check_or_else_whoever_needs_it,
+}
 
 /// Recipes: name, script, and why what it leaves is no result.
 const WRONG: [(&str, &str, &str); 12] = [
@@ -106,54 +110,51 @@ fn finished_packages_and_other_files_are_results() {
     }
 }
 
-#[test]
-fn a_package_whose_scripts_fail_fails_its_check_or_else_whoever_needs_it() {
-    for is_ordinary in everybody() {
-        let settings = "slot=local 2\n";
-        let Some(build) = BulkBuild::of_recipes("a_package_whose_scripts…", is_ordinary, settings) else {
-            continue;
-        };
-        let wrong = [
-            ("fails", "mkdir $DESTDIR/opt; echo 'echo it cannot be; exit 1' > $OUT/postinstall\n"),
-            ("stays", "mkdir $DESTDIR/opt; echo 'exit 1' > $OUT/preremove\n"),
-            ("asks", "mkdir $DESTDIR/opt; echo 'ckyorn || exit 3; exit 0' > $OUT/request\n"),
-        ];
-        for (name, script) in wrong {
-            build.recipe(name, "", script);
-        }
-        build.recipe("leaves", "", "mkdir $DESTDIR/opt; echo 'echo > /opt/left' > $OUT/postinstall\n");
-        for needed in ["fails", "leaves"] {
-            let needs = format!("ALL_DEPENDS={needed}-[0-9]*\n");
-            build.recipe(&format!("user-of-{needed}"), &needs, "mkdir $DESTDIR/opt\n");
-        }
-        let checked = build.run("").ends(5);
-        let states = [
-            "asks-1.0 failed (check)",
-            "fails-1.0 failed (check)",
-            "leaves-1.0 done",
-            "stays-1.0 failed (check)",
-            "user-of-fails-1.0 indirect-failed",
-            "user-of-leaves-1.0 done",
-        ];
-        assert_eq!(checked.states(), states, "{}", build.who());
-        assert!(build.log("fails-1.0").contains("it cannot be"));
-        let left = serde_json::json!([{ "package": "leaves-1.0", "paths": ["/opt/left"] }]);
-        assert_eq!(checked.report["leftovers"], left);
-
-        // Without a check it is who needs it that fails.
-        build.set("check=none\n");
-        let unchecked = build.run("--retry").ends(5);
-        let states = [
-            "asks-1.0 done",
-            "fails-1.0 done",
-            "leaves-1.0 up-to-date",
-            "stays-1.0 done",
-            "user-of-fails-1.0 failed (install)",
-            "user-of-leaves-1.0 up-to-date",
-        ];
-        assert_eq!(unchecked.states(), states, "{}", build.who());
-        assert!(unchecked.detail("user-of-fails-1.0").starts_with("fails.pkg: "), "{unchecked:#?}");
+fn a_package_whose_scripts_fail_fails_its_check_or_else_whoever_needs_it(is_ordinary: bool) {
+    let settings = "slot=local 2\n";
+    let Some(build) = BulkBuild::of_recipes("a_package_whose_scripts…", is_ordinary, settings) else {
+        return;
+    };
+    let wrong = [
+        ("fails", "mkdir $DESTDIR/opt; echo 'echo it cannot be; exit 1' > $OUT/postinstall\n"),
+        ("stays", "mkdir $DESTDIR/opt; echo 'exit 1' > $OUT/preremove\n"),
+        ("asks", "mkdir $DESTDIR/opt; echo 'ckyorn || exit 3; exit 0' > $OUT/request\n"),
+    ];
+    for (name, script) in wrong {
+        build.recipe(name, "", script);
     }
+    build.recipe("leaves", "", "mkdir $DESTDIR/opt; echo 'echo > /opt/left' > $OUT/postinstall\n");
+    for needed in ["fails", "leaves"] {
+        let needs = format!("ALL_DEPENDS={needed}-[0-9]*\n");
+        build.recipe(&format!("user-of-{needed}"), &needs, "mkdir $DESTDIR/opt\n");
+    }
+    let checked = build.run("").ends(5);
+    let states = [
+        "asks-1.0 failed (check)",
+        "fails-1.0 failed (check)",
+        "leaves-1.0 done",
+        "stays-1.0 failed (check)",
+        "user-of-fails-1.0 indirect-failed",
+        "user-of-leaves-1.0 done",
+    ];
+    assert_eq!(checked.states(), states, "{}", build.who());
+    assert!(build.log("fails-1.0").contains("it cannot be"));
+    let left = serde_json::json!([{ "package": "leaves-1.0", "paths": ["/opt/left"] }]);
+    assert_eq!(checked.report["leftovers"], left);
+
+    // Without a check it is who needs it that fails.
+    build.set("check=none\n");
+    let unchecked = build.run("--retry").ends(5);
+    let states = [
+        "asks-1.0 done",
+        "fails-1.0 done",
+        "leaves-1.0 up-to-date",
+        "stays-1.0 done",
+        "user-of-fails-1.0 failed (install)",
+        "user-of-leaves-1.0 up-to-date",
+    ];
+    assert_eq!(unchecked.states(), states, "{}", build.who());
+    assert!(unchecked.detail("user-of-fails-1.0").starts_with("fails.pkg: "), "{unchecked:#?}");
 }
 
 #[test]

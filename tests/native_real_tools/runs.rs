@@ -102,30 +102,52 @@ fn killed(test: &str, by_hook: bool, call: &str, number: usize) -> Option<DpkgRo
     is_killed_at(&arguments, call, number).then_some(root)
 }
 
+/// The calls that rename, and those that make and remove names.
+const RENAMES: [&str; 2] = ["renameat", "renameat2"];
+const LINKS: [&str; 2] = ["linkat", "unlinkat"];
+
 #[test]
-fn a_recovery_leaves_what_dpkg_wrote_into_an_interrupted_run() {
+fn a_recovery_by_hand_leaves_what_dpkg_wrote_into_a_run_that_ended_at_a_rename() {
+    recover_after(RENAMES, false);
+}
+
+#[test]
+fn a_recovery_by_hand_leaves_what_dpkg_wrote_into_a_run_that_ended_at_a_link() {
+    recover_after(LINKS, false);
+}
+
+#[test]
+fn a_recovery_beside_hooks_leaves_what_dpkg_wrote_into_a_run_that_ended_at_a_rename() {
+    recover_after(RENAMES, true);
+}
+
+#[test]
+fn a_recovery_beside_hooks_leaves_what_dpkg_wrote_into_a_run_that_ended_at_a_link() {
+    recover_after(LINKS, true);
+}
+
+/// Kills a run at each of these calls, has dpkg install a version over it, and recovers.
+fn recover_after(calls: [&str; 2], by_hook: bool) {
     const TEST: &str = "dpkg in an interrupted run";
     if !has_strace(TEST) {
         return;
     }
-    for by_hook in [false, true] {
-        for call in ["renameat", "renameat2", "linkat", "unlinkat"] {
-            let mut killed_at = 0;
-            for number in (1..).step_by(sample_or_whole(5, 1)) {
-                let Some(root) = killed(TEST, by_hook, call, number) else { break };
-                killed_at += 1;
-                root.install(&acme("2"));
-                let when = format!("killed at {call} {number}, by_hook {by_hook}");
-                let recovered = root.run("recover -R @ROOT@");
-                assert_eq!(recovered.code, 0, "{when}: {}", recovered.said());
-                root.ok("adopt --refresh -R @ROOT@");
-                assert_version_2(&root, &when);
-                assert_eq!(root.content("/usr/lib/acme/more"), NOTHING, "{when}");
-                let status = root.unwatched("status -R @ROOT@");
-                assert!(status.stdout.contains("Interrupted  no"), "{when}: {}", status.said());
-            }
-            assert!(killed_at < 100, "{call}");
+    for call in calls {
+        let mut killed_at = 0;
+        for number in (1..).step_by(sample_or_whole(5, 1)) {
+            let Some(root) = killed(TEST, by_hook, call, number) else { break };
+            killed_at += 1;
+            root.install(&acme("2"));
+            let when = format!("killed at {call} {number}, by_hook {by_hook}");
+            let recovered = root.run("recover -R @ROOT@");
+            assert_eq!(recovered.code, 0, "{when}: {}", recovered.said());
+            root.ok("adopt --refresh -R @ROOT@");
+            assert_version_2(&root, &when);
+            assert_eq!(root.content("/usr/lib/acme/more"), NOTHING, "{when}");
+            let status = root.unwatched("status -R @ROOT@");
+            assert!(status.stdout.contains("Interrupted  no"), "{when}: {}", status.said());
         }
+        assert!(killed_at < 100, "{call}");
     }
 }
 
