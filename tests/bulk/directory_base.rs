@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::whole_tree::libraries_of;
-use super::{BulkBuild, BulkRun, for_everybody};
+use super::{BulkBuild, BulkRun, everybody, for_everybody};
 use crate::tree::{Tree, assert_same};
 
 for_everybody! {

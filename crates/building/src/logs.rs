@@ -173,7 +173,7 @@ impl<'a> LogFollower<'a> {
         if logs.look(name.as_bytes())?.is_none() {
             return Ok(Vec::new());
         }
-        let failed = |error: &std::io::Error| logs.read_error(name.as_bytes(), error);
+        let failed = |error: &io::Error| logs.read_error(name.as_bytes(), error);
         let file: File = logs.open_regular(name.as_bytes())?;
         let seen = file.metadata().map_err(|error| failed(&error))?;
         let offset = match self.read {

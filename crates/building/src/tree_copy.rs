@@ -155,9 +155,6 @@ pub(crate) fn copy_tree(
     Ok(walk.left_out)
 }
 
-/// The bytes of a copy after which it is asked for room again.
-const BETWEEN_LOOKS: u64 = 16 << 20;
-
 fn copy_attributes(
     target: &Dir,
     name: &[u8],

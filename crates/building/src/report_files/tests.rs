@@ -3,7 +3,7 @@
 use std::fs;
 
 use patchadm_bulk_values::journal::FailureCause;
-use patchadm_bulk_values::report::PackageReport;
+use patchadm_bulk_values::report::{PackageRemarks, PackageReport};
 use patchadm_bulk_values::result::Digest;
 
 use super::*;
@@ -120,7 +120,8 @@ fn no_file_of_a_report_has_a_character_that_poses_as_another_text() {
     let mut written = report(&work);
     written.packages[1].detail = Some(hostile.to_owned());
     written.packages[1].maintainer = Some(hostile.to_owned());
-    written.remarks = vec![hostile.to_owned()];
+    written.remarks =
+        vec![PackageRemarks { package: "two-1.0".to_owned(), remarks: vec![hostile.to_owned()] }];
     write(&work, &written);
     let run = work.path.join("runs/4");
     for name in ["report.json", "report.txt", "report.eml"] {

@@ -16,7 +16,6 @@ use rustix::io::Errno;
 
 use super::watch::SandboxLimits;
 use crate::ids::{BUILD_ID, SandboxIds};
-use crate::space::FreeSpace;
 use crate::tree_copy::{TreeKind, copy_tree, names_up_to};
 use crate::work::{made, unlinked_directory};
 
